@@ -1,0 +1,3 @@
+"""rat-ebpf: the Rust Async Tracer on eBPF."""
+
+__version__ = "0.1.0"

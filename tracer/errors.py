@@ -1,0 +1,95 @@
+"""Errors for people: what happened, why, and the next command to type.
+
+Every error that a user can meet is a RatError.  `cli` prints it in one or two lines and
+exits with its code; a traceback is a bug.  The codes are part of the documented interface.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns to the shell.  Codes are documented in the README: never renumber."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    NO_PROCESS = 3
+    NO_PERMISSION = 4
+    NOT_TRACEABLE = 5
+    MISSING_DEPENDENCY = 6
+    ATTACH_FAILED = 7
+    NO_EVENTS = 8
+    OUTPUT_FAILED = 9
+    BAD_CAPTURE = 10
+
+
+class RatError(Exception):
+    """An error a person can act on.
+
+    what: one sentence, what happened.  why: the cause, or "".  fix: the next command to type
+    (or the lines to add), or "".
+    """
+
+    code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+
+class UsageError(RatError):
+    """The command line does not make sense."""
+
+    code = ExitCode.USAGE
+
+
+class NoSuchProcess(RatError):
+    """The process is not there, or ended before it could be looked at."""
+
+    code = ExitCode.NO_PROCESS
+
+
+class PermissionMissing(RatError):
+    """A capability or a file permission is missing; `why` names it."""
+
+    code = ExitCode.NO_PERMISSION
+
+
+class NotTraceable(RatError):
+    """Not an ELF file, not Rust, no poll function, an unsupported architecture or kernel."""
+
+    code = ExitCode.NOT_TRACEABLE
+
+
+class MissingDependency(RatError):
+    """BCC, kernel headers or another package is not installed; `fix` installs it."""
+
+    code = ExitCode.MISSING_DEPENDENCY
+
+
+class AttachFailed(RatError):
+    """The kernel refused a program or a link."""
+
+    code = ExitCode.ATTACH_FAILED
+
+
+class NoEvents(RatError):
+    """Probes were attached, the process was busy, and nothing arrived."""
+
+    code = ExitCode.NO_EVENTS
+
+
+class OutputFailed(RatError):
+    """A file could not be written: no such folder, no permission, disk full."""
+
+    code = ExitCode.OUTPUT_FAILED
+
+
+class BadCapture(RatError):
+    """A file is not a capture, or of a format version that this program does not know."""
+
+    code = ExitCode.BAD_CAPTURE

@@ -1,0 +1,416 @@
+"""The values that the stages exchange.
+
+Standard library and numpy only; no room of the project is imported here.  Times are kernel
+nanoseconds of CLOCK_MONOTONIC, integers.  An unknown value is None (or a cleared flag in a
+numpy record), never a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntFlag, StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+# ---------------------------------------------------------------- what the kernel sends
+
+EVENT = np.dtype(
+    [
+        ("time", "<u8"),  # bpf_ktime_get_ns(), CLOCK_MONOTONIC
+        ("sp", "<u8"),  # stack pointer as it was at the function's entry
+        ("self", "<u8"),  # the future's address (Pin<&mut Self>), or a task poll's header pointer
+        ("tid", "<u4"),  # thread, in the tracer's pid namespace
+        ("sequence", "<u4"),  # per CPU, taken before the transport is asked: a gap is a loss
+        ("probe", "<u4"),  # index into Plan.probes
+        ("cpu", "<u2"),
+        ("state", "u1"),  # the coroutine's state byte, as read at this moment
+        ("flags", "u1"),  # EventFlag
+    ]
+)
+"""One hit of one probe, 40 bytes; the same layout as `struct event` in bpf/events.h."""
+
+
+class EventFlag(IntFlag):
+    """Which of an event's fields were really read."""
+
+    SELF = 1  # `self` is known
+    STATE = 2  # `state` was read without a fault
+    RESULT = 4  # the return value is known
+    PENDING = 8  # ... and it is Poll::Pending (else Poll::Ready)
+
+
+UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
+"""Coroutine states of rustc 1.63 to 1.97: not yet polled, done, panicked, first await."""
+
+Array = npt.NDArray[np.void]
+"""A structured array; the docstring of the function says of which dtype."""
+
+# ---------------------------------------------------------------- what can be probed
+
+
+class FunctionKind(StrEnum):
+    COROUTINE = "coroutine"  # compiler-generated: async fn, async block, async closure
+    FUTURE = "future"  # a hand-written Future::poll
+    TASK = "task"  # a runtime's own poll of one task
+
+
+class Source(StrEnum):
+    """Where a fact about a function comes from."""
+
+    DWARF = "dwarf"
+    SYMBOLS = "symbols"
+    CODE = "code"
+
+
+class Register(StrEnum):
+    RDI = "rdi"
+    RSI = "rsi"
+    RDX = "rdx"
+
+
+class ExitKind(StrEnum):
+    RET = "ret"
+    TAIL = "tail"  # a jump out of the function: its callee returns in its place
+
+
+class InstructionCost(StrEnum):
+    """How the kernel runs the probed instruction, which decides what a hit costs."""
+
+    EMULATED = "emulated"
+    STEPPED = "stepped"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLocation:
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitSite:
+    """One instruction by which a function is left.  offset: bytes into the file."""
+
+    offset: int
+    kind: ExitKind
+    cost: InstructionCost = InstructionCost.STEPPED
+
+
+@dataclass(frozen=True, slots=True)
+class ResultEncoding:
+    """How rax tells Pending from Ready at a return: Pending when (rax & mask) == pending."""
+
+    mask: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollFunction:
+    """One poll function of a binary, keyed by its address; one address can have several names.
+
+    address: link-time virtual address.  offset: its place in the file, where probes go.
+    state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
+    output: the name of T in Poll<T> where DWARF gives it.
+    """
+
+    address: int
+    offset: int
+    size: int
+    name: str
+    kind: FunctionKind
+    source: Source
+    exits: tuple[ExitSite, ...]
+    names: tuple[str, ...] = ()
+    crate: str | None = None
+    location: SourceLocation | None = None
+    self_register: Register | None = None
+    context_register: Register | None = None
+    state_offset: int | None = None
+    result: ResultEncoding | None = None
+    runtime: str | None = None  # of a task poll: "tokio", "async-task"
+    entry_cost: InstructionCost = InstructionCost.STEPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A future or function that cannot be probed, and why.  address is None when it has none."""
+
+    name: str
+    reason: str
+    address: int | None = None
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """What one executable (or shared object) says about itself.
+
+    path: as the user would name it, for display only; files are opened elsewhere.
+    can_unwind: False in a panic=abort build.  symbols: "dwarf", "line tables", "symbol table" or "none".
+    """
+
+    path: str
+    build_id: str | None
+    architecture: str
+    size: int
+    symbols: str
+    can_unwind: bool
+    functions: tuple[PollFunction, ...]
+    refusals: tuple[Refusal, ...] = ()
+    rustc: str | None = None
+    debug_file: str | None = None
+
+
+# ---------------------------------------------------------------- what is probed
+
+
+class ExitMode(StrEnum):
+    """How the end of a poll is seen."""
+
+    DEFAULT = "default"  # futures by their exit instructions, tokio's task poll by a return probe
+    RET = "ret"  # everything by exit instructions
+    TASK = "task"  # task polls have exits; futures below get entries only
+    URETPROBE = "uretprobe"  # everything by return probes; only where the binary cannot unwind
+
+
+class Site(StrEnum):
+    ENTRY = "entry"
+    EXIT = "exit"
+    RETURN = "return"
+
+
+class Group(StrEnum):
+    """What is attached and detached together."""
+
+    TASKS = "tasks"
+    FUTURES = "futures"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probed place of one binary.  id = its index in Plan.probes, sent in every event.
+
+    enters / leaves: index into Plan.functions of the function that begins / ends here, or None; an
+    address can be both (a function whose first instruction is its `ret`: it begins, then ends).
+    is_tail: the function is left by a jump, so that a callee runs on in its frame.
+    """
+
+    id: int
+    binary: int
+    offset: int
+    site: Site
+    group: Group
+    enters: int | None
+    leaves: int | None
+    is_tail: bool = False
+    cost: InstructionCost = InstructionCost.STEPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be attached, and what will not, with the reason.
+
+    functions: of all binaries, in one list; function_binary[i] is the index of i's binary.
+    """
+
+    binaries: tuple[Binary, ...]
+    functions: tuple[PollFunction, ...]
+    function_binary: tuple[int, ...]
+    probes: tuple[Probe, ...]
+    refusals: tuple[Refusal, ...]
+    exit_mode: ExitMode
+
+
+# ---------------------------------------------------------------- the process
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    start: int
+    end: int
+    offset: int
+    permissions: str
+    inode: int
+    device: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    tid: int
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One traced process.  start_time: clock ticks since boot, guards against pid reuse.
+
+    binary: index into Plan.binaries.  load_bias: run-time address minus link-time address.
+    """
+
+    pid: int
+    start_time: int
+    name: str
+    command: tuple[str, ...]
+    executable: str
+    binary: int
+    load_bias: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """The clocks read together, in nanoseconds."""
+
+    monotonic: int
+    boottime: int
+    realtime: int
+
+
+# ---------------------------------------------------------------- what a capture tells besides events
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """From `time` on only `active` groups are attached; `reason` is a sentence for people."""
+
+    time: int
+    active: frozenset[Group]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`count` events of one CPU were lost between two times (None: unknown)."""
+
+    cpu: int
+    count: int
+    after: int | None
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """The process was seen to end (or to exec another program) at `time`."""
+
+    time: int
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The header of a capture: all that later stages need to know besides the events.
+
+    start: the time from which on every probe was attached.  options: what the user asked for, for display.
+    """
+
+    version: str
+    clock: ClockReading
+    start: int
+    processes: tuple[Process, ...]
+    plan: Plan
+    transport: str
+    kernel: str
+    max_overhead: float
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureEnd:
+    """The trailer of a capture.  received + lost = what the kernel side sent.
+
+    overhead: the estimated share of the target's CPU time that the probes took, or None.
+    """
+
+    time: int
+    reason: str
+    received: int
+    lost: int
+    overhead: float | None = None
+
+
+# ---------------------------------------------------------------- what assembly makes of it
+
+
+class PollFlag(IntFlag):
+    """What is unusual about a poll."""
+
+    START_UNKNOWN = 1  # it was under way when the probes were attached
+    END_UNKNOWN = 2  # it was under way when they were detached, or its exit was lost
+    UNWOUND = 4  # a panic (or a lost exit) ended it: `end` is when it was last seen, `end_latest` a bound
+    INFERRED_END = 8  # its function has no exit probe: same meaning of `end` and `end_latest`
+    TAIL = 16  # it left by a jump; it ends with its callee
+    RESULT = 32  # the result is known
+    PENDING = 64  # ... and it is Pending, else Ready
+    STATE = 128  # `state` was read at entry
+    MERGED = 256  # it stands for several short ones (only made by the output, to keep a trace openable)
+
+
+POLL = np.dtype(
+    [
+        ("start", "<i8"),  # ns; with START_UNKNOWN the recording's start
+        ("end", "<i8"),  # ns; with END_UNKNOWN the recording's end
+        ("end_latest", "<i8"),  # ns; = end unless the end is known only as a range
+        ("self", "<u8"),
+        ("instance", "<u8"),  # the future instance; 0: unknown (no self)
+        ("task", "<u8"),  # header pointer of the enclosing task poll; 0: none or unknown
+        ("parent", "<u8"),  # the instance of the enclosing future poll on the same thread; 0: none
+        ("function", "<u4"),  # index into Plan.functions
+        ("tid", "<u4"),
+        ("depth", "<u2"),  # number of enclosing open polls on the thread
+        ("flags", "<u2"),  # PollFlag
+        ("state", "u1"),  # coroutine state at entry (STATE set): where it had been waiting
+        ("state_after", "u1"),  # ... at exit; 255 unknown
+    ]
+)
+"""One poll of one future instance on one thread."""
+
+
+class WaitFlag(IntFlag):
+    START_UNKNOWN = 1  # the poll before it was not seen
+    END_UNKNOWN = 2  # no poll followed until the recording's end
+    AMBIGUOUS = 4  # the result of the poll before is unknown: it may have been another future's address
+    STATE = 8  # `state` is known
+
+
+WAIT = np.dtype(
+    [
+        ("start", "<i8"),
+        ("end", "<i8"),
+        ("self", "<u8"),
+        ("instance", "<u8"),
+        ("task", "<u8"),
+        ("function", "<u4"),
+        ("tid", "<u4"),  # the thread of the poll that follows (or, when none does, of the one before)
+        ("flags", "<u2"),  # WaitFlag
+        ("state", "u1"),  # coroutine state during the wait: which await
+        ("_pad", "u1"),
+    ]
+)
+"""From one Pending poll of an instance to its next poll."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends."""
+
+    polls: Array
+    waits: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What assembly counted; every event is in exactly one interval or in `unmatched`."""
+
+    events: int = 0
+    polls: int = 0
+    waits: int = 0
+    instances: int = 0
+    unmatched_exits: int = 0
+    unwound: int = 0
+    open_at_end: int = 0
+    open_at_start: int = 0
