@@ -1,0 +1,411 @@
+"""The ELF file of a program: segments, sections, symbols, build id.
+
+pyelftools (0.33) reads the headers; the symbol table, which has 10^5 to 10^6 entries, is read
+by numpy.  The input is not trusted: whatever the file says about sizes is checked against the
+file's real size before anything is read or allocated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import mmap
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+from elftools.elf.elffile import ELFFile
+
+from tracer.errors import NotTraceable, PermissionMissing
+
+SYMBOL = np.dtype(
+    [
+        ("name", "<u4"),
+        ("info", "u1"),
+        ("other", "u1"),
+        ("section", "<u2"),
+        ("address", "<u8"),
+        ("size", "<u8"),
+    ]
+)
+"""Elf64_Sym of the System V gABI; `name` is an offset into the string table, type = info & 15."""
+
+FUNCTION, OBJECT, IFUNC = 2, 1, 10
+"""STT_FUNC, STT_OBJECT, STT_GNU_IFUNC: values of `info & 15`."""
+
+_MAX_HEADERS = 8192
+_MAX_SECTION = 4 << 30
+_MAX_NOTES = 64 << 10
+_COMPRESSED = 0x800
+_CHDR_SIZE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A PT_LOAD segment.  flags: PF_X 1, PF_W 2, PF_R 4."""
+
+    vaddr: int
+    offset: int
+    filesz: int
+    memsz: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    address: int
+    offset: int
+    size: int
+    flags: int
+    in_file: bool
+
+
+@dataclass(frozen=True)
+class SymbolTable:
+    """The defined symbols, of dtype SYMBOL, in the file's order, with their names."""
+
+    table: npt.NDArray[np.void]
+    strings: bytes
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def name_at(self, offset: int) -> str:
+        """The name at an offset into the string table; "" when it is outside."""
+        return self.raw_name_at(offset).decode("utf-8", "replace")
+
+    def raw_name_at(self, offset: int) -> bytes:
+        end = self.strings.find(b"\0", offset)
+        return self.strings[offset:end] if end >= 0 else self.strings[offset:]
+
+    def name(self, index: int) -> str:
+        return self.name_at(int(self.table["name"][index]))
+
+    @cached_property
+    def _by_name(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint32]]:
+        order = np.argsort(self.table["name"], kind="stable")
+        return order, self.table["name"][order]
+
+    def matching(self, pattern: re.Pattern[bytes]) -> npt.NDArray[np.intp]:
+        """Indices of the symbols in whose name the pattern is found, in the table's order.
+
+        The string table is searched as a whole, which is far faster than name by name; the
+        pattern must therefore not match NUL.
+        """
+        order, names = self._by_name
+        chosen: list[npt.NDArray[np.intp]] = []
+        position, strings = 0, self.strings
+        while (match := pattern.search(strings, position)) is not None:
+            begin = strings.rfind(b"\0", 0, match.start()) + 1
+            end = strings.find(b"\0", match.end())
+            # Linkers let a name be the tail of a longer one: each start up to the match counts.
+            low, high = np.searchsorted(names, [begin, match.start() + 1])
+            chosen.append(order[low:high])
+            if end < 0:
+                break
+            position = end + 1
+        return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.intp)
+
+
+class ElfImage:
+    """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`.
+
+    data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
+    A section or an address that the file does not have is None.
+    """
+
+    def __init__(self, path: Path, data: mmap.mmap) -> None:
+        self.path = path
+        self.data = data
+        self.size = len(data)
+        self.architecture = "x86_64"
+        try:
+            elf = ELFFile(cast(IO[bytes], data))
+            self._check_header(elf)
+            self.segments = tuple(_segments(elf))
+            self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
+            self.interpreter = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
+            self.build_id = self._find_build_id(elf)
+        except NotTraceable:
+            raise
+        except Exception as error:  # pyelftools raises many kinds on damaged input, not only ELFError
+            raise _damaged(path, str(error) or type(error).__name__) from error
+        self._contents: dict[str, bytes | memoryview] = {}
+
+    def _check_header(self, elf: Any) -> None:
+        header = elf.header
+        machine = header.e_machine
+        if elf.elfclass != 64 or not elf.little_endian or machine != "EM_X86_64":
+            raise NotTraceable(
+                f"{self.path} is built for {_machine_name(machine, elf)}.",
+                why="Only x86-64 programs can be traced.",
+            )
+        if header.e_type not in ("ET_EXEC", "ET_DYN"):
+            raise NotTraceable(
+                f"{self.path} is neither a program nor a shared library.",
+                why=f"Its ELF type is {header.e_type}.",
+                fix="Name the executable itself.",
+            )
+        for what, offset, entry, least, count in (
+            ("program", header.e_phoff, header.e_phentsize, 56, elf.num_segments() if header.e_phoff else 0),
+            ("section", header.e_shoff, header.e_shentsize, 64, elf.num_sections() if header.e_shoff else 0),
+        ):
+            if not offset:
+                continue
+            if count > _MAX_HEADERS:
+                raise _damaged(self.path, f"it claims {count} {what} headers")
+            if entry < least:
+                raise _damaged(self.path, f"its {what} headers are {entry} bytes long")
+            if offset + count * entry > self.size:
+                raise _damaged(self.path, f"its {what} headers lie beyond its end: it is cut off")
+
+    def _find_build_id(self, elf: Any) -> str | None:
+        # The section first: in a separate debug file the segments' offsets are not to be relied on.
+        section = self._sections.get(".note.gnu.build-id")
+        if section is not None and section.in_file and section.size <= _MAX_NOTES:
+            named = elf.get_section_by_name(".note.gnu.build-id")
+            found = _build_id(named.iter_notes()) if hasattr(named, "iter_notes") else None
+            if found is not None:
+                return found
+        for segment in elf.iter_segments():
+            header = segment.header
+            if header.p_type == "PT_NOTE" and header.p_filesz <= min(_MAX_NOTES, self.size):
+                found = _build_id(segment.iter_notes())
+                if found is not None:
+                    return found
+        return None
+
+    # ------------------------------------------------------------ sections
+
+    @property
+    def section_names(self) -> tuple[str, ...]:
+        return tuple(self._sections)
+
+    def has_section(self, name: str) -> bool:
+        """Whether the section is there and has content in this file."""
+        section = self._sections.get(name)
+        return section is not None and section.in_file and section.size > 0
+
+    def section_address(self, name: str) -> int | None:
+        section = self._sections.get(name)
+        return section.address if section is not None and section.address else None
+
+    def section(self, name: str) -> bytes | memoryview | None:
+        """The section's content, decompressed; kept.  None when it has none in this file.
+
+        Raises NotTraceable when the section lies beyond the end of the file or cannot be
+        decompressed.
+        """
+        content = self._contents.get(name)
+        if content is not None:
+            return content
+        section = self._sections.get(name)
+        if section is None or not section.in_file:
+            return None
+        if section.offset + section.size > self.size:
+            raise _damaged(self.path, f"its section {name} lies beyond its end: it is cut off")
+        content = memoryview(self.data)[section.offset : section.offset + section.size]
+        if section.flags & _COMPRESSED:
+            content = self._decompress(name, content)
+        self._contents[name] = content
+        return content
+
+    def _decompress(self, name: str, content: memoryview) -> bytes:
+        """Elf64_Chdr of the gABI: u4 type, u4 reserved, u8 size, u8 alignment, then the stream."""
+        if len(content) < _CHDR_SIZE:
+            raise _damaged(self.path, f"its section {name} is too short to be compressed")
+        kind = int.from_bytes(content[:4], "little")
+        size = int.from_bytes(content[8:16], "little")
+        stream = content[_CHDR_SIZE:]
+        if size > min(_MAX_SECTION, 1 << 20 | len(stream) * 20_000):
+            raise _damaged(self.path, f"its section {name} claims {size} bytes")
+        try:
+            if kind == 1:
+                result = zlib.decompressobj().decompress(stream, size)
+            elif kind == 2:
+                with zstandard.ZstdDecompressor().stream_reader(stream) as reader:
+                    result = reader.read(size)
+            else:
+                raise _damaged(self.path, f"its section {name} is compressed in an unknown way ({kind})")
+        except (zlib.error, zstandard.ZstdError, MemoryError) as error:
+            raise _damaged(self.path, f"its section {name} cannot be decompressed ({error})") from error
+        if len(result) != size:
+            raise _damaged(self.path, f"its section {name} is shorter than it says")
+        return result
+
+    # ------------------------------------------------------------ addresses
+
+    def segment_of(self, vaddr: int) -> Segment | None:
+        """The PT_LOAD segment with file content at this link-time address."""
+        for segment in self.segments:
+            if segment.vaddr <= vaddr < segment.vaddr + segment.filesz:
+                return segment
+        return None
+
+    def offset_of(self, vaddr: int) -> int | None:
+        """Link-time virtual address → offset into the file; None when nothing is loaded there."""
+        segment = self.segment_of(vaddr)
+        if segment is None:
+            return None
+        offset = vaddr - segment.vaddr + segment.offset
+        return offset if offset < self.size else None
+
+    def vaddr_of(self, offset: int) -> int | None:
+        """Offset into the file → link-time virtual address, by the executable segment first."""
+        found: int | None = None
+        for segment in self.segments:
+            if segment.offset <= offset < segment.offset + segment.filesz:
+                address = offset - segment.offset + segment.vaddr
+                if segment.flags & 1:
+                    return address
+                found = address if found is None else found
+        return found
+
+    def read(self, vaddr: int, size: int) -> bytes | None:
+        """`size` bytes at a link-time address; None unless all of them are in one segment."""
+        segment = self.segment_of(vaddr)
+        if segment is None or size < 0 or vaddr + size > segment.vaddr + segment.filesz:
+            return None
+        offset = vaddr - segment.vaddr + segment.offset
+        content = self.data[offset : offset + size]
+        return content if len(content) == size else None
+
+    # ------------------------------------------------------------ symbols
+
+    @cached_property
+    def _symbols(self) -> SymbolTable:
+        return self.symbols_of(".symtab" if self.has_section(".symtab") else ".dynsym")
+
+    def symbols(self) -> SymbolTable:
+        """All defined symbols of .symtab, or of .dynsym in a stripped file; empty when there is neither."""
+        return self._symbols
+
+    def symbols_of(self, name: str) -> SymbolTable:
+        """The defined symbols of one table, ".symtab" or ".dynsym"."""
+        content = self.section(name) if self.has_section(name) else None
+        strings = self.section({".symtab": ".strtab", ".dynsym": ".dynstr"}[name])
+        if content is None or strings is None:
+            return SymbolTable(np.zeros(0, SYMBOL), b"")
+        table = np.frombuffer(content[: len(content) // SYMBOL.itemsize * SYMBOL.itemsize], SYMBOL)
+        defined = table[(table["section"] != 0) & (table["name"] < len(strings))]
+        return SymbolTable(defined, bytes(strings))
+
+    # ------------------------------------------------------------ debug link
+
+    def debuglink(self) -> tuple[str, int] | None:
+        """The name and CRC32 of the separate debug file (.gnu_debuglink), or None."""
+        content = self.section(".gnu_debuglink")
+        if content is None:
+            return None
+        raw = bytes(content)
+        end = raw.find(b"\0")
+        at = (end + 4) & ~3
+        if end <= 0 or at + 4 > len(raw):
+            return None
+        return raw[:end].decode("utf-8", "surrogateescape"), int.from_bytes(raw[at : at + 4], "little")
+
+    def close(self) -> None:
+        """Unmap the file.  What was handed out from it stays valid until it is dropped."""
+        self._contents.clear()
+        self.__dict__.pop("_symbols", None)
+        with contextlib.suppress(BufferError):  # somebody still holds a view: the mapping goes with it
+            self.data.close()
+
+    def __enter__(self) -> ElfImage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_elf(path: Path) -> ElfImage:
+    """Open an x86-64 ELF file.
+
+    Raises NotTraceable when there is no such file, it is no ELF file, damaged, cut off, or for
+    another machine; PermissionMissing when it must not be read.
+    """
+    try:
+        # Non-blocking: a FIFO in the file's place must not hang us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except PermissionError as error:
+        raise PermissionMissing(
+            f"{path} cannot be read.",
+            why="Reading another process's executable needs CAP_SYS_PTRACE, or read permission on the file.",
+            fix="Run the same command with sudo.",
+        ) from error
+    except OSError as error:
+        raise NotTraceable(f"{path} cannot be opened: {error.strerror}.", fix="Check the path.") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotTraceable(f"{path} is not a file.", fix="Name the executable itself.")
+        if os.pread(descriptor, 4, 0) != b"\x7fELF":
+            raise NotTraceable(
+                f"{path} is not an ELF program.",
+                why="Only compiled programs can be traced; scripts run inside their interpreter.",
+                fix="Name the executable that cargo built, e.g. target/release/NAME.",
+            )
+        data = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+    except (OSError, ValueError) as error:
+        raise NotTraceable(f"{path} cannot be read: {error}.") from error
+    finally:
+        os.close(descriptor)
+    try:
+        return ElfImage(path, data)
+    except NotTraceable:
+        with contextlib.suppress(BufferError):  # the error's traceback still holds a view
+            data.close()
+        raise
+
+
+def _segments(elf: Any) -> Iterator[Segment]:
+    for segment in elf.iter_segments():
+        header = segment.header
+        if header.p_type == "PT_LOAD":
+            yield Segment(header.p_vaddr, header.p_offset, header.p_filesz, header.p_memsz, header.p_flags)
+
+
+def _sections(elf: Any) -> Iterator[Section]:
+    if not elf.header.e_shoff:
+        return
+    # Not iter_sections(): it builds objects that parse on their own (hash tables, versions).
+    names = elf.get_section(elf.get_shstrndx()) if elf.num_sections() else None
+    for index in range(elf.num_sections()):
+        header = elf._get_section_header(index)
+        name = names.get_string(header.sh_name) if names is not None else ""
+        in_file = header.sh_type not in ("SHT_NOBITS", "SHT_NULL")
+        yield Section(name, header.sh_addr, header.sh_offset, header.sh_size, header.sh_flags, in_file)
+
+
+def _build_id(notes: Iterator[Any]) -> str | None:
+    for note in itertools.islice(notes, 256):
+        if note["n_type"] == "NT_GNU_BUILD_ID" and note["n_name"] == "GNU":
+            return str(note["n_desc"])
+    return None
+
+
+def _machine_name(machine: object, elf: Any) -> str:
+    if machine == "EM_X86_64":
+        return "x32 (32-bit pointers)" if elf.elfclass == 32 else "big-endian x86-64"
+    known = {"EM_AARCH64": "aarch64 (64-bit ARM)", "EM_386": "32-bit x86", "EM_ARM": "32-bit ARM", "EM_RISCV": "RISC-V"}
+    return known.get(str(machine), f"another machine ({machine})")
+
+
+def _damaged(path: Path, why: str) -> NotTraceable:
+    return NotTraceable(f"{path} is a damaged ELF file.", why=why[:1].upper() + why[1:] + ".", fix="Build it again.")
+
+
+__all__ = ["FUNCTION", "IFUNC", "OBJECT", "SYMBOL", "ElfImage", "Section", "Segment", "SymbolTable", "open_elf"]
