@@ -1,0 +1,81 @@
+"""The command line: parse, hand over to one command, turn errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tracer import __version__
+from tracer.errors import ExitCode, RatError
+
+COMMANDS = ("record", "list", "convert", "doctor")
+"""One module of tracer.commands each; `record` is meant when none is named."""
+
+EPILOG = """\
+exit codes: 0 done · 2 wrong usage · 3 no such process · 4 a permission is missing · 5 not traceable ·
+6 a package is missing · 7 the kernel refused the probes · 8 no events from a busy process ·
+9 the output could not be written · 10 not a readable capture · 1 a bug
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code (errors.ExitCode, or that of a launched program)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = parse(arguments)
+        return int(options.run(options))
+    except RatError as error:
+        _explain(error)
+        return int(error.code)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: not an error, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.OK)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command line; everything after `--` is the program to launch."""
+    arguments, program = _split_program(arguments)
+    parser = _parser()
+    if not any(a in (*COMMANDS, "-h", "--help", "--version") for a in arguments[:1]):
+        if not arguments and not program:
+            parser.print_help()
+            raise SystemExit(int(ExitCode.USAGE))
+        arguments = ["record", *arguments]
+    options = parser.parse_args(arguments)
+    options.program = program
+    return options
+
+
+def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rat-ebpf",
+        description="See every task and future of a live async Rust process, with no rebuild and no restart.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rat-ebpf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"tracer.commands.{name}").add_parser(commands)
+    return parser
+
+
+def _explain(error: RatError) -> None:
+    """One sentence for what happened and why; the next thing to do on lines of its own."""
+    sentence = error.what if not error.why else f"{error.what}: {error.why}"
+    print(f"rat-ebpf: {sentence}", file=sys.stderr)
+    for line in error.fix.splitlines():
+        print(f"    {line}", file=sys.stderr)

@@ -1,0 +1,34 @@
+"""What is printed at the end: the summary, the trace's path and how to open it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracer.commands.convert import Conversion
+    from tracer.commands.recorder import Outcome
+
+
+def print_closing(result: Conversion, *, as_json: bool, quiet: bool, outcome: Outcome | None = None) -> None:
+    """The summary on the standard output (one JSON object with as_json), remarks on the standard error."""
+    if as_json:
+        document = result.summary.as_json()
+        document["trace"] = str(result.trace.path)
+        if outcome is not None:
+            document["ended"] = outcome.reason
+        json.dump(document, sys.stdout, indent=2)
+        print()
+        return
+    if quiet:
+        return
+    if result.torn:
+        print(f"note: the capture's end is missing ({result.torn}); all before it is in the trace", file=sys.stderr)
+    result.summary.print()
+    if outcome is not None:
+        print(outcome.reason)
+    for remark in result.trace.remarks:
+        print(remark)
+    print(f"trace: {result.trace.path}")
+    print("open it at https://ui.perfetto.dev (it stays on your machine) or with any Perfetto trace_processor")

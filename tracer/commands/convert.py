@@ -1,0 +1,136 @@
+"""`rat-ebpf convert CAPTURE`: make a trace (and the summary) out of a capture, anywhere and without root."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracer.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from tracer.output.summary import Summary
+    from tracer.output.trace import WrittenTrace
+
+CAPTURE_SUFFIX = ".ratcap"
+TRACE_SUFFIX = {"perfetto": ".pftrace", "chrome": ".json"}
+MAX_SLICES = 2_000_000
+"""Beyond this many slices Perfetto's UI becomes slow to open a trace; short ones are merged then."""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser("convert", help="make a trace out of a capture", description=__doc__)
+    parser.add_argument("capture", type=Path, metavar="CAPTURE", help="a file that `rat-ebpf` left or was asked to keep")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the trace (default: beside the capture)")
+    add_trace_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_trace_options(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("perfetto", "chrome")) -> None:
+    """The options that `record` and `convert` share."""
+    parser.add_argument("--format", choices=formats, default="perfetto", help="perfetto (default): ui.perfetto.dev · chrome: chrome://tracing JSON")
+    parser.add_argument("--min-us", type=float, default=0.0, metavar="US", help="leave out polls shorter than this many microseconds")
+    parser.add_argument("--max-slices", type=int, default=MAX_SLICES, metavar="N", help="merge short polls beyond this many slices (default %(default)s)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON on the standard output")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """How a capture becomes a trace."""
+
+    format: str = "perfetto"
+    min_us: float = 0.0
+    max_slices: int = MAX_SLICES
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A written trace and what it says.  torn: why the capture's last block could not be read, or None."""
+
+    trace: WrittenTrace
+    summary: Summary
+    torn: str | None
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Convert one capture."""
+    from tracer.commands.closing import print_closing
+
+    if options.program:
+        raise UsageError("convert takes a capture, not a program", fix="rat-ebpf convert FILE.ratcap")
+    if options.max_slices < 1000:
+        raise UsageError("--max-slices must be at least 1000")
+    output = options.output or options.capture.with_suffix(TRACE_SUFFIX[options.format])
+    trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
+    result = convert(options.capture, output, trace_options, progress_of(options))
+    print_closing(result, as_json=options.json, quiet=options.quiet)
+    return ExitCode.OK
+
+
+def progress_of(options: argparse.Namespace) -> Callable[[float], None]:
+    """A callback for the share done: drawn on a terminal, silent in a pipe or with -q."""
+    if options.quiet or options.json or not sys.stderr.isatty():
+        return lambda share: None
+
+    def draw(share: float) -> None:
+        end = "\r\x1b[K" if share >= 1 else ""
+        print(f"\r\x1b[Kwriting the trace … {share:4.0%}{end}", end="", file=sys.stderr, flush=True)
+
+    return draw
+
+
+def convert(capture: Path, output: Path, options: TraceOptions, progress: Callable[[float], None]) -> Conversion:
+    """Replay a capture into a trace file and a summary.  Raises BadCapture, OutputFailed."""
+    from tracer import assemble
+    from tracer.capture import CaptureReader
+    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd
+    from tracer.output.chrome import ChromeWriter
+    from tracer.output.perfetto import PerfettoWriter
+    from tracer.output.summary import Summary
+
+    reader = CaptureReader(capture)
+    total = max(1, reader.event_count)
+    writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
+    writer = writer_class(
+        output, reader.recording, max_slices=options.max_slices, total_events=reader.event_count, min_us=options.min_us
+    )
+    summary = Summary(reader.recording)
+    state = assemble.begin(reader.recording)
+    end: CaptureEnd | None = None
+    done = 0
+    try:
+        for item in reader:
+            if isinstance(item, CaptureEnd):
+                end = item
+                continue
+            for sink in (writer, summary):
+                if isinstance(item, PlanChange):
+                    sink.plan_change(item)
+                elif isinstance(item, Loss):
+                    sink.loss(item)
+                elif isinstance(item, ProcessEnd):
+                    sink.process_end(item)
+                elif isinstance(item, list):
+                    sink.threads(item)
+            state, spans = assemble.step(state, item)
+            writer.spans(spans)
+            summary.spans(spans)
+            if not isinstance(item, (PlanChange, Loss, ProcessEnd, list)):
+                done += len(item)
+                progress(min(0.99, done / total))
+        state, spans = assemble.finish(state, end)
+        writer.spans(spans)
+        summary.spans(spans)
+        trace = writer.close(state.tally, end)
+    except BaseException:
+        writer.abort()
+        raise
+    finally:
+        progress(1.0)
+    summary.close(state.tally, end)
+    return Conversion(trace, summary, reader.torn)

@@ -1,0 +1,49 @@
+"""`rat-ebpf list PID|BINARY`: which poll functions there are, where, and which of them can be probed, or why not."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tracer.errors import ExitCode, UsageError
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser("list", help="show the poll functions of a process or binary", description=__doc__)
+    parser.add_argument("subject", metavar="PID|BINARY", help="a process id, or a file (needs no root)")
+    add_selection_options(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(run=run)
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `record` and `list` share."""
+    parser.add_argument("-F", "--filter", action="append", default=[], metavar="REGEX", help="only futures whose name matches (may be repeated)")
+    parser.add_argument("-N", "--notrace", action="append", default=[], metavar="REGEX", help="no function whose name matches (may be repeated)")
+    parser.add_argument("--generated-futures", action="store_true", help="only compiler-generated futures: async fn, block, closure")
+    parser.add_argument(
+        "--exits",
+        choices=("ret", "task", "uretprobe"),
+        help="how a poll's end is seen; ret: exit instructions only · task: only of whole tasks (cheap) · "
+        "uretprobe: return probes (panic=abort builds only); default: exit instructions, return probes on tokio's own task poll",
+    )
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Print the table."""
+    from tracer.commands.survey import Selection, compile_patterns, survey_file, survey_processes
+    from tracer.model import ExitMode
+    from tracer.output.tables import print_functions
+    from tracer.target.process import TargetProcess
+
+    if options.program:
+        raise UsageError("list takes a process id or a file", fix="rat-ebpf list target/release/server")
+    selection = Selection(compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures)
+    exit_mode = ExitMode(options.exits or "default")
+    if options.subject.isdecimal() and not Path(options.subject).exists():
+        survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode)
+    else:
+        survey = survey_file(Path(options.subject), selection, exit_mode)
+    print_functions(survey.plan, as_json=options.json)
+    return ExitCode.OK

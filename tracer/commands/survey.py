@@ -1,0 +1,103 @@
+"""From pids (or a file) to what can be probed: the part that `record`, `list` and `-- program` share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracer import rust
+from tracer.errors import UsageError
+from tracer.model import Binary, ExitMode, Plan, Process
+from tracer.probe.plan import make_plan
+from tracer.target.debugfile import find_debug_file
+from tracer.target.elf import ElfImage, open_elf
+from tracer.target.process import TargetProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which poll functions the user wants: regular expressions on the names, compiler-generated only or all."""
+
+    include: tuple[re.Pattern[str], ...] = ()
+    exclude: tuple[re.Pattern[str], ...] = ()
+    generated_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found.  executables[i]: the path to open and attach to for plan.binaries[i]."""
+
+    plan: Plan
+    processes: tuple[Process, ...]
+    executables: tuple[Path, ...]
+
+
+def compile_patterns(expressions: Sequence[str]) -> tuple[re.Pattern[str], ...]:
+    """Compile the user's regular expressions.  Raises UsageError with the place of the mistake."""
+    patterns = []
+    for expression in expressions:
+        try:
+            patterns.append(re.compile(expression))
+        except re.error as error:
+            raise UsageError(
+                f"'{expression}' is not a regular expression",
+                why=str(error),
+                fix="quote special characters with a backslash, for example -F 'server::handle'",
+            ) from None
+    return tuple(patterns)
+
+
+def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exit_mode: ExitMode) -> Survey:
+    """Read each target's executable once and plan the probes of all.  Raises RatError."""
+    binaries: list[Binary] = []
+    executables: list[Path] = []
+    index_of_file: dict[tuple[int, int], int] = {}
+    processes = []
+    for target in targets:
+        status = target.exe_path.stat()
+        with open_elf(target.exe_path) as image:
+            index = index_of_file.get((status.st_dev, status.st_ino))
+            if index is None:
+                index = index_of_file[status.st_dev, status.st_ino] = len(binaries)
+                binaries.append(_read(image, target.executable, target.root_path))
+                executables.append(target.exe_path)
+            processes.append(
+                Process(
+                    pid=target.pid,
+                    start_time=target.start_time,
+                    name=target.name,
+                    command=tuple(target.command),
+                    executable=target.executable,
+                    binary=index,
+                    load_bias=target.load_bias(image),
+                )
+            )
+    return Survey(_plan(binaries, selection, exit_mode), tuple(processes), tuple(executables))
+
+
+def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, *, root: Path | None = None) -> Survey:
+    """Plan for a binary on disk, with no process yet.  Needs no rights beyond reading the file."""
+    with open_elf(path) as image:
+        binary = _read(image, str(path), root)
+    return Survey(_plan([binary], selection, exit_mode), (), (path,))
+
+
+def _read(image: ElfImage, display_path: str, root: Path | None) -> Binary:
+    cache = rust.Cache.default()
+    debug_path = None if image.has_section(".debug_info") else find_debug_file(image, root)
+    if debug_path is None:
+        return rust.read_binary(image, display_path=display_path, cache=cache)
+    with open_elf(debug_path) as debug:
+        return rust.read_binary(image, display_path=display_path, debug=debug, cache=cache)
+
+
+def _plan(binaries: Sequence[Binary], selection: Selection, exit_mode: ExitMode) -> Plan:
+    return make_plan(
+        binaries,
+        exit_mode=exit_mode,
+        include=selection.include,
+        exclude=selection.exclude,
+        generated_only=selection.generated_only,
+    )
