@@ -13,7 +13,8 @@ from tracer.model import Mapping
 _PF_X = 1  # ELF segment flag: executable
 _AT_ENTRY = 9  # auxiliary vector: the program's entry, as loaded (elf(5), getauxval(3))
 _E_ENTRY = 24  # offset of e_entry in an ELF64 header
-_DELETED = " (deleted)"
+DELETED = " (deleted)"
+"""What the kernel appends to the name of a file that is no longer linked."""
 
 
 class LoadSegment(Protocol):
@@ -51,7 +52,7 @@ def parse_maps(text: bytes) -> list[Mapping]:
                 permissions=fields[1].decode(),
                 inode=inode,
                 device=fields[3].decode(),
-                path=path.removesuffix(_DELETED) if inode else path,
+                path=path.removesuffix(DELETED) if inode else path,
             )
         )
     return found

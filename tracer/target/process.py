@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing
-from tracer.model import Mapping, Thread
-from tracer.target.memory_map import bias_from_auxiliary_vector, bias_from_mappings, parse_maps
+from tracer.model import ClockReading, Mapping, Thread
+from tracer.target.memory_map import DELETED, bias_from_auxiliary_vector, bias_from_mappings, parse_maps
 
 if TYPE_CHECKING:
     from tracer.target.elf import ElfImage
@@ -27,8 +27,8 @@ _PF_KTHREAD = 0x00200000
 _CPUCLOCK_SCHED = 2
 """Low bits of a clock id that mean "precise run time of a process" (include/linux/posix-timers.h)."""
 
-DELETED = " (deleted)"
-"""What the kernel appends to the name of a file that is no longer linked."""
+CAP_SYS_PTRACE = 19
+"""Number of the capability (include/uapi/linux/capability.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +228,39 @@ class TargetProcess:
         return data
 
 
+def effective_capabilities() -> int:
+    """The capabilities that this program has, as a bit set: bit n is capability number n."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
+
+
+def has_capability(number: int) -> bool:
+    """Whether this program has the capability of that number."""
+    return bool(effective_capabilities() >> number & 1)
+
+
+def kernel_release() -> str:
+    """The running kernel, as `uname -r` says it."""
+    return os.uname().release
+
+
+def read_clocks() -> ClockReading:
+    """The three clocks at one moment; they lie at most a few microseconds apart.
+
+    The tightest of several readings counts, since the program can lose the CPU between two clocks.
+    """
+    best: tuple[int, ClockReading] | None = None
+    for _ in range(16):
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        boottime = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        realtime = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if best is None or after - before < best[0]:
+            best = after - before, ClockReading((before + after) // 2, boottime, realtime)
+    assert best is not None
+    return best[1]
+
+
 def _read_stat(pid: int) -> Stat:
     try:
         return Stat.parse(Path(f"/proc/{pid}/stat").read_bytes())
@@ -293,8 +326,12 @@ def _permission_missing(pid: int, name: str) -> PermissionMissing:
             owner = f" of user {pwd.getpwuid(uid).pw_name}"
         except KeyError:
             owner = f" of user {uid}"
-    return PermissionMissing(
-        f"Process {pid} ({name}){owner} may not be looked at.",
-        why="The capability CAP_SYS_PTRACE is missing.",
-        fix=f"sudo rat-ebpf --pid {pid}",
-    )
+    what = f"Process {pid} ({name}){owner} may not be looked at."
+    if has_capability(CAP_SYS_PTRACE):
+        return PermissionMissing(
+            what,
+            why="The kernel refused although CAP_SYS_PTRACE is there: a security module, or a process of an outer user "
+            "namespace.",
+            fix="Run rat-ebpf on the host, outside of containers.",
+        )
+    return PermissionMissing(what, why="The capability CAP_SYS_PTRACE is missing.", fix=f"sudo rat-ebpf --pid {pid}")
