@@ -1,0 +1,52 @@
+//! Tasks on async-std's global executor (async-task underneath), each with a known number of polls.
+
+use async_std::task;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use truth::{apart, begin, Kind, Leaf, Outcome, Place};
+
+const TASKS: u32 = 23;
+const POLLS: u32 = 47;
+
+const OUTER: u32 = 0;
+const NESTED_PARTS: u32 = 1;
+
+const PLACES: [Place; 2] = [
+    Place { kind: Kind::Poll, chain: &["async_std_log::outer", "async_std_log::nested", "truth::future::Leaf"] },
+    Place { kind: Kind::Part, chain: &["async_std_log::outer", "async_std_log::nested"] },
+];
+
+type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn outer(instance: u32) -> u64 {
+    apart(nested(instance)).await + 1
+}
+
+async fn nested(instance: u32) -> u64 {
+    let part = begin();
+    let leaf = Leaf::new(OUTER, instance, POLLS, || -> Pause { Box::pin(task::sleep(Duration::from_millis(1))) });
+    part.end(NESTED_PARTS, instance, 0, Outcome::Pending);
+    let value = leaf.await;
+    let part = begin();
+    let value = std::hint::black_box(value) * 3;
+    part.end(NESTED_PARTS, instance, 0, Outcome::Ready);
+    value
+}
+
+fn main() {
+    // The executor's threads start with the first task.
+    task::block_on(task::spawn(async {}));
+    truth::wait_for_go();
+    let checksum = task::block_on(async {
+        let tasks: Vec<_> = (0..TASKS).map(|instance| task::spawn(apart(outer(instance)))).collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await;
+        }
+        sum
+    });
+    let polls = u64::from(TASKS * POLLS);
+    let polls: Vec<(&str, u64)> = PLACES[0].chain.iter().map(|&name| (name, polls)).collect();
+    truth::finish(&PLACES, &polls, checksum);
+}
