@@ -1,5 +1,7 @@
 //! Polls nested far deeper than any return-probe's stack allows (64): by boxed recursion and by a chain of async fns.
 
+#![recursion_limit = "512"]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -10,16 +12,20 @@ use truth::{apart, Kind, Leaf, Place};
 const POLLS: u32 = 211;
 /// Levels of `descend` above its leaf.
 const RECURSION: u32 = 97;
-/// Levels of the chain: the functions named below.
-const CHAIN: u64 = 83;
 
 const DESCEND: u32 = 0;
 const LINK: u32 = 1;
 
-const PLACES: [Place; 2] = [
-    Place { kind: Kind::Poll, chain: &["deep::descend", "truth::future::Leaf"] },
-    Place { kind: Kind::Poll, chain: &["deep::link_00", "deep::link_82", "truth::future::Leaf"] },
-];
+const LEAF: &str = "truth::future::Leaf";
+
+const DESCENT: [&str; RECURSION as usize + 1] = {
+    let mut chain = ["deep::descend"; RECURSION as usize + 1];
+    chain[RECURSION as usize] = LEAF;
+    chain
+};
+
+const PLACES: [Place; 2] =
+    [Place { kind: Kind::Poll, chain: &DESCENT }, Place { kind: Kind::Poll, chain: LINKS }];
 
 fn leaf(place: u32) -> Leaf<Sleep> {
     Leaf::new(place, place, POLLS, || sleep(Duration::from_millis(1)))
@@ -35,7 +41,14 @@ fn descend(levels: u32) -> Pin<Box<dyn Future<Output = u64> + Send>> {
     }))
 }
 
-/// Async fns of which each awaits the next one.
+/// Async fns of which each awaits the next one, the last one the leaf.
+macro_rules! links {
+    ($($name:ident)*) => {
+        const LINKS: &[&str] = &[$(concat!("deep::", stringify!($name)),)* LEAF];
+        chain!($($name)*);
+    };
+}
+
 macro_rules! chain {
     ($last:ident) => {
         async fn $last() -> u64 {
@@ -50,7 +63,7 @@ macro_rules! chain {
     };
 }
 
-chain!(
+links!(
     link_00 link_01 link_02 link_03 link_04 link_05 link_06 link_07 link_08 link_09 link_10 link_11
     link_12 link_13 link_14 link_15 link_16 link_17 link_18 link_19 link_20 link_21 link_22 link_23
     link_24 link_25 link_26 link_27 link_28 link_29 link_30 link_31 link_32 link_33 link_34 link_35
@@ -68,14 +81,7 @@ fn main() {
         let chain = tokio::spawn(apart(link_00()));
         recursion.await.unwrap() + chain.await.unwrap()
     });
-    let polls = u64::from(POLLS);
-    let polls = [
-        ("deep::descend", polls * u64::from(RECURSION)),
-        ("deep::link_", polls * CHAIN),
-        ("deep::link_00", polls),
-        ("deep::link_82", polls),
-        ("truth::future::Leaf", polls * 2),
-        ("task", polls * 2),
-    ];
+    let polls: Vec<(&str, u64)> =
+        [&DESCENT, LINKS, &["task"; 2]].concat().into_iter().map(|name| (name, u64::from(POLLS))).collect();
     truth::finish(&PLACES, &polls, checksum);
 }

@@ -24,8 +24,9 @@ pub enum Kind {
     Part,
 }
 
-/// Where intervals are measured.  `chain`: the functions whose polls enclose them on the thread, outermost first,
-/// without the runtime's; an async fn by its path, an async block by its function's, a future by its type's.
+/// Where intervals are measured.  `chain`: the functions whose polls enclose them on the thread, outermost first, one
+/// entry a poll, without the runtime's and [`Apart`]; an async fn by its path, an async block by its function's, a
+/// future by its type's.
 pub struct Place {
     pub kind: Kind,
     pub chain: &'static [&'static str],
