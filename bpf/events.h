@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the kernel side and user space exchange.
+ *
+ * `struct event` is model.EVENT, `struct probe` is probe.program.PROBE, and so on: the same
+ * fields in the same order, little-endian.  A unit test compares the sizes and offsets.
+ */
+#ifndef RAT_EVENTS_H
+#define RAT_EVENTS_H
+
+/* Which fields of an event were really read: model.EventFlag. */
+enum event_flag {
+	EVENT_SELF = 1,
+	EVENT_STATE = 2,
+	EVENT_RESULT = 4,
+	EVENT_PENDING = 8,
+};
+
+/* One hit of one probe. */
+struct event {
+	u64 time;     /* CLOCK_MONOTONIC, ns; taken after `sequence` */
+	u64 sp;       /* the stack pointer as it was at the function's entry */
+	u64 self;
+	u32 tid;      /* in the tracer's pid namespace */
+	u32 sequence; /* per CPU, low half of cpu_state.sent */
+	u32 probe;
+	u16 cpu;
+	u8 state;
+	u8 flags;     /* enum event_flag */
+};
+_Static_assert(sizeof(struct event) == 40, "model.EVENT has 40 bytes");
+
+enum probe_role {
+	PROBE_ENTERS = 1,   /* a function begins here */
+	PROBE_LEAVES = 2,   /* a function ends here */
+	PROBE_TAIL = 4,     /* ... by a jump: its callee returns in its place */
+	PROBE_REMEMBER = 8, /* the function that begins here has a probe where it ends */
+	PROBE_RESULT = 16,  /* result_mask and result_pending are known */
+};
+
+enum self_register {
+	SELF_UNKNOWN = 0,
+	SELF_RDI = 1,
+	SELF_RSI = 2,
+	SELF_RDX = 3,
+};
+
+#define NO_OFFSET 0xffffffffu
+
+/* What a probe is for; index = probe id = the link's cookie. */
+struct probe {
+	u64 result_mask;
+	u64 result_pending; /* Poll::Pending when (rax & result_mask) is this */
+	u32 entry_state;    /* the state byte's offset from self, or NO_OFFSET; of the function entered */
+	u32 exit_state;     /* ... of the function left */
+	u32 enters;         /* 1 + index into Plan.functions; 0: none */
+	u32 leaves;
+	u32 return_probe;   /* 1 + id of the return probe of the function entered; 0: none */
+	u8 roles;           /* enum probe_role */
+	u8 self;            /* enum self_register, at the entry */
+	u8 group;           /* index into epochs */
+	u8 _pad;
+};
+_Static_assert(sizeof(struct probe) == 40, "probe.program.PROBE has 40 bytes");
+
+/* Per CPU.  `lost` stands before `sent`: user space copies the words in this order, so that
+ * every loss it has seen is of an event that it knows was sent. */
+struct cpu_state {
+	u64 lost;     /* events the transport had no room for */
+	u64 sent;     /* sequence numbers given out */
+	u64 threads;  /* threads seen for the first time */
+	u32 last_tid; /* known to be in `threads` */
+	u32 _pad;
+};
+_Static_assert(sizeof(struct cpu_state) == 32, "probe.program.CPU_STATE has 32 bytes");
+
+struct thread {
+	u32 tgid;
+	char comm[16];
+};
+_Static_assert(sizeof(struct thread) == 20, "probe.program.THREAD has 20 bytes");
+
+/* A function under way: from its entry to its exit. */
+struct frame_key {
+	u32 tid;
+	u32 sp_low;
+	u32 sp_high;
+};
+
+struct frame {
+	u64 self;
+	u32 probe; /* that of its entry */
+	u32 epoch;
+};
+
+/* The place of a probe, where a link has no cookie. */
+struct place {
+	u64 ip;
+	u32 tgid;
+	u32 _pad;
+};
+
+#endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A hit at a poll function's entry, exit instruction or return becomes one event.
+ *
+ * Nothing here reads a kernel structure: the headers may be of another kernel than the running
+ * one.  struct pt_regs is the exception, fixed as the context of such programs.
+ *
+ * Compiled by BCC with
+ *   PROBES, FRAMES, THREADS       sizes of maps
+ *   RING_PAGES                    size of the ring buffer; without it, a perf buffer per CPU
+ *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
+ *   BY_PLACE                      links carry no cookie: the probe is known by its address
+ */
+#include <uapi/linux/ptrace.h>
+#include "events.h"
+
+BPF_ARRAY(probes, struct probe, PROBES);
+BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
+BPF_ARRAY(epochs, u32, 2);           /* per group: counts its attachments */
+BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
+
+/* LRU, because a frame that a panic unwinds never reaches its exit and would stay for ever.
+ * An evicted frame's exit has an unknown self, never a wrong one. */
+BPF_TABLE("lru_hash", struct frame_key, struct frame, frames, FRAMES);
+BPF_TABLE("lru_hash", u32, struct thread, threads, THREADS);
+
+#ifdef RING_PAGES
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+#else
+BPF_PERF_OUTPUT(events);
+#endif
+
+#ifdef BY_PLACE
+BPF_HASH(places, struct place, u32, PROBES);
+#endif
+
+static __always_inline u64 current_pid_tgid(void)
+{
+#ifdef NAMESPACE_INODE
+	struct bpf_pidns_info own = {};
+
+	if (bpf_get_ns_current_pid_tgid(NAMESPACE_DEVICE, NAMESPACE_INODE, &own, sizeof(own)))
+		return 0;
+	return (u64)own.tgid << 32 | own.pid;
+#else
+	return bpf_get_current_pid_tgid();
+#endif
+}
+
+/* The value before the addition.  A program of this type can be preempted by another one on the
+ * same CPU, so it must be one instruction (Linux 5.12); BCC compiles for a BPF version whose
+ * builtin drops the value, and LLVM 14's assembler cannot parse the mnemonic: hence the bytes.
+ * r8 and r9, because BCC parses for the host as well, which must know the registers' names. */
+static __always_inline u64 fetch_add(u64 *counter, u64 amount)
+{
+	asm volatile("r8 = %1\n\t"
+		     "r9 = %0\n\t"
+		     ".byte 0xdb, 0x98, 0, 0, 1, 0, 0, 0\n\t" /* r9 = atomic_fetch_add((u64 *)(r8 + 0), r9) */
+		     "%0 = r9"
+		     : "+r"(amount)
+		     : "r"(counter)
+		     : "r8", "r9", "memory");
+	return amount;
+}
+
+static __always_inline void see_thread(struct cpu_state *cpu, u32 tid, u32 tgid)
+{
+	struct thread seen = {};
+
+	if (cpu->last_tid == tid)
+		return;
+	if (!threads.lookup(&tid)) {
+		seen.tgid = tgid;
+		bpf_get_current_comm(seen.comm, sizeof(seen.comm));
+		threads.update(&tid, &seen);
+		__sync_fetch_and_add(&cpu->threads, 1);
+	}
+	cpu->last_tid = tid;
+}
+
+/* All three are read first: the verifier refuses a pointer into ctx that was chosen by a branch,
+ * which is what the compiler would make of it. */
+static __always_inline u64 self_at_entry(struct pt_regs *ctx, const struct probe *probe)
+{
+	u64 rdi = ctx->di, rsi = ctx->si, rdx = ctx->dx;
+
+	asm volatile("" : "+r"(rdi), "+r"(rsi), "+r"(rdx));
+	if (probe->self == SELF_RDI)
+		return rdi;
+	if (probe->self == SELF_RSI)
+		return rsi;
+	return rdx;
+}
+
+static __always_inline void read_state(struct event *event, u32 offset)
+{
+	u8 state = 0;
+
+	if (offset == NO_OFFSET || !(event->flags & EVENT_SELF))
+		return;
+	if (bpf_probe_read_user(&state, sizeof(state), (void *)(event->self + offset)))
+		return;
+	event->state = state;
+	event->flags |= EVENT_STATE;
+}
+
+/* Coroutine states of rustc 1.63 to 1.97: 0 not yet polled, 1 done, 2 panicked, 3 and above
+ * suspended at an await. */
+static __always_inline void read_result(struct pt_regs *ctx, const struct probe *probe, struct event *event)
+{
+	if (event->flags & EVENT_STATE) {
+		if (event->state == 1)
+			event->flags |= EVENT_RESULT;
+		else if (event->state >= 3)
+			event->flags |= EVENT_RESULT | EVENT_PENDING;
+	} else if (probe->roles & PROBE_RESULT) {
+		event->flags |= EVENT_RESULT;
+		if ((ctx->ax & probe->result_mask) == probe->result_pending)
+			event->flags |= EVENT_PENDING;
+	}
+}
+
+static __always_inline void send(struct pt_regs *ctx, struct cpu_state *cpu, struct event *event)
+{
+	long failed;
+
+#ifdef RING_PAGES
+	failed = events.ringbuf_output(event, sizeof(*event), BPF_RB_NO_WAKEUP);
+#else
+	failed = events.perf_submit(ctx, event, sizeof(*event));
+#endif
+	if (failed)
+		__sync_fetch_and_add(&cpu->lost, 1);
+}
+
+static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp)
+{
+	u32 tid = pid_tgid, zero = 0, group;
+	struct frame_key key = {.tid = tid, .sp_low = sp, .sp_high = sp >> 32};
+	struct event event = {.sp = sp, .tid = tid, .probe = id};
+	struct probe *probe = probes.lookup(&id);
+	struct cpu_state *cpu = cpus.lookup(&zero);
+	struct frame *frame;
+	u32 *epoch;
+
+	if (!probe || !cpu)
+		return 0;
+	group = probe->group;
+	epoch = epochs.lookup(&group);
+	if (!epoch)
+		return 0;
+
+	event.cpu = bpf_get_smp_processor_id();
+	event.sequence = fetch_add(&cpu->sent, 1);
+	event.time = bpf_ktime_get_ns();
+	see_thread(cpu, tid, pid_tgid >> 32);
+
+	if (probe->roles & PROBE_ENTERS) {
+		if (probe->self != SELF_UNKNOWN) {
+			event.self = self_at_entry(ctx, probe);
+			event.flags |= EVENT_SELF;
+			read_state(&event, probe->entry_state);
+		}
+		if (probe->roles & PROBE_REMEMBER) {
+			struct frame begun = {.self = event.self, .probe = id, .epoch = *epoch};
+
+			frames.update(&key, &begun);
+		}
+	} else if (probe->roles & PROBE_LEAVES) {
+		frame = frames.lookup(&key);
+		if (frame) {
+			u32 entry = frame->probe;
+			struct probe *entered = probes.lookup(&entry);
+
+			/* Another function's frame, or one of an earlier attachment, was left
+			 * behind here: its self is not ours. */
+			if (entered && entered->enters == probe->leaves && frame->epoch == *epoch &&
+			    entered->self != SELF_UNKNOWN) {
+				event.self = frame->self;
+				event.flags |= EVENT_SELF;
+			}
+			frames.delete(&key);
+		}
+		read_state(&event, probe->exit_state);
+	}
+	if ((probe->roles & (PROBE_LEAVES | PROBE_TAIL)) == PROBE_LEAVES)
+		read_result(ctx, probe, &event);
+	send(ctx, cpu, &event);
+	return 0;
+}
+
+static __always_inline int is_traced(u64 pid_tgid)
+{
+	u32 tgid = pid_tgid >> 32;
+
+	return tgid && processes.lookup(&tgid);
+}
+
+#ifndef BY_PLACE
+
+int at_instruction(struct pt_regs *ctx)
+{
+	u64 pid_tgid = current_pid_tgid();
+
+	if (!is_traced(pid_tgid))
+		return 0;
+	return hit(ctx, pid_tgid, bpf_get_attach_cookie(ctx), ctx->sp);
+}
+
+/* The return address has been popped: the SP at entry was one word lower. */
+int at_return(struct pt_regs *ctx)
+{
+	u64 pid_tgid = current_pid_tgid();
+
+	if (!is_traced(pid_tgid))
+		return 0;
+	return hit(ctx, pid_tgid, bpf_get_attach_cookie(ctx), ctx->sp - 8);
+}
+
+#else
+
+int at_instruction(struct pt_regs *ctx)
+{
+	u64 pid_tgid = current_pid_tgid();
+	struct place place = {.ip = ctx->ip, .tgid = pid_tgid >> 32};
+	u32 *id;
+
+	if (!is_traced(pid_tgid))
+		return 0;
+	id = places.lookup(&place);
+	return id ? hit(ctx, pid_tgid, *id, ctx->sp) : 0;
+}
+
+/* ip is in the caller by now: the frame remembered at the entry tells which function returns.
+ * A return whose entry was not seen sends no event. */
+int at_return(struct pt_regs *ctx)
+{
+	u64 pid_tgid = current_pid_tgid(), sp = ctx->sp - 8;
+	struct frame_key key = {.tid = pid_tgid, .sp_low = sp, .sp_high = sp >> 32};
+	struct frame *frame;
+	struct probe *entered;
+	u32 entry;
+
+	if (!is_traced(pid_tgid))
+		return 0;
+	frame = frames.lookup(&key);
+	if (!frame)
+		return 0;
+	entry = frame->probe;
+	entered = probes.lookup(&entry);
+	if (!entered || !entered->return_probe)
+		return 0;
+	return hit(ctx, pid_tgid, entered->return_probe - 1, sp);
+}
+
+#endif

@@ -1,0 +1,53 @@
+"""A last look at the bytes to be probed, in the very file that the kernel will patch.
+
+A plan may come from a cache, and a probe in the middle of an instruction would break the target:
+what does not look as the plan says is refused.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracer.errors import NoSuchProcess
+from tracer.model import Probe, Site
+
+_REFUSED_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
+"""lock and the segment overrides: uprobes refuse the first (errno 524), and to be safe all."""
+_BREAKPOINT = 0xCC
+_RETURNS = (b"\xc3", b"\xc2", b"\xf3\xc3", b"\xf2\xc3")
+_REX = range(0x40, 0x50)
+
+
+def wrong_instructions(executable: Path, probes: Sequence[Probe]) -> dict[int, str]:
+    """Probe id → why this probe must not be attached.  Raises NoSuchProcess if the file is gone."""
+    try:
+        with executable.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+            reasons = {probe.id: _reason(probe, data[probe.offset : probe.offset + 3]) for probe in probes}
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise NoSuchProcess("The process ended before the probes were attached.", why=str(error)) from error
+    return {probe: reason for probe, reason in reasons.items() if reason is not None}
+
+
+def _reason(probe: Probe, code: bytes) -> str | None:
+    if len(code) < 3:
+        return "its offset lies outside the file"
+    if code[0] in _REFUSED_PREFIXES:
+        return f"the kernel refuses to probe an instruction that begins with {code[0]:02x}"
+    if code[0] == _BREAKPOINT:
+        return "a breakpoint instruction is there"
+    if probe.site is Site.EXIT and probe.leaves is not None:
+        if probe.is_tail and not _is_jump(code):
+            return f"expected a jump out of the function, found {code.hex(' ')}"
+        if not probe.is_tail and not code.startswith(_RETURNS):
+            return f"expected a return instruction, found {code.hex(' ')}"
+    return None
+
+
+def _is_jump(code: bytes) -> bool:
+    """jmp rel32, jmp rel8, or jmp through a register or memory (ff /4)."""
+    if code[0] in (0xE9, 0xEB):
+        return True
+    code = code[1:] if code[0] in _REX else code
+    return code[0] == 0xFF and code[1] >> 3 & 7 == 4

@@ -1,0 +1,216 @@
+"""The kernel calls that BCC does not wrap: maps as bytes, uprobe_multi links, perf buffers.
+
+Numbers and layouts are of linux/bpf.h and linux/perf_event.h (Linux 6.6 for uprobe_multi), the
+same on every architecture but for the system call's own number.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+_BPF_SYSCALL = 321  # x86-64
+_PERF_EVENT_OPEN_SYSCALL = 298
+
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD, _LINK_CREATE = 0, 1, 2, 4, 5, 28
+_PROG_TYPE_KPROBE = 2
+_MAP_TYPE_RINGBUF = 27
+ATTACH_UPROBE_MULTI = 48
+_UPROBE_MULTI_RETURN = 1
+
+_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT = 1, 10
+_PERF_SAMPLE_RAW = 1 << 10
+_PERF_FLAG_FD_CLOEXEC = 8
+_PERF_ATTR_WATERMARK = 1 << 14
+_PERF_IOC_ENABLE = 0x2400
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
+    result = int(_libc.syscall(_BPF_SYSCALL, command, buffer, 128))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+class Map:
+    """One BPF map, read and written as bytes.
+
+    value_size: of the buffer a look-up fills; for a per-CPU map, the value rounded up to 8 bytes
+    times the number of possible CPUs.
+    """
+
+    def __init__(self, fd: int, key_size: int, value_size: int) -> None:
+        self.fd = fd
+        self._key = ctypes.create_string_buffer(key_size)
+        self._value = ctypes.create_string_buffer(value_size)
+        self._next = ctypes.create_string_buffer(key_size)
+        self._element = struct.pack("<IIQQQ", fd, 0, *map(ctypes.addressof, (self._key, self._value)), 0)
+        self._following = struct.pack("<IIQQ", fd, 0, *map(ctypes.addressof, (self._key, self._next)))
+
+    def lookup(self, key: bytes) -> bytes | None:
+        self._key.raw = key
+        try:
+            _bpf(_MAP_LOOKUP, self._element)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return self._value.raw
+
+    def update(self, key: bytes, value: bytes) -> None:
+        self._key.raw = key
+        self._value.raw = value
+        _bpf(_MAP_UPDATE, self._element)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Every key of a map that others may be changing meanwhile: a new one can be missed."""
+        attributes = struct.pack("<IIQQ", self.fd, 0, 0, ctypes.addressof(self._next))
+        while True:
+            try:
+                _bpf(_MAP_NEXT_KEY, attributes)
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    return
+                raise
+            key = self._next.raw
+            yield key
+            self._key.raw = key
+            attributes = self._following
+
+
+def link_uprobe_multi(
+    program: int, path: str, offsets: Sequence[int], cookies: Sequence[int], *, is_return: bool = False, pid: int = 0
+) -> int:
+    """Attach a program to offsets of a file at once; returns the link, detached by closing it.
+
+    pid: only this process; 0: every process that maps the file.
+    Raises OSError as the kernel does: the call is all or nothing.
+    """
+    count = len(offsets)
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    places = (ctypes.c_uint64 * count)(*offsets)
+    values = (ctypes.c_uint64 * count)(*cookies)
+    attributes = struct.pack(
+        "<IIIIQQQQIIi",
+        program,
+        0,
+        ATTACH_UPROBE_MULTI,
+        0,
+        ctypes.addressof(name),
+        ctypes.addressof(places),
+        0,
+        ctypes.addressof(values),
+        count,
+        _UPROBE_MULTI_RETURN if is_return else 0,
+        pid,
+    )
+    return _bpf(_LINK_CREATE, attributes)
+
+
+class MultiSupport(Enum):
+    """What the kernel knows of uprobe_multi links."""
+
+    NONE = "none"  # before Linux 6.6
+    BY_THREAD = "by thread"  # the pid filter of the first versions lets only that one thread through
+    BY_PROCESS = "by process"
+
+
+def uprobe_multi_support() -> MultiSupport:
+    """Found by trying, as libbpf does (probe_uprobe_multi_link, v1.5): nothing is attached.
+
+    Linking to a directory is refused with EBADF by a kernel that knows the link type; a negative
+    pid with EINVAL by one whose pid filter was repaired.
+    """
+    instructions = ctypes.create_string_buffer(bytes.fromhex("b700000000000000 9500000000000000"), 16)  # return 0
+    license_text = ctypes.create_string_buffer(b"GPL")
+    attributes = struct.pack(
+        "<IIQQIIQII16sII",
+        _PROG_TYPE_KPROBE,
+        2,
+        ctypes.addressof(instructions),
+        ctypes.addressof(license_text),
+        0,
+        0,
+        0,
+        0,
+        0,
+        b"",
+        0,
+        ATTACH_UPROBE_MULTI,
+    )
+    try:
+        program = _bpf(_PROG_LOAD, attributes)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise
+        return MultiSupport.NONE
+    try:
+        if _link_error(program, 0) != errno.EBADF:
+            return MultiSupport.NONE
+        return MultiSupport.BY_PROCESS if _link_error(program, -1) == errno.EINVAL else MultiSupport.BY_THREAD
+    finally:
+        os.close(program)
+
+
+def _link_error(program: int, pid: int) -> int | None:
+    try:
+        os.close(link_uprobe_multi(program, "/", [0], [0], pid=pid))
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def has_ring_buffer() -> bool:
+    """Whether the kernel knows BPF ring buffers (Linux 5.8)."""
+    try:
+        os.close(_bpf(_MAP_CREATE, struct.pack("<IIII", _MAP_TYPE_RINGBUF, 0, 0, mmap.PAGESIZE)))
+    except OSError:
+        return False
+    return True
+
+
+def open_perf_output(cpu: int, watermark: int) -> int:
+    """A perf event of one CPU that BPF programs write to; it wakes nobody below `watermark` bytes."""
+    attributes = struct.pack(
+        "<IIQQQQQII",
+        _PERF_TYPE_SOFTWARE,
+        112,
+        _PERF_COUNT_SW_BPF_OUTPUT,
+        1,
+        _PERF_SAMPLE_RAW,
+        0,
+        _PERF_ATTR_WATERMARK,
+        watermark,
+        0,
+    ).ljust(112, b"\0")
+    buffer = ctypes.create_string_buffer(attributes, 112)
+    fd = int(_libc.syscall(_PERF_EVENT_OPEN_SYSCALL, buffer, -1, cpu, -1, _PERF_FLAG_FD_CLOEXEC))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return fd
+
+
+def enable_perf_output(fd: int) -> None:
+    fcntl.ioctl(fd, _PERF_IOC_ENABLE, 0)
+
+
+def cpus(kind: str) -> list[int]:
+    """CPU numbers that are "possible" or "online"."""
+    with open(f"/sys/devices/system/cpu/{kind}", encoding="ascii") as file:
+        text = file.read().strip()
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return numbers

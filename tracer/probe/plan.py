@@ -1,0 +1,188 @@
+"""Which places of which functions are probed, for a choice of exits and of names.
+
+Futures are left by their exit instructions: a return probe replaces the return address, and a
+panic that unwinds through such a frame aborts the process.  Only above tokio's catch_unwind, in
+its own task poll, is a return probe safe; it is also much cheaper than a single-stepped `ret`.
+async-task's catch depends on a flag at run time, so that its task polls have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from re import Pattern
+
+from tracer.errors import NotTraceable
+from tracer.model import (
+    Binary,
+    ExitKind,
+    ExitMode,
+    ExitSite,
+    FunctionKind,
+    Group,
+    InstructionCost,
+    Plan,
+    PollFunction,
+    Probe,
+    Refusal,
+    Site,
+)
+
+_CATCHES_PANICS = frozenset({"tokio"})
+"""Runtimes whose task poll no panic leaves."""
+
+
+def make_plan(
+    binaries: Sequence[Binary],
+    *,
+    exit_mode: ExitMode,
+    include: Sequence[Pattern[str]] = (),
+    exclude: Sequence[Pattern[str]] = (),
+    generated_only: bool = False,
+) -> Plan:
+    """Choose the functions and their probes.
+
+    include / exclude: regular expressions searched in any of a function's names.  A task poll is
+    the context of what runs in it: `include` and `generated_only` (coroutines only) do not remove
+    it, `exclude` does.  A function that is left out by choice is no refusal.
+    Raises NotTraceable when nothing is left, or when return probes are asked of a binary that unwinds.
+    """
+    if exit_mode is ExitMode.URETPROBE:
+        _require_abort(binaries)
+    functions: list[PollFunction] = []
+    function_binary: list[int] = []
+    refusals: list[Refusal] = []
+    places: dict[tuple[int, int], _Place] = {}
+    returns: list[tuple[int, int, int]] = []
+    for number, binary in enumerate(binaries):
+        refusals += binary.refusals
+        for function in binary.functions:
+            if not _is_wanted(function, include, exclude, generated_only):
+                continue
+            has_return = _has_return_probe(function, binary, exit_mode)
+            exits = () if has_return or _is_entry_only(function, exit_mode) else function.exits
+            if not exits and not has_return and not _is_entry_only(function, exit_mode):
+                reason = "no exit instruction was found"
+                refusals.append(Refusal(function.name, reason, function.address, function.location))
+                continue
+            index = len(functions)
+            functions.append(function)
+            function_binary.append(number)
+            places.setdefault((number, function.offset), _Place()).enters = index
+            for site in exits:
+                place = places.setdefault((number, site.offset), _Place())
+                place.leaves, place.exit = index, site
+            if has_return:
+                returns.append((number, function.offset, index))
+    if not functions:
+        raise _nothing_left(binaries, bool(include or exclude or generated_only))
+    return Plan(
+        binaries=tuple(binaries),
+        functions=tuple(functions),
+        function_binary=tuple(function_binary),
+        probes=tuple(_probes(functions, places, returns)),
+        refusals=tuple(refusals),
+        exit_mode=exit_mode,
+    )
+
+
+class _Place:
+    """One address: what begins there, what ends there."""
+
+    enters: int | None = None
+    leaves: int | None = None
+    exit: ExitSite | None = None
+
+
+def _probes(
+    functions: Sequence[PollFunction],
+    places: dict[tuple[int, int], _Place],
+    returns: Iterable[tuple[int, int, int]],
+) -> Iterable[Probe]:
+    for number, ((binary, offset), place) in enumerate(sorted(places.items(), key=lambda item: item[0])):
+        index = place.enters if place.enters is not None else place.leaves
+        assert index is not None, "a place is made for an entry or an exit"
+        cost = functions[index].entry_cost if place.exit is None else place.exit.cost
+        yield Probe(
+            id=number,
+            binary=binary,
+            offset=offset,
+            site=Site.EXIT if place.enters is None else Site.ENTRY,
+            group=_group(functions[index]),
+            enters=place.enters,
+            leaves=place.leaves,
+            is_tail=place.exit is not None and place.exit.kind is ExitKind.TAIL,
+            cost=cost,
+        )
+    for number, (binary, offset, index) in enumerate(returns, len(places)):
+        yield Probe(
+            id=number,
+            binary=binary,
+            offset=offset,
+            site=Site.RETURN,
+            group=_group(functions[index]),
+            enters=None,
+            leaves=index,
+            cost=InstructionCost.EMULATED,
+        )
+
+
+def _group(function: PollFunction) -> Group:
+    return Group.TASKS if function.kind is FunctionKind.TASK else Group.FUTURES
+
+
+def _is_entry_only(function: PollFunction, exit_mode: ExitMode) -> bool:
+    return exit_mode is ExitMode.TASK and function.kind is not FunctionKind.TASK
+
+
+def _has_return_probe(function: PollFunction, binary: Binary, exit_mode: ExitMode) -> bool:
+    if exit_mode is ExitMode.RET:
+        return False
+    if exit_mode is ExitMode.URETPROBE:
+        return True
+    if function.kind is not FunctionKind.TASK:
+        return False
+    return function.runtime in _CATCHES_PANICS or not binary.can_unwind
+
+
+def _is_wanted(
+    function: PollFunction,
+    include: Sequence[Pattern[str]],
+    exclude: Sequence[Pattern[str]],
+    generated_only: bool,
+) -> bool:
+    names = {function.name, *function.names}
+    if any(pattern.search(name) for pattern in exclude for name in names):
+        return False
+    if function.kind is FunctionKind.TASK:
+        return True
+    if generated_only and function.kind is not FunctionKind.COROUTINE:
+        return False
+    return not include or any(pattern.search(name) for pattern in include for name in names)
+
+
+def _require_abort(binaries: Iterable[Binary]) -> None:
+    for binary in binaries:
+        if binary.can_unwind:
+            raise NotTraceable(
+                f"Return probes on every future would make {binary.path} abort when it panics.",
+                why="a panic cannot unwind through a frame with a return probe, and this binary can unwind",
+                fix='use --exits default, or build with panic = "abort"',
+            )
+
+
+def _nothing_left(binaries: Sequence[Binary], is_filtered: bool) -> NotTraceable:
+    found = sum(len(binary.functions) for binary in binaries)
+    paths = ", ".join(binary.path for binary in binaries)
+    if found and is_filtered:
+        return NotTraceable(
+            f"None of the {found:,} poll functions is left by the filters.", fix=f"rat-ebpf list {binaries[0].path}"
+        )
+    if found:
+        return NotTraceable(
+            f"None of the {found:,} poll functions can be probed.", fix=f"rat-ebpf list {binaries[0].path}"
+        )
+    return NotTraceable(
+        f"No poll function was found in {paths}.",
+        why="it is not an async Rust program, or all its futures are inlined and its symbols are stripped",
+        fix='in Cargo.toml: [profile.release] debug = 1, strip = "none"; then build and start it again',
+    )

@@ -1,0 +1,193 @@
+"""bpf/poll.c loaded for one plan: its maps filled, its counters read.
+
+The record layouts are those of bpf/events.h.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.errors import AttachFailed
+from tracer.model import Array, Group, Plan, PollFunction, Probe, Process, Register, Site, Thread
+from tracer.probe.bcc_program import BccProgram
+from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
+from tracer.probe.sources import bpf_folder
+
+PROBE = np.dtype(
+    [
+        ("result_mask", "<u8"),
+        ("result_pending", "<u8"),
+        ("entry_state", "<u4"),
+        ("exit_state", "<u4"),
+        ("enters", "<u4"),
+        ("leaves", "<u4"),
+        ("return_probe", "<u4"),
+        ("roles", "u1"),
+        ("self", "u1"),
+        ("group", "u1"),
+        ("_pad", "u1"),
+    ]
+)
+CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
+THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
+
+_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT = 1, 2, 4, 8, 16
+_NO_OFFSET = 0xFFFFFFFF
+_REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3}
+_GROUPS = (Group.TASKS, Group.FUTURES)
+
+_FRAMES = 65_536
+"""Functions under way at once whose self is remembered: 5 MiB of kernel memory."""
+_THREADS = 16_384
+
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""Its inode: PROC_PID_INIT_INO of linux/proc_ns.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Per CPU, as of one moment: sequence numbers given out, and events without room."""
+
+    sent: npt.NDArray[np.uint64]
+    lost: npt.NDArray[np.uint64]
+
+
+class PollProgram:
+    """ring_pages: size of the ring buffer in pages, None for perf buffers.
+
+    by_place: for links without a cookie; the probe is then known by its address.
+    Raises what BccProgram raises.
+    """
+
+    def __init__(self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path) -> None:
+        defines: dict[str, int | None] = {"PROBES": max(1, len(plan.probes)), "FRAMES": _FRAMES, "THREADS": _THREADS}
+        if ring_pages is not None:
+            defines["RING_PAGES"] = ring_pages
+        namespace = Path("/proc/self/ns/pid").stat()
+        if namespace.st_ino != _INITIAL_PID_NAMESPACE:
+            defines["NAMESPACE_INODE"] = namespace.st_ino
+            defines["NAMESPACE_DEVICE"] = os.major(namespace.st_dev) << 20 | os.minor(namespace.st_dev)
+        if by_place:
+            defines["BY_PLACE"] = None
+        self.bcc = BccProgram(bpf_folder() / "poll.c", defines, cache)
+        try:
+            attach_type = -1 if by_place else ATTACH_UPROBE_MULTI
+            self.at_instruction = self.bcc.load("at_instruction", attach_type)
+            self.at_return = self.bcc.load("at_return", attach_type)
+            self._prepare(plan, by_place)
+        except BaseException:
+            self.bcc.close()
+            raise
+
+    def _prepare(self, plan: Plan, by_place: bool) -> None:
+        self._processes = self.bcc.map("processes", 4, 4)
+        self._epochs = self.bcc.map("epochs", 4, 4)
+        self._epoch = dict.fromkeys(_GROUPS, 0)
+        self._cpus = self.bcc.map("cpus", 4, CPU_STATE.itemsize * (cpus("possible")[-1] + 1))
+        self._threads = self.bcc.map("threads", 4, THREAD.itemsize)
+        self._known: set[int] = set()
+        self._threads_seen = 0
+        self._places = self.bcc.map("places", 16, 4) if by_place else None
+        probes = self.bcc.map("probes", 4, PROBE.itemsize)
+        for index, record in enumerate(probe_records(plan)):
+            probes.update(struct.pack("<I", index), record.tobytes())
+
+    def trace(self, process: Process, plan: Plan) -> None:
+        """Let the hits of this process through."""
+        if self._places is not None:
+            for probe in plan.probes:
+                if probe.binary == process.binary and probe.site is not Site.RETURN:
+                    place = struct.pack("<QII", process.load_bias + _address(plan, probe), process.pid, 0)
+                    self._places.update(place, struct.pack("<I", probe.id))
+        self._processes.update(struct.pack("<I", process.pid), struct.pack("<I", 1))
+
+    def begin_epoch(self, group: Group) -> None:
+        """Forget the functions of `group` that were under way: their exits may have been missed."""
+        self._epoch[group] += 1
+        self._epochs.update(struct.pack("<I", _GROUPS.index(group)), struct.pack("<I", self._epoch[group]))
+
+    def counters(self) -> Counters:
+        states = self._cpu_states()
+        return Counters(states["sent"].copy(), states["lost"].copy())
+
+    def new_threads(self) -> list[Thread]:
+        """Threads whose first hit came since the last call."""
+        seen = int(self._cpu_states()["threads"].sum())
+        if seen == self._threads_seen:
+            return []
+        self._threads_seen = seen
+        found: list[Thread] = []
+        for key in self._threads:
+            tid = int.from_bytes(key, "little")
+            if tid in self._known:
+                continue
+            value = self._threads.lookup(key)
+            if value is None:
+                continue
+            self._known.add(tid)
+            record = np.frombuffer(value, THREAD)[0]
+            found.append(Thread(tid, int(record["tgid"]), bytes(record["comm"]).decode(errors="replace")))
+        return found
+
+    def _cpu_states(self) -> Array:
+        value = self._cpus.lookup(b"\0\0\0\0")
+        if value is None:
+            raise AttachFailed("The kernel's counters cannot be read.")
+        return np.frombuffer(value, CPU_STATE)
+
+    def close(self) -> None:
+        self.bcc.close()
+
+
+def _address(plan: Plan, probe: Probe) -> int:
+    """The link-time address of a probe: it lies in the segment of the function it belongs to."""
+    index = probe.enters if probe.enters is not None else probe.leaves
+    assert index is not None, "a probe has a role"
+    function = plan.functions[index]
+    return function.address + probe.offset - function.offset
+
+
+def probe_records(plan: Plan) -> Array:
+    """What the kernel side must know of each probe: dtype PROBE, by probe id."""
+    records = np.zeros(len(plan.probes), PROBE)
+    records["entry_state"] = records["exit_state"] = _NO_OFFSET
+    left = {probe.leaves for probe in plan.probes}
+    returns = {probe.leaves: probe.id for probe in plan.probes if probe.site is Site.RETURN}
+    for probe, record in zip(plan.probes, records, strict=True):
+        record["group"] = _GROUPS.index(probe.group)
+        if probe.enters is not None:
+            entered = plan.functions[probe.enters]
+            record["roles"] |= _ENTERS
+            record["enters"] = probe.enters + 1
+            record["self"] = _REGISTERS[entered.self_register]
+            record["entry_state"] = _state_offset(entered)
+            if probe.enters in left and probe.leaves != probe.enters:
+                record["roles"] |= _REMEMBER
+            record["return_probe"] = returns.get(probe.enters, -1) + 1
+        if probe.leaves is not None:
+            function = plan.functions[probe.leaves]
+            record["roles"] |= _LEAVES
+            record["leaves"] = probe.leaves + 1
+            record["exit_state"] = _state_offset(function)
+            if probe.is_tail:
+                record["roles"] |= _TAIL
+            if function.result is not None:
+                record["roles"] |= _RESULT
+                record["result_mask"] = function.result.mask
+                record["result_pending"] = function.result.pending
+    return records
+
+
+def _state_offset(function: PollFunction) -> int:
+    return _NO_OFFSET if function.state_offset is None else function.state_offset
+
+
+def group_probes(plan: Plan, group: Group, binary: int) -> Sequence[Probe]:
+    return [probe for probe in plan.probes if probe.group is group and probe.binary == binary]

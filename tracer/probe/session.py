@@ -1,0 +1,226 @@
+"""A probe session: the plan attached to live processes, and the events that come of it.
+
+    with ProbeSession(plan, processes, executables=[Path("/proc/1234/exe")]) as session:
+        session.attach()
+        while ...:
+            batch = session.read()
+
+Leaving the block detaches.  So does the end of this process, however it comes: the kernel closes
+the links.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
+from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
+from tracer.probe.bcc_program import missing_capabilities
+from tracer.probe.headers import default_cache
+from tracer.probe.instructions import wrong_instructions
+from tracer.probe.kernel import MultiSupport, cpus, uprobe_multi_support
+from tracer.probe.ledger import Ledger, Look
+from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Links, MultiAttachment, Refused
+from tracer.probe.perf import PerfBuffers
+from tracer.probe.program import PollProgram
+from tracer.probe.ring import RingBuffer
+from tracer.probe.transport import Transport, choose
+
+BUFFER_SIZE = 32 << 20
+"""Bytes for events not yet read: at 2 M events/s a third of a second."""
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """events: dtype EVENT, sorted by time, complete up to a moment before the read() that returned it."""
+
+    events: Array
+    losses: list[Loss]
+
+
+class ProbeSession:
+    """executables: of each of the plan's binaries, the file to attach through, such as /proc/PID/exe.
+
+    transport: "auto", "ring" or "perf".  buffer_size: bytes, of all CPUs together.  by_bcc: attach
+    as on a kernel without uprobe_multi.  Compiles and loads; nothing is attached yet.
+    Raises MissingDependency, PermissionMissing, NotTraceable or AttachFailed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        processes: Sequence[Process],
+        *,
+        executables: Sequence[Path],
+        transport: str = "auto",
+        buffer_size: int = BUFFER_SIZE,
+        by_bcc: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        lacking = missing_capabilities()
+        if lacking:
+            raise PermissionMissing(
+                "Tracing is not permitted.", why=f"missing: {', '.join(lacking)}", fix="run it as root (sudo)"
+            )
+        self._plan = plan
+        self._processes = tuple(processes)
+        self._executables = tuple(executables)
+        support = MultiSupport.NONE if by_bcc else uprobe_multi_support()
+        is_ring = choose(transport) == "ring"
+        pages = max(1, 1 << (buffer_size // _PAGE).bit_length() - 1)
+        self._closed = False
+        self._program = PollProgram(
+            plan,
+            ring_pages=pages if is_ring else None,
+            by_place=support is MultiSupport.NONE,
+            cache=cache or default_cache(),
+        )
+        try:
+            fd = self._program.bcc.map_fd("events")
+            self._transport: Transport = RingBuffer(fd, pages) if is_ring else PerfBuffers(fd, buffer_size)
+        except BaseException:
+            self._program.close()
+            raise
+        self._attachment = self._choose_attachment(support)
+        self._is_by_bcc = support is MultiSupport.NONE
+        self._links = Links(self._attachment, self._processes, ())
+        self._ledger = Ledger(cpus("possible")[-1] + 1)
+        self._refusals: list[Refusal] = []
+        atexit.register(self.close)
+
+    def _choose_attachment(self, support: MultiSupport) -> Attachment:
+        program = self._program
+        if support is MultiSupport.NONE:
+            return BccAttachment(program.bcc, program.at_instruction, program.at_return, self._executables)
+        return MultiAttachment(
+            program.at_instruction,
+            program.at_return,
+            self._executables,
+            filters_process=support is MultiSupport.BY_PROCESS,
+        )
+
+    @property
+    def transport(self) -> str:
+        return self._transport.name
+
+    @property
+    def active(self) -> frozenset[Group]:
+        """The groups that are attached."""
+        return self._links.active
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Functions of the plan that turned out not to be attachable; known after attach()."""
+        return tuple(self._refusals)
+
+    @property
+    def received(self) -> int:
+        """Events taken from the transport so far."""
+        return self._ledger.received
+
+    @property
+    def sent(self) -> int:
+        """Hits so far, as the kernel side counts them."""
+        return int(self._program.counters().sent.sum())
+
+    @property
+    def lost(self) -> int:
+        """Events for which the transport had no room, as the kernel side counts them."""
+        return int(self._program.counters().lost.sum())
+
+    def attach(self, groups: frozenset[Group] = frozenset(Group)) -> int:
+        """Attach; returns the time in ns (CLOCK_MONOTONIC) from which on everything is.
+
+        A function of which a probe is refused is left out as a whole, see `refusals`.
+        Raises NoSuchProcess, PermissionMissing, AttachFailed, or NotTraceable when too many places
+        are asked of BCC's attachment.
+        """
+        if self._is_by_bcc and len(self._plan.probes) * len(self._processes) > BCC_LIMIT:
+            raise NotTraceable(
+                f"{len(self._plan.probes)} probes are too many for this kernel.",
+                why=f"it has no uprobe_multi links (Linux 6.6); the older way takes {BCC_LIMIT:,} at most",
+                fix="choose fewer functions with --filter, or use --exits task",
+            )
+        for process in self._processes:
+            self._program.trace(process, self._plan)
+        refused: dict[int, str] = {}
+        for binary, executable in enumerate(self._executables):
+            refused |= wrong_instructions(executable, [probe for probe in self._plan.probes if probe.binary == binary])
+        while True:
+            self._links = Links(self._attachment, self._processes, self._without(refused))
+            try:
+                self._links.attach(groups, before=self._program.begin_epoch)
+                return time.monotonic_ns()
+            except Refused as refusal:
+                refused |= refusal.probes
+
+    def _without(self, refused: dict[int, str]) -> list[Probe]:
+        """The probes of functions none of whose probes is refused."""
+        plan = self._plan
+        dropped: dict[int, str] = {}
+        for probe in plan.probes:
+            if probe.id in refused:
+                dropped |= {index: refused[probe.id] for index in (probe.enters, probe.leaves) if index is not None}
+        self._refusals = [
+            Refusal(plan.functions[index].name, reason, plan.functions[index].address, plan.functions[index].location)
+            for index, reason in sorted(dropped.items())
+        ]
+        left = [probe for probe in plan.probes if probe.enters not in dropped and probe.leaves not in dropped]
+        if not left:
+            raise AttachFailed("The kernel refused every probe.", why=next(iter(refused.values()), "the plan is empty"))
+        return left
+
+    def set_active(self, groups: frozenset[Group]) -> int:
+        """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) when it was done."""
+        self._links.detach(self._links.active - groups)
+        self._links.attach(groups - self._links.active, before=self._program.begin_epoch)
+        return time.monotonic_ns()
+
+    def read(self) -> Batch:
+        """What has come since the last call, without waiting."""
+        look = self._look()
+        return Batch(*self._ledger.account(look, self._transport.drain()))
+
+    def _look(self) -> Look:
+        before = time.monotonic_ns()
+        counters = self._program.counters()
+        return Look(before, time.monotonic_ns(), counters.sent, counters.lost)
+
+    def threads(self) -> list[Thread]:
+        """Threads whose first hit came since the last call."""
+        return self._program.new_threads()
+
+    def detach(self) -> Batch:
+        """Detach everything; returns the last events.  received + lost = sent from then on."""
+        self._links.detach(self._links.active)
+        look = self._look()
+        parts = [self._transport.drain()]
+        while len(parts[-1]):
+            parts.append(self._transport.drain())
+        return Batch(*self._ledger.finish(look, np.concatenate(parts)))
+
+    def close(self) -> None:
+        """Detach and free everything; harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        self._links.detach(self._links.active)
+        self._transport.close()
+        self._program.close()
+
+    def __enter__(self) -> ProbeSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

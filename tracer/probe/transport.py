@@ -1,0 +1,34 @@
+"""How events come from the kernel: one interface over the ring buffer and the perf buffers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tracer.errors import NotTraceable, UsageError
+from tracer.model import Array
+from tracer.probe.kernel import has_ring_buffer
+
+
+class Transport(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def drain(self) -> Array:
+        """The events since the last call, dtype EVENT; of one CPU nearly in sequence."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def choose(wanted: str) -> str:
+    """ "auto" becomes "ring" where the kernel has it, else "perf"."""
+    if wanted not in ("auto", "ring", "perf"):
+        raise UsageError(f"There is no transport {wanted!r}.", fix="use --transport auto, ring or perf")
+    if wanted == "perf":
+        return "perf"
+    has_ring = has_ring_buffer()
+    if wanted == "ring" and not has_ring:
+        raise NotTraceable(
+            "This kernel has no BPF ring buffer.", why="it came with Linux 5.8", fix="use --transport perf"
+        )
+    return "ring" if has_ring else "perf"
