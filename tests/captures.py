@@ -1,0 +1,154 @@
+"""Plans, recordings and events that the tests of captures and assembly share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracer.model import (
+    EVENT,
+    Array,
+    Binary,
+    ClockReading,
+    ExitKind,
+    ExitMode,
+    ExitSite,
+    FunctionKind,
+    Group,
+    InstructionCost,
+    Plan,
+    PollFunction,
+    Probe,
+    Process,
+    Recording,
+    Refusal,
+    Register,
+    ResultEncoding,
+    Site,
+    Source,
+    SourceLocation,
+)
+
+START = 1_000
+"""When the recordings here begin, ns."""
+
+
+def function(name: str, kind: FunctionKind = FunctionKind.COROUTINE) -> PollFunction:
+    return PollFunction(
+        address=0x1000 + 16 * sum(name.encode()),
+        offset=16 * sum(name.encode()),
+        size=16,
+        name=name,
+        kind=kind,
+        source=Source.SYMBOLS,
+        exits=(),
+    )
+
+
+def plan_of(functions: list[PollFunction], probes: list[Probe], exit_mode: ExitMode = ExitMode.DEFAULT) -> Plan:
+    binary = Binary(
+        path="target/release/server",
+        build_id="ab12",
+        architecture="x86_64",
+        size=12_345,
+        symbols="symbol table",
+        can_unwind=True,
+        functions=tuple(functions),
+    )
+    return Plan((binary,), tuple(functions), (0,) * len(functions), tuple(probes), (), exit_mode)
+
+
+def recording_of(plan: Plan, processes: int = 1) -> Recording:
+    return Recording(
+        version="0.1.0",
+        clock=ClockReading(START - 3, START - 2, 1_700_000_000_000_000_000),
+        start=START,
+        processes=tuple(
+            Process(5 + i, 77, "server", ("server", "--port", "1"), "/srv/server", 0, 0x5555_0000_0000)
+            for i in range(processes)
+        ),
+        plan=plan,
+        transport="ring",
+        kernel="6.1.0",
+        max_overhead=0.05,
+    )
+
+
+def events_at(*times: int) -> Array:
+    """Events of one CPU that differ in their times only."""
+    events = np.zeros(len(times), EVENT)
+    events["time"] = times
+    events["tid"] = 7
+    events["sp"] = 0x7F00_0000_1000
+    return events
+
+
+_LEAF = function("leaf")
+RECORDING = recording_of(plan_of([_LEAF], [Probe(0, 0, _LEAF.offset, Site.ENTRY, Group.FUTURES, 0, None)]))
+"""One function, one probe."""
+
+_RICH = PollFunction(
+    address=0xFFFF_FFFF_FFFF_0000,
+    offset=0x1234,
+    size=99,
+    name="server::handle::{async_fn#0}",
+    kind=FunctionKind.COROUTINE,
+    source=Source.DWARF,
+    exits=(ExitSite(0x1250, ExitKind.RET), ExitSite(0x1260, ExitKind.TAIL, InstructionCost.EMULATED)),
+    names=("server::handle::{async_fn#0}", "server::other::{async_fn#0}"),
+    crate="server",
+    location=SourceLocation("src/main.rs", 0),
+    self_register=Register.RSI,
+    context_register=Register.RDX,
+    state_offset=0,
+    result=ResultEncoding(0xFF, 1),
+    runtime=None,
+    entry_cost=InstructionCost.EMULATED,
+)
+_TASK = PollFunction(
+    address=0x2000,
+    offset=0x2000,
+    size=1,
+    name="tokio::runtime::task::raw::poll<F, S>",
+    kind=FunctionKind.TASK,
+    source=Source.SYMBOLS,
+    exits=(),
+    runtime="tokio",
+)
+_BINARY = Binary(
+    path="/srv/bin/sérver",
+    build_id=None,
+    architecture="x86_64",
+    size=1,
+    symbols="dwarf",
+    can_unwind=False,
+    functions=(_RICH, _TASK),
+    refusals=(Refusal("gone", "inlined only", None, SourceLocation("a.rs", 3)), Refusal("bad", "lock prefix", 0x10)),
+    rustc="rustc 1.95.0",
+    debug_file="/usr/lib/debug/x",
+)
+EVERYTHING = Recording(
+    version="0.1.0",
+    clock=ClockReading(1, 2, 3),
+    start=4,
+    processes=(
+        Process(5, 6, "a", ("a", "b c"), "/a", 0, -4096),
+        Process(7, 8, "b", (), "/b", 1, 0x5555_5555_0000),
+    ),
+    plan=Plan(
+        binaries=(_BINARY, Binary("/srv/bin/b", "00ff", "x86_64", 2, "none", True, ())),
+        functions=(_RICH, _TASK),
+        function_binary=(0, 0),
+        probes=(
+            Probe(0, 0, 0x1234, Site.ENTRY, Group.FUTURES, 0, None, cost=InstructionCost.EMULATED),
+            Probe(1, 0, 0x1260, Site.EXIT, Group.FUTURES, None, 0, is_tail=True),
+            Probe(2, 0, 0x2000, Site.RETURN, Group.TASKS, 1, 1),
+        ),
+        refusals=(Refusal("x", "over budget"),),
+        exit_mode=ExitMode.RET,
+    ),
+    transport="perf",
+    kernel="6.18",
+    max_overhead=0.5,
+    options={"filter": "handle", "duration": "5"},
+)
+"""A recording in which every field has a value of its own."""

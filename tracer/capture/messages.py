@@ -1,0 +1,347 @@
+"""The model's values as protobuf messages, and back.
+
+Reading raises ValueError (or a subclass, or protobuf's DecodeError) on a message that does not
+make sense; the reader turns that into its report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tracer import capture_pb2 as pb
+from tracer.model import (
+    Binary,
+    CaptureEnd,
+    ClockReading,
+    ExitKind,
+    ExitMode,
+    ExitSite,
+    FunctionKind,
+    Group,
+    InstructionCost,
+    Loss,
+    Plan,
+    PlanChange,
+    PollFunction,
+    Probe,
+    Process,
+    ProcessEnd,
+    Recording,
+    Refusal,
+    Register,
+    ResultEncoding,
+    Site,
+    Source,
+    SourceLocation,
+    Thread,
+)
+
+
+def _text(value: str) -> str:
+    """File and process names need not be UTF-8; Python keeps such bytes as surrogates, protobuf refuses them."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _maybe_text(value: str | None) -> str | None:
+    return None if value is None else _text(value)
+
+
+# ---------------------------------------------------------------- functions and binaries
+
+
+def _write_location(location: SourceLocation | None) -> pb.SourceLocation | None:
+    return None if location is None else pb.SourceLocation(file=_text(location.file), line=location.line)
+
+
+def _write_function(function: PollFunction) -> pb.PollFunction:
+    result = function.result
+    return pb.PollFunction(
+        address=function.address,
+        offset=function.offset,
+        size=function.size,
+        name=_text(function.name),
+        kind=function.kind.value,
+        source=function.source.value,
+        exits=[pb.ExitSite(offset=e.offset, kind=e.kind.value, cost=e.cost.value) for e in function.exits],
+        names=[_text(name) for name in function.names],
+        crate=_maybe_text(function.crate),
+        location=_write_location(function.location),
+        self_register=function.self_register,
+        context_register=function.context_register,
+        state_offset=function.state_offset,
+        result=None if result is None else pb.ResultEncoding(mask=result.mask, pending=result.pending),
+        runtime=_maybe_text(function.runtime),
+        entry_cost=function.entry_cost.value,
+    )
+
+
+def _read_function(message: pb.PollFunction) -> PollFunction:
+    return PollFunction(
+        address=message.address,
+        offset=message.offset,
+        size=message.size,
+        name=message.name,
+        kind=FunctionKind(message.kind),
+        source=Source(message.source),
+        exits=tuple(ExitSite(e.offset, ExitKind(e.kind), InstructionCost(e.cost)) for e in message.exits),
+        names=tuple(message.names),
+        crate=message.crate if message.HasField("crate") else None,
+        location=_read_location(message.location) if message.HasField("location") else None,
+        self_register=Register(message.self_register) if message.HasField("self_register") else None,
+        context_register=Register(message.context_register) if message.HasField("context_register") else None,
+        state_offset=message.state_offset if message.HasField("state_offset") else None,
+        result=ResultEncoding(message.result.mask, message.result.pending) if message.HasField("result") else None,
+        runtime=message.runtime if message.HasField("runtime") else None,
+        entry_cost=InstructionCost(message.entry_cost),
+    )
+
+
+def _read_location(message: pb.SourceLocation) -> SourceLocation:
+    return SourceLocation(message.file, message.line)
+
+
+def _write_refusals(refusals: Iterable[Refusal]) -> list[pb.Refusal]:
+    return [
+        pb.Refusal(name=_text(r.name), reason=_text(r.reason), address=r.address, location=_write_location(r.location))
+        for r in refusals
+    ]
+
+
+def _read_refusals(messages: Iterable[pb.Refusal]) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(
+            m.name,
+            m.reason,
+            m.address if m.HasField("address") else None,
+            _read_location(m.location) if m.HasField("location") else None,
+        )
+        for m in messages
+    )
+
+
+def _write_binary(binary: Binary) -> pb.Binary:
+    return pb.Binary(
+        path=_text(binary.path),
+        build_id=binary.build_id,
+        architecture=binary.architecture,
+        size=binary.size,
+        symbols=binary.symbols,
+        can_unwind=binary.can_unwind,
+        functions=[_write_function(function) for function in binary.functions],
+        refusals=_write_refusals(binary.refusals),
+        rustc=_maybe_text(binary.rustc),
+        debug_file=_maybe_text(binary.debug_file),
+    )
+
+
+def _read_binary(message: pb.Binary) -> Binary:
+    return Binary(
+        path=message.path,
+        build_id=message.build_id if message.HasField("build_id") else None,
+        architecture=message.architecture,
+        size=message.size,
+        symbols=message.symbols,
+        can_unwind=message.can_unwind,
+        functions=tuple(_read_function(m) for m in message.functions),
+        refusals=_read_refusals(message.refusals),
+        rustc=message.rustc if message.HasField("rustc") else None,
+        debug_file=message.debug_file if message.HasField("debug_file") else None,
+    )
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def _write_planned(plan: Plan) -> list[pb.PlannedFunction]:
+    places = {
+        (number, function.address): index
+        for number, binary in enumerate(plan.binaries)
+        for index, function in enumerate(binary.functions)
+    }
+    planned = []
+    for function, number in zip(plan.functions, plan.function_binary, strict=True):
+        index = places.get((number, function.address))
+        if index is not None and plan.binaries[number].functions[index] == function:
+            planned.append(pb.PlannedFunction(binary=number, index=index))
+        else:
+            planned.append(pb.PlannedFunction(binary=number, changed=_write_function(function)))
+    return planned
+
+
+def _write_plan(plan: Plan) -> pb.Plan:
+    return pb.Plan(
+        binaries=[_write_binary(binary) for binary in plan.binaries],
+        functions=_write_planned(plan),
+        probes=[
+            pb.Probe(
+                binary=p.binary,
+                offset=p.offset,
+                site=p.site.value,
+                group=p.group.value,
+                enters=p.enters,
+                leaves=p.leaves,
+                is_tail=p.is_tail,
+                cost=p.cost.value,
+            )
+            for p in plan.probes
+        ],
+        refusals=_write_refusals(plan.refusals),
+        exit_mode=plan.exit_mode.value,
+    )
+
+
+def _read_plan(message: pb.Plan) -> Plan:
+    binaries = tuple(_read_binary(m) for m in message.binaries)
+    functions = []
+    for planned in message.functions:
+        _check_index(planned.binary, len(binaries))
+        if planned.HasField("index"):
+            own = binaries[planned.binary].functions
+            functions.append(own[_check_index(planned.index, len(own))])
+        else:
+            functions.append(_read_function(planned.changed))
+    return Plan(
+        binaries=binaries,
+        functions=tuple(functions),
+        function_binary=tuple(planned.binary for planned in message.functions),
+        probes=tuple(_read_probe(i, m, len(binaries), len(functions)) for i, m in enumerate(message.probes)),
+        refusals=_read_refusals(message.refusals),
+        exit_mode=ExitMode(message.exit_mode),
+    )
+
+
+def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int) -> Probe:
+    return Probe(
+        id=number,
+        binary=_check_index(message.binary, binaries),
+        offset=message.offset,
+        site=Site(message.site),
+        group=Group(message.group),
+        enters=_check_index(message.enters, functions) if message.HasField("enters") else None,
+        leaves=_check_index(message.leaves, functions) if message.HasField("leaves") else None,
+        is_tail=message.is_tail,
+        cost=InstructionCost(message.cost),
+    )
+
+
+def _check_index(index: int, length: int) -> int:
+    if index >= length:
+        raise ValueError(f"an index of {index} into {length} things")
+    return index
+
+
+# ---------------------------------------------------------------- the blocks
+
+
+def write_recording(recording: Recording) -> bytes:
+    clock = recording.clock
+    return pb.Recording(
+        version=recording.version,
+        clock=pb.ClockReading(monotonic=clock.monotonic, boottime=clock.boottime, realtime=clock.realtime),
+        start=recording.start,
+        processes=[
+            pb.Process(
+                pid=p.pid,
+                start_time=p.start_time,
+                name=_text(p.name),
+                command=[_text(word) for word in p.command],
+                executable=_text(p.executable),
+                binary=p.binary,
+                load_bias=p.load_bias,
+            )
+            for p in recording.processes
+        ],
+        plan=_write_plan(recording.plan),
+        transport=recording.transport,
+        kernel=recording.kernel,
+        max_overhead=recording.max_overhead,
+        options={_text(key): _text(value) for key, value in recording.options.items()},
+    ).SerializeToString(deterministic=True)
+
+
+def read_recording(data: bytes) -> Recording:
+    message = pb.Recording.FromString(data)
+    plan = _read_plan(message.plan)
+    return Recording(
+        version=message.version,
+        clock=ClockReading(message.clock.monotonic, message.clock.boottime, message.clock.realtime),
+        start=message.start,
+        processes=tuple(
+            Process(
+                pid=p.pid,
+                start_time=p.start_time,
+                name=p.name,
+                command=tuple(p.command),
+                executable=p.executable,
+                binary=_check_index(p.binary, len(plan.binaries)),
+                load_bias=p.load_bias,
+            )
+            for p in message.processes
+        ),
+        plan=plan,
+        transport=message.transport,
+        kernel=message.kernel,
+        max_overhead=message.max_overhead,
+        options=dict(message.options),
+    )
+
+
+def write_threads(threads: Iterable[Thread]) -> bytes:
+    return pb.Threads(
+        threads=[pb.Thread(tid=t.tid, pid=t.pid, name=_text(t.name)) for t in threads]
+    ).SerializeToString()
+
+
+def read_threads(data: bytes) -> list[Thread]:
+    return [Thread(t.tid, t.pid, t.name) for t in pb.Threads.FromString(data).threads]
+
+
+def write_plan_change(change: PlanChange) -> bytes:
+    return pb.PlanChange(
+        time=change.time, active=sorted(group.value for group in change.active), reason=_text(change.reason)
+    ).SerializeToString()
+
+
+def read_plan_change(data: bytes) -> PlanChange:
+    message = pb.PlanChange.FromString(data)
+    return PlanChange(message.time, frozenset(Group(word) for word in message.active), message.reason)
+
+
+def write_loss(loss: Loss) -> bytes:
+    return pb.Loss(cpu=loss.cpu, count=loss.count, after=loss.after, before=loss.before).SerializeToString()
+
+
+def read_loss(data: bytes) -> Loss:
+    message = pb.Loss.FromString(data)
+    return Loss(
+        message.cpu,
+        message.count,
+        message.after if message.HasField("after") else None,
+        message.before if message.HasField("before") else None,
+    )
+
+
+def write_process_end(end: ProcessEnd) -> bytes:
+    return pb.ProcessEnd(time=end.time, pid=end.pid, reason=_text(end.reason)).SerializeToString()
+
+
+def read_process_end(data: bytes) -> ProcessEnd:
+    message = pb.ProcessEnd.FromString(data)
+    return ProcessEnd(message.time, message.pid, message.reason)
+
+
+def write_capture_end(end: CaptureEnd) -> bytes:
+    return pb.CaptureEnd(
+        time=end.time, reason=_text(end.reason), received=end.received, lost=end.lost, overhead=end.overhead
+    ).SerializeToString()
+
+
+def read_capture_end(data: bytes) -> CaptureEnd:
+    message = pb.CaptureEnd.FromString(data)
+    return CaptureEnd(
+        message.time,
+        message.reason,
+        message.received,
+        message.lost,
+        message.overhead if message.HasField("overhead") else None,
+    )

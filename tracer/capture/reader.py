@@ -1,0 +1,175 @@
+"""Reading a capture, whole, torn, damaged or hostile, in bounded memory."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from tracer.capture import format as fmt
+from tracer.capture import messages
+from tracer.errors import BadCapture
+from tracer.model import EVENT, Array, CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Thread
+
+Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | CaptureEnd
+"""What a capture yields; an array is of dtype EVENT, read-only, sorted by time."""
+
+_DECODERS: dict[bytes, Callable[[bytes], Item]] = {
+    fmt.THREADS: messages.read_threads,
+    fmt.PLAN_CHANGE: messages.read_plan_change,
+    fmt.LOSS: messages.read_loss,
+    fmt.PROCESS_END: messages.read_process_end,
+    fmt.CAPTURE_END: messages.read_capture_end,
+}
+_SEARCH_STEP = 1 << 20
+_BAD_MESSAGE = (ValueError, DecodeError, struct.error)
+
+
+class CaptureReader:
+    """A capture's header and, by iteration, its items in the order of the file.
+
+    Raises BadCapture when the file is no capture, of a later format, or its first block is damaged.
+    After that nothing raises: what is damaged is left out and counted.  The counts are those of the
+    latest iteration, complete when it has ended:
+    torn: the file ends in the middle of a block (the tracer was killed, or the disk was full).
+    damaged_blocks: blocks (or stretches between blocks) left out.  unknown_blocks: of a tag not known here.
+    """
+
+    recording: Recording
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn = False
+        self.damaged_blocks = 0
+        self.unknown_blocks = 0
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise BadCapture(f"{path} cannot be read: {error.strerror}.") from error
+        try:
+            self.size = self._file.seek(0, 2)
+            self.recording = self._read_start()
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, OSError):
+                raise BadCapture(f"{path} cannot be read: {error.strerror}.") from error
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Item]:
+        self.torn, self.damaged_blocks, self.unknown_blocks = False, 0, 0
+        for header, offset in self._headers():
+            payload = self._payload(header, offset)
+            if zlib.crc32(payload) != header.crc:
+                if offset + header.payload_size >= self.size:
+                    self.torn = True
+                else:
+                    self.damaged_blocks += 1
+                continue
+            item = self._decode(header, payload)
+            if item is not None:
+                yield item
+
+    @property
+    def event_count(self) -> int:
+        """How many events the blocks say they hold; reads their headers only."""
+        counts = self.torn, self.damaged_blocks, self.unknown_blocks
+        try:
+            return sum(
+                header.count
+                for header, _ in self._headers()
+                if header.tag == fmt.EVENTS and header.record_size == EVENT.itemsize
+            )
+        finally:
+            self.torn, self.damaged_blocks, self.unknown_blocks = counts
+
+    def _read_start(self) -> Recording:
+        self._file.seek(0)
+        start = self._file.read(fmt.FILE_HEADER.size)
+        if len(start) < fmt.FILE_HEADER.size or not start.startswith(fmt.MAGIC):
+            raise BadCapture(f"{self.path} is not a capture of rat-ebpf.")
+        _, version, _ = fmt.FILE_HEADER.unpack(start)
+        if version != fmt.FORMAT_VERSION:
+            raise BadCapture(
+                f"{self.path} has capture format {version}.",
+                why=f"This program knows format {fmt.FORMAT_VERSION}.",
+                fix="pip install --upgrade rat-ebpf",
+            )
+        damaged = BadCapture(f"The beginning of {self.path} is damaged.", why="It says what was traced.")
+        header = fmt.parse_block_header(self._file.read(fmt.BLOCK_HEADER_SIZE))
+        if header is None or header.tag != fmt.RECORDING:
+            raise damaged
+        self._body = self._file.tell() + header.payload_size
+        payload = self._payload(header, self._file.tell())
+        if zlib.crc32(payload) != header.crc:
+            raise damaged
+        try:
+            return messages.read_recording(payload)
+        except _BAD_MESSAGE as error:
+            raise damaged from error
+
+    def _headers(self) -> Iterator[tuple[fmt.BlockHeader, int]]:
+        """Every whole block after the first, with the place of its payload."""
+        offset = self._body
+        while offset < self.size:
+            self._file.seek(offset)
+            header = fmt.parse_block_header(self._file.read(fmt.BLOCK_HEADER_SIZE))
+            if header is None:
+                found = self._find_block(offset + 1)
+                if found is None:
+                    self.torn = True
+                    return
+                self.damaged_blocks += 1
+                offset = found
+                continue
+            payload = offset + fmt.BLOCK_HEADER_SIZE
+            offset = payload + header.payload_size
+            if offset > self.size:
+                self.torn = True
+                return
+            yield header, payload
+
+    def _find_block(self, offset: int) -> int | None:
+        """The place of the next undamaged block header at or after `offset`."""
+        overlap = fmt.BLOCK_HEADER_SIZE - 1
+        while offset < self.size:
+            self._file.seek(offset)
+            window = self._file.read(_SEARCH_STEP + overlap)
+            at = window.find(fmt.MARKER)
+            while 0 <= at < _SEARCH_STEP:
+                if fmt.parse_block_header(window[at : at + fmt.BLOCK_HEADER_SIZE]) is not None:
+                    return offset + at
+                at = window.find(fmt.MARKER, at + 1)
+            offset += _SEARCH_STEP
+        return None
+
+    def _payload(self, header: fmt.BlockHeader, offset: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(min(header.payload_size, self.size - offset))
+
+    def _decode(self, header: fmt.BlockHeader, payload: bytes) -> Item | None:
+        if header.tag == fmt.EVENTS and header.record_size == EVENT.itemsize:
+            return np.frombuffer(payload, EVENT)
+        decoder = _DECODERS.get(header.tag)
+        if decoder is None:
+            self.unknown_blocks += 1
+            return None
+        try:
+            return decoder(payload)
+        except _BAD_MESSAGE:
+            self.damaged_blocks += 1
+            return None

@@ -1,0 +1,268 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SourceLocation(_message.Message):
+    __slots__ = ("file", "line")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    line: int
+    def __init__(self, file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
+
+class ExitSite(_message.Message):
+    __slots__ = ("offset", "kind", "cost")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    kind: str
+    cost: str
+    def __init__(self, offset: _Optional[int] = ..., kind: _Optional[str] = ..., cost: _Optional[str] = ...) -> None: ...
+
+class ResultEncoding(_message.Message):
+    __slots__ = ("mask", "pending")
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    mask: int
+    pending: int
+    def __init__(self, mask: _Optional[int] = ..., pending: _Optional[int] = ...) -> None: ...
+
+class PollFunction(_message.Message):
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    EXITS_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    CRATE_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    SELF_REGISTER_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_REGISTER_FIELD_NUMBER: _ClassVar[int]
+    STATE_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_COST_FIELD_NUMBER: _ClassVar[int]
+    address: int
+    offset: int
+    size: int
+    name: str
+    kind: str
+    source: str
+    exits: _containers.RepeatedCompositeFieldContainer[ExitSite]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    crate: str
+    location: SourceLocation
+    self_register: str
+    context_register: str
+    state_offset: int
+    result: ResultEncoding
+    runtime: str
+    entry_cost: str
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("name", "reason", "address", "location")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reason: str
+    address: int
+    location: SourceLocation
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
+
+class Binary(_message.Message):
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    BUILD_ID_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    CAN_UNWIND_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    RUSTC_FIELD_NUMBER: _ClassVar[int]
+    DEBUG_FILE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    build_id: str
+    architecture: str
+    size: int
+    symbols: str
+    can_unwind: bool
+    functions: _containers.RepeatedCompositeFieldContainer[PollFunction]
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    rustc: str
+    debug_file: str
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost")
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    ENTERS_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    IS_TAIL_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    binary: int
+    offset: int
+    site: str
+    group: str
+    enters: int
+    leaves: int
+    is_tail: bool
+    cost: str
+    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ...) -> None: ...
+
+class PlannedFunction(_message.Message):
+    __slots__ = ("binary", "index", "changed")
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    binary: int
+    index: int
+    changed: PollFunction
+    def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ..., changed: _Optional[_Union[PollFunction, _Mapping]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode")
+    BINARIES_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_MODE_FIELD_NUMBER: _ClassVar[int]
+    binaries: _containers.RepeatedCompositeFieldContainer[Binary]
+    functions: _containers.RepeatedCompositeFieldContainer[PlannedFunction]
+    probes: _containers.RepeatedCompositeFieldContainer[Probe]
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    exit_mode: str
+    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ...) -> None: ...
+
+class Process(_message.Message):
+    __slots__ = ("pid", "start_time", "name", "command", "executable", "binary", "load_bias")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    EXECUTABLE_FIELD_NUMBER: _ClassVar[int]
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    LOAD_BIAS_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    start_time: int
+    name: str
+    command: _containers.RepeatedScalarFieldContainer[str]
+    executable: str
+    binary: int
+    load_bias: int
+    def __init__(self, pid: _Optional[int] = ..., start_time: _Optional[int] = ..., name: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., executable: _Optional[str] = ..., binary: _Optional[int] = ..., load_bias: _Optional[int] = ...) -> None: ...
+
+class ClockReading(_message.Message):
+    __slots__ = ("monotonic", "boottime", "realtime")
+    MONOTONIC_FIELD_NUMBER: _ClassVar[int]
+    BOOTTIME_FIELD_NUMBER: _ClassVar[int]
+    REALTIME_FIELD_NUMBER: _ClassVar[int]
+    monotonic: int
+    boottime: int
+    realtime: int
+    def __init__(self, monotonic: _Optional[int] = ..., boottime: _Optional[int] = ..., realtime: _Optional[int] = ...) -> None: ...
+
+class Recording(_message.Message):
+    __slots__ = ("version", "clock", "start", "processes", "plan", "transport", "kernel", "max_overhead", "options")
+    class OptionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    MAX_OVERHEAD_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    clock: ClockReading
+    start: int
+    processes: _containers.RepeatedCompositeFieldContainer[Process]
+    plan: Plan
+    transport: str
+    kernel: str
+    max_overhead: float
+    options: _containers.ScalarMap[str, str]
+    def __init__(self, version: _Optional[str] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ..., start: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[Process, _Mapping]]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., transport: _Optional[str] = ..., kernel: _Optional[str] = ..., max_overhead: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Thread(_message.Message):
+    __slots__ = ("tid", "pid", "name")
+    TID_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    tid: int
+    pid: int
+    name: str
+    def __init__(self, tid: _Optional[int] = ..., pid: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Threads(_message.Message):
+    __slots__ = ("threads",)
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    threads: _containers.RepeatedCompositeFieldContainer[Thread]
+    def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ...) -> None: ...
+
+class PlanChange(_message.Message):
+    __slots__ = ("time", "active", "reason")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    active: _containers.RepeatedScalarFieldContainer[str]
+    reason: str
+    def __init__(self, time: _Optional[int] = ..., active: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Loss(_message.Message):
+    __slots__ = ("cpu", "count", "after", "before")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    cpu: int
+    count: int
+    after: int
+    before: int
+    def __init__(self, cpu: _Optional[int] = ..., count: _Optional[int] = ..., after: _Optional[int] = ..., before: _Optional[int] = ...) -> None: ...
+
+class ProcessEnd(_message.Message):
+    __slots__ = ("time", "pid", "reason")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    pid: int
+    reason: str
+    def __init__(self, time: _Optional[int] = ..., pid: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CaptureEnd(_message.Message):
+    __slots__ = ("time", "reason", "received", "lost", "overhead")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    OVERHEAD_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    reason: str
+    received: int
+    lost: int
+    overhead: float
+    def __init__(self, time: _Optional[int] = ..., reason: _Optional[str] = ..., received: _Optional[int] = ..., lost: _Optional[int] = ..., overhead: _Optional[float] = ...) -> None: ...
