@@ -1,0 +1,444 @@
+"""A capture as a Perfetto trace: threads with their polls, futures with their polls and waits, what was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import (
+    POLL,
+    WAIT,
+    Array,
+    CaptureEnd,
+    Group,
+    Loss,
+    PlanChange,
+    PollFlag,
+    ProcessEnd,
+    Recording,
+    Spans,
+    Tally,
+    Thread,
+    WaitFlag,
+)
+from tracer.output.descriptors import Descriptors, Value
+from tracer.output.files import OutputFile
+from tracer.output.labels import kind_words, probed_words, short_name
+from tracer.output.lanes import NO_TRACK, Lanes
+from tracer.output.order import Holder, tied, tied_events
+from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
+from tracer.output.thinning import Budget, Selection, everything, select
+from tracer.output.trace import WrittenTrace
+
+_BLOCK = 1 << 16
+"""Polls that are written together: enough that numpy's calls cost nothing, 5 MB."""
+_MAX_OWN, _MAX_OWN_SHARE, _MAX_TRACKS, _MAX_KNOWN = 5_000, 500, 20_000, 1 << 17
+"""Own tracks of instances in all and of one function, tracks with shared lanes, instances remembered."""
+_MAX_LOSSES = 10_000
+"""Losses drawn one by one."""
+
+
+class PerfettoWriter:
+    """Writes a trace in blocks, in bounded memory.  Opens in Perfetto v52 and later.
+
+    max_slices: beyond it short polls are merged, long ones stay.  total_events: of the whole capture, which
+    is what the budget is divided by.  min_us: shorter polls are left out.  Raises OutputFailed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        recording: Recording,
+        *,
+        max_slices: int = 2_000_000,
+        total_events: int,
+        min_us: float = 0,
+    ) -> None:
+        self._recording = recording
+        self._min_ns = int(min_us * 1000)
+        self._min_us = min_us
+        self._budget = Budget(max_slices, total_events)
+        self._file = OutputFile(path)
+        self._polls: list[Array] = []
+        self._waits: list[Array] = []
+        self._buffered = 0
+        self._latest = recording.start
+        self._slices = self._merged = self._represented = self._omitted = self._too_short = 0
+        self._losses = self._lost = 0
+        self._active = frozenset(probe.group for probe in recording.plan.probes) or frozenset(Group)
+        self._active_since = recording.start
+        self._thread_tracks: dict[int, int] = {}
+        self._threads: dict[int, Thread] = {}
+        self._named: set[int] = set()
+        self._holder = Holder(recording.start)
+        self._lanes = Lanes(
+            self._instance_track,
+            max_own=_MAX_OWN,
+            max_own_share=_MAX_OWN_SHARE,
+            max_tracks=_MAX_TRACKS,
+            max_known=_MAX_KNOWN,
+        )
+        try:
+            self._descriptors = Descriptors(self._file.write, recording.clock)
+            self._describe()
+            self._rows = SliceRows(self._descriptors, recording.plan.functions)
+        except BaseException:
+            self._file.abort()
+            raise
+
+    # ---- what never changes
+
+    def _describe(self) -> None:
+        recording, tracks = self._recording, self._descriptors
+        self._notes = tracks.track(
+            "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
+        )
+        self._probed = tracks.track("probed", self._notes, rank=0, description="Which probes were attached, and when.")
+        self._loss_group = tracks.track(
+            "lost events", self._notes, rank=1, description="Where events are missing: polls there may lack ends."
+        )
+        self._loss_tracks: dict[int, list[tuple[int, int]]] = {}
+        self._processes = {
+            one.pid: tracks.process(one.pid, one.name, one.command or (one.executable,)) for one in recording.processes
+        }
+        self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
+        self._futures: dict[int, int] = {}
+        self._function_tracks: dict[tuple[int, int], int] = {}
+        plan = recording.plan
+        args: dict[str, Value] = {
+            "rat-ebpf": recording.version,
+            "kernel": recording.kernel,
+            "transport": recording.transport,
+            "exits seen by": str(plan.exit_mode),
+            "functions probed": len(plan.functions),
+            "functions not probed": len(plan.refusals),
+            "probes": len(plan.probes),
+            "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
+        }
+        args |= {f"process {one.pid}": " ".join(one.command) or one.executable for one in recording.processes}
+        args |= {f"option {key}": value for key, value in recording.options.items()}
+        self._note(recording.start, "tracing began", args)
+
+    def _note(self, time: int, name: str, args: dict[str, Value]) -> None:
+        """An instant on the tool's own track, in the order of their coming."""
+        self._descriptors.instant(time, self._notes, name, args)
+        self._slices += 1
+
+    # ---- tracks
+
+    def threads(self, threads: Sequence[Thread]) -> None:
+        """Threads are told early, so that their tracks have a process and a name."""
+        for thread in threads:
+            self._threads[thread.tid] = thread
+            self._descriptors.thread(thread, self._thread_track(thread.tid))
+            self._named.add(thread.tid)
+
+    def _thread_track(self, tid: int) -> int:
+        track = self._thread_tracks.get(tid)
+        if track is None:
+            track = self._thread_tracks[tid] = self._descriptors.new_track()
+        return track
+
+    def _tracks_of_threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
+        distinct, inverse = np.unique(tids, return_inverse=True)
+        return np.array([self._thread_track(tid) for tid in distinct.tolist()], np.int64)[inverse]
+
+    def _processes_of_threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
+        """The process track of each thread; 0 when it is not known (several processes, a thread never named)."""
+        if self._only is not None:
+            return np.full(len(tids), self._only)
+        distinct, inverse = np.unique(tids, return_inverse=True)
+        known = [self._threads.get(tid) for tid in distinct.tolist()]
+        return np.array([self._processes.get(one.pid, 0) if one else 0 for one in known], np.int64)[inverse]
+
+    def _instance_track(self, group: tuple[int, int], number: int, is_lane: bool) -> int:
+        process, index = group
+        function = self._recording.plan.functions[index]
+        if process not in self._futures:
+            self._futures[process] = self._descriptors.track(
+                "Futures",
+                process or None,
+                rank=100,
+                description="One row for each future, by function: when it was polled and when it waited.",
+            )
+        if group not in self._function_tracks:
+            self._function_tracks[group] = self._descriptors.track(
+                short_name(function),
+                self._futures[process],
+                rank=len(self._function_tracks),
+                description=f"{function.name}, {function.location or 'place unknown'}, {kind_words(function.kind)}",
+            )
+        name = f"{short_name(function)} {'lane ' if is_lane else '#'}{number}"
+        what = "Several futures, one after another: there are too many for a row each." if is_lane else function.name
+        rank = number + (_MAX_OWN if is_lane else 0)
+        return self._descriptors.track(name, self._function_tracks[group], rank=rank, description=what)
+
+    # ---- polls and waits
+
+    def spans(self, spans: Spans) -> None:
+        """Polls and waits; written when there are enough of them."""
+        if len(spans.polls):
+            self._polls.append(spans.polls)
+        if len(spans.waits):
+            self._waits.append(spans.waits)
+        self._buffered += len(spans.polls) + len(spans.waits) // 2
+        if self._buffered >= _BLOCK:
+            self._write_block()
+
+    def _write_block(self) -> None:
+        polls = np.concatenate(self._polls) if self._polls else np.empty(0, POLL)
+        waits = np.concatenate(self._waits) if self._waits else np.empty(0, WAIT)
+        self._polls, self._waits, self._buffered = [], [], 0
+        for first in range(0, max(len(polls), 1), 2 * _BLOCK):
+            # A huge block is cut, its waits with the last part: they end no earlier than their polls began.
+            some = polls[first : first + 2 * _BLOCK]
+            last = first + 2 * _BLOCK >= len(polls)
+            self._write_part(some, waits if last else np.empty(0, WAIT))
+
+    def _write_part(self, polls: Array, waits: Array) -> None:
+        arrived = len(polls)
+        if len(polls):
+            self._latest = max(self._latest, int(polls["end"].max()))
+        if len(waits):
+            self._latest = max(self._latest, int(waits["end"].max()))
+        if self._min_ns:
+            fixed = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
+            long_enough = (polls["end"] - polls["start"] >= self._min_ns) | ((polls["flags"] & fixed) != 0)
+            self._too_short += int(np.count_nonzero(~long_enough))
+            polls = polls[long_enough]
+        budget = self._budget.of(arrived)
+        chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
+        before = self._slices
+        kept = polls[chosen.polls]
+        self._write_instances(kept[kept["instance"] != 0], waits[chosen.waits])
+        self._write_threads(self._holder.release(_with_merged(polls, chosen)))
+        self._merged += len(chosen.merged)
+        self._represented += chosen.represented
+        drawn = int(np.count_nonzero(chosen.polls | chosen.singles)) + chosen.represented
+        self._omitted += len(polls) - drawn + int(np.count_nonzero(~chosen.waits))
+        self._budget.spend(arrived, self._slices - before)
+
+    def _write_instances(self, polls: Array, waits: Array) -> None:
+        """Polls and waits on the instances' own tracks, where nothing nests: ENDs before BEGINs will do."""
+        waits = waits[waits["instance"] != 0]
+        if not len(polls) + len(waits):
+            return
+        flags = polls["flags"]
+        ready = ((flags & int(PollFlag.RESULT)) != 0) & ((flags & int(PollFlag.PENDING)) == 0)
+        over = ready | ((flags & int(PollFlag.UNWOUND)) != 0)
+        tids = np.concatenate([polls["tid"], waits["tid"]])
+        tracks = self._lanes.assign(
+            np.concatenate([polls["instance"], waits["instance"]]),
+            self._processes_of_threads(tids),
+            np.concatenate([polls["function"], waits["function"]]).astype(np.int64),
+            np.concatenate([polls["start"], waits["start"]]),
+            np.concatenate([polls["end"], waits["end"]]),
+            np.concatenate([over, (waits["flags"] & int(WaitFlag.END_UNKNOWN)) != 0]),
+        )
+        poll_tracks, wait_tracks = tracks[: len(polls)], tracks[len(polls) :]
+        polls, poll_tracks = polls[poll_tracks != NO_TRACK], poll_tracks[poll_tracks != NO_TRACK]
+        waits, wait_tracks = waits[wait_tracks != NO_TRACK], wait_tracks[wait_tracks != NO_TRACK]
+        self._descriptors.flush()
+        long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
+        self._file.write(
+            self._rows.ends(
+                np.concatenate([polls["end"][long_poll], waits["end"][long_wait]]),
+                np.concatenate([poll_tracks[long_poll], wait_tracks[long_wait]]),
+            )
+        )
+        for kind, which, which_waits in ((INSTANT, ~long_poll, ~long_wait), (BEGIN, long_poll, long_wait)):
+            stints = self._rows.stints(polls[which], poll_tracks[which], kind)
+            wait_rows = list(self._rows.waits(waits[which_waits], wait_tracks[which_waits], kind))
+            self._descriptors.flush()
+            for rows in (stints, *wait_rows):
+                self._file.write(rows)
+        self._slices += len(polls) + len(waits)
+
+    def _write_threads(self, polls: Array) -> None:
+        """Polls (merged ones too) on their threads' tracks, nested."""
+        if not len(polls):
+            return
+        tracks = self._tracks_of_threads(polls["tid"])
+        exact = tied(polls)
+        if exact.any():
+            self._write_tied(polls[exact], tracks[exact])
+            polls, tracks = polls[~exact], tracks[~exact]
+        empty = polls["start"] == polls["end"]
+        self._file.write(self._rows.ends(polls["end"][~empty], tracks[~empty]))
+        for kind, which in ((INSTANT, empty), (BEGIN, ~empty)):
+            for _, rows in self._begins(polls[which], tracks[which], kind):
+                self._file.write(rows)
+        self._slices += len(polls)
+
+    def _write_tied(self, polls: Array, tracks: Integers) -> None:
+        """The few polls for which the order of equal times matters, event by event."""
+        begin: dict[int, bytes] = {}
+        empty = polls["start"] == polls["end"]
+        for kind, which in ((INSTANT, empty), (BEGIN, ~empty)):
+            places = np.flatnonzero(which)
+            for chosen, rows in self._begins(polls[which], tracks[which], kind):
+                begin |= {place: row.tobytes() for place, row in zip(places[chosen].tolist(), rows, strict=True)}
+        ends = self._rows.ends(polls["end"], tracks)
+        self._file.write(
+            b"".join(ends[index].tobytes() if kind == END else begin[index] for index, kind in tied_events(polls))
+        )
+        self._slices += len(polls)
+
+    def _begins(self, polls: Array, tracks: Integers, kind: int) -> list[tuple[Integers, npt.NDArray[np.uint8]]]:
+        """The beginnings of polls and of merged slices, with the interned strings they need already written."""
+        merged = (polls["flags"] & int(PollFlag.MERGED)) != 0
+        plain, runs = np.flatnonzero(~merged), np.flatnonzero(merged)
+        rows = [
+            (plain[chosen], encoded)
+            for chosen, encoded in self._rows.polls(polls[plain] if len(runs) else polls, tracks[plain], kind)
+        ]
+        if len(runs):
+            some = polls[runs]
+            counts, busy = some["instance"].astype(np.int64), some["parent"].astype(np.int64)
+            rows.append(
+                (runs, self._rows.merged(some["start"], tracks[runs], counts, busy, some["end"] - some["start"]))
+            )
+        self._descriptors.flush()
+        return rows
+
+    # ---- what else happened
+
+    def plan_change(self, change: PlanChange) -> None:
+        """Other probes from now on."""
+        self._probed_until(change.time)
+        self._active, self._active_since = change.active, change.time
+        self._note(change.time, f"probed from here: {probed_words(change.active)}", {"reason": change.reason})
+
+    def _probed_until(self, time: int) -> None:
+        end = max(time, self._active_since)
+        groups = ", ".join(sorted(self._active)) or "none"
+        self._descriptors.slice(self._active_since, end, self._probed, probed_words(self._active), {"groups": groups})
+        self._slices += 1
+
+    def loss(self, loss: Loss) -> None:
+        """Events are missing: a slice over the time in which, an instant where only one end is known."""
+        self._lost += loss.count
+        self._losses += 1
+        if self._losses > _MAX_LOSSES:
+            return
+        args: dict[str, Value] = {"events": loss.count, "CPU": loss.cpu}
+        known = [time for time in (loss.after, loss.before) if time is not None]
+        name = f"{loss.count:,} events lost"
+        if len(known) < 2:
+            self._note(known[0] if known else self._latest, name, args | {"when": "not exactly known"})
+            return
+        start, end = min(known), max(known)
+        self._descriptors.slice(start, end, self._loss_track(loss.cpu, start, end), name, args)
+        self._note(start, name, args | {"within (ns)": end - start})
+        self._slices += 1
+
+    def _loss_track(self, cpu: int, start: int, end: int) -> int:
+        """A track of that CPU on which nothing is drawn yet after `start`."""
+        lanes = self._loss_tracks.setdefault(cpu, [])
+        for index, (last, track) in enumerate(lanes):
+            if last <= start:
+                lanes[index] = end, track
+                return track
+        track = self._descriptors.track(f"CPU {cpu}", self._loss_group, rank=cpu)
+        lanes.append((end, track))
+        return track
+
+    def process_end(self, end: ProcessEnd) -> None:
+        """A process is gone."""
+        self._note(end.time, f"process {end.pid} ended", {"reason": end.reason})
+
+    # ---- the end
+
+    def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
+        """Write what is left, say what is missing, and give the file its name."""
+        try:
+            self._write_block()
+            self._write_threads(self._holder.rest())
+            for tid, track in self._thread_tracks.items():
+                self._describe_unnamed(tid, track)
+            time = max(self._latest, end.time if end else 0)
+            self._probed_until(time)
+            remarks = self._remarks()
+            for remark in remarks:
+                self._note(self._recording.start, remark, {})
+            self._note_end(time, tally, end)
+            self._descriptors.flush()
+            self._file.commit()
+        except BaseException:
+            self.abort()
+            raise
+        return WrittenTrace(
+            path=self._file.path,
+            bytes=self._file.size,
+            slices=self._slices,
+            merged=self._represented,
+            omitted=self._omitted + self._too_short,
+            remarks=remarks,
+        )
+
+    def _describe_unnamed(self, tid: int, track: int) -> None:
+        """A thread that was never told: its process is certain only if there is one."""
+        if tid in self._named:
+            return
+        if self._only is not None:
+            self._descriptors.thread(Thread(tid, self._recording.processes[0].pid, ""), track)
+        else:
+            self._descriptors.track(f"thread {tid} (of an unknown process)", uuid=track)
+
+    def _note_end(self, time: int, tally: Tally, end: CaptureEnd | None) -> None:
+        args: dict[str, Value] = {
+            "polls": tally.polls,
+            "waits": tally.waits,
+            "instances": tally.instances,
+            "events": tally.events,
+            "exits without an entry": tally.unmatched_exits,
+            "unwound polls": tally.unwound,
+            "under way at the start": tally.open_at_start,
+            "under way at the end": tally.open_at_end,
+        }
+        if end is None:
+            self._note(time, "the capture breaks off here", args)
+            return
+        args |= {"events received": end.received, "events lost": end.lost, "overhead": end.overhead}
+        self._note(time, f"tracing ended: {end.reason}", args)
+
+    def _remarks(self) -> tuple[str, ...]:
+        remarks = []
+        if self._merged:
+            remarks.append(
+                f"{self._represented:,} short polls are drawn as {self._merged:,} merged slices,"
+                " to keep the trace openable (--max-slices)"
+            )
+        if self._omitted:
+            remarks.append(
+                f"{self._omitted:,} short polls and waits are not drawn, to keep the trace openable (--max-slices)"
+            )
+        if self._too_short:
+            remarks.append(f"{self._too_short:,} polls shorter than {self._min_us:g} µs are not drawn (--min-us)")
+        if self._lanes.sharing:
+            remarks.append(
+                f"{self._lanes.sharing:,} futures share {self._lanes.lanes:,} lanes: there are too many for a row each"
+            )
+        if self._lanes.without:
+            remarks.append(
+                f"{self._lanes.without:,} futures have no row of their own: their polls are on the threads' rows only"
+            )
+        if self._losses > _MAX_LOSSES:
+            remarks.append(f"{self._losses - _MAX_LOSSES:,} further losses are not drawn one by one")
+        return tuple(remarks)
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._file.abort()
+
+
+def _with_merged(polls: Array, chosen: Selection) -> Array:
+    """The thread's slices in order of arrival: polls that are drawn, and merged ones at their last poll's place."""
+    drawn = np.flatnonzero(chosen.polls | chosen.singles)
+    if not len(chosen.merged):
+        return polls if len(drawn) == len(polls) else polls[drawn]
+    places = np.concatenate([drawn, chosen.position])
+    return np.concatenate([polls[drawn], chosen.merged])[np.argsort(places, kind="stable")]

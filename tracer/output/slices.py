@@ -1,0 +1,248 @@
+"""Polls, waits and merged polls as rows of TracePacket bytes.
+
+Field numbers are those of perfetto_trace.proto (v52): TracePacket timestamp 8, trusted_packet_sequence_id 10,
+track_event 11, sequence_flags 13; TrackEvent category_iids 3, debug_annotations 4, type 9, name_iid 10,
+track_uuid 11, source_location_iid 34, correlation_id 52; DebugAnnotation name_iid 1, uint_value 3,
+pointer_value 7, string_value_iid 17.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Array, PollFlag, PollFunction, WaitFlag
+from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
+from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
+from tracer.output.rows import Part, RowFormat, Rows, Varint, field, message
+
+Integers = npt.NDArray[np.int64]
+
+BEGIN, END, INSTANT = 1, 2, 3
+"""TrackEvent.Type; a poll of no length is an instant, which trace_processor stores as a slice of no length."""
+
+_UNKNOWN_STATE = 256
+_SELF, _TASK, _NOTE, _RANGE, _PLACE = 1, 2, 4, 8, 16
+_POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
+_WAIT_NOTES = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS
+
+
+def _event(kind: int, *fields: list[Part]) -> RowFormat:
+    """A TracePacket with one TrackEvent."""
+    return RowFormat(
+        field(8, Varint("time", 9)),
+        field(10, SEQUENCE),
+        field(13, NEEDS_STATE),
+        message(11, field(9, kind), field(11, Varint("track", 4)), *fields),
+    )
+
+
+class SliceRows:
+    """Encodes polls and waits; knows the intern ids of every function, state and note."""
+
+    def __init__(self, descriptors: Descriptors, functions: Sequence[PollFunction]) -> None:
+        self._descriptors = descriptors
+        self._end = _event(END)
+        string, name = descriptors.string, descriptors.name
+        states = [None if state == _UNKNOWN_STATE else state for state in range(_UNKNOWN_STATE + 1)]
+        self._state_iid = np.array([string(state_words(state)) for state in states])
+        self._wait_iid = np.array([name(wait_name(state)) for state in states])
+        self._result_iid = np.array([string(words) for words in ("unknown", "ready", "pending")])
+        self._poll_iid = name("poll")
+        self._poll_note_iid: dict[int, int] = {}
+        self._wait_note_iid: dict[int, int] = {}
+        # No function: a row for indices that no plan has keeps the arrays from being empty.
+        self._function_columns = {
+            "name": np.array([name(short_name(one)) for one in functions] or [0]),
+            "location": np.array(
+                [descriptors.location(one.name, one.location) if one.location else 0 for one in functions] or [0]
+            ),
+            "function": np.array([string(one.name) for one in functions] or [0]),
+            "place": np.array([string(str(one.location)) if one.location else 0 for one in functions] or [0]),
+            "crate": np.array([string(one.crate or "unknown") for one in functions] or [0]),
+            "kind": np.array([string(kind_words(one.kind)) for one in functions] or [0]),
+        }
+        self._poll_formats: dict[tuple[int, int], tuple[RowFormat, Rows]] = {}
+        self._poll_category = descriptors.category("poll")
+        self._wait_category = descriptors.category("wait")
+        self._merged_category = descriptors.category("merged")
+        self._stint = {kind: self._stint_format(kind) for kind in (BEGIN, INSTANT)}
+        self._wait = {
+            (kind, noted): self._wait_format(kind, noted) for kind in (BEGIN, INSTANT) for noted in (False, True)
+        }
+        self._merged = _event(
+            BEGIN,
+            field(3, self._merged_category),
+            field(10, Varint("name", 4)),
+            self._number("polls", "count"),
+            self._number("busy (ns)", "busy"),
+        )
+
+    # ---- formats
+
+    def _text(self, key: str, column: str) -> list[Part]:
+        return message(4, field(1, self._descriptors.key(key)), field(17, Varint(column, 3)))
+
+    def _number(self, key: str, column: str, width: int = 9) -> list[Part]:
+        return message(4, field(1, self._descriptors.key(key)), field(3, Varint(column, width)))
+
+    def _pointer(self, key: str, column: str) -> list[Part]:
+        return message(4, field(1, self._descriptors.key(key)), field(7, Varint(column, 10)))
+
+    def _poll_format(self, kind: int, known: int) -> tuple[RowFormat, Rows]:
+        """The format of a poll on its thread's track, and one row a function with all that the function decides."""
+        if (kind, known) in self._poll_formats:
+            return self._poll_formats[kind, known]
+        fields = [
+            field(3, self._poll_category),
+            field(10, Varint("name", 3)),
+            field(52, Varint("color", 10)),
+            self._text("function", "function"),
+            self._text("crate", "crate"),
+            self._text("kind", "kind"),
+            self._text("state", "state"),
+            self._text("result", "result"),
+        ]
+        if known & _PLACE:
+            fields += [field(34, Varint("location", 3)), self._text("location", "place")]
+        if known & _SELF:
+            fields += [self._pointer("self", "self"), self._number("instance", "instance", 10)]
+        if known & _TASK:
+            fields.append(self._pointer("task", "task"))
+        if known & _NOTE:
+            fields.append(self._text("note", "note"))
+        if known & _RANGE:
+            fields.append(self._number("may have ended later by (ns)", "late"))
+        row = _event(kind, *fields)
+        columns = {key: values for key, values in self._function_columns.items() if row.has(key)}
+        templates = row.encode(len(columns["name"]), **columns)
+        self._poll_formats[kind, known] = row, templates
+        return row, templates
+
+    def _stint_format(self, kind: int) -> RowFormat:
+        return _event(
+            kind,
+            field(3, self._poll_category),
+            field(10, self._poll_iid),
+            self._number("thread", "thread", 5),
+            self._text("state", "state"),
+            self._text("result", "result"),
+        )
+
+    def _wait_format(self, kind: int, noted: bool) -> RowFormat:
+        fields = [
+            field(3, self._wait_category),
+            field(10, Varint("name", 3)),
+            field(52, Varint("color", 10)),
+            self._text("state", "state"),
+        ]
+        return _event(kind, *fields, *([self._text("note", "note")] if noted else []))
+
+    # ---- rows
+
+    def ends(self, times: Integers, tracks: Integers) -> Rows:
+        """The ends of slices of any sort."""
+        return self._end.encode(len(times), time=times, track=tracks)
+
+    def polls(self, polls: Array, tracks: Integers, kind: int) -> Iterator[tuple[Integers, Rows]]:
+        """The beginnings of polls (POLL) on thread tracks: (indices into polls, their rows), each index once."""
+        known = self._known(polls)
+        for one in np.unique(known).tolist():
+            chosen = np.flatnonzero(known == one)
+            some = polls if len(chosen) == len(polls) else polls[chosen]
+            row, templates = self._poll_format(kind, one)
+            rows = templates.take(some["function"].astype(np.intp), axis=0)
+            columns: dict[str, npt.ArrayLike] = {
+                "time": some["start"],
+                "track": tracks[chosen],
+                "color": np.where(some["task"] != 0, some["task"], some["instance"]),
+                "state": self._states(some, PollFlag.STATE),
+                "result": self._results(some),
+            }
+            if one & _SELF:
+                columns |= {"self": some["self"], "instance": some["instance"]}
+            if one & _TASK:
+                columns["task"] = some["task"]
+            if one & _NOTE:
+                columns["note"] = self._notes(some["flags"], int(_POLL_NOTES), self._poll_note_iid, poll_notes)
+            if one & _RANGE:
+                columns["late"] = some["end_latest"] - some["end"]
+            yield chosen, row.fill(rows, **columns)
+
+    def stints(self, polls: Array, tracks: Integers, kind: int) -> Rows:
+        """The beginnings of polls (POLL) on instance tracks, which leave the details to the thread's track."""
+        return self._stint[kind].encode(
+            len(polls),
+            time=polls["start"],
+            track=tracks,
+            thread=polls["tid"],
+            state=self._states(polls, PollFlag.STATE),
+            result=self._results(polls),
+        )
+
+    def waits(self, waits: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
+        """The beginnings of waits (WAIT) on instance tracks."""
+        noted = (waits["flags"] & int(_WAIT_NOTES)) != 0
+        for with_note in (False, True):
+            chosen = noted == with_note
+            some = waits[chosen]
+            if not len(some):
+                continue
+            state = np.where(some["flags"] & int(WaitFlag.STATE), some["state"].astype(np.int64), _UNKNOWN_STATE)
+            columns: dict[str, npt.ArrayLike] = {
+                "time": some["start"],
+                "track": tracks[chosen],
+                "name": self._wait_iid[state],
+                # One colour for each await of each function: names that differ by a digit only share theirs.
+                "color": some["function"].astype(np.int64) * (_UNKNOWN_STATE + 1) + state + 1,
+                "state": self._state_iid[state],
+            }
+            if with_note:
+                columns["note"] = self._notes(some["flags"], int(_WAIT_NOTES), self._wait_note_iid, wait_notes)
+            yield self._wait[kind, with_note].encode(len(some), **columns)
+
+    def merged(self, starts: Integers, tracks: Integers, counts: Integers, busy: Integers, spans: Integers) -> Rows:
+        """The beginnings of merged slices.  busy, spans: ns of polling, and from first start to last end."""
+        share = np.rint(100 * busy / np.maximum(spans, 1)).astype(np.int64)
+        digits = 10 ** np.maximum(np.floor(np.log10(np.maximum(counts, 1))).astype(np.int64) - 1, 0)
+        rounded = counts // digits * digits
+        keys = (rounded * 2 + (rounded != counts)) * 1024 + share
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        names = np.array([self._descriptors.name(_merged_name(key)) for key in distinct.tolist()] or [0])
+        return self._merged.encode(len(starts), time=starts, track=tracks, name=names[inverse], count=counts, busy=busy)
+
+    # ---- columns
+
+    def _known(self, polls: Array) -> npt.NDArray[np.uint8]:
+        known = np.where(polls["instance"] != 0, _SELF, 0)
+        known |= np.where(self._function_columns["place"][polls["function"]] != 0, _PLACE, 0)
+        known |= np.where(polls["task"] != 0, _TASK, 0)
+        known |= np.where(polls["flags"] & int(_POLL_NOTES), _NOTE, 0)
+        known |= np.where(polls["end_latest"] > polls["end"], _RANGE, 0)
+        return known.astype(np.uint8)
+
+    def _states(self, spans: Array, flag: int) -> npt.NDArray[np.int64]:
+        state = np.where(spans["flags"] & int(flag), spans["state"].astype(np.int64), _UNKNOWN_STATE)
+        return np.asarray(self._state_iid[state])
+
+    def _results(self, polls: Array) -> npt.NDArray[np.int64]:
+        flags = polls["flags"]
+        known = (flags & int(PollFlag.RESULT)) != 0
+        pending = (flags & int(PollFlag.PENDING)) != 0
+        return np.asarray(self._result_iid[np.where(known, 1 + pending, 0)])
+
+    def _notes(self, flags: npt.NDArray[np.uint16], mask: int, known: dict[int, int], words: object) -> Integers:
+        distinct, inverse = np.unique(flags & mask, return_inverse=True)
+        for one in distinct.tolist():
+            if one not in known:
+                known[one] = self._descriptors.string(words(one))  # type: ignore[operator]
+        return np.array([known[one] for one in distinct.tolist()])[inverse]
+
+
+def _merged_name(key: int) -> str:
+    """The name of a merged slice; its count is rounded so that there are few such names."""
+    rest, share = divmod(key, 1024)
+    count, is_rounded = divmod(rest, 2)
+    return printable(f"{'≈' if is_rounded else ''}{count:,} short polls merged, {share} % busy")
