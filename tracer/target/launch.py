@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
+from tracer.ownership import caller
 
 _GO = b"g"
 _STATUS = struct.Struct("<i")  # what the child reports: an errno, 0 for "ready"
@@ -129,17 +130,16 @@ class Launched:
         self.close()
 
 
-def launch(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Launched:
+def launch(command: Sequence[str]) -> Launched:
     """Prepares `command` (a program, looked up in PATH, and its arguments) and stops it before its exec.
 
-    Under sudo the program runs as the user who called sudo, with their groups and HOME; the environment
-    (default: this process') is otherwise handed on.  Standard input, output and error are shared.
+    Under sudo the program runs as the user who called sudo, with their groups and HOME; this process'
+    environment is otherwise handed on.  Standard input, output and error are shared.
     Raises UsageError (not found), PermissionMissing (not executable) and NotTraceable (a script).
     """
-    inherited = dict(os.environ if environment is None else environment)
-    program = _find(command[0], inherited)
-    account = caller_account(inherited)
-    prepared = _environment_for(account, inherited)
+    program = _find(command[0])
+    account = caller_account()
+    environment = _environment_for(account)
     go_read, go_write = os.pipe()
     status_read, status_write = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -150,7 +150,7 @@ def launch(command: Sequence[str], environment: Mapping[str, str] | None = None)
             pid = os.fork()
         if pid == 0:
             os.close(go_write)
-            _become_program(program, command, prepared, account, go_read, status_write, blocked)
+            _become_program(program, command, environment, account, go_read, status_write, blocked)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     os.close(go_read)
@@ -163,36 +163,33 @@ def launch(command: Sequence[str], environment: Mapping[str, str] | None = None)
     return launched
 
 
-def caller_account(environment: Mapping[str, str]) -> Account:
-    """The user behind sudo, from SUDO_UID and SUDO_GID when running as root; else uid None: as is."""
-    nobody = Account(None, 0, "", "", "")
-    try:
-        uid, gid = int(environment["SUDO_UID"]), int(environment["SUDO_GID"])
-    except (KeyError, ValueError):
-        return nobody
-    if os.geteuid() != 0:
-        return nobody
+def caller_account() -> Account:
+    """The user behind sudo, with all their groups; uid None without sudo: the program runs as the caller."""
+    owner = caller()
+    if owner is None:
+        return Account(None, 0, "", "", "")
+    uid, gid = owner
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Account(uid, gid, environment.get("SUDO_USER", str(uid)), "/", "/bin/sh", (gid,))
+        return Account(uid, gid, os.environ.get("SUDO_USER", str(uid)), "/", "/bin/sh", (gid,))
     groups = tuple(os.getgrouplist(entry.pw_name, gid))
     return Account(uid, gid, entry.pw_name, entry.pw_dir, entry.pw_shell or "/bin/sh", groups)
 
 
-def _environment_for(account: Account, inherited: Mapping[str, str]) -> dict[str, str]:
+def _environment_for(account: Account) -> dict[str, str]:
     if account.uid is None:
-        return dict(inherited)
-    kept = {key: value for key, value in inherited.items() if not key.startswith("SUDO_")}
+        return dict(os.environ)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SUDO_")}
     return kept | {"HOME": account.home, "USER": account.name, "LOGNAME": account.name, "SHELL": account.shell}
 
 
-def _find(name: str, environment: Mapping[str, str]) -> Path:
+def _find(name: str) -> Path:
     """The file that exec will be given.  Raises RatError when it cannot be a program."""
     if "/" in name:
         path = Path(name)
     else:
-        found = shutil.which(name, path=environment.get("PATH", os.defpath))
+        found = shutil.which(name)
         if found is None:
             here = Path(name).is_file()
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import tempfile
 import time
@@ -122,37 +123,56 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
-def test_as_the_user_behind_sudo(open_folder: Path) -> None:
+@pytest.fixture
+def under_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root with sudo's variables of the user `daemon`."""
     assert os.geteuid() == 0, "run the tests as root: sudo scripts/test"
-    proof = open_folder / "who"
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C",
-        "HOME": "/root",
-        "USER": "root",
-        "SUDO_UID": "1",
-        "SUDO_GID": "1",
+    entry = pwd.getpwnam("daemon")
+    for name, value in {
+        "SUDO_UID": str(entry.pw_uid),
+        "SUDO_GID": str(entry.pw_gid),
         "SUDO_USER": "daemon",
         "SUDO_COMMAND": "/usr/local/bin/rat-ebpf",
-    }
-    script = '{ id -un; id -Gn; echo "$HOME $USER $LOGNAME $LANG"; env | grep -c ^SUDO_; } > "$1"'
-    with launch(shell(script, str(proof)), environment) as program:
-        assert Path(f"/proc/{program.pid}").stat().st_uid in (0, 1)
+        "HOME": "/root",
+        "KEPT": "as it was",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("under_sudo")
+def test_as_the_user_behind_sudo(open_folder: Path) -> None:
+    entry = pwd.getpwnam("daemon")
+    proof = open_folder / "who"
+    script = '{ id -un; id -Gn; echo "$HOME $USER $LOGNAME $KEPT"; env | grep -c ^SUDO_; } > "$1"'
+    with launch(shell(script, str(proof))) as program:
+        assert Path(f"/proc/{program.pid}").stat().st_uid in (0, entry.pw_uid)
         program.release()
-        program.wait(5)
-    home = pwd.getpwnam("daemon").pw_dir
-    assert proof.read_text().splitlines() == ["daemon", "daemon", f"{home} daemon daemon C", "0"]
-    assert proof.stat().st_uid == 1
+        assert program.wait(5) == 1  # grep finds nothing
+    expected = ["daemon", "daemon", f"{entry.pw_dir} daemon daemon as it was", "0"]
+    assert proof.read_text().splitlines() == expected
+    assert proof.stat().st_uid == entry.pw_uid
 
 
-@pytest.mark.parametrize("environment", [{}, {"SUDO_UID": "1"}, {"SUDO_UID": "x", "SUDO_GID": "1"}])
-def test_without_sudo_nobody_changes(environment: dict[str, str]) -> None:
-    assert caller_account(environment).uid is None
+@pytest.mark.usefixtures("under_sudo")
+def test_a_file_that_only_root_may_execute(open_folder: Path) -> None:
+    program = open_folder / "program"
+    shutil.copy("/bin/true", program)
+    program.chmod(0o700)
+    with pytest.raises(PermissionMissing, match="may not be executed"):
+        launch([str(program)])
 
 
-def test_a_user_without_an_entry() -> None:
-    account = caller_account({"SUDO_UID": "54321", "SUDO_GID": "54322", "SUDO_USER": "gone"})
+@pytest.mark.usefixtures("under_sudo")
+def test_a_user_without_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SUDO_UID": "54321", "SUDO_GID": "54322", "SUDO_USER": "gone"}.items():
+        monkeypatch.setenv(name, value)
+    account = caller_account()
     assert (account.uid, account.gid, account.name, account.groups) == (54321, 54322, "gone", (54322,))
+
+
+def test_without_sudo_nobody_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    assert caller_account().uid is None
 
 
 @pytest.mark.parametrize(
