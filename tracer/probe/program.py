@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +46,8 @@ _FRAMES = 65_536
 """Functions under way at once whose self is remembered: 5 MiB of kernel memory."""
 _THREADS = 16_384
 
+_SPARE_PROBES = 4
+
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Its inode: PROC_PID_INIT_INO of linux/proc_ns.h."""
 
@@ -67,7 +68,13 @@ class PollProgram:
     """
 
     def __init__(self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path) -> None:
-        defines: dict[str, int | None] = {"PROBES": max(1, len(plan.probes)), "FRAMES": _FRAMES, "THREADS": _THREADS}
+        # The last ids are free for the calibration's own probes.
+        self._spare_id = len(plan.probes)
+        defines: dict[str, int | None] = {
+            "PROBES": self._spare_id + _SPARE_PROBES,
+            "FRAMES": _FRAMES,
+            "THREADS": _THREADS,
+        }
         if ring_pages is not None:
             defines["RING_PAGES"] = ring_pages
         namespace = Path("/proc/self/ns/pid").stat()
@@ -95,9 +102,25 @@ class PollProgram:
         self._known: set[int] = set()
         self._threads_seen = 0
         self._places = self.bcc.map("places", 16, 4) if by_place else None
-        probes = self.bcc.map("probes", 4, PROBE.itemsize)
-        for index, record in enumerate(probe_records(plan)):
-            probes.update(struct.pack("<I", index), record.tobytes())
+        self._probes = self.bcc.map("probes", 4, PROBE.itemsize)
+        self._describe(plan)
+
+    def _describe(self, plan: Plan) -> None:
+        for probe, record in zip(plan.probes, probe_records(plan), strict=True):
+            self._probes.update(struct.pack("<I", probe.id), record.tobytes())
+
+    def add_spare(self, plan: Plan) -> Plan:
+        """Let a small plan of our own in, beside the real one; returns it with the ids it got."""
+        probes = tuple(replace(probe, id=self._spare_id + probe.id) for probe in plan.probes)
+        spare = replace(plan, probes=probes)
+        self._describe(spare)
+        return spare
+
+    def start_counting(self) -> None:
+        """Forget what was counted so far.  Nothing may be attached meanwhile."""
+        self._cpus.update(b"\0\0\0\0", bytes(CPU_STATE.itemsize * (cpus("possible")[-1] + 1)))
+        self._known.clear()
+        self._threads_seen = 0
 
     def trace(self, process: Process, plan: Plan) -> None:
         """Let the hits of this process through."""
@@ -155,7 +178,7 @@ def _address(plan: Plan, probe: Probe) -> int:
 
 
 def probe_records(plan: Plan) -> Array:
-    """What the kernel side must know of each probe: dtype PROBE, by probe id."""
+    """What the kernel side must know of each probe: dtype PROBE, in the order of plan.probes."""
     records = np.zeros(len(plan.probes), PROBE)
     records["entry_state"] = records["exit_state"] = _NO_OFFSET
     left = {probe.leaves for probe in plan.probes}
@@ -187,7 +210,3 @@ def probe_records(plan: Plan) -> Array:
 
 def _state_offset(function: PollFunction) -> int:
     return _NO_OFFSET if function.state_offset is None else function.state_offset
-
-
-def group_probes(plan: Plan, group: Group, binary: int) -> Sequence[Probe]:
-    return [probe for probe in plan.probes if probe.group is group and probe.binary == binary]

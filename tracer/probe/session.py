@@ -23,6 +23,7 @@ import numpy as np
 from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
 from tracer.probe.bcc_program import missing_capabilities
+from tracer.probe.calibration import Costs, calibration_plan, calibration_process
 from tracer.probe.headers import default_cache
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus, uprobe_multi_support
@@ -36,6 +37,8 @@ from tracer.probe.transport import Transport, choose
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
 _PAGE = 4096
+_CALLS = 2_000
+"""Hits by which a cost is measured: some milliseconds each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +92,21 @@ class ProbeSession:
         except BaseException:
             self._program.close()
             raise
-        self._attachment = self._choose_attachment(support)
-        self._is_by_bcc = support is MultiSupport.NONE
+        self._support = support
+        self._attachment = self._choose_attachment(support, self._executables)
         self._links = Links(self._attachment, self._processes, ())
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
         atexit.register(self.close)
 
-    def _choose_attachment(self, support: MultiSupport) -> Attachment:
+    def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:
         program = self._program
         if support is MultiSupport.NONE:
-            return BccAttachment(program.bcc, program.at_instruction, program.at_return, self._executables)
+            return BccAttachment(program.bcc, program.at_instruction, program.at_return, executables)
         return MultiAttachment(
             program.at_instruction,
             program.at_return,
-            self._executables,
+            executables,
             filters_process=support is MultiSupport.BY_PROCESS,
         )
 
@@ -143,7 +146,7 @@ class ProbeSession:
         Raises NoSuchProcess, PermissionMissing, AttachFailed, or NotTraceable when too many places
         are asked of BCC's attachment.
         """
-        if self._is_by_bcc and len(self._plan.probes) * len(self._processes) > BCC_LIMIT:
+        if self._support is MultiSupport.NONE and len(self._plan.probes) * len(self._processes) > BCC_LIMIT:
             raise NotTraceable(
                 f"{len(self._plan.probes)} probes are too many for this kernel.",
                 why=f"it has no uprobe_multi links (Linux 6.6); the older way takes {BCC_LIMIT:,} at most",
@@ -177,6 +180,34 @@ class ProbeSession:
         if not left:
             raise AttachFailed("The kernel refused every probe.", why=next(iter(refused.values()), "the plan is empty"))
         return left
+
+    def calibrate(self) -> Costs:
+        """Measure what a hit costs here, on a process of our own; before attach().
+
+        Raises AttachFailed when that process cannot be run or probed.
+        """
+        with calibration_process() as running:
+            plan = self._program.add_spare(calibration_plan())
+            entry, leave, back = plan.probes
+            attachment = self._choose_attachment(self._support, [running.executable])
+            self._program.trace(running.process, plan)
+
+            def measure(probes: list[Probe], count: int) -> float:
+                links = Links(attachment, [running.process], probes)
+                links.attach([Group.TASKS])
+                try:
+                    return running.call(count)
+                finally:
+                    links.detach([Group.TASKS])
+
+            running.call(_CALLS)
+            bare = running.call(_CALLS)
+            emulated = measure([entry], _CALLS)
+            stepped = measure([entry, leave], _CALLS // 4)
+            returned = measure([entry, back], _CALLS)
+        self._transport.drain()
+        self._program.start_counting()
+        return Costs(emulated - bare, stepped - emulated, returned - emulated)
 
     def set_active(self, groups: frozenset[Group]) -> int:
         """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) when it was done."""

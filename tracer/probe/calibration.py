@@ -1,0 +1,160 @@
+"""What one hit of a probe costs on this machine, measured before anything is attached.
+
+It is measured on a process of our own, never on the target: a program of a few instructions,
+written here byte by byte (there is no compiler where we run), which calls one function as often as
+it is told.  The real BPF program runs at its probes.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracer.errors import AttachFailed
+from tracer.model import (
+    Binary,
+    ExitKind,
+    ExitMode,
+    ExitSite,
+    FunctionKind,
+    Group,
+    InstructionCost,
+    Plan,
+    PollFunction,
+    Probe,
+    Process,
+    Register,
+    Site,
+    Source,
+)
+
+_BASE = 0x400000
+_CODE_AT = 0x78  # after the ELF header and one program header
+_CODE = bytes.fromhex(
+    # next: read(0, rsp, 8); leave unless 8 bytes came
+    "31c0 31ff 4889e6 ba08000000 0f05 4883f808 7527"
+    # rbx = how often; rdi = readable memory, as a future's self
+    "488b1c24 4889e7"
+    # again: call function; count down
+    "e824000000 48ffcb 75f6"
+    # write(1, rsp, 1); back to next
+    "b801000000 bf01000000 4889e6 ba01000000 0f05 ebc5"
+    # then: exit, code 0
+    "b83c000000 31ff 0f05"
+    # function: push rbp; pop rbp; ret
+    "55 5d c3"
+)
+_FUNCTION_AT = _CODE_AT + len(_CODE) - 3
+_RET_AT = _FUNCTION_AT + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Nanoseconds of the target's CPU time that one hit takes.
+
+    returned: of a return probe, beyond the hit at the same function's entry.
+    """
+
+    emulated: float
+    stepped: float
+    returned: float
+
+    def of(self, probe: Probe) -> float:
+        if probe.site is Site.RETURN:
+            return self.returned
+        return self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped
+
+
+def calibration_plan() -> Plan:
+    """The program's one function with every kind of probe: entry, exit instruction, return."""
+    function = PollFunction(
+        address=_BASE + _FUNCTION_AT,
+        offset=_FUNCTION_AT,
+        size=3,
+        name="calibration",
+        kind=FunctionKind.COROUTINE,
+        source=Source.CODE,
+        exits=(ExitSite(_RET_AT, ExitKind.RET),),
+        self_register=Register.RDI,
+        state_offset=0,
+        entry_cost=InstructionCost.EMULATED,
+    )
+    binary = Binary("calibration", None, "x86_64", _CODE_AT + len(_CODE), "none", False, (function,))
+    return Plan(
+        binaries=(binary,),
+        functions=(function,),
+        function_binary=(0,),
+        probes=(
+            Probe(0, 0, _FUNCTION_AT, Site.ENTRY, Group.TASKS, 0, None, cost=InstructionCost.EMULATED),
+            Probe(1, 0, _RET_AT, Site.EXIT, Group.TASKS, None, 0),
+            Probe(2, 0, _FUNCTION_AT, Site.RETURN, Group.TASKS, None, 0),
+        ),
+        refusals=(),
+        exit_mode=ExitMode.DEFAULT,
+    )
+
+
+class CalibrationProcess:
+    """A process that calls its function on demand."""
+
+    def __init__(self, running: subprocess.Popen[bytes]) -> None:
+        self._running = running
+        self.process = Process(running.pid, 0, "calibration", (), "calibration", 0, 0)
+        self.executable = Path(f"/proc/{running.pid}/exe")
+
+    def call(self, count: int) -> float:
+        """CPU time of one call in ns, the mean of `count`."""
+        assert self._running.stdin is not None
+        assert self._running.stdout is not None
+        before = self._cpu_time()
+        self._running.stdin.write(struct.pack("<Q", count))
+        if not self._running.stdout.read(1):
+            raise AttachFailed("The cost of a probe cannot be measured: the calibration program died.")
+        return (self._cpu_time() - before) / count
+
+    def _cpu_time(self) -> int:
+        """The process' CPU clock (clock_getcpuclockid(3))."""
+        return time.clock_gettime_ns(~self._running.pid << 3 | 2)
+
+
+@contextmanager
+def calibration_process() -> Iterator[CalibrationProcess]:
+    """Start the program, from memory: no file system need allow execution."""
+    file = os.memfd_create("rat-calibration")
+    try:
+        os.write(file, _elf())
+        # Opened again for reading: a file open for writing cannot be executed.
+        path = f"/proc/self/fd/{file}"
+        readable = os.open(path, os.O_RDONLY)
+    finally:
+        os.close(file)
+    try:
+        running = subprocess.Popen(
+            [f"/proc/self/fd/{readable}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(readable,),
+            bufsize=0,
+        )
+    finally:
+        os.close(readable)
+    with running:
+        try:
+            yield CalibrationProcess(running)
+        finally:
+            running.kill()
+
+
+def _elf() -> bytes:
+    """A static executable of one segment (System V ABI, x86-64)."""
+    size = _CODE_AT + len(_CODE)
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, _BASE + _CODE_AT, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)
+    return ident + header + segment + _CODE
