@@ -122,6 +122,7 @@ class ElfImage:
     """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`.
 
     data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
+    is_dynamic: it names a dynamic loader.
     A section or an address that the file does not have is None.
     """
 
@@ -135,7 +136,7 @@ class ElfImage:
             self._check_header(elf)
             self.segments = tuple(_segments(elf))
             self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
-            self.interpreter = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
+            self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
             self.build_id = self._find_build_id(elf)
         except NotTraceable:
             raise

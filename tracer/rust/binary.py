@@ -1,0 +1,106 @@
+"""What one binary says about itself: the room's main entry."""
+
+from __future__ import annotations
+
+import re
+
+from tracer.errors import NotTraceable
+from tracer.model import Binary
+from tracer.rust.cache import Cache
+from tracer.rust.functions import find_functions
+from tracer.target.elf import ElfImage
+
+_RUSTC = re.compile(rb"rustc version (\d+\.\d+\.\d+[-.\w]*)")
+_MANGLED = re.compile(rb"17h[0-9a-f]{16}E|(?<=\0)_R[NMXYIC][0-9A-Za-z_]+")
+_SOURCE_PATH = b"/rustc/"
+"""Panic messages of the standard library keep its build path, in stripped programs too."""
+
+_UNWIND = b"_Unwind_RaiseException"
+_PROFILE = "[profile.release]\nstrip = false\ndebug = 1"
+
+
+def read_binary(
+    image: ElfImage, *, display_path: str, debug: ElfImage | None = None, cache: Cache | None = None
+) -> Binary:
+    """Find every poll function of an executable or shared object.
+
+    debug: its separate debug file; one of another build is not used.  display_path: as the user
+    would name the binary.  Raises NotTraceable when it is not Rust, stripped, or has no poll
+    function; damaged debug information only makes less known.
+    """
+    if debug is not None and (debug.build_id is None or debug.build_id != image.build_id):
+        debug = None
+    debug_path = str(debug.path) if debug is not None else None
+    if cache is not None:
+        known = cache.load(image, debug, display_path=display_path, debug_path=debug_path)
+        if known is not None:
+            return known
+    binary = _read(image, display_path, debug)
+    if cache is not None:
+        cache.store(image, debug, binary)
+    return binary
+
+
+def _read(image: ElfImage, display_path: str, debug: ElfImage | None) -> Binary:
+    rustc = _compiler(image)
+    images = [image] if debug is None else [image, debug]
+    if rustc is None and not any(_looks_like_rust(candidate) for candidate in images):
+        raise NotTraceable(
+            f"{display_path} is not a Rust program.",
+            why="Neither the compiler's mark nor a function name mangled by rustc was found in it.",
+            fix="Trace the process that runs the Rust program itself.",
+        )
+    found = find_functions(image, debug)
+    if not found.functions and not found.refusals:
+        if not any(candidate.has_section(".symtab") for candidate in images):
+            raise NotTraceable(
+                f"{display_path} is stripped: no poll function can be found in it.",
+                why="It has no symbol table, and no separate debug file of the same build was found.",
+                fix=f"Build it with these lines in Cargo.toml:\n\n{_PROFILE}",
+            )
+        raise NotTraceable(
+            f"{display_path} has no poll function.",
+            why="It runs no async code, or the compiler inlined all of it.",
+            fix="If it is async, build it with lower optimisation, e.g. cargo build.",
+        )
+    return Binary(
+        path=display_path,
+        build_id=image.build_id,
+        architecture=image.architecture,
+        size=image.size,
+        symbols=found.symbols,
+        can_unwind=_can_unwind(image),
+        functions=found.functions,
+        refusals=found.refusals,
+        rustc=rustc,
+        debug_file=str(debug.path) if debug is not None else None,
+    )
+
+
+def _compiler(image: ElfImage) -> str | None:
+    """The newest rustc named in .comment: older ones come with the precompiled parts."""
+    content = image.section(".comment")
+    if content is None:
+        return None
+    versions = {match.decode("ascii") for match in _RUSTC.findall(bytes(content[: 64 << 10]))}
+    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)[:3]], default=None)
+
+
+def _looks_like_rust(image: ElfImage) -> bool:
+    for name in (".strtab", ".dynstr"):
+        content = image.section(name)
+        if content is not None and _MANGLED.search(bytes(content)):
+            return True
+    content = image.section(".rodata")
+    return content is not None and _SOURCE_PATH in bytes(content)
+
+
+def _can_unwind(image: ElfImage) -> bool:
+    """Whether panics unwind: a panic=abort build does not have the unwinder's raise function.
+
+    A static program without a symbol table does not tell; it is taken to unwind, which is the safe side.
+    """
+    names = [bytes(content) for name in (".strtab", ".dynstr") if (content := image.section(name)) is not None]
+    if any(_UNWIND in content for content in names):
+        return True
+    return not image.has_section(".symtab") and not image.is_dynamic

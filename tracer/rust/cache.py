@@ -1,0 +1,230 @@
+"""Remembers what was found in a binary, by build id, size and the version of this code.
+
+One file per binary: magic, SHA-256 of the rest, zlib-compressed JSON.  Whoever runs the tracer
+only believes files and folders that nobody else can write; what is damaged counts as not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from functools import cache as remember
+from pathlib import Path
+from typing import Any
+
+from tracer import __version__
+from tracer.model import (
+    Binary,
+    ExitKind,
+    ExitSite,
+    FunctionKind,
+    InstructionCost,
+    PollFunction,
+    Refusal,
+    Register,
+    ResultEncoding,
+    Source,
+    SourceLocation,
+)
+from tracer.target.elf import ElfImage
+
+_MAGIC = b"RATBIN1\n"
+_MAX_FILE = 16 << 20
+_MAX_TEXT = 128 << 20
+_MAX_ENTRIES = 64
+_NAME = re.compile(r"^[0-9a-f]{64}\.bin$")
+
+
+class Cache:
+    """A folder of at most 64 remembered binaries.  No method raises: a cache that fails is no cache."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @classmethod
+    def default(cls) -> Cache:
+        """/var/cache/rat-ebpf for root, the user's own cache folder for others."""
+        if os.geteuid() == 0:
+            return cls(Path("/var/cache/rat-ebpf"))
+        configured = os.environ.get("XDG_CACHE_HOME", "")
+        base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
+        return cls(base / "rat-ebpf")
+
+    def load(
+        self, image: ElfImage, debug: ElfImage | None, *, display_path: str, debug_path: str | None
+    ) -> Binary | None:
+        """What was stored for this build, under the paths of today; None when nothing usable was."""
+        name = _file_name(image, debug)
+        if name is None:
+            return None
+        try:
+            with self._open_folder(create=False) as folder:
+                content = _read_trusted(folder, name)
+            return _decode(content, image, display_path, debug_path)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError, zlib.error):
+            return None
+
+    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary) -> None:
+        name = _file_name(image, debug)
+        if name is None:
+            return
+        content = _encode(binary)
+        if len(content) > _MAX_FILE:
+            return
+        with contextlib.suppress(OSError), self._open_folder(create=True) as folder:
+            temporary = f"{name}.{os.getpid()}.tmp"
+            descriptor = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
+            )
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(temporary, dir_fd=folder)
+                raise
+            _prune(folder)
+
+    @contextlib.contextmanager
+    def _open_folder(self, *, create: bool) -> Iterator[int]:
+        if create:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _check_owner(os.fstat(folder))
+            yield folder
+        finally:
+            os.close(folder)
+
+
+def _check_owner(status: os.stat_result) -> None:
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError("somebody else can write it")
+
+
+def _read_trusted(folder: int, name: str) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        _check_owner(status)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE:
+            raise ValueError("not a cache file")
+        with contextlib.suppress(OSError):
+            os.utime(file.fileno())  # recently used ones are kept
+        return file.read()
+
+
+def _prune(folder: int) -> None:
+    """Removes the least recently used entries, and what crashed runs left behind."""
+    entries = []
+    for entry in os.scandir(folder):
+        if _NAME.match(entry.name) or entry.name.endswith(".tmp"):
+            with contextlib.suppress(OSError):
+                entries.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+    entries.sort(reverse=True)
+    for _, name in entries[_MAX_ENTRIES:]:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+
+
+@remember
+def _own_code() -> str:
+    """The version of the code that made an entry: that of the package, and this room's very text."""
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _file_name(image: ElfImage, debug: ElfImage | None) -> str | None:
+    if image.build_id is None:
+        return None
+    key = json.dumps([image.build_id, image.size, debug.size if debug is not None else None, _own_code()])
+    return hashlib.sha256(key.encode()).hexdigest() + ".bin"
+
+
+# ---------------------------------------------------------------- encoding
+
+
+def _encode(binary: Binary) -> bytes:
+    content = {
+        "build_id": binary.build_id,
+        "size": binary.size,
+        "architecture": binary.architecture,
+        "symbols": binary.symbols,
+        "can_unwind": binary.can_unwind,
+        "rustc": binary.rustc,
+        "functions": [_from_function(function) for function in binary.functions],
+        "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
+    }
+    payload = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
+    return _MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str | None) -> Binary:
+    start = len(_MAGIC) + 32
+    payload = content[start:]
+    if content[: len(_MAGIC)] != _MAGIC or hashlib.sha256(payload).digest() != content[len(_MAGIC) : start]:
+        raise ValueError("damaged")
+    stored = json.loads(zlib.decompressobj().decompress(payload, _MAX_TEXT))
+    if stored["build_id"] != image.build_id or stored["size"] != image.size:
+        raise ValueError("of another binary")
+    return Binary(
+        path=display_path,
+        build_id=image.build_id,
+        architecture=stored["architecture"],
+        size=image.size,
+        symbols=stored["symbols"],
+        can_unwind=stored["can_unwind"],
+        functions=tuple(_to_function(row) for row in stored["functions"]),
+        refusals=tuple(
+            Refusal(name, reason, address, _to_location(place)) for name, reason, address, place in stored["refusals"]
+        ),
+        rustc=stored["rustc"],
+        debug_file=debug_path,
+    )
+
+
+def _from_location(location: SourceLocation | None) -> list[Any] | None:
+    return [location.file, location.line] if location is not None else None
+
+
+def _to_location(stored: list[Any] | None) -> SourceLocation | None:
+    return SourceLocation(str(stored[0]), int(stored[1])) if stored is not None else None
+
+
+def _from_function(f: PollFunction) -> list[Any]:
+    return [
+        f.address, f.offset, f.size, f.name, f.kind, f.source, [[e.offset, e.kind, e.cost] for e in f.exits],
+        f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
+        [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
+    ]  # fmt: skip
+
+
+def _to_function(row: list[Any]) -> PollFunction:
+    (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
+     state_offset, result, runtime, entry_cost) = row  # fmt: skip
+    return PollFunction(
+        address=int(address),
+        offset=int(offset),
+        size=int(size),
+        name=str(name),
+        kind=FunctionKind(kind),
+        source=Source(source),
+        exits=tuple(ExitSite(int(at), ExitKind(way), InstructionCost(cost)) for at, way, cost in exits),
+        names=tuple(names),
+        crate=crate,
+        location=_to_location(location),
+        self_register=Register(self_register) if self_register is not None else None,
+        context_register=Register(context_register) if context_register is not None else None,
+        state_offset=state_offset,
+        result=ResultEncoding(int(result[0]), int(result[1])) if result is not None else None,
+        runtime=runtime,
+        entry_cost=InstructionCost(entry_cost),
+    )

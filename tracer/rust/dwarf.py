@@ -1,0 +1,611 @@
+"""A random-access reader of DWARF 4 and 5 (.debug_info), for look-ups that must not walk it.
+
+Layouts: DWARF 4 and 5 standards, sections 7.5 (units, abbreviations, forms) and 7.27 (indices).
+rustc emits the 32-bit format, little-endian, 8-byte addresses; other units are passed over.  The
+input is not trusted: damage ends in DwarfError, and each table's size is bounded by its section.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from tracer.target.elf import ElfImage
+
+LANG_RUST = 0x1C
+
+_U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
+_MAX_UNITS = 1 << 18
+_MAX_LIST = 1 << 16
+
+
+class DwarfError(Exception):
+    """This part of the debug information is damaged, or of a kind that is not read here."""
+
+
+DAMAGE = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error)
+"""What indexing into damaged data raises; readers turn it into DwarfError."""
+
+
+class Tag(IntEnum):
+    ARRAY = 0x01
+    ENUMERATION = 0x04
+    FORMAL_PARAMETER = 0x05
+    MEMBER = 0x0D
+    POINTER = 0x0F
+    COMPILE_UNIT = 0x11
+    STRUCTURE = 0x13
+    UNION = 0x17
+    VARIANT = 0x19
+    BASE = 0x24
+    SUBPROGRAM = 0x2E
+    TEMPLATE_TYPE = 0x2F
+    VARIANT_PART = 0x33
+
+
+class At(IntEnum):
+    LOCATION = 0x02
+    NAME = 0x03
+    BYTE_SIZE = 0x0B
+    STMT_LIST = 0x10
+    LOW_PC = 0x11
+    HIGH_PC = 0x12
+    LANGUAGE = 0x13
+    DISCR = 0x15
+    DISCR_VALUE = 0x16
+    COMP_DIR = 0x1B
+    ABSTRACT_ORIGIN = 0x31
+    DATA_MEMBER_LOCATION = 0x38
+    DECL_FILE = 0x3A
+    DECL_LINE = 0x3B
+    ENCODING = 0x3E
+    SPECIFICATION = 0x47
+    TYPE = 0x49
+    RANGES = 0x55
+    LINKAGE_NAME = 0x6E
+    STR_OFFSETS_BASE = 0x72
+    ADDR_BASE = 0x73
+    RNGLISTS_BASE = 0x74
+    LOCLISTS_BASE = 0x8C
+
+
+class Form(IntEnum):
+    ADDR = 0x01
+    BLOCK2 = 0x03
+    BLOCK4 = 0x04
+    DATA2 = 0x05
+    DATA4 = 0x06
+    DATA8 = 0x07
+    STRING = 0x08
+    BLOCK = 0x09
+    BLOCK1 = 0x0A
+    DATA1 = 0x0B
+    FLAG = 0x0C
+    SDATA = 0x0D
+    STRP = 0x0E
+    UDATA = 0x0F
+    REF_ADDR = 0x10
+    REF1 = 0x11
+    REF2 = 0x12
+    REF4 = 0x13
+    REF8 = 0x14
+    REF_UDATA = 0x15
+    SEC_OFFSET = 0x17
+    EXPRLOC = 0x18
+    FLAG_PRESENT = 0x19
+    STRX = 0x1A
+    ADDRX = 0x1B
+    REF_SUP4 = 0x1C
+    STRP_SUP = 0x1D
+    DATA16 = 0x1E
+    LINE_STRP = 0x1F
+    REF_SIG8 = 0x20
+    IMPLICIT_CONST = 0x21
+    LOCLISTX = 0x22
+    RNGLISTX = 0x23
+    REF_SUP8 = 0x24
+    STRX1 = 0x25
+    STRX2 = 0x26
+    STRX3 = 0x27
+    STRX4 = 0x28
+    ADDRX1 = 0x29
+    ADDRX2 = 0x2A
+    ADDRX3 = 0x2B
+    ADDRX4 = 0x2C
+
+
+FIXED_SIZE: dict[int, int] = {
+    Form.ADDR: 8, Form.DATA1: 1, Form.DATA2: 2, Form.DATA4: 4, Form.DATA8: 8, Form.DATA16: 16, Form.FLAG: 1,
+    Form.FLAG_PRESENT: 0, Form.IMPLICIT_CONST: 0, Form.STRP: 4, Form.LINE_STRP: 4, Form.STRP_SUP: 4,
+    Form.SEC_OFFSET: 4, Form.REF_ADDR: 4, Form.REF1: 1, Form.REF2: 2, Form.REF4: 4, Form.REF8: 8, Form.REF_SIG8: 8,
+    Form.REF_SUP4: 4, Form.REF_SUP8: 8, Form.STRX1: 1, Form.STRX2: 2, Form.STRX3: 3, Form.STRX4: 4,
+    Form.ADDRX1: 1, Form.ADDRX2: 2, Form.ADDRX3: 3, Form.ADDRX4: 4,
+}  # fmt: skip
+"""Bytes of each form that has a fixed size in the 32-bit format."""
+
+Value = int | str | bytes
+
+
+def uleb(data: bytes, at: int) -> tuple[int, int]:
+    """Unsigned LEB128: (value, position after it)."""
+    byte = data[at]
+    if byte < 0x80:
+        return byte, at + 1
+    value, shift = byte & 0x7F, 7
+    while True:
+        at += 1
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at + 1
+        shift += 7
+        if shift > 70:
+            raise DwarfError("a number is too long")
+
+
+def sleb(data: bytes, at: int) -> tuple[int, int]:
+    """Signed LEB128: (value, position after it)."""
+    start = at
+    value, at = uleb(data, at)
+    bits = 7 * (at - start)
+    return (value - (1 << bits) if value >> (bits - 1) & 1 else value), at
+
+
+@dataclass(frozen=True, slots=True)
+class Abbreviation:
+    """attributes: (attribute, form, implicit constant).  steps and tail: how to skip a DIE: for each
+    step jump over a fixed number of bytes and then one value of that form; at last over the tail."""
+
+    tag: int
+    has_children: bool
+    attributes: tuple[tuple[int, int, int], ...]
+    steps: tuple[tuple[int, int], ...]
+    tail: int
+
+
+@dataclass(slots=True)
+class Unit:
+    """One compilation unit of .debug_info.  offset, end, first_die: bytes into the section."""
+
+    offset: int
+    end: int
+    version: int
+    first_die: int
+    abbreviation_offset: int
+    root: dict[int, Value] | None = None
+    bases: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    """One debugging information entry.  next: the position after its attributes."""
+
+    offset: int
+    unit: Unit
+    tag: int
+    has_children: bool
+    values: dict[int, Value]
+    next: int
+
+    def integer(self, attribute: int) -> int | None:
+        value = self.values.get(attribute)
+        return value if isinstance(value, int) else None
+
+    def string(self, attribute: int) -> str | None:
+        value = self.values.get(attribute)
+        return value if isinstance(value, str) else None
+
+    @property
+    def name(self) -> str:
+        return self.string(At.NAME) or ""
+
+
+class Dwarf:
+    """The debug information of one file.  Positions are bytes into .debug_info."""
+
+    def __init__(self, image: ElfImage) -> None:
+        self._image = image
+        self.info = self.section(".debug_info")
+        self._abbreviations: dict[int, dict[int, Abbreviation]] = {}
+        self.units = list(self._read_units())
+        self._starts = [unit.offset for unit in self.units]
+
+    def section(self, name: str) -> bytes:
+        """A section's content; empty when the file has none."""
+        content = self._image.section(name)
+        # Copied once: bytes are searched and indexed faster than a memoryview.
+        return bytes(content) if content is not None else b""
+
+    def _lazy(self, name: str) -> bytes:
+        content = self.__dict__.get(name)
+        if content is None:
+            content = self.__dict__[name] = self.section(name)
+        return content
+
+    def _read_units(self) -> Iterator[Unit]:
+        data, at, count = self.info, 0, 0
+        while at + 12 <= len(data):
+            length = _U32(data, at)[0]
+            if length == 0xFFFFFFFF:  # the 64-bit format
+                at += 12 + _U64(data, at + 4)[0]
+                continue
+            end = at + 4 + length
+            if length < 8 or end > len(data):
+                raise DwarfError("a unit's length is wrong")
+            count += 1
+            if count > _MAX_UNITS:
+                raise DwarfError("there are too many units")
+            version = _U16(data, at + 4)[0]
+            if version == 4 and data[at + 10] == 8:
+                yield Unit(at, end, version, at + 11, _U32(data, at + 6)[0])
+            elif version == 5 and data[at + 6] == 1 and data[at + 7] == 8:
+                yield Unit(at, end, version, at + 12, _U32(data, at + 8)[0])
+            at = end
+
+    def unit_of(self, offset: int) -> Unit:
+        """The unit that contains this position.  Raises DwarfError."""
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0 or not self.units[index].first_die <= offset < self.units[index].end:
+            raise DwarfError("a reference leads nowhere")
+        return self.units[index]
+
+    def abbreviations(self, unit: Unit) -> dict[int, Abbreviation]:
+        """The unit's abbreviation table; kept.  Raises DwarfError."""
+        table = self._abbreviations.get(unit.abbreviation_offset)
+        if table is None:
+            try:
+                table = _read_abbreviations(self._lazy(".debug_abbrev"), unit.abbreviation_offset)
+            except DAMAGE as error:
+                raise DwarfError("an abbreviation table is damaged") from error
+            self._abbreviations[unit.abbreviation_offset] = table
+        return table
+
+    # ------------------------------------------------------------ entries
+
+    def root(self, unit: Unit) -> dict[int, Value]:
+        """The attributes of the unit itself; kept.  Raises DwarfError."""
+        if unit.root is None:
+            # The bases first: the other attributes may be indices that need them.
+            unit.root = {}
+            code, at = self.code_at(unit.first_die)
+            abbreviation = self._abbreviation(unit, code)
+            try:
+                for attribute, form, _ in abbreviation.attributes:
+                    if form == Form.SEC_OFFSET:
+                        unit.bases[attribute] = _U32(self.info, at)[0]
+                    at = self._skip_form(at, form)
+            except DAMAGE as error:
+                raise DwarfError("a unit is damaged") from error
+            unit.root = self.die(unit.first_die, unit).values
+        return unit.root
+
+    def is_rust(self, unit: Unit) -> bool:
+        return self.root(unit).get(At.LANGUAGE) == LANG_RUST
+
+    def die(self, offset: int, unit: Unit | None = None) -> Die:
+        """The entry at a position.  Raises DwarfError, also for the null entry."""
+        if unit is None:
+            unit = self.unit_of(offset)
+        if unit.root is None:
+            self.root(unit)
+        code, at = self.code_at(offset)
+        abbreviation = self._abbreviation(unit, code)
+        values: dict[int, Value] = {}
+        try:
+            for attribute, form, constant in abbreviation.attributes:
+                values[attribute], at = self.read_form(at, form, unit, constant)
+        except DAMAGE as error:
+            raise DwarfError("an entry is damaged") from error
+        return Die(offset, unit, abbreviation.tag, abbreviation.has_children, values, at)
+
+    def children(self, die: Die, tags: frozenset[int], limit: int = 4096) -> Iterator[Die]:
+        """The direct children with one of these tags; at most `limit` entries are looked at."""
+        if not die.has_children:
+            return
+        table = self.abbreviations(die.unit)
+        at, depth = die.next, 0
+        for _ in range(limit):
+            if at >= die.unit.end:
+                return
+            code, after = self.code_at(at)
+            if code == 0:
+                if depth == 0:
+                    return
+                depth -= 1
+                at = after
+                continue
+            abbreviation = table.get(code)
+            if abbreviation is None:
+                raise DwarfError("an entry has an unknown abbreviation")
+            if depth == 0 and abbreviation.tag in tags:
+                child = self.die(at, die.unit)
+                yield child
+                at = child.next
+            else:
+                at = self.skip(after, abbreviation)
+            if abbreviation.has_children:
+                depth += 1
+
+    def chain(self, die: Die) -> list[Die]:
+        """The entry, and those it completes: its abstract origin and specification, in this order."""
+        found = [die]
+        for _ in range(4):
+            offset = die.integer(At.ABSTRACT_ORIGIN) or die.integer(At.SPECIFICATION)
+            if offset is None:
+                break
+            die = self.die(offset)
+            found.append(die)
+        return found
+
+    def skip(self, at: int, abbreviation: Abbreviation) -> int:
+        """The position after the attributes that begin at `at`.  Raises DwarfError."""
+        try:
+            for fixed, form in abbreviation.steps:
+                at = self._skip_form(at + fixed, form)
+        except DAMAGE as error:
+            raise DwarfError("an entry is damaged") from error
+        return at + abbreviation.tail
+
+    def code_at(self, at: int) -> tuple[int, int]:
+        """(abbreviation code, position after it).  Raises DwarfError."""
+        try:
+            return uleb(self.info, at)
+        except IndexError as error:
+            raise DwarfError("a reference leads nowhere") from error
+
+    def _abbreviation(self, unit: Unit, code: int) -> Abbreviation:
+        abbreviation = self.abbreviations(unit).get(code)
+        if abbreviation is None:
+            raise DwarfError("an entry has an unknown abbreviation")
+        return abbreviation
+
+    # ------------------------------------------------------------ forms
+
+    def read_form(
+        self, at: int, form: int, unit: Unit, constant: int = 0, data: bytes | None = None
+    ) -> tuple[Value, int]:
+        """(value, position after it).  References become positions, indices what they stand for."""
+        data = self.info if data is None else data
+        match form:
+            case Form.STRP:
+                return _string(self._lazy(".debug_str"), _U32(data, at)[0]), at + 4
+            case Form.REF4:
+                return _U32(data, at)[0] + unit.offset, at + 4
+            case Form.DATA1 | Form.FLAG:
+                return data[at], at + 1
+            case Form.DATA2:
+                return _U16(data, at)[0], at + 2
+            case Form.DATA4 | Form.SEC_OFFSET | Form.REF_ADDR:
+                return _U32(data, at)[0], at + 4
+            case Form.ADDR | Form.DATA8:
+                return _U64(data, at)[0], at + 8
+            case Form.FLAG_PRESENT:
+                return 1, at
+            case Form.IMPLICIT_CONST:
+                return constant, at
+            case Form.UDATA:
+                return uleb(data, at)
+            case Form.SDATA:
+                return sleb(data, at)
+            case Form.EXPRLOC | Form.BLOCK | Form.BLOCK1 | Form.BLOCK2 | Form.BLOCK4:
+                begin, end = self._block(data, at, form)
+                return data[begin:end], end
+            case Form.STRING:
+                end = data.index(0, at)
+                return data[at:end].decode("utf-8", "replace"), end + 1
+            case Form.LINE_STRP:
+                return _string(self._lazy(".debug_line_str"), _U32(data, at)[0]), at + 4
+            case Form.STRX | Form.STRX1 | Form.STRX2 | Form.STRX3 | Form.STRX4:
+                index, at = self._index(data, at, form, Form.STRX)
+                base = unit.bases.get(At.STR_OFFSETS_BASE, 8)
+                return _string(
+                    self._lazy(".debug_str"), _U32(self._lazy(".debug_str_offsets"), base + 4 * index)[0]
+                ), at
+            case Form.ADDRX | Form.ADDRX1 | Form.ADDRX2 | Form.ADDRX3 | Form.ADDRX4:
+                index, at = self._index(data, at, form, Form.ADDRX)
+                return self.address(unit, index), at
+            case Form.LOCLISTX | Form.RNGLISTX:
+                index, at = uleb(data, at)
+                name, base_at = (
+                    (".debug_loclists", At.LOCLISTS_BASE)
+                    if form == Form.LOCLISTX
+                    else (".debug_rnglists", At.RNGLISTS_BASE)
+                )
+                base = unit.bases.get(base_at, 12)
+                return base + _U32(self._lazy(name), base + 4 * index)[0], at
+            case Form.REF1:
+                return data[at] + unit.offset, at + 1
+            case Form.REF2:
+                return _U16(data, at)[0] + unit.offset, at + 2
+            case Form.REF8:
+                return _U64(data, at)[0] + unit.offset, at + 8
+            case Form.REF_UDATA:
+                index, at = uleb(data, at)
+                return index + unit.offset, at
+            case Form.DATA16:
+                return data[at : at + 16], at + 16
+            case _:
+                return 0, at + FIXED_SIZE[form]
+
+    def address(self, unit: Unit, index: int) -> int:
+        """Entry `index` of the unit's part of .debug_addr."""
+        return int(_U64(self._lazy(".debug_addr"), unit.bases.get(At.ADDR_BASE, 8) + 8 * index)[0])
+
+    @staticmethod
+    def _index(data: bytes, at: int, form: int, variable: Form) -> tuple[int, int]:
+        if form == variable:
+            return uleb(data, at)
+        size = FIXED_SIZE[form]
+        return int.from_bytes(data[at : at + size], "little"), at + size
+
+    @staticmethod
+    def _block(data: bytes, at: int, form: int) -> tuple[int, int]:
+        match form:
+            case Form.BLOCK1:
+                size, at = data[at], at + 1
+            case Form.BLOCK2:
+                size, at = _U16(data, at)[0], at + 2
+            case Form.BLOCK4:
+                size, at = _U32(data, at)[0], at + 4
+            case _:
+                size, at = uleb(data, at)
+        return at, at + size
+
+    def _skip_form(self, at: int, form: int) -> int:
+        data = self.info
+        fixed = FIXED_SIZE.get(form)
+        if fixed is not None:
+            return at + fixed
+        match form:
+            case Form.SDATA | Form.UDATA | Form.REF_UDATA | Form.STRX | Form.ADDRX | Form.LOCLISTX | Form.RNGLISTX:
+                while data[at] >= 0x80:
+                    at += 1
+                return at + 1
+            case Form.EXPRLOC | Form.BLOCK | Form.BLOCK1 | Form.BLOCK2 | Form.BLOCK4:
+                return self._block(data, at, form)[1]
+            case Form.STRING:
+                return data.index(0, at) + 1
+            case _:
+                raise DwarfError(f"form {form:#x} is unknown")
+
+    # ------------------------------------------------------------ lists
+
+    def ranges(self, unit: Unit) -> Iterator[tuple[int, int]]:
+        """The address ranges that the unit says it covers.  Raises DwarfError."""
+        root = self.root(unit)
+        low, high, offset = root.get(At.LOW_PC), root.get(At.HIGH_PC), root.get(At.RANGES)
+        base = low if isinstance(low, int) else 0
+        try:
+            if isinstance(offset, int):
+                if unit.version < 5:
+                    entries = _entries4(self._lazy(".debug_ranges"), offset, base, has_block=False)
+                else:
+                    entries = self._entries5(unit, self._lazy(".debug_rnglists"), offset, base, has_block=False)
+                yield from ((begin, end) for begin, end, _ in entries if begin and end > begin)
+            elif base and isinstance(high, int):
+                yield base, base + high
+        except DAMAGE as error:
+            raise DwarfError("a range list is damaged") from error
+
+    def location_at(self, die: Die, address: int) -> bytes | None:
+        """The location expression of a parameter that holds at `address`; None when it has none there."""
+        value = die.values.get(At.LOCATION)
+        if value is None or isinstance(value, (bytes, str)):
+            return value if isinstance(value, bytes) else None
+        unit = die.unit
+        low = self.root(unit).get(At.LOW_PC)
+        base = low if isinstance(low, int) else 0
+        try:
+            if unit.version < 5:
+                entries = _entries4(self._lazy(".debug_loc"), value, base, has_block=True)
+            else:
+                entries = self._entries5(unit, self._lazy(".debug_loclists"), value, base, has_block=True)
+            for begin, end, block in entries:
+                # An empty range at the very entry is how LLVM says "at entry, until the first instruction".
+                if begin <= address < end or begin == address == end:
+                    return block
+        except DAMAGE as error:
+            raise DwarfError("a location list is damaged") from error
+        return None
+
+    def _entries5(
+        self, unit: Unit, data: bytes, at: int, base: int, *, has_block: bool
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """DWARF 5, sections 7.25 and 7.29; location lists have one kind more (5, the default)."""
+        kinds = ["end", "base_x", "xx", "x_length", "offsets", "default", "base", "pair", "length"]
+        if not has_block:
+            kinds.remove("default")
+        for _ in range(_MAX_LIST):
+            kind = kinds[data[at]]
+            at += 1
+            begin = end = 0
+            match kind:
+                case "end":
+                    return
+                case "base_x":
+                    index, at = uleb(data, at)
+                    base = self.address(unit, index)
+                    continue
+                case "base":
+                    base, at = _U64(data, at)[0], at + 8
+                    continue
+                case "xx":
+                    first, at = uleb(data, at)
+                    second, at = uleb(data, at)
+                    begin, end = self.address(unit, first), self.address(unit, second)
+                case "x_length":
+                    first, at = uleb(data, at)
+                    length, at = uleb(data, at)
+                    begin = self.address(unit, first)
+                    end = begin + length
+                case "offsets":
+                    first, at = uleb(data, at)
+                    second, at = uleb(data, at)
+                    begin, end = base + first, base + second
+                case "default":
+                    begin, end = 0, 1 << 64
+                case "pair":
+                    begin, end, at = _U64(data, at)[0], _U64(data, at + 8)[0], at + 16
+                case "length":
+                    begin, at = _U64(data, at)[0], at + 8
+                    length, at = uleb(data, at)
+                    end = begin + length
+            block = b""
+            if has_block:
+                size, at = uleb(data, at)
+                block, at = data[at : at + size], at + size
+            yield begin, end, block
+
+
+def _entries4(data: bytes, at: int, base: int, *, has_block: bool) -> Iterator[tuple[int, int, bytes]]:
+    """DWARF 4, sections 2.17.3 (ranges) and 2.6.2 (locations, with a block each)."""
+    for _ in range(_MAX_LIST):
+        begin, end = _U64(data, at)[0], _U64(data, at + 8)[0]
+        at += 16
+        if begin == 0 == end:
+            return
+        if begin == 0xFFFFFFFFFFFFFFFF:
+            base = end
+            continue
+        block = b""
+        if has_block:
+            size = _U16(data, at)[0]
+            block, at = data[at + 2 : at + 2 + size], at + 2 + size
+        yield base + begin, base + end, block
+
+
+def _read_abbreviations(data: bytes, at: int) -> dict[int, Abbreviation]:
+    table: dict[int, Abbreviation] = {}
+    while True:
+        code, at = uleb(data, at)
+        if code == 0:
+            return table
+        tag, at = uleb(data, at)
+        has_children = data[at] != 0
+        at += 1
+        attributes: list[tuple[int, int, int]] = []
+        steps: list[tuple[int, int]] = []
+        run = 0
+        while True:
+            attribute, at = uleb(data, at)
+            form, at = uleb(data, at)
+            constant = 0
+            if form == Form.IMPLICIT_CONST:
+                constant, at = sleb(data, at)
+            if attribute == 0 and form == 0:
+                break
+            attributes.append((attribute, form, constant))
+            size = FIXED_SIZE.get(form)
+            if size is None:
+                steps.append((run, form))
+                run = 0
+            else:
+                run += size
+        table[code] = Abbreviation(tag, has_children, tuple(attributes), tuple(steps), run)
+
+
+def _string(data: bytes, offset: int) -> str:
+    return data[offset : data.index(0, offset)].decode("utf-8", "replace")

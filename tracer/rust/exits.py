@@ -1,0 +1,121 @@
+"""How a function is left, and what a probe on an instruction costs, from its machine code.
+
+Sources: uprobes of Linux 6.18, arch/x86/kernel/uprobes.c (which instructions are emulated, which
+refused); jump tables as LLVM 14 to 22 compiles them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import capstone
+
+from tracer.model import ExitKind, ExitSite, InstructionCost
+
+_MAX_CODE = 4 << 20
+_TABLE_WINDOW = 8
+"""Instructions before an indirect jump in which the load from its jump table is looked for."""
+
+_BAD_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
+"""lock and the segment overrides cs, ss, ds, es: is_prefix_bad()."""
+
+_PREFIXES = frozenset(b"\x66\x67\xf2\xf3\x64\x65") | _BAD_PREFIXES
+_REFUSED_OPCODES = frozenset(b"\xc4\xc5\x62\xcc\xcd\xce\xcf\xf4\xfa\xfb")
+"""Vector (VEX, EVEX) encodings, breakpoints and privileged instructions: not in good_insns_64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """entry_cost: of a probe on the first instruction.  refusal: why the function cannot be probed, or None."""
+
+    exits: tuple[ExitSite, ...]
+    entry_cost: InstructionCost
+    refusal: str | None = None
+
+
+class Disassembler:
+    """Reads the bodies of functions."""
+
+    def __init__(self) -> None:
+        self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+
+    def body(
+        self, code: bytes, address: int, offset: int, is_fragment: Callable[[int], bool] = lambda _: False
+    ) -> Body:
+        """code: the whole function.  address: link-time; offset: the same place in the file, for the exits.
+
+        is_fragment tells whether an address is a part of a function that the compiler moved away.
+        """
+        if not code or len(code) > _MAX_CODE:
+            return Body((), InstructionCost.STEPPED, "its size in the symbol table is unusable")
+        first = _refused(code)
+        if first is not None:
+            return Body((), InstructionCost.STEPPED, first)
+        end = address + len(code)
+        exits: list[ExitSite] = []
+        window: list[tuple[str, str]] = []
+        at, entry_cost = address, InstructionCost.STEPPED
+        for start, size, mnemonic, operands in self._engine.disasm_lite(code, address):
+            if start == address:
+                entry_cost = cost_of(code[:size])
+            at = start + size
+            kind = None
+            if mnemonic[0] == "j" or mnemonic.endswith("jmp"):
+                if operands.startswith("0x"):
+                    target = int(operands, 16)
+                    if not address <= target < end:
+                        if mnemonic != "jmp" or is_fragment(target):
+                            return Body((), entry_cost, "the compiler split it into parts that lie apart")
+                        kind = ExitKind.TAIL
+                elif mnemonic == "jmp" and not _is_jump_table(operands, window):
+                    kind = ExitKind.TAIL
+            elif mnemonic == "ret" or mnemonic.endswith(" ret"):
+                kind = ExitKind.RET
+            if kind is not None:
+                instruction = code[start - address : at - address]
+                reason = _refused(instruction)
+                if reason is not None:
+                    return Body((), entry_cost, reason.replace("first", "last"))
+                exits.append(ExitSite(offset + start - address, kind, cost_of(instruction)))
+            window.append((mnemonic, operands))
+            if len(window) > _TABLE_WINDOW:
+                del window[0]
+        if at != end:
+            return Body((), entry_cost, "its machine code could not be read to the end")
+        return Body(tuple(exits), entry_cost)
+
+
+def _is_jump_table(operands: str, window: list[tuple[str, str]]) -> bool:
+    """Whether an indirect jump stays in the function: its target was loaded from a table of offsets
+    (`movsxd` from an indexed place), or it jumps through an indexed table of addresses."""
+    if "*8" in operands:
+        return True
+    return "[" not in operands and any(mnemonic == "movsxd" for mnemonic, _ in window)
+
+
+def cost_of(instruction: bytes) -> InstructionCost:
+    """What the kernel does for a probe on this instruction: push, nop, jumps and calls are emulated."""
+    first = instruction[0]
+    second = instruction[1] if len(instruction) > 1 else 0
+    emulated = (
+        (0x50 <= first <= 0x57 and len(instruction) == 1)
+        or (first == 0x41 and 0x50 <= second <= 0x57 and len(instruction) == 2)
+        or first in (0xE8, 0xE9, 0xEB, 0x90)
+        or 0x70 <= first <= 0x7F
+        or (first == 0x0F and 0x80 <= second <= 0x8F)
+    )
+    return InstructionCost.EMULATED if emulated else InstructionCost.STEPPED
+
+
+def _refused(code: bytes) -> str | None:
+    """Why the kernel does not take a probe on this instruction; None when it does."""
+    for at, byte in enumerate(code[:15]):
+        if byte in _BAD_PREFIXES:
+            return "the kernel takes no probe on its first instruction (a lock or segment prefix)"
+        if byte in _PREFIXES or 0x40 <= byte <= 0x4F:
+            continue
+        if byte in _REFUSED_OPCODES or code[at : at + 2] in (b"\x0f\x0b", b"\x0f\xff", b"\x0f\xb9"):
+            return "the kernel takes no probe on its first instruction"
+        return None
+    return "the kernel takes no probe on its first instruction"

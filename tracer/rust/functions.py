@@ -1,0 +1,216 @@
+"""All poll functions of a binary, from every source it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tracer.model import FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
+from tracer.rust.candidates import Candidate, Role, find_candidates
+from tracer.rust.coroutines import CodeReader
+from tracer.rust.dwarf import Die, Dwarf, DwarfError
+from tracer.rust.exits import Disassembler
+from tracer.rust.judge import Judge, Verdict, try_verdicts
+from tracer.rust.lines import LineTables
+from tracer.rust.lookup import SubprogramLookup
+from tracer.rust.naming import (
+    coroutine_name,
+    crate_of,
+    display_name,
+    future_type_of,
+    generic_arguments,
+    is_closure,
+)
+from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
+from tracer.target.elf import ElfImage
+
+_FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
+"""Where the sources of the standard library and of dependencies lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """symbols: "dwarf", "line tables", "symbol table" or "none", as in Binary.  symbol_count: how many
+    functions have a name at all."""
+
+    functions: tuple[PollFunction, ...]
+    refusals: tuple[Refusal, ...]
+    symbols: str
+    symbol_count: int
+
+
+def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
+    """The poll functions of `image`; names and debug information come from `debug` where it has them."""
+    named = debug if debug is not None and debug.has_section(".symtab") else image
+    described = debug if debug is not None and debug.has_section(".debug_info") else image
+    candidates, symbol_count = find_candidates(named, image)
+    information = _DebugInformation(described, candidates)
+    reader = CodeReader(image, named)
+    disassembler = Disassembler()
+    functions: list[PollFunction] = []
+    refusals: list[Refusal] = []
+    for candidate in candidates:
+        function = _describe(candidate, information, reader)
+        if function is None:
+            continue
+        if isinstance(function, Refusal):
+            refusals.append(function)
+            continue
+        code = image.read(candidate.address, candidate.size) or b""
+        body = disassembler.body(code, candidate.address, candidate.offset, reader.is_fragment)
+        if body.refusal is not None:
+            refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
+        else:
+            functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
+    return Found(tuple(functions), tuple(refusals), information.kind if symbol_count else "none", symbol_count)
+
+
+class _DebugInformation:
+    """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
+
+    def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
+        self._dies: dict[int, list[Die]] = {}
+        self.kind = "symbol table"
+        if not image.has_section(".debug_info"):
+            return
+        try:
+            dwarf = Dwarf(image)
+            self._lookup = SubprogramLookup(dwarf)
+        except DwarfError:
+            return
+        self.kind = "line tables"
+        self._lines = LineTables(dwarf)
+        self._judge = Judge(dwarf, self._lines)
+        self._dies = self._lookup.find({candidate.address: candidate.size for candidate in candidates})
+
+    def knows(self, address: int) -> bool:
+        """Whether there is an entry for the function at this address."""
+        return address in self._dies
+
+    def verdicts(self, candidate: Candidate) -> list[Verdict]:
+        """Several when functions were merged; the user's own code first."""
+        verdicts = try_verdicts(self._judge, candidate, self._dies[candidate.address])
+        if any(verdict.has_types for verdict in verdicts):
+            self.kind = "dwarf"
+        return sorted(verdicts, key=_preference)
+
+    def location(self, address: int) -> SourceLocation | None:
+        """From the line table alone."""
+        if self.kind == "symbol table":
+            return None
+        unit = self._lookup.unit_at(address)
+        return self._lines.location(unit, address) if unit is not None else None
+
+
+def _preference(verdict: Verdict) -> tuple[bool, bool, str, str]:
+    file = verdict.location.file if verdict.location is not None else ""
+    foreign = not file or any(part in file for part in _FOREIGN)
+    return not verdict.has_types, foreign, verdict.type_path or "", file
+
+
+def _describe(
+    candidate: Candidate, information: _DebugInformation, reader: CodeReader
+) -> PollFunction | Refusal | None:
+    """The function without its exits; a Refusal when it must not be probed; None when it is no poll function."""
+    if information.knows(candidate.address):
+        verdicts = information.verdicts(candidate)
+        return _from_verdict(candidate, verdicts[0], reader) if verdicts else None
+    return _from_symbols(candidate, information.location(candidate.address), reader)
+
+
+def _from_verdict(candidate: Candidate, verdict: Verdict, reader: CodeReader) -> PollFunction | Refusal | None:
+    if verdict.kind is FunctionKind.TASK:
+        return _task(candidate, verdict.runtime or "", verdict.type_path, verdict.location, Source.DWARF)
+    symbol = _symbol_name(candidate, verdict.kind)
+    path = verdict.type_path
+    if verdict.kind is FunctionKind.COROUTINE:
+        name = coroutine_name(symbol, path)
+    else:
+        name = display_name(path or future_type_of(symbol) or symbol)
+    function = PollFunction(
+        address=candidate.address,
+        offset=candidate.offset,
+        size=candidate.size,
+        name=name,
+        kind=verdict.kind,
+        source=Source.DWARF,
+        exits=(),
+        names=candidate.names,
+        crate=crate_of(path or symbol),
+        location=verdict.location,
+        self_register=verdict.self_register,
+        context_register=verdict.context_register,
+        state_offset=verdict.state_offset,
+        result=verdict.result,
+    )
+    if verdict.has_types or verdict.kind is not FunctionKind.COROUTINE:
+        return function
+    return _with_code_facts(function, candidate, reader)
+
+
+def _from_symbols(
+    candidate: Candidate, location: SourceLocation | None, reader: CodeReader
+) -> PollFunction | Refusal | None:
+    for role in (Role.TOKIO, Role.ASYNC_TASK):
+        if role in candidate.roles:
+            arguments = generic_arguments(candidate.names[0].removesuffix("::run"))
+            known = arguments[0] if candidate.names[0].endswith(">") and arguments else None
+            return _task(candidate, role.value, known, location, Source.SYMBOLS)
+    if Role.CLOSURE in candidate.roles and reader.can_resume(candidate):
+        kind, source = FunctionKind.COROUTINE, Source.CODE
+    elif Role.FUTURE in candidate.roles:
+        kind, source = FunctionKind.FUTURE, Source.SYMBOLS
+    else:
+        return None
+    symbol = _symbol_name(candidate, kind)
+    type_path = future_type_of(symbol)
+    function = PollFunction(
+        address=candidate.address,
+        offset=candidate.offset,
+        size=candidate.size,
+        name=display_name(type_path) if type_path is not None else coroutine_name(symbol, None),
+        kind=kind,
+        source=source,
+        exits=(),
+        names=candidate.names,
+        crate=crate_of(symbol),
+        location=location,
+    )
+    return _with_code_facts(function, candidate, reader) if kind is FunctionKind.COROUTINE else function
+
+
+def _with_code_facts(function: PollFunction, candidate: Candidate, reader: CodeReader) -> PollFunction:
+    facts = reader.facts(candidate)
+    return replace(
+        function,
+        self_register=facts.self_register,
+        context_register=facts.context_register,
+        state_offset=facts.state_offset,
+    )
+
+
+def _task(
+    candidate: Candidate, runtime: str, type_path: str | None, location: SourceLocation | None, source: Source
+) -> PollFunction | Refusal:
+    if type_path is not None and is_blocking_job(type_path):
+        return Refusal(task_name(type_path, runtime), BLOCKING_REASON, candidate.address, location)
+    future = spawned_future(type_path) if type_path is not None else None
+    return PollFunction(
+        address=candidate.address,
+        offset=candidate.offset,
+        size=candidate.size,
+        name=task_name(future, runtime),
+        kind=FunctionKind.TASK,
+        source=source,
+        exits=(),
+        names=candidate.names,
+        crate=crate_of(future) if future is not None else None,
+        location=location,
+        self_register=Register.RDI,
+        runtime=runtime,
+    )
+
+
+def _symbol_name(candidate: Candidate, kind: FunctionKind) -> str:
+    """The symbol of the right kind among those at the address."""
+    fits = is_closure if kind is FunctionKind.COROUTINE else lambda name: future_type_of(name) is not None
+    return next((name for name in candidate.names if fits(name)), candidate.names[0])

@@ -1,0 +1,169 @@
+"""What DWARF says about one candidate: is it a poll function, of what, where are its arguments."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tracer.model import FunctionKind, Register, ResultEncoding, SourceLocation
+from tracer.rust.abi import Abi, register_of
+from tracer.rust.candidates import Candidate, Role
+from tracer.rust.dwarf import At, Die, Dwarf, DwarfError, Tag
+from tracer.rust.lines import LineTables
+from tracer.rust.naming import generic_arguments
+from tracer.rust.types import Type, Types, is_coroutine, state_offset
+
+_COROUTINE = re.compile(r"^\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)#\d+\}")
+_OTHER_CLOSURE = re.compile(r"^\{(?:closure|gen_|async_gen_)")
+_FORMAL = frozenset({int(Tag.FORMAL_PARAMETER)})
+_TEMPLATE = frozenset({int(Tag.TEMPLATE_TYPE)})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """type_path: of the future (of a task: of its future) as DWARF names it.  has_types: whether the
+    function's types were there to judge by."""
+
+    kind: FunctionKind
+    type_path: str | None
+    location: SourceLocation | None
+    has_types: bool
+    self_register: Register | None = None
+    context_register: Register | None = None
+    state_offset: int | None = None
+    result: ResultEncoding | None = None
+    runtime: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    die: Die
+    type: int
+    has_place: bool
+
+
+class Judge:
+    def __init__(self, dwarf: Dwarf, lines: LineTables) -> None:
+        self._dwarf = dwarf
+        self._lines = lines
+        self._types = Types(dwarf)
+        self._abi = Abi(self._types)
+
+    def verdict(self, candidate: Candidate, die: Die) -> Verdict | None:
+        """None when the function is no poll function.  Raises DwarfError."""
+        chain = self._dwarf.chain(die)
+        name = next((entry.name for entry in chain if entry.name), "")
+        if Role.TOKIO in candidate.roles and (name == "poll" or name.startswith("poll<")):
+            return self._task(candidate, chain, name, "tokio")
+        if Role.ASYNC_TASK in candidate.roles and (name == "run" or name.startswith("run<")):
+            return self._task(candidate, chain, name, "async-task")
+        named_coroutine = _COROUTINE.match(name) is not None
+        is_poll = Role.FUTURE in candidate.roles and (name == "poll" or name.startswith("poll<"))
+        if not named_coroutine and not is_poll:
+            return None
+        kind = FunctionKind.COROUTINE if named_coroutine else FunctionKind.FUTURE
+        location = self.location(chain, candidate.address)
+        result_at = next((value for entry in chain if (value := entry.integer(At.TYPE)) is not None), None)
+        parameters = self._parameters(chain)
+        if result_at is None or not parameters:
+            return Verdict(kind, None, location, has_types=False)
+        if not self._types.name_at(result_at).startswith("Poll<"):
+            return None
+        pinned = self._types.at(parameters[0].type)
+        if not pinned.name.startswith("Pin<&mut "):
+            return None
+        result = self._types.at(result_at)
+        self_register, context_register = self._registers(candidate.address, parameters, result)
+        future = self._types.pinned(pinned)
+        return Verdict(
+            FunctionKind.COROUTINE if future is not None and is_coroutine(future) else kind,
+            pinned.name.removeprefix("Pin<&mut ").removesuffix(">"),
+            location,
+            has_types=True,
+            self_register=self_register,
+            context_register=context_register,
+            state_offset=state_offset(future) if future is not None else None,
+            result=self._abi.result_encoding(result),
+        )
+
+    def location(self, chain: list[Die], address: int) -> SourceLocation | None:
+        """Where the function is declared, else where its first instruction comes from."""
+        for entry in chain:
+            file, line = entry.integer(At.DECL_FILE), entry.integer(At.DECL_LINE)
+            if file is not None and line:
+                path = self._lines.file(entry.unit, file)
+                if path is not None:
+                    return SourceLocation(path, line)
+        return self._lines.location(chain[0].unit, address)
+
+    def _parameters(self, chain: list[Die]) -> list[_Parameter]:
+        """The first two, of the concrete entry or, where that has none, of the one it completes."""
+        for entry in chain:
+            found: list[_Parameter] = []
+            for die in self._dwarf.children(entry, _FORMAL):
+                type_at = die.integer(At.TYPE)
+                origin = die.integer(At.ABSTRACT_ORIGIN)
+                if type_at is None and origin is not None:
+                    type_at = self._dwarf.die(origin).integer(At.TYPE)
+                if type_at is not None:
+                    found.append(_Parameter(die, type_at, entry is chain[0]))
+                if len(found) == 2:
+                    break
+            if found:
+                return found
+        return []
+
+    def _registers(
+        self, address: int, parameters: list[_Parameter], result: Type
+    ) -> tuple[Register | None, Register | None]:
+        """Where self and the context are at the entry: as the location lists say, else by the rule."""
+        by_rule = self._abi.arguments(result)
+        told = [
+            register_of(self._dwarf.location_at(parameter.die, address)) if parameter.has_place else None
+            for parameter in parameters
+        ]
+        self_told = told[0]
+        context_told = told[1] if len(told) > 1 else None
+        if self_told is None and context_told not in (None, by_rule[1]):
+            # The optimiser took an argument away: the rule does not hold for what is left.
+            return None, context_told
+        return self_told or by_rule[0], context_told or by_rule[1]
+
+    def _task(self, candidate: Candidate, chain: list[Die], name: str, runtime: str) -> Verdict:
+        arguments = generic_arguments(name)
+        return Verdict(
+            FunctionKind.TASK,
+            arguments[0] if arguments else None,
+            self._declared(chain) or self.location(chain, candidate.address),
+            has_types=True,
+            self_register=Register.RDI,
+            runtime=runtime,
+        )
+
+    def _declared(self, chain: list[Die]) -> SourceLocation | None:
+        """Where the coroutine that a task runs begins: its layout's first state is declared there."""
+        for entry in chain:
+            for parameter in self._dwarf.children(entry, _TEMPLATE):
+                type_at = parameter.integer(At.TYPE)
+                if type_at is None:
+                    continue
+                place = self._types.unresumed_at(type_at)
+                if place is None:
+                    return None
+                path = self._lines.file(place.unit, place.integer(At.DECL_FILE) or 0)
+                line = place.integer(At.DECL_LINE)
+                return SourceLocation(path, line) if path is not None and line else None
+        return None
+
+
+def try_verdicts(judge: Judge, candidate: Candidate, dies: list[Die]) -> list[Verdict]:
+    """The verdicts on all entries at one address; a damaged entry has none."""
+    verdicts = []
+    for die in dies:
+        try:
+            verdict = judge.verdict(candidate, die)
+        except DwarfError:
+            continue
+        if verdict is not None:
+            verdicts.append(verdict)
+    return verdicts

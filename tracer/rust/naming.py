@@ -1,0 +1,149 @@
+"""Names of futures as users know them.
+
+`a::f::{async_fn_env#0}<T>` (DWARF), `a::f::{{closure}}` (legacy symbol) and `a::f::{closure#0}`
+(v0 symbol) are all the body of `async fn f`: shown as `a::f`.  An async block in it is
+`a::f::{async block#0}`.  A hand-written future goes by its type.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PRELUDE = re.compile(
+    r"\b(?:alloc::(?:boxed::(?=Box)|string::(?=String)|vec::(?=Vec)|sync::(?=Arc)|rc::(?=Rc))"
+    r"|core::(?:pin::(?=Pin)|option::(?=Option)|result::(?=Result)|future::future::(?=Future)))"
+)
+_ALLOCATOR = re.compile(r", alloc::alloc::Global\b")
+_PARTS = (
+    (re.compile(r"::\{async_fn(?:_env)?#\d+\}"), ""),
+    (re.compile(r"\{async_(block|closure)(?:_env|_body|_body_env)?#(\d+)\}"), r"{async \1#\2}"),
+    (re.compile(r"\{(closure|gen_block|coroutine)_env#(\d+)\}"), r"{\1#\2}"),
+)
+_FUTURE_TRAIT = "core::future::future::Future"
+_AS_FUTURE = re.compile(rf"^<(?P<type>.+) as {_FUTURE_TRAIT}>::poll$")
+_FOR_FUTURE = re.compile(rf"<impl {_FUTURE_TRAIT} for (?P<type>.+)>::poll$")
+_CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
+_ENVIRONMENT = re.compile(r"\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)(?:_env)?#\d+\}")
+_FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
+_MAX_LENGTH = 120
+
+
+def split_path(path: str) -> list[str]:
+    """The segments between the top-level `::` of a path."""
+    return _split(path, "::")
+
+
+def generic_arguments(name: str) -> list[str]:
+    """The arguments of the last `<…>` of a name, which must end the name; [] when there are none."""
+    if not name.endswith(">"):
+        return []
+    depth = 0
+    for at in range(len(name) - 1, -1, -1):
+        if name[at] == ">" and name[at - 1] != "-":
+            depth += 1
+        elif name[at] == "<":
+            depth -= 1
+            if depth == 0:
+                return [argument.strip() for argument in _split(name[at + 1 : -1], ",")]
+    return []
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts, depth, start, at = [], 0, 0, 0
+    while at < len(text):
+        character = text[at]
+        if character in "<([{":
+            depth += 1
+        elif character in ")]}" or (character == ">" and text[at - 1 : at] != "-"):
+            depth -= 1
+        elif depth == 0 and text.startswith(separator, at):
+            parts.append(text[start:at])
+            start = at + len(separator)
+            at = start
+            continue
+        at += 1
+    parts.append(text[start:])
+    return parts
+
+
+def is_coroutine_type(path: str) -> bool:
+    """Whether the last segment of a DWARF type's path is a coroutine's environment."""
+    return _ENVIRONMENT.match(split_path(path)[-1]) is not None
+
+
+def future_type_of(symbol_name: str) -> str | None:
+    """T of a demangled `<T as Future>::poll` or `<impl Future for T>::poll`; None for other functions."""
+    match = _AS_FUTURE.match(symbol_name) or _FOR_FUTURE.search(symbol_name)
+    return match["type"] if match else None
+
+
+def is_closure(symbol_name: str) -> bool:
+    """Whether a demangled name is that of a closure's or a coroutine's body."""
+    return _CLOSURE.match(split_path(symbol_name)[-1]) is not None
+
+
+def display_name(path: str) -> str:
+    """A type's path as users know it: coroutine environments and the prelude's paths shortened."""
+    for pattern, replacement in _PARTS:
+        path = pattern.sub(replacement, path)
+    return _shorten(_PRELUDE.sub("", _ALLOCATOR.sub("", path)))
+
+
+def coroutine_name(symbol_name: str, type_path: str | None) -> str:
+    """The name of a coroutine's body, by the path of its type where DWARF gives it, else by its symbol."""
+    if type_path is None:
+        return display_name(_closure_name(split_path(symbol_name)))
+    segments = split_path(type_path)
+    impl = max((i for i, segment in enumerate(segments) if segment.startswith("{impl#")), default=-1)
+    if impl >= 0:
+        # `{impl#3}` says nothing: the symbol has the type in its place, and the same segments after it.
+        after = len(segments) - impl - 1
+        named = split_path(symbol_name)
+        if len(named) > after and is_closure(symbol_name):
+            segments = named[:-after] + segments[impl + 1 :]
+    return display_name("::".join(segments))
+
+
+def _closure_name(segments: list[str]) -> str:
+    """Of nested closures the first #0 is the async fn's body, further ones are async blocks."""
+    names: list[str] = []
+    inside = False
+    for segment in segments:
+        match = _CLOSURE.match(segment)
+        if match is None:
+            names.append(segment)
+            continue
+        number = match["number"]
+        if inside or number not in (None, "0"):
+            names.append("{async block}" if number is None else f"{{async block#{number}}}")
+        inside = True
+    return "::".join(names)
+
+
+def crate_of(path: str) -> str | None:
+    """The crate that a path begins in: of `<&mut a::B as c::D>::e` it is `a`."""
+    match = _FIRST_WORD.search(path)
+    return match[0] if match else None
+
+
+def _shorten(name: str) -> str:
+    """What is nested too deep in generic arguments becomes `…`, the deepest first, until it is short enough."""
+    for limit in (4, 3, 2, 1):
+        if len(name) <= _MAX_LENGTH:
+            break
+        name = _cut_below(name, limit)
+    return name
+
+
+def _cut_below(name: str, limit: int) -> str:
+    kept: list[str] = []
+    depth = 0
+    for at, character in enumerate(name):
+        closes = character == ">" and name[at - 1 : at] != "-"
+        depth -= closes
+        if depth <= limit:
+            kept.append(character)
+        elif depth == limit + 1 and kept[-1] == "<":
+            kept.append("…")
+        depth += character == "<"
+    return "".join(kept)

@@ -1,0 +1,35 @@
+"""The runtimes' own polls of a task.
+
+tokio 1.25 to 1.54: `runtime::task::raw::poll<T, S>(NonNull<Header>)`; async-task 4.0 to 4.7:
+`RawTask<F, T, S, M>::run(*const ())`.  Both take the task's header pointer as only argument.
+"""
+
+from __future__ import annotations
+
+from tracer.rust.naming import display_name, generic_arguments
+
+_WRAPPERS = ("async_executor::AsyncCallOnDrop<", "async_std::task::builder::SupportTaskLocals<")
+"""What executors wrap a task's future in, as their first type argument."""
+
+_BLOCKING = "tokio::runtime::blocking::task::BlockingTask<"
+BLOCKING_REASON = "it runs a blocking job, or a worker's whole loop, not a future"
+
+
+def spawned_future(type_path: str) -> str:
+    """The future that the user spawned, out of the executor's wrappers."""
+    while type_path.startswith(_WRAPPERS):
+        arguments = generic_arguments(type_path)
+        if not arguments:
+            break
+        type_path = arguments[0]
+    return type_path
+
+
+def is_blocking_job(type_path: str) -> bool:
+    """Whether tokio runs this on its blocking pool: a closure under a future's guise."""
+    return type_path.startswith(_BLOCKING)
+
+
+def task_name(type_path: str | None, runtime: str) -> str:
+    """`task my_crate::serve`, or `tokio task` where the future is not known."""
+    return f"task {display_name(type_path)}" if type_path is not None else f"{runtime} task"
