@@ -1,0 +1,86 @@
+"""Which target is tested in which build: the table, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A way to build: a profile of tests/targets/Cargo.toml, with more flags for rustc where `flags` is not empty."""
+
+    cargo: str
+    flags: str = ""
+
+    @property
+    def folder(self) -> str:
+        """cargo's name for the profile's output folder."""
+        return "debug" if self.cargo == "dev" else self.cargo
+
+
+PROFILES = {
+    "dev": Profile("dev"),
+    "release": Profile("release"),
+    "release-debug": Profile("release-debug"),
+    "release-lines": Profile("release-lines"),
+    "fat-lto": Profile("fat-lto"),
+    "abort": Profile("abort"),
+    "stripped": Profile("stripped"),
+    "dwarf5": Profile("release-debug", "-Cdwarf-version=5"),
+    "v0": Profile("release-debug", "-Csymbol-mangling-version=v0"),
+}
+
+TARGETS = (
+    "tokio_multi",
+    "tokio_current",
+    "async_std_log",
+    "smol_log",
+    "async_std_sample",
+    "async_std_sample_waiting",
+    "panics",
+    "deep",
+    "spin",
+    "life",
+    "server",
+    "load",
+)
+"""The programs of tests/targets."""
+
+LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", "panics")
+"""Those that keep a log of their polls."""
+
+PAIRWISE = {
+    "dev": TARGETS,
+    "release": TARGETS,
+    "release-debug": TARGETS,
+    "release-lines": ("tokio_multi", "smol_log"),
+    "fat-lto": ("tokio_multi", "async_std_log"),
+    "abort": ("tokio_multi", "tokio_current"),
+    "stripped": ("tokio_current", "smol_log"),
+    "dwarf5": ("tokio_multi", "async_std_log"),
+    "v0": ("tokio_current", "smol_log"),
+}
+"""What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""
+
+NEVER = {("panics", "abort")}
+"""A panic ends an abort build: there is nothing to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    target: str
+    profile: str
+
+    def __str__(self) -> str:
+        return f"{self.target}-{self.profile}"
+
+
+def cells(every: bool) -> list[Cell]:
+    """The cells of the table: all of them, or the pairwise subset."""
+    table = dict.fromkeys(PROFILES, TARGETS) if every else PAIRWISE
+    return [
+        Cell(target, profile)
+        for profile, targets in table.items()
+        for target in targets
+        if (target, profile) not in NEVER
+    ]
