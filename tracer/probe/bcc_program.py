@@ -73,6 +73,11 @@ class BccProgram:
         self._module.cleanup()
 
 
+def bcc_version() -> str:
+    """The version of the BCC that would be used.  Raises MissingDependency."""
+    return str(getattr(_import_bcc(), "__version__", "of unknown version"))
+
+
 def _import_bcc() -> Any:
     try:
         import bcc
