@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(error: RatError) -> None:
-    """One sentence for what happened and why; the next thing to do on lines of its own."""
-    sentence = error.what if not error.why else f"{error.what}: {error.why}"
-    print(f"rat-ebpf: {sentence}", file=sys.stderr)
+    """What happened and why in one line; the next thing to do on lines of its own."""
+    sentences = [text.rstrip(".") + "." for text in (error.what, error.why) if text]
+    print("rat-ebpf:", *sentences, file=sys.stderr)
     for line in error.fix.splitlines():
         print(f"    {line}", file=sys.stderr)

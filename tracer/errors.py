@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 class RatError(Exception):
     """An error a person can act on.
 
-    what: one sentence, what happened.  why: the cause, or "".  fix: the next command to type
+    what: one sentence, what happened.  why: a sentence on the cause, or "".  fix: the next command to type
     (or the lines to add), or "".
     """
 

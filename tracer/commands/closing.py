@@ -24,7 +24,7 @@ def print_closing(result: Conversion, *, as_json: bool, quiet: bool, outcome: Ou
     if quiet:
         return
     if result.torn:
-        print(f"note: the capture's end is missing ({result.torn}); all before it is in the trace", file=sys.stderr)
+        print("note: the capture's end is missing or damaged; all before it is in the trace", file=sys.stderr)
     result.summary.print()
     if outcome is not None:
         print(outcome.reason)

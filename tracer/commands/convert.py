@@ -24,7 +24,9 @@ MAX_SLICES = 2_000_000
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser("convert", help="make a trace out of a capture", description=__doc__)
-    parser.add_argument("capture", type=Path, metavar="CAPTURE", help="a file that `rat-ebpf` left or was asked to keep")
+    parser.add_argument(
+        "capture", type=Path, metavar="CAPTURE", help="a file that `rat-ebpf` left or was asked to keep"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the trace (default: beside the capture)")
     add_trace_options(parser)
     parser.set_defaults(run=run)
@@ -32,9 +34,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_trace_options(parser: argparse.ArgumentParser, formats: tuple[str, ...] = ("perfetto", "chrome")) -> None:
     """The options that `record` and `convert` share."""
-    parser.add_argument("--format", choices=formats, default="perfetto", help="perfetto (default): ui.perfetto.dev · chrome: chrome://tracing JSON")
-    parser.add_argument("--min-us", type=float, default=0.0, metavar="US", help="leave out polls shorter than this many microseconds")
-    parser.add_argument("--max-slices", type=int, default=MAX_SLICES, metavar="N", help="merge short polls beyond this many slices (default %(default)s)")
+    parser.add_argument(
+        "--format",
+        choices=formats,
+        default="perfetto",
+        help="perfetto (default): ui.perfetto.dev · chrome: chrome://tracing JSON",
+    )
+    parser.add_argument(
+        "--min-us", type=float, default=0.0, metavar="US", help="leave out polls shorter than this many microseconds"
+    )
+    parser.add_argument(
+        "--max-slices",
+        type=int,
+        default=MAX_SLICES,
+        metavar="N",
+        help="merge short polls beyond this many slices (default %(default)s)",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON on the standard output")
 
@@ -50,11 +65,11 @@ class TraceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A written trace and what it says.  torn: why the capture's last block could not be read, or None."""
+    """A written trace and what it says.  torn: the capture's last block could not be read."""
 
     trace: WrittenTrace
     summary: Summary
-    torn: str | None
+    torn: bool
 
 
 def run(options: argparse.Namespace) -> ExitCode:

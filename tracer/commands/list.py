@@ -19,14 +19,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_selection_options(parser: argparse.ArgumentParser) -> None:
     """The options that `record` and `list` share."""
-    parser.add_argument("-F", "--filter", action="append", default=[], metavar="REGEX", help="only futures whose name matches (may be repeated)")
-    parser.add_argument("-N", "--notrace", action="append", default=[], metavar="REGEX", help="no function whose name matches (may be repeated)")
-    parser.add_argument("--generated-futures", action="store_true", help="only compiler-generated futures: async fn, block, closure")
+    parser.add_argument(
+        "-F",
+        "--filter",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="only futures whose name matches (may be repeated)",
+    )
+    parser.add_argument(
+        "-N",
+        "--notrace",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="no function whose name matches (may be repeated)",
+    )
+    parser.add_argument(
+        "--generated-futures", action="store_true", help="only compiler-generated futures: async fn, block, closure"
+    )
     parser.add_argument(
         "--exits",
         choices=("ret", "task", "uretprobe"),
         help="how a poll's end is seen; ret: exit instructions only · task: only of whole tasks (cheap) · "
-        "uretprobe: return probes (panic=abort builds only); default: exit instructions, return probes on tokio's own task poll",
+        "uretprobe: return probes (panic=abort builds only); default: exit instructions, a return probe on tokio's task poll",
     )
 
 
@@ -39,7 +55,9 @@ def run(options: argparse.Namespace) -> ExitCode:
 
     if options.program:
         raise UsageError("list takes a process id or a file", fix="rat-ebpf list target/release/server")
-    selection = Selection(compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures)
+    selection = Selection(
+        compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures
+    )
     exit_mode = ExitMode(options.exits or "default")
     if options.subject.isdecimal() and not Path(options.subject).exists():
         survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode)

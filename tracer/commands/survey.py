@@ -13,6 +13,7 @@ from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
 from tracer.target.debugfile import find_debug_file
 from tracer.target.elf import ElfImage, open_elf
+from tracer.target.launch import Launched
 from tracer.target.process import TargetProcess
 
 
@@ -75,6 +76,20 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
                 )
             )
     return Survey(_plan(binaries, selection, exit_mode), tuple(processes), tuple(executables))
+
+
+def launched_process(launched: Launched) -> Process:
+    """The process that waits to become the launched program.  Its load bias is not known before its exec: 0."""
+    target = TargetProcess.open(launched.pid)
+    return Process(
+        pid=launched.pid,
+        start_time=target.start_time,
+        name=launched.executable.name,
+        command=launched.command,
+        executable=str(launched.executable),
+        binary=0,
+        load_bias=0,
+    )
 
 
 def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, *, root: Path | None = None) -> Survey:

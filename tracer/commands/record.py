@@ -1,0 +1,216 @@
+"""`rat-ebpf --pid N`: record a live process and write its trace.  Ctrl-C ends it well."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracer.commands.convert import CAPTURE_SUFFIX, TRACE_SUFFIX, TraceOptions, add_trace_options, convert, progress_of
+from tracer.commands.list import add_selection_options
+from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
+
+if TYPE_CHECKING:
+    from tracer.commands.recorder import Outcome, RecordOptions
+    from tracer.commands.survey import Survey
+    from tracer.target.launch import Launched
+    from tracer.target.process import TargetProcess
+
+DEFAULT_MAX_SIZE = 2 << 30
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "record",
+        help="record a process and write its trace (the default command)",
+        description=__doc__,
+        usage="rat-ebpf [record] (--pid PID … | -- PROGRAM ARGS …) [options]",
+    )
+    parser.add_argument(
+        "-p", "--pid", type=int, action="append", default=[], metavar="PID", help="a process to trace (may be repeated)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the trace (default: rat-NAME-DATE.pftrace here)"
+    )
+    parser.add_argument(
+        "-d", "--duration", type=positive_seconds, metavar="SECONDS", help="stop after this long (default: at Ctrl-C)"
+    )
+    add_selection_options(parser)
+    parser.add_argument(
+        "--max-overhead",
+        type=percentage,
+        default=0.05,
+        metavar="PERCENT",
+        help="the most CPU that the probes may cost, in percent of the target's own (default 5)",
+    )
+    parser.add_argument(
+        "--transport",
+        choices=("auto", "ring", "perf"),
+        default="auto",
+        help="how events leave the kernel (default: ring where there is one)",
+    )
+    parser.add_argument(
+        "--max-size",
+        type=size,
+        default=DEFAULT_MAX_SIZE,
+        metavar="SIZE",
+        help="stop recording when the capture reaches this size, e.g. 500M (default 2G)",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on the standard error")
+    add_trace_options(parser, formats=("perfetto", "chrome", "capture"))
+    parser.set_defaults(run=run)
+
+
+def positive_seconds(text: str) -> float:
+    """argparse type: seconds, more than 0."""
+    value = float(text)
+    if not 0 < value < 1e7:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+def percentage(text: str) -> float:
+    """argparse type: percent to a share."""
+    value = float(text.removesuffix("%"))
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100 percent")
+    return value / 100
+
+
+def size(text: str) -> int:
+    """argparse type: bytes, with an optional K, M or G (powers of 1024)."""
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    number = text if factor == 1 else text[:-1]
+    value = int(float(number) * factor)
+    if value < 1 << 20:
+        raise argparse.ArgumentTypeError(f"{text} is below the least size, 1M")
+    return value
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Record, convert, summarise.  With `-- program` the exit code is still ours; the program's is printed."""
+    from tracer.commands.recorder import RecordOptions
+
+    if bool(options.pid) == bool(options.program):
+        raise UsageError(
+            "name one thing to trace: a process id, or a program after --",
+            fix="sudo rat-ebpf --pid 1234\nsudo rat-ebpf -- ./server --port 8080",
+        )
+    if options.max_slices < 1000:
+        raise UsageError("--max-slices must be at least 1000")
+    say = print if not options.quiet and not options.json else _silent
+    record_options = RecordOptions(
+        duration=options.duration,
+        max_overhead=options.max_overhead,
+        transport=options.transport,
+        max_size=options.max_size,
+        asked=_asked(options),
+        shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
+    )
+    with _targets(options) as (survey, targets, launched):
+        output = _output_path(options, survey)
+        capture = output if options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
+        _announce(survey, options)
+        outcome = _record(survey, targets, launched, capture, record_options)
+    if options.format == "capture":
+        say(f"{outcome.reason}\ncapture: {capture}\ntrace it: rat-ebpf convert {capture}")
+        return ExitCode.OK
+    return _finish(options, output, capture, outcome)
+
+
+def _silent(*_: object) -> None:
+    pass
+
+
+def _asked(options: argparse.Namespace) -> dict[str, str]:
+    """What the user asked for, to be shown in the trace."""
+    shown = ("duration", "filter", "notrace", "generated_futures", "exits", "max_overhead", "transport", "min_us")
+    return {name: str(value) for name in shown if (value := getattr(options, name)) not in (None, [], False, 0.0)}
+
+
+@contextlib.contextmanager
+def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetProcess], Launched | None]]:
+    """The processes to trace and the plan for them; a launched program waits before its exec until released."""
+    from dataclasses import replace
+
+    from tracer.commands.survey import Selection, compile_patterns, launched_process, survey_file, survey_processes
+    from tracer.model import ExitMode
+    from tracer.target.launch import launch
+    from tracer.target.process import TargetProcess
+
+    selection = Selection(
+        compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures
+    )
+    exit_mode = ExitMode(options.exits or "default")
+    if not options.program:
+        targets = [TargetProcess.open(pid) for pid in dict.fromkeys(options.pid)]
+        yield survey_processes(targets, selection, exit_mode), targets, None
+        return
+    with launch(options.program) as launched:
+        survey = survey_file(launched.executable, selection, exit_mode)
+        process = launched_process(launched)
+        yield replace(survey, processes=(process,)), [TargetProcess.open(launched.pid)], launched
+
+
+def _output_path(options: argparse.Namespace, survey: Survey) -> Path:
+    """Where the trace will go.  Raises OutputFailed before anything is attached."""
+    suffix = CAPTURE_SUFFIX if options.format == "capture" else TRACE_SUFFIX[options.format]
+    if options.output is not None:
+        path: Path = options.output
+    else:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in survey.processes[0].name)
+        path = Path(f"rat-{name}-{stamp}{suffix}")
+    if path.is_dir():
+        raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
+    if not path.parent.is_dir():
+        raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
+    return path
+
+
+def _announce(survey: Survey, options: argparse.Namespace) -> None:
+    """The expectation before the work: how much of the program can be seen."""
+    if options.quiet or options.json:
+        return
+    plan = survey.plan
+    subject = options.pid[0] if options.pid else options.program[0]
+    refused = f", {len(plan.refusals)} not (why: rat-ebpf list {subject})" if plan.refusals else ""
+    names = ", ".join(f"{p.name} ({p.pid})" for p in survey.processes)
+    print(f"{names}: {len(plan.functions)} poll functions probed{refused}", file=sys.stderr)
+    if options.verbose:
+        for binary in plan.binaries:
+            debug = f", debug file {binary.debug_file}" if binary.debug_file else ""
+            print(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}", file=sys.stderr)
+        print(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}", file=sys.stderr)
+
+
+def _record(
+    survey: Survey, targets: list[TargetProcess], launched: Launched | None, capture: Path, options: RecordOptions
+) -> Outcome:
+    from tracer.commands.recorder import Recorder
+
+    return Recorder(survey, targets, capture, options).run(launched)
+
+
+def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: Outcome) -> ExitCode:
+    """Turn the capture into the trace; the capture stays only when that fails."""
+    from tracer.commands.closing import print_closing
+
+    trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
+    try:
+        result = convert(capture, output, trace_options, progress_of(options))
+    except KeyboardInterrupt:
+        raise OutputFailed(
+            "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"
+        ) from None
+    except RatError as error:
+        error.fix = "\n".join(filter(None, (error.fix, f"what was recorded is kept: rat-ebpf convert {capture}")))
+        raise
+    capture.unlink()
+    print_closing(result, as_json=options.json, quiet=options.quiet, outcome=outcome)
+    return ExitCode.OK
