@@ -45,7 +45,7 @@ class BccProgram:
     def load(self, function: str, attach_type: int = -1) -> int:
         """Load one function as a uprobe program; returns its descriptor, owned by this object."""
         loaded = _quietly(
-            lambda: self._module.load_func(function, self._bcc.BPF.KPROBE, None, attach_type),
+            lambda: self._module.load_func(function.encode(), self._bcc.BPF.KPROBE, None, attach_type),
             f"The kernel refused the BPF program {function}.",
         )
         return int(loaded.fd)
@@ -54,7 +54,7 @@ class BccProgram:
         return Map(self.map_fd(name), key_size, value_size)
 
     def map_fd(self, name: str) -> int:
-        return int(self._module[name].map_fd)
+        return int(self._module[name.encode()].map_fd)
 
     def attach_uprobe(self, program: int, name: str, path: str, offset: int, pid: int, *, is_return: bool) -> int:
         """BCC's attachment of one place by a perf event; returns its descriptor.  Raises OSError."""

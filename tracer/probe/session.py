@@ -15,6 +15,7 @@ import atexit
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -97,6 +98,7 @@ class ProbeSession:
         self._links = Links(self._attachment, self._processes, ())
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
+        self._calibration_links: list[Links] = []
         atexit.register(self.close)
 
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:
@@ -184,6 +186,7 @@ class ProbeSession:
     def calibrate(self) -> Costs:
         """Measure what a hit costs here, on a process of our own; before attach().
 
+        Its links are closed with the session: each takes the kernel 40 ms, and the process is dead.
         Raises AttachFailed when that process cannot be run or probed.
         """
         with calibration_process() as running:
@@ -192,22 +195,18 @@ class ProbeSession:
             attachment = self._choose_attachment(self._support, [running.executable])
             self._program.trace(running.process, plan)
 
-            def measure(probes: list[Probe], count: int) -> float:
-                links = Links(attachment, [running.process], probes)
-                links.attach([Group.TASKS])
-                try:
-                    return running.call(count)
-                finally:
-                    links.detach([Group.TASKS])
-
             running.call(_CALLS)
             bare = running.call(_CALLS)
-            emulated = measure([entry], _CALLS)
-            stepped = measure([entry, leave], _CALLS // 4)
-            returned = measure([entry, back], _CALLS)
+            totals = []
+            for probe, calls in ((entry, _CALLS), (back, _CALLS), (leave, _CALLS // 4)):
+                links = Links(attachment, [running.process], [probe])
+                self._calibration_links.append(links)
+                links.attach([Group.TASKS])
+                totals.append(running.call(calls))
         self._transport.drain()
         self._program.start_counting()
-        return Costs(emulated - bare, stepped - emulated, returned - emulated)
+        emulated, returned, stepped = (after - before for before, after in pairwise([bare, *totals]))
+        return Costs(emulated, stepped, returned)
 
     def set_active(self, groups: frozenset[Group]) -> int:
         """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) when it was done."""
@@ -244,7 +243,8 @@ class ProbeSession:
             return
         self._closed = True
         atexit.unregister(self.close)
-        self._links.detach(self._links.active)
+        for links in (self._links, *self._calibration_links):
+            links.detach(links.active)
         self._transport.close()
         self._program.close()
 

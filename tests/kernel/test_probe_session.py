@@ -1,0 +1,329 @@
+"""Real probes on a program that counts its own polls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernel.turns import EVENTS, POLLS, TASKS, TURN_POLLS, YIELD_POLLS, Turns, started
+from tracer.errors import NoSuchProcess, NotTraceable
+from tracer.model import Array, Binary, EventFlag, ExitMode, Group, Loss, Plan, PollFunction, Site
+from tracer.probe.plan import make_plan
+from tracer.probe.session import ProbeSession
+
+pytestmark = pytest.mark.kernel
+
+WAYS = [
+    pytest.param({"transport": "ring"}, id="ring"),
+    pytest.param({"transport": "perf"}, id="perf"),
+    pytest.param({"transport": "ring", "by_bcc": True}, id="bcc"),
+]
+
+
+@contextmanager
+def session_on(turns: Turns, plan: Plan, **options: Any) -> Iterator[ProbeSession]:
+    with ProbeSession(plan, [turns.process], executables=[turns.exe], **options) as session:
+        session.attach()
+        yield session
+
+
+def collect(session: ProbeSession) -> tuple[Array, list[Loss]]:
+    """Everything there is, read as a recording does and then detached."""
+    first = session.read()
+    last = session.detach()
+    return np.concatenate([first.events, last.events]), first.losses + last.losses
+
+
+def of(plan: Plan, events: Array, name: str, *, entry: bool) -> Array:
+    """The events of the named function's entries or exits."""
+    ids = [
+        probe.id
+        for probe in plan.probes
+        if (index := probe.enters if entry else probe.leaves) is not None and plan.functions[index].name == name
+    ]
+    return events[np.isin(events["probe"], ids)]
+
+
+@pytest.fixture
+def plan(turns_binary: Binary) -> Plan:
+    return make_plan([turns_binary], exit_mode=ExitMode.DEFAULT)
+
+
+@pytest.fixture
+def return_plan(turns_binary: Binary) -> Plan:
+    """Return probes, which this program's polls allow as long as nobody asks it to panic."""
+    return make_plan([replace(turns_binary, can_unwind=False)], exit_mode=ExitMode.URETPROBE)
+
+
+@pytest.mark.parametrize("options", WAYS)
+@pytest.mark.parametrize("plan_name", ["plan", "return_plan"])
+def test_every_poll_is_seen_once(
+    turns: Turns, plan_name: str, options: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    plan: Plan = request.getfixturevalue(plan_name)
+    with session_on(turns, plan, **options) as session:
+        assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+        events, losses = collect(session)
+        assert (session.sent, session.received, session.lost, losses) == (EVENTS, EVENTS, 0, [])
+        threads = session.threads()
+    for name, polls in (("turns", TURN_POLLS), ("yield", YIELD_POLLS)):
+        assert len(of(plan, events, name, entry=True)) == polls
+        assert len(of(plan, events, name, entry=False)) == polls
+    assert [(thread.tid, thread.pid, thread.name) for thread in threads] == [(turns.pid, turns.pid, "turns")]
+    assert set(events["tid"]) == {turns.pid}
+
+
+@pytest.mark.parametrize("options", WAYS)
+@pytest.mark.parametrize("plan_name", ["plan", "return_plan"])
+def test_entries_and_exits_pair_by_stack_pointer(
+    turns: Turns, plan_name: str, options: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    plan: Plan = request.getfixturevalue(plan_name)
+    with session_on(turns, plan, **options) as session:
+        turns.run()
+        events, _ = collect(session)
+    is_entry = np.array([probe.enters is not None for probe in plan.probes])
+    function = [probe.enters if probe.enters is not None else probe.leaves for probe in plan.probes]
+    open_frames: list[tuple[int, int | None, int]] = []
+    for event in events:
+        frame = (int(event["sp"]), function[event["probe"]], int(event["self"]))
+        if is_entry[event["probe"]]:
+            assert not open_frames or frame[0] < open_frames[-1][0]
+            open_frames.append(frame)
+        else:
+            assert open_frames.pop() == frame
+    assert open_frames == []
+    assert np.all(np.diff(events["time"].astype(np.int64)) >= 0)
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_state_and_result_tell_where_a_future_is(turns: Turns, plan: Plan, options: dict[str, Any]) -> None:
+    with session_on(turns, plan, **options) as session:
+        turns.run()
+        events, _ = collect(session)
+    known = EventFlag.SELF | EventFlag.STATE
+    entries = of(plan, events, "turns", entry=True)
+    assert Counter(zip(entries["state"].tolist(), entries["flags"].tolist(), strict=True)) == {
+        (0, known): TASKS,
+        (3, known): TASKS * (POLLS - 1),
+    }
+    exits = of(plan, events, "turns", entry=False)
+    assert Counter(zip(exits["state"].tolist(), exits["flags"].tolist(), strict=True)) == {
+        (3, known | EventFlag.RESULT | EventFlag.PENDING): TASKS * (POLLS - 1),
+        (1, known | EventFlag.RESULT): TASKS,
+    }
+    # A future without a state byte: its result is in rax.
+    assert Counter(of(plan, events, "yield", entry=False)["flags"].tolist()) == {
+        EventFlag.SELF | EventFlag.RESULT | EventFlag.PENDING: YIELD_POLLS // 2,
+        EventFlag.SELF | EventFlag.RESULT: YIELD_POLLS // 2,
+    }
+    assert len(np.unique(of(plan, events, "turns", entry=True)["self"])) == TASKS
+
+
+def test_an_unreadable_state_is_unknown_and_not_zero(turns: Turns, turns_binary: Binary) -> None:
+    """An offset beyond user memory: the read faults."""
+    functions = tuple(replace(f, state_offset=0x7FFFFFFF) for f in turns_binary.functions if f.name == "turns")
+    plan = make_plan([replace(turns_binary, functions=functions)], exit_mode=ExitMode.DEFAULT)
+    with session_on(turns, plan) as session:
+        turns.run()
+        events, _ = collect(session)
+    assert len(events) == 2 * TURN_POLLS
+    assert set(events["flags"].tolist()) == {EventFlag.SELF}
+
+
+@pytest.mark.parametrize("transport", ["ring", "perf"])
+def test_what_does_not_fit_is_counted_exactly(turns: Turns, plan: Plan, transport: str) -> None:
+    rounds = 7
+    with session_on(turns, plan, transport=transport, buffer_size=64 << 10) as session:
+        turns.run(f"go {rounds}")  # nobody reads meanwhile
+        first = session.read()
+        turns.run()
+        events, losses = collect(session)
+        events = np.concatenate([first.events, events])
+        losses = first.losses + losses
+        assert session.sent == (rounds + 1) * EVENTS
+        assert session.received + session.lost == session.sent
+        assert session.received == len(events)
+        assert sum(loss.count for loss in losses) == session.lost > 0
+        times = [loss.after for loss in losses if loss.after] + [loss.before for loss in losses if loss.before]
+    for loss in losses:
+        assert loss.after is not None
+        assert loss.before is not None
+        inside = (events["time"] > loss.after) & (events["time"] < loss.before) & (events["cpu"] == loss.cpu)
+        assert not inside.any()
+    assert times
+
+
+def test_losses_are_exact_while_reading(turns: Turns, plan: Plan) -> None:
+    with session_on(turns, plan, buffer_size=16 << 10) as session:
+        turns.send("go 20")
+        parts, losses = [], []
+        for _ in range(100):
+            batch = session.read()
+            parts.append(batch.events)
+            losses += batch.losses
+            time.sleep(0.004)
+        turns.answer()
+        events, rest = collect(session)
+        losses += rest
+        assert session.sent == 20 * EVENTS
+        assert sum(map(len, parts)) + len(events) == session.received
+        assert sum(loss.count for loss in losses) == session.lost == session.sent - session.received
+    batches = [part["time"].astype(np.int64) for part in [*parts, events] if len(part)]
+    assert np.all(np.diff(np.concatenate(batches)) >= 0)
+
+
+def test_another_instance_of_the_binary_sends_nothing(turns: Turns, turns_executable: Path, plan: Plan) -> None:
+    with started(turns_executable) as other, session_on(turns, plan) as session:
+        assert other.run() == (TURN_POLLS, YIELD_POLLS)
+        events, _ = collect(session)
+        assert session.sent == len(events) == 0
+
+
+def test_two_processes_of_one_binary(turns: Turns, turns_executable: Path, plan: Plan) -> None:
+    with (
+        started(turns_executable) as other,
+        ProbeSession(plan, [turns.process, other.process], executables=[turns.exe]) as session,
+    ):
+        session.attach()
+        turns.run()
+        other.run()
+        events, _ = collect(session)
+        assert {thread.pid for thread in session.threads()} == {turns.pid, other.pid}
+    assert Counter(events["tid"].tolist()) == {turns.pid: EVENTS, other.pid: EVENTS}
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_detaching_restores_the_code(turns: Turns, turns_binary: Binary, plan: Plan, options: dict[str, Any]) -> None:
+    def code(function: PollFunction) -> bytes:
+        with Path(f"/proc/{turns.pid}/mem").open("rb") as memory:
+            memory.seek(turns.process.load_bias + function.address)
+            return memory.read(function.size)
+
+    on_disk = Path(turns_binary.path).read_bytes()
+    original = [on_disk[f.offset : f.offset + f.size] for f in turns_binary.functions]
+    with session_on(turns, plan, **options):
+        turns.run()
+        patched = [code(f) for f in turns_binary.functions]
+        assert all(before[0] != after[0] == 0xCC for before, after in zip(original, patched, strict=True))
+    turns.run()  # pages are restored when their breakpoint is met, or at once
+    assert [code(f) for f in turns_binary.functions] == original
+
+
+def test_groups_come_and_go(turns: Turns, turns_binary: Binary) -> None:
+    """Futures detached and attached again: their frames of before are not taken for new ones."""
+    plan = make_plan([turns_binary], exit_mode=ExitMode.DEFAULT)
+    with session_on(turns, plan) as session:
+        turns.run()
+        session.set_active(frozenset())
+        assert session.active == frozenset()
+        turns.run()
+        session.set_active(frozenset({Group.FUTURES}))
+        turns.run()
+        collect(session)
+        assert session.sent == 2 * EVENTS
+
+
+def test_a_panic_unwinds_through_probed_frames(turns: Turns, plan: Plan) -> None:
+    with session_on(turns, plan) as session:
+        for _ in range(11):
+            turns.send("panic")
+            assert turns.answer() == "caught true"
+        assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+        events, _ = collect(session)
+    assert len(of(plan, events, "holds", entry=True)) == 11
+    assert len(of(plan, events, "holds", entry=False)) == 0
+
+
+def test_a_function_that_is_not_as_planned_is_refused(turns: Turns, turns_binary: Binary) -> None:
+    """Exits that are no exit instructions, as a stale cache could claim."""
+    functions = tuple(
+        replace(f, exits=(replace(f.exits[0], offset=f.offset + 1),)) if f.name == "yield" else f
+        for f in turns_binary.functions
+    )
+    plan = make_plan([replace(turns_binary, functions=functions)], exit_mode=ExitMode.DEFAULT)
+    with session_on(turns, plan) as session:
+        assert [(refusal.name, "expected a return" in refusal.reason) for refusal in session.refusals] == [
+            ("yield", True)
+        ]
+        assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+        collect(session)
+        assert session.sent == 2 * TURN_POLLS
+
+
+def test_what_the_kernel_refuses_is_found_by_halves(turns: Turns, turns_binary: Binary) -> None:
+    """A link is all or nothing; one place in the middle of nowhere must cost only its own function."""
+    yields = next(f for f in turns_binary.functions if f.name == "yield")
+    code = Path(turns_binary.path).read_bytes()
+    # Bytes that are no 64-bit instruction (06: push es), in the same executable segment.
+    invalid = code.index(b"\x06", turns_binary.functions[0].offset & ~0xFFF)
+    functions = (*turns_binary.functions, replace(yields, name="invalid", offset=invalid, address=0))
+    plan = make_plan([replace(turns_binary, functions=functions)], exit_mode=ExitMode.TASK)
+    with session_on(turns, plan) as session:
+        assert [refusal.name for refusal in session.refusals] == ["invalid"]
+        assert "the kernel refused" in session.refusals[0].reason
+        assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+        collect(session)
+        assert session.sent == TURN_POLLS + YIELD_POLLS
+
+
+def test_too_many_probes_for_bcc(turns: Turns, plan: Plan) -> None:
+    probe = plan.probes[0]
+    many = replace(plan, probes=tuple(replace(probe, id=number) for number in range(1_001)))
+    with (
+        ProbeSession(many, [turns.process], executables=[turns.exe], by_bcc=True) as session,
+        pytest.raises(NotTraceable, match="too many"),
+    ):
+        session.attach()
+
+
+def test_a_process_that_is_gone(turns: Turns, plan: Plan) -> None:
+    process, exe = turns.process, turns.exe
+    turns.running.kill()
+    turns.running.wait()
+    with ProbeSession(plan, [process], executables=[exe]) as session, pytest.raises(NoSuchProcess):
+        session.attach()
+
+
+def test_a_killed_tracer_leaves_the_target_as_it_was(turns: Turns, tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from tests.kernel.turns import describe\n"
+        "from tracer.model import ExitMode, Process\n"
+        "from tracer.probe.plan import make_plan\n"
+        "from tracer.probe.session import ProbeSession\n"
+        "path, pid = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "plan = make_plan([describe(path)], exit_mode=ExitMode.DEFAULT)\n"
+        "process = Process(pid, 0, 'turns', (), 'turns', 0, 0)\n"
+        "session = ProbeSession(plan, [process], executables=[Path(f'/proc/{pid}/exe')])\n"
+        "session.attach(); print('attached', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(turns.executable), str(turns.pid)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=os.environ) as tracer:
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline() == "attached\n"
+        turns.run()
+        tracer.send_signal(signal.SIGKILL)
+    assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+
+
+def test_attaching_is_quick(turns: Turns, plan: Plan) -> None:
+    assert {probe.site for probe in plan.probes} == {Site.ENTRY, Site.EXIT}
+    with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
+        before = time.monotonic_ns()
+        done = session.attach()
+        assert done <= time.monotonic_ns()
+        assert done - before < 500_000_000
