@@ -139,6 +139,23 @@ def test_an_executable_that_is_called_deleted(tmp_path: Path) -> None:
         assert not process.is_deleted
 
 
+def test_in_another_mount_namespace(tmp_path: Path) -> None:
+    """As in a container: the path that the process has does not exist here."""
+    assert os.geteuid() == 0, "run the tests as root: sudo scripts/test"
+    program = tmp_path / "sleep"
+    script = f"mount -t tmpfs none {tmp_path} && cp /bin/sleep {tmp_path} && exec {program} 60"
+    with running("unshare", "--mount", "/bin/sh", "-c", script) as child:
+        until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n")
+        process = TargetProcess.open(child.pid)
+        assert process.executable == str(program)
+        assert not program.exists()
+        assert not process.is_deleted
+        assert (process.root_path / program.relative_to("/")).samefile(process.exe_path)
+        with open_elf(process.exe_path) as image:
+            bias = process.load_bias(image)
+            assert bias == bias_from_auxiliary_vector(Path(f"/proc/{child.pid}/auxv").read_bytes(), image.data)
+
+
 def test_an_exec_is_noticed() -> None:
     with running("/bin/sh", "-c", "read line; exec sh -c 'read line'") as child:
         until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sh\n")
