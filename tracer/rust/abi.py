@@ -8,17 +8,22 @@ arguments then begin with rsi, otherwise with rdi.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 from tracer.model import Register, ResultEncoding
-from tracer.rust.dwarf import Tag
+from tracer.rust.forms import Tag
 from tracer.rust.types import STATE, Member, Type, Types
 
 _REGISTERS = {0x51: Register.RDX, 0x54: Register.RSI, 0x55: Register.RDI}
 """DW_OP_reg1, reg4 and reg5 of the x86-64 psABI's DWARF register numbers."""
 
 _FLOATS = frozenset({"f16", "f32", "f64", "f128"})
+_REPR_C = re.compile(r"Atomic(?:Bool$|Ptr<|[IU](?:8|16|32|64|128|size)$|<)")
+"""Structs that are `repr(C)`: rustc does not treat them like the one scalar they contain.  DWARF does
+not tell; these are the standard library's."""
+
 _MAX_DEPTH = 32
 
 
@@ -56,9 +61,14 @@ class Abi:
             return True
         return self.representation(result.offset).shape is Shape.MEMORY and result.size > 8
 
-    def arguments(self, result: Type) -> tuple[Register, Register]:
-        """Where self and the context are at the entry.  Raises DwarfError."""
-        if self.returns_in_memory(result):
+    def is_certain(self, result: Type | None) -> bool:
+        """Whether the size alone decides how the result travels; between 8 and 16 bytes it is the shape,
+        which a `repr(C)` struct, not recognisable in DWARF, can make another than it looks."""
+        return result is None or not 8 < result.size <= 16
+
+    def arguments(self, result: Type | None) -> tuple[Register, Register]:
+        """Where self and the context are at the entry; result None: zero-sized.  Raises DwarfError."""
+        if result is not None and self.returns_in_memory(result):
             return Register.RSI, Register.RDX
         return Register.RDI, Register.RSI
 
@@ -100,7 +110,7 @@ class Abi:
             parts = [self._of(member, depth) for member in type_.members]
             parts = [part for part in parts if part.shape is not Shape.NOTHING]
             return parts[0] if parts and len(set(parts)) == 1 and parts[0].size == type_.size else memory
-        if type_.tag != Tag.STRUCTURE:
+        if type_.tag != Tag.STRUCTURE or _REPR_C.match(type_.name):
             return memory
         if type_.variant_part is None:
             return self._struct([self._of(member, depth) for member in type_.members], type_.size)

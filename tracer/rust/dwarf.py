@@ -11,159 +11,25 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 
+from tracer.rust.forms import (
+    DAMAGE,
+    FIXED_SIZE,
+    LANG_RUST,
+    Abbreviation,
+    At,
+    DwarfError,
+    Form,
+    Value,
+    read_abbreviations,
+    sleb,
+    uleb,
+)
 from tracer.target.elf import ElfImage
-
-LANG_RUST = 0x1C
 
 _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
 _MAX_UNITS = 1 << 18
 _MAX_LIST = 1 << 16
-
-
-class DwarfError(Exception):
-    """This part of the debug information is damaged, or of a kind that is not read here."""
-
-
-DAMAGE = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error)
-"""What indexing into damaged data raises; readers turn it into DwarfError."""
-
-
-class Tag(IntEnum):
-    ARRAY = 0x01
-    ENUMERATION = 0x04
-    FORMAL_PARAMETER = 0x05
-    MEMBER = 0x0D
-    POINTER = 0x0F
-    COMPILE_UNIT = 0x11
-    STRUCTURE = 0x13
-    UNION = 0x17
-    VARIANT = 0x19
-    BASE = 0x24
-    SUBPROGRAM = 0x2E
-    TEMPLATE_TYPE = 0x2F
-    VARIANT_PART = 0x33
-
-
-class At(IntEnum):
-    LOCATION = 0x02
-    NAME = 0x03
-    BYTE_SIZE = 0x0B
-    STMT_LIST = 0x10
-    LOW_PC = 0x11
-    HIGH_PC = 0x12
-    LANGUAGE = 0x13
-    DISCR = 0x15
-    DISCR_VALUE = 0x16
-    COMP_DIR = 0x1B
-    ABSTRACT_ORIGIN = 0x31
-    DATA_MEMBER_LOCATION = 0x38
-    DECL_FILE = 0x3A
-    DECL_LINE = 0x3B
-    ENCODING = 0x3E
-    SPECIFICATION = 0x47
-    TYPE = 0x49
-    RANGES = 0x55
-    LINKAGE_NAME = 0x6E
-    STR_OFFSETS_BASE = 0x72
-    ADDR_BASE = 0x73
-    RNGLISTS_BASE = 0x74
-    LOCLISTS_BASE = 0x8C
-
-
-class Form(IntEnum):
-    ADDR = 0x01
-    BLOCK2 = 0x03
-    BLOCK4 = 0x04
-    DATA2 = 0x05
-    DATA4 = 0x06
-    DATA8 = 0x07
-    STRING = 0x08
-    BLOCK = 0x09
-    BLOCK1 = 0x0A
-    DATA1 = 0x0B
-    FLAG = 0x0C
-    SDATA = 0x0D
-    STRP = 0x0E
-    UDATA = 0x0F
-    REF_ADDR = 0x10
-    REF1 = 0x11
-    REF2 = 0x12
-    REF4 = 0x13
-    REF8 = 0x14
-    REF_UDATA = 0x15
-    SEC_OFFSET = 0x17
-    EXPRLOC = 0x18
-    FLAG_PRESENT = 0x19
-    STRX = 0x1A
-    ADDRX = 0x1B
-    REF_SUP4 = 0x1C
-    STRP_SUP = 0x1D
-    DATA16 = 0x1E
-    LINE_STRP = 0x1F
-    REF_SIG8 = 0x20
-    IMPLICIT_CONST = 0x21
-    LOCLISTX = 0x22
-    RNGLISTX = 0x23
-    REF_SUP8 = 0x24
-    STRX1 = 0x25
-    STRX2 = 0x26
-    STRX3 = 0x27
-    STRX4 = 0x28
-    ADDRX1 = 0x29
-    ADDRX2 = 0x2A
-    ADDRX3 = 0x2B
-    ADDRX4 = 0x2C
-
-
-FIXED_SIZE: dict[int, int] = {
-    Form.ADDR: 8, Form.DATA1: 1, Form.DATA2: 2, Form.DATA4: 4, Form.DATA8: 8, Form.DATA16: 16, Form.FLAG: 1,
-    Form.FLAG_PRESENT: 0, Form.IMPLICIT_CONST: 0, Form.STRP: 4, Form.LINE_STRP: 4, Form.STRP_SUP: 4,
-    Form.SEC_OFFSET: 4, Form.REF_ADDR: 4, Form.REF1: 1, Form.REF2: 2, Form.REF4: 4, Form.REF8: 8, Form.REF_SIG8: 8,
-    Form.REF_SUP4: 4, Form.REF_SUP8: 8, Form.STRX1: 1, Form.STRX2: 2, Form.STRX3: 3, Form.STRX4: 4,
-    Form.ADDRX1: 1, Form.ADDRX2: 2, Form.ADDRX3: 3, Form.ADDRX4: 4,
-}  # fmt: skip
-"""Bytes of each form that has a fixed size in the 32-bit format."""
-
-Value = int | str | bytes
-
-
-def uleb(data: bytes, at: int) -> tuple[int, int]:
-    """Unsigned LEB128: (value, position after it)."""
-    byte = data[at]
-    if byte < 0x80:
-        return byte, at + 1
-    value, shift = byte & 0x7F, 7
-    while True:
-        at += 1
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at + 1
-        shift += 7
-        if shift > 70:
-            raise DwarfError("a number is too long")
-
-
-def sleb(data: bytes, at: int) -> tuple[int, int]:
-    """Signed LEB128: (value, position after it)."""
-    start = at
-    value, at = uleb(data, at)
-    bits = 7 * (at - start)
-    return (value - (1 << bits) if value >> (bits - 1) & 1 else value), at
-
-
-@dataclass(frozen=True, slots=True)
-class Abbreviation:
-    """attributes: (attribute, form, implicit constant).  steps and tail: how to skip a DIE: for each
-    step jump over a fixed number of bytes and then one value of that form; at last over the tail."""
-
-    tag: int
-    has_children: bool
-    attributes: tuple[tuple[int, int, int], ...]
-    steps: tuple[tuple[int, int], ...]
-    tail: int
 
 
 @dataclass(slots=True)
@@ -257,7 +123,7 @@ class Dwarf:
         table = self._abbreviations.get(unit.abbreviation_offset)
         if table is None:
             try:
-                table = _read_abbreviations(self._lazy(".debug_abbrev"), unit.abbreviation_offset)
+                table = read_abbreviations(self._lazy(".debug_abbrev"), unit.abbreviation_offset)
             except DAMAGE as error:
                 raise DwarfError("an abbreviation table is damaged") from error
             self._abbreviations[unit.abbreviation_offset] = table
@@ -575,36 +441,6 @@ def _entries4(data: bytes, at: int, base: int, *, has_block: bool) -> Iterator[t
             size = _U16(data, at)[0]
             block, at = data[at + 2 : at + 2 + size], at + 2 + size
         yield base + begin, base + end, block
-
-
-def _read_abbreviations(data: bytes, at: int) -> dict[int, Abbreviation]:
-    table: dict[int, Abbreviation] = {}
-    while True:
-        code, at = uleb(data, at)
-        if code == 0:
-            return table
-        tag, at = uleb(data, at)
-        has_children = data[at] != 0
-        at += 1
-        attributes: list[tuple[int, int, int]] = []
-        steps: list[tuple[int, int]] = []
-        run = 0
-        while True:
-            attribute, at = uleb(data, at)
-            form, at = uleb(data, at)
-            constant = 0
-            if form == Form.IMPLICIT_CONST:
-                constant, at = sleb(data, at)
-            if attribute == 0 and form == 0:
-                break
-            attributes.append((attribute, form, constant))
-            size = FIXED_SIZE.get(form)
-            if size is None:
-                steps.append((run, form))
-                run = 0
-            else:
-                run += size
-        table[code] = Abbreviation(tag, has_children, tuple(attributes), tuple(steps), run)
 
 
 def _string(data: bytes, offset: int) -> str:

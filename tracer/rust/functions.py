@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from tracer.model import FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
 from tracer.rust.candidates import Candidate, Role, find_candidates
-from tracer.rust.coroutines import CodeReader
-from tracer.rust.dwarf import Die, Dwarf, DwarfError
-from tracer.rust.exits import Disassembler
+from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.exits import Body, Disassembler
+from tracer.rust.forms import DwarfError
 from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
@@ -20,7 +20,9 @@ from tracer.rust.naming import (
     generic_arguments,
     is_closure,
 )
+from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
+from tracer.rust.scan import CodeScan
 from tracer.target.elf import ElfImage
 
 _FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
@@ -44,24 +46,64 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
     information = _DebugInformation(described, candidates)
-    reader = CodeReader(image, named)
-    disassembler = Disassembler()
+    code = _Code(image, named)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
     for candidate in candidates:
-        function = _describe(candidate, information, reader)
+        function = _describe(candidate, information, code)
         if function is None:
             continue
         if isinstance(function, Refusal):
             refusals.append(function)
             continue
-        code = image.read(candidate.address, candidate.size) or b""
-        body = disassembler.body(code, candidate.address, candidate.offset, reader.is_fragment)
+        body = code.body(candidate)
         if body.refusal is not None:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
     return Found(tuple(functions), tuple(refusals), information.kind if symbol_count else "none", symbol_count)
+
+
+class _Code:
+    """The machine code of the candidates."""
+
+    def __init__(self, image: ElfImage, named: ElfImage) -> None:
+        self._image = image
+        self._scan = CodeScan(image, named)
+        self._disassembler = Disassembler()
+        self._prologue = Prologue()
+
+    def body(self, candidate: Candidate) -> Body:
+        content = self._image.read(candidate.address, candidate.size) or b""
+        return self._disassembler.body(content, candidate.address, candidate.offset, self._scan.is_fragment)
+
+    def can_resume(self, candidate: Candidate) -> bool:
+        return self._scan.can_resume(candidate)
+
+    def corrected(self, function: PollFunction) -> PollFunction:
+        """The function with its arguments where its first instructions show them, if that is elsewhere."""
+        known = self._arguments(function)
+        if known.self_register in (None, function.self_register):
+            return function
+        return replace(
+            function, self_register=known.self_register, context_register=known.context_register, result=None
+        )
+
+    def _arguments(self, function: PollFunction) -> Arguments:
+        content = self._image.read(function.address, min(function.size, MAX_CODE)) or b""
+        if function.kind is FunctionKind.COROUTINE:
+            return self._prologue.of_coroutine(content)
+        return self._prologue.of_future(content)
+
+    def with_arguments(self, function: PollFunction) -> PollFunction:
+        """The function with what its first instructions tell, for want of types."""
+        known = self._arguments(function)
+        return replace(
+            function,
+            self_register=known.self_register,
+            context_register=known.context_register,
+            state_offset=known.state_offset,
+        )
 
 
 class _DebugInformation:
@@ -107,17 +149,15 @@ def _preference(verdict: Verdict) -> tuple[bool, bool, str, str]:
     return not verdict.has_types, foreign, verdict.type_path or "", file
 
 
-def _describe(
-    candidate: Candidate, information: _DebugInformation, reader: CodeReader
-) -> PollFunction | Refusal | None:
+def _describe(candidate: Candidate, information: _DebugInformation, code: _Code) -> PollFunction | Refusal | None:
     """The function without its exits; a Refusal when it must not be probed; None when it is no poll function."""
     if information.knows(candidate.address):
         verdicts = information.verdicts(candidate)
-        return _from_verdict(candidate, verdicts[0], reader) if verdicts else None
-    return _from_symbols(candidate, information.location(candidate.address), reader)
+        return _from_verdict(candidate, verdicts[0], code) if verdicts else None
+    return _from_symbols(candidate, information.location(candidate.address), code)
 
 
-def _from_verdict(candidate: Candidate, verdict: Verdict, reader: CodeReader) -> PollFunction | Refusal | None:
+def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFunction | Refusal | None:
     if verdict.kind is FunctionKind.TASK:
         return _task(candidate, verdict.runtime or "", verdict.type_path, verdict.location, Source.DWARF)
     symbol = _symbol_name(candidate, verdict.kind)
@@ -142,20 +182,18 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, reader: CodeReader) ->
         state_offset=verdict.state_offset,
         result=verdict.result,
     )
-    if verdict.has_types or verdict.kind is not FunctionKind.COROUTINE:
-        return function
-    return _with_code_facts(function, candidate, reader)
+    if not verdict.has_types:
+        return code.with_arguments(function)
+    return code.corrected(function) if verdict.is_likely else function
 
 
-def _from_symbols(
-    candidate: Candidate, location: SourceLocation | None, reader: CodeReader
-) -> PollFunction | Refusal | None:
+def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _Code) -> PollFunction | Refusal | None:
     for role in (Role.TOKIO, Role.ASYNC_TASK):
         if role in candidate.roles:
             arguments = generic_arguments(candidate.names[0].removesuffix("::run"))
             known = arguments[0] if candidate.names[0].endswith(">") and arguments else None
             return _task(candidate, role.value, known, location, Source.SYMBOLS)
-    if Role.CLOSURE in candidate.roles and reader.can_resume(candidate):
+    if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
         kind, source = FunctionKind.FUTURE, Source.SYMBOLS
@@ -163,28 +201,19 @@ def _from_symbols(
         return None
     symbol = _symbol_name(candidate, kind)
     type_path = future_type_of(symbol)
-    function = PollFunction(
-        address=candidate.address,
-        offset=candidate.offset,
-        size=candidate.size,
-        name=display_name(type_path) if type_path is not None else coroutine_name(symbol, None),
-        kind=kind,
-        source=source,
-        exits=(),
-        names=candidate.names,
-        crate=crate_of(symbol),
-        location=location,
-    )
-    return _with_code_facts(function, candidate, reader) if kind is FunctionKind.COROUTINE else function
-
-
-def _with_code_facts(function: PollFunction, candidate: Candidate, reader: CodeReader) -> PollFunction:
-    facts = reader.facts(candidate)
-    return replace(
-        function,
-        self_register=facts.self_register,
-        context_register=facts.context_register,
-        state_offset=facts.state_offset,
+    return code.with_arguments(
+        PollFunction(
+            address=candidate.address,
+            offset=candidate.offset,
+            size=candidate.size,
+            name=display_name(type_path) if type_path is not None else coroutine_name(symbol, None),
+            kind=kind,
+            source=source,
+            exits=(),
+            names=candidate.names,
+            crate=crate_of(symbol),
+            location=location,
+        )
     )
 
 

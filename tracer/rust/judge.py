@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from tracer.model import FunctionKind, Register, ResultEncoding, SourceLocation
 from tracer.rust.abi import Abi, register_of
 from tracer.rust.candidates import Candidate, Role
-from tracer.rust.dwarf import At, Die, Dwarf, DwarfError, Tag
+from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.forms import At, DwarfError, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.naming import generic_arguments
 from tracer.rust.types import Type, Types, is_coroutine, state_offset
 
 _COROUTINE = re.compile(r"^\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)#\d+\}")
 _OTHER_CLOSURE = re.compile(r"^\{(?:closure|gen_|async_gen_)")
+_ALWAYS_PENDING = ResultEncoding(mask=0, pending=0)
 _FORMAL = frozenset({int(Tag.FORMAL_PARAMETER)})
 _TEMPLATE = frozenset({int(Tag.TEMPLATE_TYPE)})
 
@@ -22,7 +24,8 @@ _TEMPLATE = frozenset({int(Tag.TEMPLATE_TYPE)})
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """type_path: of the future (of a task: of its future) as DWARF names it.  has_types: whether the
-    function's types were there to judge by."""
+    function's types were there to judge by.  is_likely: the registers and the result follow from the
+    types' shapes only; what the code shows has precedence."""
 
     kind: FunctionKind
     type_path: str | None
@@ -33,6 +36,7 @@ class Verdict:
     state_offset: int | None = None
     result: ResultEncoding | None = None
     runtime: str | None = None
+    is_likely: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +69,17 @@ class Judge:
         location = self.location(chain, candidate.address)
         result_at = next((value for entry in chain if (value := entry.integer(At.TYPE)) is not None), None)
         parameters = self._parameters(chain)
-        if result_at is None or not parameters:
+        if not parameters:
             return Verdict(kind, None, location, has_types=False)
-        if not self._types.name_at(result_at).startswith("Poll<"):
+        if result_at is not None and not self._types.name_at(result_at).startswith("Poll<"):
             return None
         pinned = self._types.at(parameters[0].type)
         if not pinned.name.startswith("Pin<&mut "):
             return None
-        result = self._types.at(result_at)
-        self_register, context_register = self._registers(candidate.address, parameters, result)
+        # No result type: it is zero-sized, which a Poll<T> only is when T cannot exist.
+        result = self._types.at(result_at) if result_at is not None else None
+        told = self._told(candidate.address, parameters)
+        self_register, context_register = self._registers(told, result)
         future = self._types.pinned(pinned)
         return Verdict(
             FunctionKind.COROUTINE if future is not None and is_coroutine(future) else kind,
@@ -83,7 +89,8 @@ class Judge:
             self_register=self_register,
             context_register=context_register,
             state_offset=state_offset(future) if future is not None else None,
-            result=self._abi.result_encoding(result),
+            result=self._abi.result_encoding(result) if result is not None else _ALWAYS_PENDING,
+            is_likely=told[0] is None and not self._abi.is_certain(result),
         )
 
     def location(self, chain: list[Die], address: int) -> SourceLocation | None:
@@ -113,21 +120,23 @@ class Judge:
                 return found
         return []
 
-    def _registers(
-        self, address: int, parameters: list[_Parameter], result: Type
-    ) -> tuple[Register | None, Register | None]:
-        """Where self and the context are at the entry: as the location lists say, else by the rule."""
-        by_rule = self._abi.arguments(result)
+    def _told(self, address: int, parameters: list[_Parameter]) -> tuple[Register | None, Register | None]:
+        """The registers of self and context as the location lists have them at the entry."""
         told = [
             register_of(self._dwarf.location_at(parameter.die, address)) if parameter.has_place else None
             for parameter in parameters
         ]
-        self_told = told[0]
-        context_told = told[1] if len(told) > 1 else None
-        if self_told is None and context_told not in (None, by_rule[1]):
+        return told[0], told[1] if len(told) > 1 else None
+
+    def _registers(
+        self, told: tuple[Register | None, Register | None], result: Type | None
+    ) -> tuple[Register | None, Register | None]:
+        """Where self and the context are at the entry: as the location lists say, else by the rule."""
+        by_rule = self._abi.arguments(result)
+        if told[0] is None and told[1] not in (None, by_rule[1]):
             # The optimiser took an argument away: the rule does not hold for what is left.
-            return None, context_told
-        return self_told or by_rule[0], context_told or by_rule[1]
+            return None, told[1]
+        return told[0] or by_rule[0], told[1] or by_rule[1]
 
     def _task(self, candidate: Candidate, chain: list[Die], name: str, runtime: str) -> Verdict:
         arguments = generic_arguments(name)

@@ -10,7 +10,8 @@ import struct
 from dataclasses import dataclass
 
 from tracer.model import SourceLocation
-from tracer.rust.dwarf import DAMAGE, At, Dwarf, DwarfError, Unit, sleb, uleb
+from tracer.rust.dwarf import Dwarf, Unit
+from tracer.rust.forms import DAMAGE, At, DwarfError, sleb, uleb
 
 _BUDGET = 2_000_000
 """Operations of line programs that are run at most for one binary."""

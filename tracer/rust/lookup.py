@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tracer.rust.dwarf import FIXED_SIZE, At, Die, Dwarf, DwarfError, Form, Tag, Unit
+from tracer.rust.dwarf import Die, Dwarf, Unit
+from tracer.rust.forms import FIXED_SIZE, At, DwarfError, Form, Tag
 
 _ADDRESS_FORMS = frozenset({Form.ADDRX, Form.ADDRX1, Form.ADDRX2, Form.ADDRX3, Form.ADDRX4})
 _WALK_BUDGET = 64 << 20
@@ -263,7 +264,8 @@ def _positions(info: bytes, unit: Unit, addresses: npt.NDArray[np.uint64]) -> li
             break
         words = np.frombuffer(info, "<u8", count, begin)
         near = np.nonzero((words - low) <= (high - low))[0]
-        exact = near[np.isin(words[near], addresses)]
+        values = words[near]
+        exact = near[addresses[np.minimum(np.searchsorted(addresses, values), len(addresses) - 1)] == values]
         hits.append(begin + 8 * exact)
     return sorted(np.concatenate(hits).tolist()) if hits else []
 

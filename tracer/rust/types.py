@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracer.rust.dwarf import At, Die, Dwarf, DwarfError, Tag
+from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.forms import At, DwarfError, Tag
 
 STATE = "__state"
 """What rustc (1.63 to 1.97) calls the discriminant of a coroutine."""

@@ -1,0 +1,90 @@
+"""Coroutines without debug information: by the panic that every coroutine can end in.
+
+A coroutine polled again after its end calls `core::panicking::panic_const::
+panic_const_async_fn_resumed` (or `..._panic` after a panic); rustc 1.78 and later.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.rust.candidates import Candidate
+from tracer.target.elf import ElfImage
+
+_RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
+_FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
+_RELATIVE = 8  # R_X86_64_RELATIVE
+_EXECUTABLE = 1
+
+
+class CodeScan:
+    """What one binary's machine code tells as a whole."""
+
+    def __init__(self, image: ElfImage, named: ElfImage) -> None:
+        self._image = image
+        self._named = named
+
+    def can_resume(self, candidate: Candidate) -> bool:
+        """Whether the function calls the panic of a coroutine that is resumed after its end."""
+        low, high = np.searchsorted(self._resumptions, [candidate.address, candidate.address + candidate.size])
+        return bool(low < high)
+
+    def is_fragment(self, address: int) -> bool:
+        """Whether a part of some function that the compiler moved away begins here."""
+        return address in self._fragments
+
+    @cached_property
+    def _fragments(self) -> frozenset[int]:
+        symbols = self._named.symbols()
+        return frozenset(symbols.table["address"][symbols.matching(_FRAGMENT)].tolist())
+
+    @cached_property
+    def _resumptions(self) -> npt.NDArray[np.int64]:
+        """The addresses of all calls of and jumps to the panic, sorted."""
+        symbols = self._named.symbols()
+        targets = np.unique(symbols.table["address"][symbols.matching(_RESUMED)]).astype(np.int64)
+        if not len(targets):
+            return np.zeros(0, np.int64)
+        slots = self._slots(targets)
+        found: list[npt.NDArray[np.int64]] = []
+        for segment in self._image.segments:
+            if not segment.flags & _EXECUTABLE:
+                continue
+            size = min(segment.filesz, self._image.size - segment.offset)
+            if size > 6:
+                code = np.frombuffer(self._image.data, np.uint8, size, segment.offset)
+                found += _calls(code, segment.vaddr, targets, slots)
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    def _slots(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where the loader puts the targets' addresses (the global offset table), sorted."""
+        content = self._image.section(".rela.dyn")
+        if content is None:
+            return np.zeros(0, np.int64)
+        rows = np.frombuffer(content, "<i8", len(content) // 24 * 3).reshape(-1, 3)
+        chosen = ((rows[:, 1] & 0xFFFFFFFF) == _RELATIVE) & np.isin(rows[:, 2], targets)
+        return np.sort(rows[chosen, 0])
+
+
+def _calls(
+    code: npt.NDArray[np.uint8], base: int, targets: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
+) -> list[npt.NDArray[np.int64]]:
+    """Addresses of `call`/`jmp rel32` to the targets, and of `call`/`jmp [rip + disp32]` through the slots."""
+    found = []
+    direct = np.nonzero((code[:-4] == 0xE8) | (code[:-4] == 0xE9))[0]
+    found.append(base + direct[np.isin(base + direct + 5 + _displacements(code, direct + 1), targets)])
+    if len(slots):
+        indirect = np.nonzero((code[:-5] == 0xFF) & ((code[1:-4] == 0x15) | (code[1:-4] == 0x25)))[0]
+        found.append(base + indirect[np.isin(base + indirect + 6 + _displacements(code, indirect + 2), slots)])
+    return found
+
+
+def _displacements(code: npt.NDArray[np.uint8], at: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+    value = code[at].astype(np.uint32)
+    for byte in (1, 2, 3):
+        value |= code[at + byte].astype(np.uint32) << np.uint32(8 * byte)
+    return value.view(np.int32).astype(np.int64)
