@@ -41,8 +41,9 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exits",
         choices=("ret", "task", "uretprobe"),
-        help="how a poll's end is seen; ret: exit instructions only · task: only of whole tasks (cheap) · "
-        "uretprobe: return probes (panic=abort builds only); default: exit instructions, a return probe on tokio's task poll",
+        help="how a poll's end is seen: by exit instructions and a return probe on tokio's task poll (default) · "
+        "ret: by exit instructions only · task: only that of whole tasks, cheap · "
+        "uretprobe: by return probes, only for panic=abort builds",
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from tracer.commands.list import add_selection_options
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
 if TYPE_CHECKING:
-    from tracer.commands.recorder import Outcome, RecordOptions
+    from tracer.commands.recorder import Outcome
     from tracer.commands.survey import Survey
+    from tracer.model import Plan
     from tracer.target.launch import Launched
     from tracer.target.process import TargetProcess
 
@@ -94,8 +96,9 @@ def size(text: str) -> int:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Record, convert, summarise.  With `-- program` the exit code is still ours; the program's is printed."""
-    from tracer.commands.recorder import RecordOptions
+    from tracer.commands.recorder import Recorder, RecordOptions
 
+    began = time.monotonic()
     if bool(options.pid) == bool(options.program):
         raise UsageError(
             "name one thing to trace: a process id, or a program after --",
@@ -104,19 +107,19 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
     say = print if not options.quiet and not options.json else _silent
-    record_options = RecordOptions(
-        duration=options.duration,
-        max_overhead=options.max_overhead,
-        transport=options.transport,
-        max_size=options.max_size,
-        asked=_asked(options),
-        shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
-    )
     with _targets(options) as (survey, targets, launched):
         output = _output_path(options, survey)
         capture = output if options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
-        _announce(survey, options)
-        outcome = _record(survey, targets, launched, capture, record_options)
+        record_options = RecordOptions(
+            duration=options.duration,
+            max_overhead=options.max_overhead,
+            transport=options.transport,
+            max_size=options.max_size,
+            asked=_asked(options),
+            shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
+            on_attached=_announcement(options, survey, began),
+        )
+        outcome = Recorder(survey, targets, capture, record_options).run(launched)
     if options.format == "capture":
         say(f"{outcome.reason}\ncapture: {capture}\ntrace it: rat-ebpf convert {capture}")
         return ExitCode.OK
@@ -173,28 +176,26 @@ def _output_path(options: argparse.Namespace, survey: Survey) -> Path:
     return path
 
 
-def _announce(survey: Survey, options: argparse.Namespace) -> None:
-    """The expectation before the work: how much of the program can be seen."""
-    if options.quiet or options.json:
-        return
-    plan = survey.plan
+def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> Callable[[Plan], None]:
+    """Says once the probes are attached how much of the program can be seen, and how long it took to get there."""
     subject = options.pid[0] if options.pid else options.program[0]
-    refused = f", {len(plan.refusals)} not (why: rat-ebpf list {subject})" if plan.refusals else ""
-    names = ", ".join(f"{p.name} ({p.pid})" for p in survey.processes)
-    print(f"{names}: {len(plan.functions)} poll functions probed{refused}", file=sys.stderr)
-    if options.verbose:
-        for binary in plan.binaries:
-            debug = f", debug file {binary.debug_file}" if binary.debug_file else ""
-            print(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}", file=sys.stderr)
-        print(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}", file=sys.stderr)
 
+    def announce(plan: Plan) -> None:
+        refused = f", {len(plan.refusals)} not (why: rat-ebpf list {subject})" if plan.refusals else ""
+        names = ", ".join(f"{p.name} ({p.pid})" for p in survey.processes)
+        print(
+            f"{names}: {len(plan.functions)} poll functions probed{refused}; "
+            f"attached in {time.monotonic() - began:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+        if options.verbose:
+            for binary in plan.binaries:
+                debug = f", debug file {binary.debug_file}" if binary.debug_file else ""
+                print(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}", file=sys.stderr)
+            print(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}", file=sys.stderr)
 
-def _record(
-    survey: Survey, targets: list[TargetProcess], launched: Launched | None, capture: Path, options: RecordOptions
-) -> Outcome:
-    from tracer.commands.recorder import Recorder
-
-    return Recorder(survey, targets, capture, options).run(launched)
+    return (lambda plan: None) if options.quiet else announce
 
 
 def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: Outcome) -> ExitCode:

@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from tracer import __version__
 from tracer.capture import CaptureWriter
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess
-from tracer.model import CaptureEnd, ClockReading, PlanChange, ProcessEnd, Recording
+from tracer.model import CaptureEnd, ClockReading, Plan, PlanChange, ProcessEnd, Recording
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.target.process import TargetProcess
@@ -37,14 +37,18 @@ BUSY_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
-    """duration: seconds or None (until told to stop).  max_overhead: share of the target's CPU.  max_size: bytes."""
+    """duration: seconds or None (until told to stop).  max_overhead: share of the target's CPU.  max_size: bytes.
+
+    asked: what the user asked for, to be shown in the trace.  on_attached: told the plan once the probes are there.
+    """
 
     duration: float | None
     max_overhead: float
     transport: str
     max_size: int
-    asked: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str]
     shows_progress: bool = False
+    on_attached: Callable[[Plan], None] = lambda plan: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class Recorder:
             )
             self._guard = Guard(plan, costs, options.max_overhead)
             with CaptureWriter(self._capture, recording, options.max_size) as writer:
+                options.on_attached(plan)
                 writer.threads([thread for target in self._running.values() for thread in target.threads()])
                 if launched is not None:
                     launched.release()

@@ -1,0 +1,174 @@
+"""Whatever a user gets wrong is answered by a sentence, the next thing to do and a documented exit code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import RAT, Done, rat, recording
+from tests.running import Targets
+from tracer.errors import ExitCode
+
+pytestmark = pytest.mark.e2e
+
+
+def assert_helpful(done: Done, code: ExitCode, *words: str) -> None:
+    """One sentence of ours with these words, something to do next, and the exit code."""
+    assert done.code == code, done
+    lines = done.err.strip().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("rat-ebpf: "))
+    for word in words:
+        assert word in lines[at], done.err
+    assert len(lines) > at + 1, f"it names no next step: {done.err}"
+    assert lines[at + 1].startswith("    ")
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no Rust program."""
+    process = subprocess.Popen(["/bin/sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_no_arguments_print_the_help() -> None:
+    done = rat()
+    assert done.code == ExitCode.USAGE
+    assert "--pid" in done.out or "record" in done.out
+
+
+def test_neither_pid_nor_program(tmp_path: Path) -> None:
+    assert_helpful(rat("record", cwd=tmp_path), ExitCode.USAGE, "name one thing")
+
+
+def test_no_such_pid() -> None:
+    process = subprocess.Popen(["/bin/true"])
+    process.wait()
+    assert_helpful(rat("--pid", process.pid), ExitCode.NO_PROCESS, str(process.pid))
+
+
+def test_a_pattern_that_is_no_regular_expression(sleeper: subprocess.Popen[bytes]) -> None:
+    assert_helpful(rat("--pid", sleeper.pid, "-F", "server::("), ExitCode.USAGE, "server::(")
+
+
+def test_a_process_that_is_not_rust(sleeper: subprocess.Popen[bytes]) -> None:
+    assert_helpful(rat("--pid", sleeper.pid), ExitCode.NOT_TRACEABLE, "sleep")
+    assert sleeper.poll() is None
+
+
+def test_a_file_that_is_no_elf() -> None:
+    assert_helpful(rat("list", __file__), ExitCode.NOT_TRACEABLE, "ELF")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert_helpful(rat("list", tmp_path / "nothing"), ExitCode.NOT_TRACEABLE, "nothing")
+
+
+def test_another_architecture(targets: Targets, tmp_path: Path) -> None:
+    binary = bytearray(targets.path("spin", "release").read_bytes())
+    binary[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+    foreign = tmp_path / "spin-arm"
+    foreign.write_bytes(binary)
+    assert_helpful(rat("list", foreign), ExitCode.NOT_TRACEABLE, "x86")
+
+
+def test_a_stripped_binary_is_told_what_gives_more(targets: Targets) -> None:
+    done = rat("list", targets.path("tokio_current", "stripped"))
+    assert done.code == ExitCode.NOT_TRACEABLE
+    assert "strip" in done.err
+    assert "[profile.release]" in done.err
+
+
+def test_without_rights_it_names_the_capability(targets: Targets) -> None:
+    """Still user 0, so that it can read the checkout wherever that is, but with none of the rights of root."""
+    without = ["setpriv", "--bounding-set=-sys_ptrace,-sys_admin,-bpf,-perfmon", RAT]
+    with targets.run("spin", "release", "bare", "1") as running:
+        command = [*without, "--pid", str(running.pid)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert_helpful(Done(done.returncode, done.stdout, done.stderr), ExitCode.NO_PERMISSION)
+    assert "CAP_" in done.stderr
+
+
+def test_an_output_folder_that_is_not_there(targets: Targets, tmp_path: Path) -> None:
+    with targets.run("spin", "release", "bare", "1") as running:
+        done = rat("--pid", running.pid, "-d", 1, "-o", tmp_path / "no" / "trace.pftrace")
+    assert_helpful(done, ExitCode.OUTPUT_FAILED, "no folder")
+
+
+def test_an_output_that_cannot_be_written(targets: Targets) -> None:
+    """/proc takes no new files, not even from root."""
+    with targets.run("spin", "release", "bare", "1") as running:
+        done = rat("--pid", running.pid, "-d", 1, "-o", "/proc/trace.pftrace")
+        running.go()
+        assert running.wait().returncode == 0
+    assert_helpful(done, ExitCode.OUTPUT_FAILED, "/proc/trace.pftrace")
+
+
+def test_a_full_disk_keeps_what_was_recorded(targets: Targets, tmp_path: Path) -> None:
+    """The last 5 % stay free; the recording ends by itself, says why, and its trace is whole or its capture is kept."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
+    try:
+        with targets.run("spin", "release", "nested", "10") as running:
+            running.go()
+            done = rat("--pid", running.pid, "-d", 9, "--max-overhead", 100, "-o", disk / "spin.pftrace")
+            assert running.wait().returncode == 0
+        assert done.code in (ExitCode.OK, ExitCode.OUTPUT_FAILED)
+        left = {path.name for path in disk.iterdir()}
+        if done.code == ExitCode.OUTPUT_FAILED:
+            assert left == {"spin.pftrace.ratcap"}
+            assert "rat-ebpf convert" in done.err
+            kept = rat("convert", disk / "spin.pftrace.ratcap", "-o", tmp_path / "spin.pftrace")
+            assert kept.code == ExitCode.OK
+        else:
+            assert left == {"spin.pftrace"}
+        usage = shutil.disk_usage(disk)
+        assert usage.free >= 0.04 * usage.total
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_capture_of_garbage(tmp_path: Path) -> None:
+    garbage = tmp_path / "x.ratcap"
+    garbage.write_bytes(os.urandom(4096))
+    assert_helpful(rat("convert", garbage), ExitCode.BAD_CAPTURE, "x.ratcap")
+    assert list(tmp_path.iterdir()) == [garbage]
+
+
+def test_the_process_ends_while_recording(targets: Targets, tmp_path: Path) -> None:
+    output = tmp_path / "spin.pftrace"
+    with targets.run("spin", "release", "bare", "0.5") as running:
+        with recording("--pid", running.pid, "-o", output) as rec:
+            running.go()
+            done = rec.wait()
+        assert running.wait().returncode == 0
+    assert done.code == ExitCode.OK
+    assert "ended" in done.out
+    assert output.exists()
+
+
+def test_the_process_ends_while_attaching(targets: Targets, tmp_path: Path) -> None:
+    """Wherever it happens: a sentence and code 3, or a trace of what there was; never anything else."""
+    for delay in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7):
+        with targets.run("spin", "release", "bare", "60") as running:
+            process = subprocess.Popen(
+                [RAT, "--pid", str(running.pid), "-o", tmp_path / f"{delay}.pftrace"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            time.sleep(delay)
+            running.process.kill()
+            running.process.wait()
+            out, err = process.communicate(timeout=30)
+        assert "Traceback" not in err
+        assert process.returncode in (ExitCode.OK, ExitCode.NO_PROCESS), (out, err)
