@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -17,10 +16,10 @@ from tracer import __version__
 from tracer.capture import CaptureWriter
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess
-from tracer.model import CaptureEnd, ClockReading, Plan, PlanChange, ProcessEnd, Recording
+from tracer.model import CaptureEnd, Plan, PlanChange, ProcessEnd, Recording
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
-from tracer.target.process import TargetProcess
+from tracer.target.process import TargetProcess, kernel_release, read_clocks
 
 if TYPE_CHECKING:
     from tracer.target.launch import Launched
@@ -112,7 +111,7 @@ class Recorder:
                 processes=survey.processes,
                 plan=plan,
                 transport=session.transport,
-                kernel=os.uname().release,
+                kernel=kernel_release(),
                 max_overhead=options.max_overhead,
                 options=options.asked,
             )
@@ -214,12 +213,3 @@ class Recorder:
             file=sys.stderr,
             flush=True,
         )
-
-
-def read_clocks() -> ClockReading:
-    """The three clocks, read as close together as Python can."""
-    return ClockReading(
-        monotonic=time.clock_gettime_ns(time.CLOCK_MONOTONIC),
-        boottime=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-        realtime=time.clock_gettime_ns(time.CLOCK_REALTIME),
-    )
