@@ -39,8 +39,8 @@ def bpftrace_count(path: Path, addresses: Iterable[int], pid: int) -> Iterator[C
         pytest.fail("bpftrace is not installed: apt-get install bpftrace")
     wanted = list(addresses)
     probes = [f"uprobe:{path}:{address:#x} /pid == {pid}/ {{ @hits[{address}] = count(); }}" for address in wanted]
-    # bpftrace attaches from the last probe to the first: when this one ticks, all others are there.
-    program = "\n".join(['interval:ms:50 /@ticks < 1/ { @ticks = 1; printf("attached\\n"); }', *probes])
+    # bpftrace prints what its probes print only when all are attached.
+    program = "\n".join([*probes, 'interval:ms:50 /@ticks < 1/ { @ticks = 1; printf("counting\\n"); }'])
     process = subprocess.Popen(
         [bpftrace, "-f", "json", "-e", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -48,7 +48,7 @@ def bpftrace_count(path: Path, addresses: Iterable[int], pid: int) -> Iterator[C
     assert process.stderr is not None
     counting = Counting()
     try:
-        seen = next((line for line in process.stdout if '"attached' in line), None)
+        seen = next((line for line in process.stdout if "counting" in line), None)
         if seen is None:
             pytest.fail(f"bpftrace did not attach: {process.stderr.read()}")
         yield counting

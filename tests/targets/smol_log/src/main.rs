@@ -43,6 +43,6 @@ fn main() {
         sum
     });
     let polls = u64::from(TASKS * POLLS);
-    let polls: Vec<(&str, u64)> = PLACES[0].chain.iter().map(|&name| (name, polls)).collect();
+    let polls: Vec<(&str, u64)> = PLACES[0].chain.iter().chain(&["task"]).map(|&name| (name, polls)).collect();
     truth::finish(&PLACES, &polls, checksum);
 }
