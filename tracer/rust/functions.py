@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tracer.model import FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
-from tracer.rust.candidates import Candidate, Role, find_candidates
+from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler
 from tracer.rust.forms import DwarfError
@@ -23,6 +23,7 @@ from tracer.rust.naming import (
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
+from tracer.rust.task_types import TaskTypes
 from tracer.target.elf import ElfImage
 
 _FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
@@ -72,10 +73,19 @@ class _Code:
         self._scan = CodeScan(image, named)
         self._disassembler = Disassembler()
         self._prologue = Prologue()
+        self._task_types = TaskTypes(image, named)
 
     def body(self, candidate: Candidate) -> Body:
         content = self._image.read(candidate.address, candidate.size) or b""
         return self._disassembler.body(content, candidate.address, candidate.offset, self._scan.is_fragment)
+
+    def task_type(self, candidate: Candidate) -> str | None:
+        """The future that a task poll runs: v0 names have it as an argument, else see TaskTypes."""
+        for name in candidate.names:
+            arguments = generic_arguments(name)
+            if arguments and role_of(name) in (Role.TOKIO, Role.ASYNC_TASK):
+                return arguments[0]
+        return self._task_types.of(candidate)
 
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate)
@@ -159,9 +169,12 @@ def _describe(candidate: Candidate, information: _DebugInformation, code: _Code)
 
 def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFunction | Refusal | None:
     if verdict.kind is FunctionKind.TASK:
-        return _task(candidate, verdict.runtime or "", verdict.type_path, verdict.location, Source.DWARF)
+        path = verdict.type_path or code.task_type(candidate)
+        return _task(candidate, verdict.runtime or "", path, verdict.location, Source.DWARF)
     symbol = _symbol_name(candidate, verdict.kind)
     path = verdict.type_path
+    if is_blocking_job(path or future_type_of(symbol) or ""):
+        return _blocking(candidate, display_name(path or symbol), verdict.location)
     if verdict.kind is FunctionKind.COROUTINE:
         name = coroutine_name(symbol, path)
     else:
@@ -190,9 +203,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
 def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _Code) -> PollFunction | Refusal | None:
     for role in (Role.TOKIO, Role.ASYNC_TASK):
         if role in candidate.roles:
-            arguments = generic_arguments(candidate.names[0].removesuffix("::run"))
-            known = arguments[0] if candidate.names[0].endswith(">") and arguments else None
-            return _task(candidate, role.value, known, location, Source.SYMBOLS)
+            return _task(candidate, role.value, code.task_type(candidate), location, Source.SYMBOLS)
     if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
@@ -201,6 +212,8 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
         return None
     symbol = _symbol_name(candidate, kind)
     type_path = future_type_of(symbol)
+    if is_blocking_job(type_path or ""):
+        return _blocking(candidate, display_name(symbol), location)
     return code.with_arguments(
         PollFunction(
             address=candidate.address,
@@ -221,7 +234,7 @@ def _task(
     candidate: Candidate, runtime: str, type_path: str | None, location: SourceLocation | None, source: Source
 ) -> PollFunction | Refusal:
     if type_path is not None and is_blocking_job(type_path):
-        return Refusal(task_name(type_path, runtime), BLOCKING_REASON, candidate.address, location)
+        return _blocking(candidate, task_name(type_path, runtime), location)
     future = spawned_future(type_path) if type_path is not None else None
     return PollFunction(
         address=candidate.address,
@@ -237,6 +250,10 @@ def _task(
         self_register=Register.RDI,
         runtime=runtime,
     )
+
+
+def _blocking(candidate: Candidate, name: str, location: SourceLocation | None) -> Refusal:
+    return Refusal(name, BLOCKING_REASON, candidate.address, location)
 
 
 def _symbol_name(candidate: Candidate, kind: FunctionKind) -> str:

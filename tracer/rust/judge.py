@@ -24,7 +24,7 @@ _TEMPLATE = frozenset({int(Tag.TEMPLATE_TYPE)})
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """type_path: of the future (of a task: of its future) as DWARF names it.  has_types: whether the
-    function's types were there to judge by.  is_likely: the registers and the result follow from the
+    function's types were there to judge by (a task poll's are not needed).  is_likely: the registers and the result follow from the
     types' shapes only; what the code shows has precedence."""
 
     kind: FunctionKind
@@ -144,7 +144,7 @@ class Judge:
             FunctionKind.TASK,
             arguments[0] if arguments else None,
             self._declared(chain) or self.location(chain, candidate.address),
-            has_types=True,
+            has_types=False,
             self_register=Register.RDI,
             runtime=runtime,
         )

@@ -17,6 +17,7 @@ _ALLOCATOR = re.compile(r", alloc::alloc::Global\b")
 _PARTS = (
     (re.compile(r"::\{async_fn(?:_env)?#\d+\}"), ""),
     (re.compile(r"\{async_(block|closure)(?:_env|_body|_body_env)?#(\d+)\}"), r"{async \1#\2}"),
+    (re.compile(r"\{\{closure\}\}"), "{closure}"),
     (re.compile(r"\{(closure|gen_block|coroutine)_env#(\d+)\}"), r"{\1#\2}"),
 )
 _FUTURE_TRAIT = "core::future::future::Future"

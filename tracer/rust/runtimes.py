@@ -6,7 +6,7 @@ tokio 1.25 to 1.54: `runtime::task::raw::poll<T, S>(NonNull<Header>)`; async-tas
 
 from __future__ import annotations
 
-from tracer.rust.naming import display_name, generic_arguments
+from tracer.rust.naming import coroutine_name, display_name, generic_arguments, is_closure
 
 _WRAPPERS = ("async_executor::AsyncCallOnDrop<", "async_std::task::builder::SupportTaskLocals<")
 """What executors wrap a task's future in, as their first type argument."""
@@ -32,4 +32,7 @@ def is_blocking_job(type_path: str) -> bool:
 
 def task_name(type_path: str | None, runtime: str) -> str:
     """`task my_crate::serve`, or `tokio task` where the future is not known."""
-    return f"task {display_name(type_path)}" if type_path is not None else f"{runtime} task"
+    if type_path is None:
+        return f"{runtime} task"
+    name = coroutine_name(type_path, None) if is_closure(type_path) else display_name(type_path)
+    return f"task {name}"
