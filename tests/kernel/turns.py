@@ -12,6 +12,7 @@ from typing import Any
 
 import capstone
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from tracer.model import (
     Binary,
@@ -48,7 +49,9 @@ def describe(executable: Path) -> Binary:
     with executable.open("rb") as file:
         elf = ELFFile(file)
         segments = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
-        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+        symbols = elf.get_section_by_name(".symtab")
+        assert isinstance(symbols, SymbolTableSection)
+        for symbol in symbols.iter_symbols():
             match = re.match(r"_ZN(5turns5(turns|holds)28_\$u7b|61_\$LT\$turns..Yield)", symbol.name)
             if match is None:
                 continue

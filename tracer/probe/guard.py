@@ -106,7 +106,9 @@ class Guard:
         no event.  cpu: CPU time of all traced processes so far, ns.
         """
         if self._meter is None or self._started is None:
+            # What this batch holds was spent before the CPU time was first read.
             self._meter = self._started = _Meter(now, cpu)
+            return None
         self._last_cpu = cpu
         self._count(events, lost)
         if self._budget >= 1.0:

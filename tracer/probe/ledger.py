@@ -50,6 +50,8 @@ class _Cpu:
     number: int
     next: int = 0  # above all numbers that arrived or were settled
     last_time: int | None = None
+    sent: int = 0  # at the latest look, which was
+    sent_at: int | None = None  # not before
     settled: int = 0  # lost numbers reported
     holes: list[_Hole] = field(default_factory=list)
 
@@ -68,10 +70,17 @@ class _Cpu:
         numbers, times = numbers[late:], times[late:]
         previous = np.concatenate([[self.next - 1], numbers[:-1]])
         for index in np.flatnonzero(numbers - previous > 1).tolist():
-            after = int(times[index - 1]) if index else self.last_time
-            self.holes.append(_Hole(int(previous[index]) + 1, int(numbers[index]), after, int(times[index])))
+            first = int(previous[index]) + 1
+            after = int(times[index - 1]) if index else self._not_before(first)
+            self.holes.append(_Hole(first, int(numbers[index]), after, int(times[index])))
         self.next = int(numbers[-1]) + 1
         self.last_time = int(times[-1])
+
+    def _not_before(self, first: int) -> int | None:
+        """When `first` was given out, at the earliest: after the last event, and after a look that did not see it."""
+        if self.sent_at is None or first < self.sent:
+            return self.last_time
+        return max(self.last_time or 0, self.sent_at)
 
     def _fill(self, number: int) -> None:
         for index, hole in enumerate(self.holes):
@@ -96,7 +105,7 @@ class _Cpu:
         if not missing:
             return []
         if sent > self.next:
-            self.holes.append(_Hole(self.next, sent, self.last_time, look.after))
+            self.holes.append(_Hole(self.next, sent, self._not_before(self.next), look.after))
             self.next = sent
         losses: list[Loss] = []
         left: list[_Hole] = []
@@ -112,7 +121,10 @@ class _Cpu:
 
 
 class Ledger:
-    """Turns what the transport yields into batches that are complete and sorted by time."""
+    """Turns what the transport yields into batches that are complete and sorted by time.
+
+    The first look, before anything is attached, gives losses a time to be after.
+    """
 
     def __init__(self, cpu_count: int) -> None:
         self.received = 0
@@ -129,6 +141,8 @@ class Ledger:
             for number in np.flatnonzero(np.bincount(events["cpu"])).tolist():
                 self._cpus[number].receive(events[events["cpu"] == number])
         settled = [cpu.settle(look) for cpu in self._cpus]
+        for cpu in self._cpus:
+            cpu.sent, cpu.sent_at = int(look.sent[cpu.number]), look.before
         losses = [loss for found in settled if found for loss in found]
         self._looks.append(look)
         return self._release(self._complete_until()), losses

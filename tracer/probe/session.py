@@ -156,6 +156,7 @@ class ProbeSession:
             )
         for process in self._processes:
             self._program.trace(process, self._plan)
+        self.read()
         refused: dict[int, str] = {}
         for binary, executable in enumerate(self._executables):
             refused |= wrong_instructions(executable, [probe for probe in self._plan.probes if probe.binary == binary])

@@ -1,0 +1,132 @@
+"""The guard's decisions, by a simulated load: no clock, no kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tests.unit.probe.made import binary, events, function, task
+from tracer.model import EVENT, ExitMode, Group, InstructionCost, Plan
+from tracer.probe.calibration import Costs
+from tracer.probe.guard import Guard, Level, Step
+from tracer.probe.plan import make_plan
+
+COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000)
+BOTH = frozenset(Group)
+TASKS = frozenset({Group.TASKS})
+TICK = 10_000_000
+
+
+@dataclass
+class Load:
+    """Per second: polls of tasks and of futures while they are attached; the program's own CPU share."""
+
+    tasks: float
+    futures: float
+    cpu: float = 1.0
+
+
+class World:
+    def __init__(self, plan: Plan, max_overhead: float, groups: frozenset[Group] = BOTH) -> None:
+        self.guard = Guard(plan, COSTS, max_overhead)
+        self.active = groups
+        self.now = 1_000
+        self.cpu = 0
+        self.steps: list[tuple[float, Step]] = []
+        self.cost = 0.0
+        self.plan = plan
+
+    def run(self, seconds: float, load: Load) -> list[Step]:
+        begin = len(self.steps)
+        for _ in range(int(seconds * 1e9 / TICK)):
+            self.now += TICK
+            parts = []
+            for probe in self.plan.probes:
+                if probe.group in self.active:
+                    rate = load.tasks if probe.group is Group.TASKS else load.futures
+                    parts.append(events(probe.id, round(rate * TICK / 1e9)))
+            batch = np.concatenate([np.zeros(0, EVENT), *parts])
+            cost = sum(COSTS.of(self.plan.probes[i]) for i in batch["probe"].tolist())
+            self.cost += cost
+            self.cpu += int(load.cpu * TICK + cost)
+            step = self.guard.observe(self.now, batch, 0, self.cpu)
+            if step is not None:
+                self.active = step.active
+                self.steps.append((self.now / 1e9, step))
+        return [step for _, step in self.steps[begin:]]
+
+
+@pytest.fixture
+def plan() -> Plan:
+    future = function("app::fetch", 0x100, entry_cost=InstructionCost.EMULATED)
+    return make_plan([binary(future, task("raw::poll", 0x200))], exit_mode=ExitMode.DEFAULT)
+
+
+def test_a_light_load_is_left_alone(plan: Plan) -> None:
+    world = World(plan, 0.05)
+    assert world.run(10, Load(tasks=1_000, futures=1_000)) == []
+    assert world.guard.overhead == pytest.approx(0.022, rel=0.05)
+
+
+def test_futures_go_first_when_that_is_enough(plan: Plan) -> None:
+    world = World(plan, 0.05)
+    steps = world.run(10, Load(tasks=2_000, futures=10_000))
+    assert [step.active for step in steps] == [TASKS]
+    assert "13.2 %" in steps[0].reason
+    assert "5 %" in steps[0].reason
+    assert world.steps[0][0] <= 0.3
+
+
+def test_a_heavy_load_is_sampled_within_the_budget(plan: Plan) -> None:
+    world = World(plan, 0.05)
+    steps = world.run(30, Load(tasks=100_000, futures=100_000))
+    assert world.steps[0][0] < 0.1, "so high a share is no matter of the ordinary interval"
+    assert {step.active for step in steps} == {frozenset(), TASKS}
+    assert world.guard.level is Level.WINDOWS
+    assert world.guard.overhead is not None
+    assert world.guard.overhead < 0.06
+
+
+def test_the_guard_can_be_told_to_let_everything_pass(plan: Plan) -> None:
+    world = World(plan, 1.0)
+    assert world.run(5, Load(tasks=100_000, futures=100_000)) == []
+    assert world.guard.overhead is not None
+    assert world.guard.overhead > 1
+
+
+def test_it_steps_up_when_the_load_has_fallen(plan: Plan) -> None:
+    world = World(plan, 0.05)
+    world.run(3, Load(tasks=2_000, futures=10_000))
+    assert world.active == TASKS
+    steps = world.run(10, Load(tasks=100, futures=500))
+    assert [step.active for step in steps] == [BOTH]
+    world = World(plan, 0.05)
+    world.run(3, Load(tasks=100_000, futures=0))
+    world.run(60, Load(tasks=100, futures=0))
+    assert world.active == BOTH
+
+
+def test_it_does_not_flap(plan: Plan) -> None:
+    """Tasks alone look cheap, but as soon as futures are attached again they cost too much."""
+    world = World(plan, 0.05)
+    for _ in range(30):
+        world.run(2, Load(tasks=200, futures=100))
+        world.run(2, Load(tasks=200, futures=20_000))
+    ups = [at for at, step in world.steps if step.active == BOTH]
+    assert len(ups) <= 8
+
+
+def test_a_plan_of_futures_only_is_sampled(plan: Plan) -> None:
+    only = make_plan([binary(plan.functions[0])], exit_mode=ExitMode.RET)
+    world = World(only, 0.05, frozenset({Group.FUTURES}))
+    steps = world.run(20, Load(tasks=0, futures=50_000))
+    assert {step.active for step in steps} == {frozenset(), frozenset({Group.FUTURES})}
+
+
+def test_lost_hits_cost_as_much(plan: Plan) -> None:
+    guard = Guard(plan, COSTS, 0.05)
+    guard.observe(0, events(0, 0), 0, 0)
+    step = guard.observe(300_000_000, events(0, 1_000), 99_000, 300_000_000)
+    assert step is not None

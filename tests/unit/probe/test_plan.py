@@ -1,0 +1,120 @@
+"""Which probes a plan has, for each choice of exits and names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.probe.made import binary, function, task
+from tracer.errors import NotTraceable
+from tracer.model import ExitKind, ExitMode, ExitSite, FunctionKind, Group, InstructionCost, Plan, Site
+from tracer.probe.plan import make_plan
+
+FUTURE = function("app::fetch", 0x100, entry_cost=InstructionCost.EMULATED)
+TOKIO = task("raw::poll", 0x200)
+ASYNC_TASK = task("RawTask::run", 0x300, runtime="async-task")
+
+
+def sites(plan: Plan, name: str) -> list[Site]:
+    return [
+        probe.site
+        for probe in plan.probes
+        for index in (probe.enters, probe.leaves)
+        if index is not None and plan.functions[index].name == name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "future", "tokio", "async_task"),
+    [
+        (ExitMode.DEFAULT, Site.EXIT, Site.RETURN, Site.EXIT),
+        (ExitMode.RET, Site.EXIT, Site.EXIT, Site.EXIT),
+        (ExitMode.TASK, None, Site.RETURN, Site.EXIT),
+    ],
+)
+def test_exits_by_mode(mode: ExitMode, future: Site | None, tokio: Site, async_task: Site) -> None:
+    plan = make_plan([binary(FUTURE, TOKIO, ASYNC_TASK)], exit_mode=mode)
+    assert sites(plan, "app::fetch") == [Site.ENTRY] + [future] * (future is not None)
+    assert sites(plan, "raw::poll") == [Site.ENTRY, tokio]
+    assert sites(plan, "RawTask::run") == [Site.ENTRY, async_task]
+
+
+def test_where_nothing_unwinds_return_probes_are_safe() -> None:
+    abort = binary(FUTURE, TOKIO, ASYNC_TASK, can_unwind=False)
+    plan = make_plan([abort], exit_mode=ExitMode.URETPROBE)
+    for name in ("app::fetch", "raw::poll", "RawTask::run"):
+        assert sites(plan, name) == [Site.ENTRY, Site.RETURN]
+    assert sites(make_plan([abort], exit_mode=ExitMode.DEFAULT), "RawTask::run") == [Site.ENTRY, Site.RETURN]
+
+
+def test_return_probes_on_a_binary_that_unwinds_are_refused() -> None:
+    with pytest.raises(NotTraceable, match="abort when it panics"):
+        make_plan([binary(FUTURE, can_unwind=False), binary(FUTURE)], exit_mode=ExitMode.URETPROBE)
+
+
+def test_ids_are_positions_and_places_are_unique() -> None:
+    plan = make_plan([binary(FUTURE, TOKIO), binary(FUTURE, TOKIO)], exit_mode=ExitMode.DEFAULT)
+    assert [probe.id for probe in plan.probes] == list(range(8))
+    assert len({(probe.binary, probe.offset, probe.site) for probe in plan.probes}) == 8
+    assert plan.function_binary == (0, 0, 1, 1)
+    assert {probe.group for probe in plan.probes if probe.enters in (0, 2)} == {Group.FUTURES}
+    assert {probe.group for probe in plan.probes if probe.enters in (1, 3)} == {Group.TASKS}
+
+
+def test_a_function_that_is_only_a_return_has_one_probe_with_both_roles() -> None:
+    alone = function("app::ready", 0x400, exits=(ExitSite(0x400, ExitKind.RET),))
+    thunk = function("app::thunk", 0x500, exits=(ExitSite(0x500, ExitKind.TAIL, InstructionCost.EMULATED),))
+    plan = make_plan([binary(alone, thunk)], exit_mode=ExitMode.DEFAULT)
+    assert [(p.offset, p.site, p.enters, p.leaves, p.is_tail, p.cost) for p in plan.probes] == [
+        (0x400, Site.ENTRY, 0, 0, False, InstructionCost.STEPPED),
+        (0x500, Site.ENTRY, 1, 1, True, InstructionCost.EMULATED),
+    ]
+
+
+def test_an_exit_of_one_function_can_be_the_entry_of_another() -> None:
+    outer = function("outer", 0x600, exits=(ExitSite(0x610, ExitKind.RET),))
+    inner = function("inner", 0x610, exits=(ExitSite(0x610, ExitKind.RET),))
+    plan = make_plan([binary(outer, inner)], exit_mode=ExitMode.RET)
+    assert [(p.enters, p.leaves) for p in plan.probes] == [(0, None), (1, 1)]
+
+
+def test_names_choose_futures_and_leave_task_polls() -> None:
+    aliased = function("app::merged", 0x700, names=("app::merged", "db::query"))
+    hand_written = function("Sleep::poll", 0x800, kind=FunctionKind.FUTURE)
+    everything = binary(FUTURE, aliased, hand_written, TOKIO)
+
+    def left(**options: Any) -> list[str]:
+        plan = make_plan([everything], exit_mode=ExitMode.DEFAULT, **options)
+        return [f.name for f in plan.functions]
+
+    assert left(include=[re.compile("db::")]) == ["app::merged", "raw::poll"]
+    assert left(exclude=[re.compile("db::")]) == ["app::fetch", "Sleep::poll", "raw::poll"]
+    assert left(exclude=[re.compile("^raw::")]) == ["app::fetch", "app::merged", "Sleep::poll"]
+    assert left(generated_only=True) == ["app::fetch", "app::merged", "raw::poll"]
+    assert left(include=[re.compile("app")], exclude=[re.compile("merged")]) == ["app::fetch", "raw::poll"]
+    assert make_plan([everything], exit_mode=ExitMode.DEFAULT, include=[re.compile("db::")]).refusals == ()
+
+
+def test_a_function_without_an_exit_is_refused_where_exits_are_needed() -> None:
+    endless = function("app::forever", 0x900, exits=())
+    plan = make_plan([binary(endless, FUTURE)], exit_mode=ExitMode.DEFAULT)
+    assert [(r.name, r.reason) for r in plan.refusals] == [("app::forever", "no exit instruction was found")]
+    assert len(make_plan([binary(endless)], exit_mode=ExitMode.TASK).probes) == 1
+
+
+@pytest.mark.parametrize(
+    ("functions", "options", "fix"),
+    [
+        ((), {}, "debug = 1"),
+        ((FUTURE,), {"exclude": [re.compile("fetch")]}, "rat-ebpf list program"),
+        ((function("app::forever", 0x900, exits=()),), {}, "rat-ebpf list program"),
+    ],
+)
+def test_nothing_left_names_the_next_command(
+    functions: tuple[object, ...], options: dict[str, object], fix: str
+) -> None:
+    with pytest.raises(NotTraceable) as caught:
+        make_plan([binary(*functions)], exit_mode=ExitMode.DEFAULT, **options)
+    assert fix in caught.value.fix

@@ -1,0 +1,126 @@
+"""What user space and the BPF programs exchange has the same layout on both sides."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.probe.made import binary, function, task
+from tracer.model import EVENT, EventFlag, ExitMode, Group, InstructionCost, Probe, ResultEncoding, Site
+from tracer.probe import perf
+from tracer.probe.instructions import _reason
+from tracer.probe.plan import make_plan
+from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
+from tracer.probe.sources import bpf_folder
+
+HEADER = (bpf_folder() / "events.h").read_text(encoding="utf-8")
+TYPES: dict[str, Any] = {
+    "u64": ctypes.c_uint64,
+    "u32": ctypes.c_uint32,
+    "u16": ctypes.c_uint16,
+    "u8": ctypes.c_uint8,
+    "char": ctypes.c_char,
+}
+
+
+def c_structure(name: str) -> type[ctypes.Structure]:
+    body = re.search(rf"struct {name} \{{(.*?)\n\}};", HEADER, re.DOTALL)
+    assert body is not None
+    text = re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL)
+    fields = []
+    for kind, field, length in re.findall(r"(\w+) (\w+)(?:\[(\d+)\])?;", text):
+        fields.append((field, TYPES[kind] * int(length) if length else TYPES[kind]))
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+@pytest.mark.parametrize(
+    ("name", "record"), [("event", EVENT), ("probe", PROBE), ("cpu_state", CPU_STATE), ("thread", THREAD)]
+)
+def test_layouts_agree(name: str, record: np.dtype[np.void]) -> None:
+    structure = c_structure(name)
+    assert ctypes.sizeof(structure) == record.itemsize
+    assert record.fields is not None
+    assert [(f, getattr(structure, f).offset, getattr(structure, f).size) for f, *_ in structure._fields_] == [
+        (field, offset, kind.itemsize) for field, (kind, offset, *_) in record.fields.items()
+    ]
+
+
+def test_flags_agree() -> None:
+    defined = dict(re.findall(r"EVENT_(\w+) = (\d+)", HEADER))
+    assert {name: int(value) for name, value in defined.items()} == {flag.name: flag.value for flag in EventFlag}
+
+
+def test_what_the_kernel_side_is_told() -> None:
+    encoding = ResultEncoding(mask=0xFF, pending=1)
+    future = function("app::fetch", 0x100, state_offset=0x20, result=encoding)
+    plan = make_plan([binary(future, task("raw::poll", 0x200))], exit_mode=ExitMode.DEFAULT)
+    records = dict(zip(((p.site, p.group) for p in plan.probes), probe_records(plan), strict=True))
+    enters, leaves, tail, remember, result = 1, 2, 4, 8, 16
+    entry = records[Site.ENTRY, Group.FUTURES]
+    assert (entry["roles"], entry["self"], entry["entry_state"], entry["enters"]) == (enters | remember, 1, 0x20, 1)
+    leave = records[Site.EXIT, Group.FUTURES]
+    assert leave["roles"] == leaves | result != tail
+    assert (leave["exit_state"], leave["result_mask"], leave["result_pending"]) == (0x20, 0xFF, 1)
+    poll = records[Site.ENTRY, Group.TASKS]
+    assert plan.probes[poll["return_probe"] - 1].site is Site.RETURN
+    assert poll["entry_state"] == 0xFFFFFFFF
+    only_entries = probe_records(make_plan([binary(future)], exit_mode=ExitMode.TASK))
+    assert only_entries["roles"].tolist() == [enters]
+
+
+def sample(number: int) -> bytes:
+    event = np.zeros(1, EVENT)
+    event["time"] = number
+    return struct.pack("<IHHI", 9, 2, 56, 44) + event.tobytes() + b"\xaa" * 4
+
+
+def lost(count: int) -> bytes:
+    return struct.pack("<IHHQQ", 2, 0, 24, 7, count)
+
+
+@pytest.mark.parametrize(
+    ("records", "times", "dropped"),
+    [
+        ([], [], 0),
+        ([sample(1), sample(2), sample(3)], [1, 2, 3], 0),
+        ([lost(5), sample(1), sample(2), lost(7), lost(1), sample(3)], [1, 2, 3], 13),
+        ([sample(1), lost(4)], [1], 4),
+        ([struct.pack("<IHHQ", 5, 0, 16, 0), sample(1)], [1], 0),
+    ],
+)
+def test_perf_records(records: list[bytes], times: list[int], dropped: int) -> None:
+    events, count = perf.decode(np.frombuffer(b"".join(records), np.uint8))
+    assert (events["time"].tolist(), count) == (times, dropped)
+
+
+@pytest.mark.parametrize(
+    ("code", "site", "is_tail", "is_fine"),
+    [
+        ("554889", Site.ENTRY, False, True),
+        ("f04801", Site.ENTRY, False, False),
+        ("2e6690", Site.ENTRY, False, False),
+        ("cc4889", Site.ENTRY, False, False),
+        ("c3cccc", Site.EXIT, False, True),
+        ("f3c390", Site.EXIT, False, True),
+        ("c20800", Site.EXIT, False, True),
+        ("905dc3", Site.EXIT, False, False),
+        ("e90000", Site.EXIT, True, True),
+        ("eb1090", Site.EXIT, True, True),
+        ("ffe090", Site.EXIT, True, True),
+        ("41ffe4", Site.EXIT, True, True),
+        ("ff2500", Site.EXIT, True, True),
+        ("ffd090", Site.EXIT, True, False),
+        ("c3cccc", Site.EXIT, True, False),
+        ("c3", Site.EXIT, False, False),
+        ("c3cccc", Site.RETURN, False, True),
+    ],
+)
+def test_bytes_that_may_be_probed(code: str, site: Site, is_tail: bool, is_fine: bool) -> None:
+    entered, left = (0, None) if site is Site.ENTRY else (None, 0)
+    probe = Probe(0, 0, 0, site, Group.FUTURES, entered, left, is_tail, InstructionCost.STEPPED)
+    assert (_reason(probe, bytes.fromhex(code)) is None) is is_fine
