@@ -82,6 +82,35 @@ def events_at(*times: int) -> Array:
     return events
 
 
+def busy_plan() -> Plan:
+    """Every kind of function and probe that assembly tells apart; the names say what they are."""
+    names = ("task", "jumping", "plain", "endless", "instant", "endless task", "passing")
+    functions = [function(name, FunctionKind.TASK if "task" in name else FunctionKind.COROUTINE) for name in names]
+    roles: list[tuple[int | None, int | None, bool]] = [
+        (0, None, False),
+        (None, 0, False),
+        (1, None, False),
+        (None, 1, False),
+        (None, 1, True),
+        (2, None, False),
+        (None, 2, False),
+        (3, None, False),
+        (4, 4, False),
+        (5, None, False),
+        (6, 6, True),
+        (None, 6, False),
+        (None, 2, True),
+        (None, None, False),
+    ]
+    probes = []
+    for number, (enters, leaves, is_tail) in enumerate(roles):
+        place = next((role for role in (enters, leaves) if role is not None), 2)
+        group = Group.TASKS if "task" in names[place] else Group.FUTURES
+        site = Site.ENTRY if enters is not None else Site.EXIT
+        probes.append(Probe(number, 0, 0x100 + number, site, group, enters, leaves, is_tail))
+    return plan_of(functions, probes)
+
+
 _LEAF = function("leaf")
 RECORDING = recording_of(plan_of([_LEAF], [Probe(0, 0, _LEAF.offset, Site.ENTRY, Group.FUTURES, 0, None)]))
 """One function, one probe."""

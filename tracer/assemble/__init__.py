@@ -1,0 +1,59 @@
+"""Events become polls and waits: pure functions, block by block, in memory bounded by what is alive.
+
+    state = begin(recording)
+    for item in capture:
+        state, spans = step(state, item)
+    state, spans = finish(state, end)
+
+Nothing here raises, whatever the events: what fits nothing is counted in state.tally.  Any division of
+the events into blocks gives the same polls and waits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracer.assemble.block import step_events
+from tracer.assemble.changes import end_everything, end_process, learn_threads, note_loss, switch_groups
+from tracer.assemble.state import NO_SPANS, State, first_state
+from tracer.model import Array, CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Spans, Thread
+
+__all__ = ["BLOCK", "State", "begin", "finish", "step"]
+
+BLOCK = 1 << 18
+"""At most so many events are looked at together: it bounds the memory of a step."""
+
+
+def begin(recording: Recording) -> State:
+    """The state before the first event."""
+    return first_state(recording)
+
+
+def step(state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd) -> tuple[State, Spans]:
+    """Take in the next item of a capture; an array is of dtype EVENT.  Spans: what it brought to an end."""
+    if isinstance(item, np.ndarray):
+        return _step_blocks(state, item)
+    if isinstance(item, PlanChange):
+        return switch_groups(state, item)
+    if isinstance(item, ProcessEnd):
+        return end_process(state, item)
+    if isinstance(item, Loss):
+        return note_loss(state), NO_SPANS
+    return learn_threads(state, item), NO_SPANS
+
+
+def finish(state: State, end: CaptureEnd | None) -> tuple[State, Spans]:
+    """End what is still open, at the time of `end`, or of the latest event when the capture has no end."""
+    return end_everything(state, state.now if end is None else end.time)
+
+
+def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
+    if len(events) <= BLOCK:
+        return step_events(state, events) if len(events) else (state, NO_SPANS)
+    parts = []
+    for begin in range(0, len(events), BLOCK):
+        state, spans = step_events(state, events[begin : begin + BLOCK])
+        parts.append(spans)
+    polls = np.concatenate([part.polls for part in parts])
+    waits = np.concatenate([part.waits for part in parts])
+    return state, Spans(polls[np.argsort(polls["end"], kind="stable")], waits[np.argsort(waits["end"], kind="stable")])

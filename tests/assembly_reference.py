@@ -1,0 +1,351 @@
+"""Assembly once more, one event at a time, plain and slow: the judge of the vectorised one.
+
+It reads like the rules: a stack for each thread, a dictionary of the latest poll of each future.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracer.model import (
+    CaptureEnd,
+    EventFlag,
+    FunctionKind,
+    Group,
+    Loss,
+    PlanChange,
+    PollFlag,
+    ProcessEnd,
+    Recording,
+    Tally,
+    Thread,
+    WaitFlag,
+)
+
+NOWHERE = 2**64 - 1
+
+
+@dataclass(eq=False)
+class Poll:
+    function: int
+    self: int | None
+    process: int
+    tid: int
+    sp: int
+    start: int
+    flags: int
+    state: int
+    depth: int
+    task: int
+    parent: int
+    instance: int = 0
+    end: int = 0
+    end_latest: int = 0
+    state_after: int = 255
+    over: bool = False
+    jumped: bool = False
+    result: str = "unknown"
+    gap: bool = False
+    cap: int | None = None
+
+    def row(self) -> tuple[int, ...]:
+        return (
+            self.start,
+            self.end,
+            self.end_latest,
+            self.self or 0,
+            self.instance,
+            self.task,
+            self.parent,
+            self.function,
+            self.tid,
+            self.depth,
+            self.flags,
+            self.state,
+            self.state_after,
+        )
+
+
+@dataclass
+class Stack:
+    since: dict[Group, int]
+    top: dict[Group, int]
+    process: int
+    frames: list[Poll] = field(default_factory=list)
+    last: int = -(2**63)
+    jump: Poll | None = None
+
+
+class Reference:
+    def __init__(self, recording: Recording) -> None:
+        plan = recording.plan
+        self.probes = plan.probes
+        self.is_task = [f.kind is FunctionKind.TASK for f in plan.functions]
+        self.has_exit = [any(p.leaves == i for p in plan.probes) for i in range(len(plan.functions))]
+        self.group = [Group.TASKS if task else Group.FUTURES for task in self.is_task]
+        self.pids = [p.pid for p in recording.processes]
+        self.start = recording.start
+        self.active = set(Group)
+        self.since = dict.fromkeys(Group, recording.start)
+        self.lossy = dict.fromkeys(Group, False)
+        self.stacks: dict[int, Stack] = {}
+        self.latest: dict[tuple[int, int, int], Poll] = {}
+        self.polls: list[tuple[int, ...]] = []
+        self.waits: list[tuple[int, ...]] = []
+        self.count: dict[str, int] = dict.fromkeys(Tally.__dataclass_fields__, 0)
+
+    # ------------------------------------------------------------ items
+
+    def step(self, item: Any) -> None:
+        if isinstance(item, np.ndarray):
+            for event in item:
+                self._event(*(int(value) for value in event))
+        elif isinstance(item, PlanChange):
+            self._plan_change(item)
+        elif isinstance(item, ProcessEnd):
+            if item.pid in self.pids:
+                process = self.pids.index(item.pid)
+                self._cut(lambda poll: poll.process == process, item.time)
+                self._forget(lambda poll: poll.process == process, item.time)
+        elif isinstance(item, Loss):
+            self.lossy = dict.fromkeys(Group, True)
+        elif len(self.pids) > 1:
+            for thread in item:
+                self._learn(thread)
+
+    def finish(self, end: CaptureEnd | None) -> None:
+        time = end.time if end else max([self.start, *(s.last for s in self.stacks.values())])
+        self._cut(lambda poll: True, time)
+        self._forget(lambda poll: True, time)
+
+    def tally(self) -> Tally:
+        return Tally(**{**self.count, "polls": len(self.polls), "waits": len(self.waits)})
+
+    def _stack(self, tid: int) -> Stack:
+        if tid not in self.stacks:
+            top = {group: 0 if group in self.active else NOWHERE for group in Group}
+            self.stacks[tid] = Stack(dict(self.since), top, 0 if len(self.pids) <= 1 else 0xFFFF)
+        return self.stacks[tid]
+
+    def _learn(self, thread: Thread) -> None:
+        stack = self._stack(thread.tid)
+        if thread.pid in self.pids:
+            stack.process = self.pids.index(thread.pid)
+
+    # ------------------------------------------------------------ events
+
+    def _event(
+        self, time: int, sp: int, self_: int, tid: int, sequence: int, probe: int, cpu: int, state: int, flags: int
+    ) -> None:
+        self.count["events"] += 1
+        known = self.probes[probe] if probe < len(self.probes) else None
+        if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
+            self.count["unmatched_exits"] += 1
+            return
+        stack = self._stack(tid)
+        now = max(min(time, 2**63 - 1), stack.last)
+        own = self_ if flags & EventFlag.SELF else None
+        for group in Group:
+            stack.since[group] = min(stack.since[group], now)
+        if known.enters is not None:
+            self._entry(stack, tid, known.enters, own, sp, now, state if flags & EventFlag.STATE else None)
+            self._seen(stack, sp, now)
+        if known.leaves is not None:
+            if sp > stack.top[known.group] and not self.lossy[known.group]:
+                start = min(now, stack.since[self.group[known.leaves]])
+                self._entry(stack, tid, known.leaves, own, sp, now, None, start)
+                self.count["open_at_start"] += 1
+                stack.last = now
+            matched = self._exit(stack, known.leaves, sp, now, known.is_tail, state, flags)
+            self._seen(stack, sp, now)
+            if not matched:
+                self.count["unmatched_exits"] += 1
+
+    def _seen(self, stack: Stack, sp: int, now: int) -> None:
+        stack.last = now
+        for group in Group:
+            stack.top[group] = max(stack.top[group], sp)
+
+    def _entry(
+        self,
+        stack: Stack,
+        tid: int,
+        function: int,
+        own: int | None,
+        sp: int,
+        now: int,
+        state: int | None,
+        start: int | None = None,
+    ) -> None:
+        jump, stack.jump = stack.jump, None
+        self._gone(stack, sp - 1, now)
+        if stack.frames and stack.frames[-1].sp == sp:
+            chain = [poll.function for poll in stack.frames if poll.sp == sp]
+            if stack.frames[-1] is not jump or function in chain:
+                self._gone(stack, sp, now)
+        flags = PollFlag.STATE if state is not None else 0
+        if start is not None:
+            flags |= PollFlag.START_UNKNOWN
+        around = stack.frames[-1] if stack.frames else None
+        poll = Poll(
+            function,
+            own,
+            stack.process,
+            tid,
+            sp,
+            now if start is None else start,
+            int(flags),
+            state or 0,
+            len(stack.frames),
+            self._task(stack),
+            0 if around is None or self.is_task[around.function] else around.instance,
+        )
+        if own is not None:
+            self._identify(poll, state)
+        stack.frames.append(poll)
+
+    def _task(self, stack: Stack) -> int:
+        """Of the innermost task frame; frames that outlived their task frame still know it."""
+        if not stack.frames:
+            return 0
+        around = stack.frames[-1]
+        return (around.self or 0) if self.is_task[around.function] else around.task
+
+    def _exit(self, stack: Stack, function: int, sp: int, now: int, is_tail: bool, state: int, flags: int) -> bool:
+        stack.jump = None
+        self._gone(stack, sp - 1, now)
+        if not stack.frames or stack.frames[-1].sp != sp:
+            return False
+        poll = stack.frames[-1]
+        if poll.function != function or poll.jumped:
+            self._gone(stack, sp, now)
+            return False
+        after = state if flags & EventFlag.STATE else 255
+        if is_tail:
+            poll.jumped, poll.state_after = True, after
+            poll.flags |= PollFlag.TAIL
+            stack.jump = poll
+            return True
+        poll.state_after = after
+        while stack.frames and stack.frames[-1].sp == sp:
+            poll = stack.frames.pop()
+            if flags & EventFlag.RESULT:
+                poll.flags |= PollFlag.RESULT
+                poll.flags |= PollFlag.PENDING if flags & EventFlag.PENDING else 0
+            self._over(poll, now, now, stack.last)
+        return True
+
+    def _gone(self, stack: Stack, sp: int, now: int) -> None:
+        """Frames up to this stack pointer were left unseen."""
+        below: Poll | None = None
+        flag = 0
+        while stack.frames and stack.frames[-1].sp <= sp:
+            poll = stack.frames.pop()
+            if below is None or below.sp != poll.sp:
+                flag = PollFlag.UNWOUND if self.has_exit[poll.function] else PollFlag.INFERRED_END
+                flag = 0 if poll.jumped else flag
+            below = poll
+            poll.flags |= flag
+            self._over(poll, stack.last, now, stack.last)
+
+    def _over(self, poll: Poll, end: int, latest: int, seen: int) -> None:
+        cap = poll.cap if poll.cap is not None else 2**63 - 1
+        poll.end = max(min(end, cap), seen)
+        poll.end_latest = max(min(latest, cap), poll.end)
+        poll.over = True
+        if poll.flags & PollFlag.RESULT:
+            poll.result = "pending" if poll.flags & PollFlag.PENDING else "finished"
+        elif not poll.flags & PollFlag.TAIL and poll.state_after != 255:
+            poll.result = "pending" if poll.state_after >= 3 else "finished" if poll.state_after else "unknown"
+        self.count["unwound"] += bool(poll.flags & PollFlag.UNWOUND)
+        self.polls.append(poll.row())
+
+    # ------------------------------------------------------------ instances
+
+    def _identify(self, poll: Poll, state: int | None) -> None:
+        assert poll.self is not None
+        key = (poll.process, poll.function, poll.self)
+        before = self.latest.get(key)
+        self.latest[key] = poll
+        suspended = state is not None and state >= 3
+        group = self.group[poll.function]
+        forgotten = before is None or (before.over and (before.result == "finished" or before.gap))
+        if suspended and forgotten and poll.start >= self.since[group] and not self.lossy[group]:
+            unseen_wait = True
+        else:
+            unseen_wait = False
+        overlaps = self.is_task[poll.function] or not self.has_exit[poll.function]
+        if (
+            before is None
+            or state == 0
+            or (before.over and before.result == "finished")
+            or (before.over and before.gap and not suspended)
+            or (not (before.over and before.end <= poll.start) and not overlaps)
+        ):
+            self.count["instances"] += 1
+            poll.instance = self.count["instances"]
+        else:
+            poll.instance = before.instance
+            if not before.over:
+                if not poll.flags & PollFlag.START_UNKNOWN:
+                    before.cap = poll.start
+            elif before.end <= poll.start and not before.gap and not poll.flags & PollFlag.START_UNKNOWN:
+                flags = 0
+                shown = 0
+                if state is not None or before.state_after != 255:
+                    flags |= WaitFlag.STATE
+                    shown = state if state is not None else before.state_after
+                if before.result == "unknown" and not suspended:
+                    flags |= WaitFlag.AMBIGUOUS
+                self._wait(before.end, poll.start, poll, flags, shown)
+        if unseen_wait:
+            self._wait(self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0)
+
+    def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int) -> None:
+        self.waits.append(
+            (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid, int(flags), state, 0)
+        )
+
+    def _cut(self, which: Any, time: int) -> None:
+        for stack in self.stacks.values():
+            ended = [poll for poll in stack.frames if which(poll)]
+            seen = stack.last
+            for poll in ended:
+                cap = poll.cap if poll.cap is not None and poll is stack.frames[-1] else 2**63 - 1
+                poll.end = poll.end_latest = max(min(time, cap), seen, poll.start)
+                poll.flags |= PollFlag.END_UNKNOWN
+                poll.over, poll.gap, poll.result = True, True, "unknown"
+                stack.last = max(stack.last, poll.end)
+                self.count["open_at_end"] += 1
+                self.polls.append(poll.row())
+                poll.state_after = 255
+            stack.frames = [poll for poll in stack.frames if poll not in ended]
+
+    def _open_waits(self, which: Any, time: int) -> None:
+        for poll in self.latest.values():
+            if which(poll) and poll.over and not poll.gap and poll.result == "pending":
+                state = 0 if poll.state_after == 255 else poll.state_after
+                flags = WaitFlag.END_UNKNOWN | (WaitFlag.STATE if poll.state_after != 255 else 0)
+                self._wait(poll.end, max(time, poll.end), poll, flags, state)
+
+    def _forget(self, which: Any, time: int) -> None:
+        self._open_waits(which, time)
+        self.latest = {key: poll for key, poll in self.latest.items() if not which(poll)}
+
+    def _plan_change(self, change: PlanChange) -> None:
+        off, on = self.active - change.active, change.active - self.active
+        self._open_waits(lambda poll: self.group[poll.function] in off, change.time)
+        for poll in self.latest.values():
+            poll.gap |= poll.over and self.group[poll.function] in off
+        self._cut(lambda poll: self.group[poll.function] in off, change.time)
+        for group in on:
+            self.since[group], self.lossy[group] = change.time, False
+        for stack in self.stacks.values():
+            stack.top.update(dict.fromkeys(off, NOWHERE))
+            stack.top.update(dict.fromkeys(on, 0))
+            for group in on:
+                stack.since[group] = max(change.time, stack.last)
+        self.active = set(change.active)

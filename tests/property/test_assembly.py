@@ -1,0 +1,268 @@
+"""Assembly of any input: equal to the reference, whatever the block size, and its invariants hold."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.assembly_reference import Reference
+from tests.captures import START, busy_plan, recording_of
+from tracer.assemble import begin, finish, step
+from tracer.model import (
+    EVENT,
+    FIRST_SUSPEND,
+    Array,
+    CaptureEnd,
+    EventFlag,
+    Group,
+    Loss,
+    PlanChange,
+    PollFlag,
+    ProcessEnd,
+    Tally,
+    Thread,
+)
+
+PLAN = busy_plan()
+ENTRY_OF = {0: 0, 1: 2, 2: 5, 3: 7, 5: 9, 6: 10}
+EXIT_OF = {0: 1, 1: 3, 2: 6, 6: 11}
+TAIL_OF = {1: 4, 2: 12}
+
+# ---------------------------------------------------------------- inputs
+
+
+@st.composite
+def noise(draw: st.DrawFn) -> list[Any]:
+    """Events without any sense, among everything else that a capture can hold."""
+    rows = draw(
+        st.lists(
+            st.tuples(
+                st.integers(-20, 40),  # time step
+                st.sampled_from([100, 200, 300, 400, 2**64 - 1]),
+                st.integers(0, 2),  # self
+                st.integers(1, 3),  # tid
+                st.integers(0, 15),  # probe: 14 and 15 do not exist
+                st.sampled_from([0, 1, 2, 3, 4]),  # state
+                st.integers(0, 15),  # flags
+            ),
+            max_size=60,
+        )
+    )
+    time, items, waiting = START, [], []
+    for step_, sp, self_, tid, probe, state, flags in rows:
+        time = max(time + step_, 0)
+        waiting.append((time, sp, self_, tid, 0, probe, 0, state, flags))
+        other = draw(st.one_of(st.none(), st.none(), st.none(), st.none(), st.none(), other_items(time)))
+        if other is not None:
+            items += [np.array(waiting, EVENT), other]
+            waiting = []
+    return [*items, np.array(waiting, EVENT)]
+
+
+def other_items(time: int) -> st.SearchStrategy[Any]:
+    times = st.integers(max(time - 30, 0), time + 30)
+    return st.one_of(
+        st.builds(PlanChange, times, st.frozensets(st.sampled_from(list(Group))), st.just("")),
+        st.builds(Loss, st.just(0), st.just(1), st.none(), times),
+        st.builds(ProcessEnd, times, st.integers(4, 6), st.just("")),
+        st.lists(st.builds(Thread, st.integers(1, 3), st.integers(4, 6), st.just("t")), max_size=2),
+    )
+
+
+@dataclass
+class Life:
+    """A program that runs: what it does and, as it does it, what it should be seen to do."""
+
+    draw: Any
+    time: int = START + 1
+    events: list[tuple[int, ...]] = field(default_factory=list)
+    states: dict[int, int] = field(default_factory=dict)
+
+    def event(self, tid: int, sp: int, probe: int, self_: int, state: int, flags: int) -> None:
+        self.time += 1
+        self.events.append((self.time, sp, self_, tid, len(self.events), probe, 0, state, flags))
+
+    def poll(self, tid: int, sp: int, depth: int) -> bool:
+        """One poll with what it polls; True: ready."""
+        function = self.draw(st.sampled_from([0, 5] if depth == 0 else [1, 2, 3, 6]))
+        self_ = 16 * self.draw(st.integers(1, 4)) + function
+        state = self.states.get(self_, 0)
+        known = EventFlag.SELF | (EventFlag.STATE if function in (1, 2) else 0)
+        if function == 6:
+            if depth < 4:
+                self.event(tid, sp, ENTRY_OF[6], self_, 0, known)
+                return self.poll(tid, sp, 4)
+            function = 2
+        self.event(tid, sp, ENTRY_OF[function], self_, state, known)
+        for _ in range(self.draw(st.integers(0, 2)) if depth < 3 else 0):
+            self.poll(tid, sp - 16 * self.draw(st.integers(1, 3)), depth + 1)
+        ready: bool = self.draw(st.booleans())
+        self.states[self_] = 0 if ready else FIRST_SUSPEND
+        fate = self.draw(st.integers(0, 9))
+        if function in EXIT_OF and fate < 8:
+            result = EventFlag.RESULT | EventFlag.STATE | (0 if ready else EventFlag.PENDING)
+            self.event(tid, sp, EXIT_OF[function], 0, 1 if ready else FIRST_SUSPEND, result)
+        elif function in TAIL_OF and fate == 8:
+            self.event(tid, sp, TAIL_OF[function], 0, 0, 0)
+            return self.poll(tid, sp, 4)
+        return ready  # otherwise it unwound, or has no exit
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> Array:
+    """The events of some threads that each run polls in turn; one thread's run into another's at times."""
+    life = Life(draw)
+    for _ in range(draw(st.integers(1, 10))):
+        life.poll(draw(st.integers(1, 3)), 4096, 0)
+    return np.array(life.events, EVENT)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> list[Any]:
+    """A life, cut at both ends, with events lost and others late."""
+    events = draw(lives())
+    events = events[draw(st.integers(0, 3)) : len(events) - draw(st.integers(0, 3))]
+    kept = np.array([draw(st.integers(0, 19)) > 0 for _ in events], np.bool_)
+    lost = int(np.count_nonzero(~kept))
+    events = events[kept]
+    swap = draw(st.integers(0, max(len(events) - 2, 0)))
+    if draw(st.booleans()) and len(events) > 1:
+        events[[swap, swap + 1]] = events[[swap + 1, swap]]
+    return [Loss(0, lost, None, None), events] if lost and draw(st.booleans()) else [events]
+
+
+inputs = st.one_of(noise(), damaged(), lives().map(lambda events: [events]))
+ends = st.one_of(st.none(), st.builds(CaptureEnd, st.integers(0, START + 500), st.just(""), st.just(0), st.just(0)))
+
+# ---------------------------------------------------------------- running
+
+
+def split(items: list[Any], sizes: list[int]) -> list[Any]:
+    """The same items with the events in other blocks."""
+    blocks, turn = [], 0
+    for item in items:
+        if not isinstance(item, np.ndarray):
+            blocks.append(item)
+            continue
+        at = 0
+        while at < len(item):
+            size = sizes[turn % len(sizes)]
+            blocks.append(item[at : at + size])
+            at, turn = at + size, turn + 1
+    return blocks
+
+
+def assemble(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> tuple[Array, Array, Tally]:
+    state = begin(recording_of(PLAN, processes))
+    polls, waits = [], []
+    for item in items:
+        state, spans = step(state, item)
+        polls.append(spans.polls)
+        waits.append(spans.waits)
+    state, spans = finish(state, end)
+    return np.concatenate([*polls, spans.polls]), np.concatenate([*waits, spans.waits]), state.tally
+
+
+def judge(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> Reference:
+    reference = Reference(recording_of(PLAN, processes))
+    for item in items:
+        reference.step(item)
+    reference.finish(end)
+    return reference
+
+
+# ---------------------------------------------------------------- properties
+
+
+@given(inputs, st.lists(st.integers(1, 9), min_size=1, max_size=4), ends, st.integers(1, 2))
+def test_it_equals_the_reference_in_blocks_of_any_size(
+    items: list[Any], sizes: list[int], end: CaptureEnd | None, processes: int
+) -> None:
+    reference = judge(items, end, processes)
+    for blocks in (items, split(items, sizes), split(items, [1])):
+        polls, waits, tally = assemble(blocks, end, processes)
+        assert sorted(polls.tolist()) == sorted(reference.polls)
+        assert sorted(waits.tolist()) == sorted(reference.waits)
+        assert tally == reference.tally()
+
+
+@given(inputs, ends)
+def test_the_polls_of_a_thread_nest(items: list[Any], end: CaptureEnd | None) -> None:
+    polls, _, _ = assemble(items, end)
+    assert np.all(polls["start"] <= polls["end"])
+    assert np.all(polls["end"] <= polls["end_latest"])
+    for tid in np.unique(polls["tid"]):
+        mine = polls[polls["tid"] == tid]
+        open_ends: list[int] = []
+        for start, end_ in sorted(zip(mine["start"].tolist(), mine["end"].tolist(), strict=True), key=outer_first):
+            while open_ends and open_ends[-1] <= start:
+                open_ends.pop()
+            assert not open_ends or end_ <= open_ends[-1]
+            open_ends.append(end_)
+
+
+def outer_first(interval: tuple[int, int]) -> tuple[int, int]:
+    return interval[0], -interval[1]
+
+
+@given(inputs, ends)
+def test_no_future_has_two_polls_at_once(items: list[Any], end: CaptureEnd | None) -> None:
+    polls, waits, _ = assemble(items, end)
+    exclusive = ~np.isin(polls["function"], [0, 3, 5])  # the others may be seen to end late
+    intervals = defaultdict(list)
+    for poll in polls[exclusive & (polls["instance"] != 0)]:
+        intervals[int(poll["instance"])].append((int(poll["start"]), int(poll["end"])))
+    for wait in waits[~np.isin(waits["function"], [0, 3, 5])]:
+        if not wait["flags"] & 1:
+            intervals[int(wait["instance"])].append((int(wait["start"]), int(wait["end"])))
+    for instance in intervals.values():
+        for (_, before), (after, _) in pairwise(sorted(instance)):
+            assert before <= after
+
+
+@given(inputs, ends)
+def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureEnd | None) -> None:
+    polls, waits, tally = assemble(items, end)
+    events = [event for item in items if isinstance(item, np.ndarray) for event in item]
+    entries = exits = nothing = 0
+    for event in events:
+        probe = PLAN.probes[event["probe"]] if event["probe"] < len(PLAN.probes) else None
+        usable = probe is not None and event["sp"] != 2**64 - 1
+        entries += usable and probe.enters is not None
+        exits += usable and probe.leaves is not None
+        nothing += not usable or (probe.enters is None and probe.leaves is None)
+    begun = int(np.count_nonzero(polls["flags"] & PollFlag.START_UNKNOWN))
+    assert tally.events == len(events)
+    assert tally.polls == len(polls) == entries + begun
+    assert tally.waits == len(waits)
+    assert nothing <= tally.unmatched_exits <= exits + nothing
+    assert tally.open_at_start == begun
+
+
+@given(lives())
+def test_a_whole_life_leaves_nothing_unmatched(events: Array) -> None:
+    polls, _, tally = assemble([events], None)
+    assert tally.unmatched_exits == 0
+    assert tally.open_at_start == 0
+    assert not np.any(polls["flags"] & PollFlag.START_UNKNOWN)
+
+
+@given(inputs)
+def test_a_step_changes_neither_its_state_nor_its_input(items: list[Any]) -> None:
+    state = begin(recording_of(PLAN))
+    for item in items:
+        if isinstance(item, np.ndarray):
+            item = item.copy()
+            item.flags.writeable = False
+        first, first_spans = step(state, item)
+        second, second_spans = step(state, item)
+        assert first.tally == second.tally
+        assert first_spans.polls.tolist() == second_spans.polls.tolist()
+        assert first_spans.waits.tolist() == second_spans.waits.tolist()
+        state = first

@@ -1,0 +1,162 @@
+"""Everything but events: groups switched on and off, processes that end, losses, thread names, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tracer.assemble.instances import open_waits
+from tracer.assemble.state import (
+    ABOVE_ALL,
+    FUTURES,
+    GROUP_INDEX,
+    HANDED_ON,
+    HANDING,
+    LATEST,
+    NO_CAP,
+    NO_SPANS,
+    SHARED_FIELDS,
+    TASKS,
+    UNKNOWN,
+    UNKNOWN_STATE,
+    Flags,
+    State,
+)
+from tracer.model import POLL, Array, PlanChange, PollFlag, ProcessEnd, Spans, Thread
+
+
+def note_loss(state: State) -> State:
+    """From now on an exit without an entry proves nothing."""
+    return replace(state, lossy=(True, True))
+
+
+def learn_threads(state: State, threads: Sequence[Thread]) -> State:
+    """Which process a thread belongs to matters only when there are several."""
+    if len(state.pids) <= 1 or not threads:
+        return state
+    tids = np.array([thread.tid for thread in threads], np.uint32)
+    known = state.threads.including(tids, state)
+    process = known.process.copy()
+    for thread in threads:
+        if thread.pid in state.pids:
+            process[np.searchsorted(known.tid, thread.tid)] = state.pids.index(thread.pid)
+    return replace(state, threads=replace(known, process=process))
+
+
+def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
+    """End, with an unknown end, what is open in a group that is detached; expect polls under way in a new one."""
+    off = [GROUP_INDEX[group] for group in state.active - change.active]
+    on = [GROUP_INDEX[group] for group in change.active - state.active]
+    ended = np.isin(state.roles.function_group[state.frames["function"]], off)
+    paused = np.isin(state.roles.function_group[state.latest["function"]], off)
+    waits = open_waits(state.latest[paused], change.time)
+    after, polls = _cut(state, ended, change.time)
+    latest = state.latest.copy()
+    latest["gap"] |= paused
+    top, since = after.threads.top.copy(), after.threads.since.copy()
+    top[off] = ABOVE_ALL
+    top[on] = 0
+    since[on] = np.maximum(change.time, after.threads.last)
+    lossy = list(state.lossy)
+    group_since = list(state.since)
+    for group in on:
+        lossy[group], group_since[group] = False, change.time
+    return replace(
+        after,
+        active=change.active,
+        since=(group_since[TASKS], group_since[FUTURES]),
+        lossy=(lossy[TASKS], lossy[FUTURES]),
+        threads=replace(after.threads, top=top, since=since),
+        latest=_newest(np.concatenate([latest, _interrupted(state.frames[ended], polls)])),
+        tally=replace(after.tally, waits=after.tally.waits + len(waits)),
+    ), _in_order(polls, waits)
+
+
+def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
+    """End what is open in one process; what it leaves behind is forgotten."""
+    if end.pid not in state.pids:
+        return state, NO_SPANS
+    process = state.pids.index(end.pid)
+    return _end(state, state.frames["process"] == process, state.latest["process"] == process, end.time)
+
+
+def end_everything(state: State, time: int) -> tuple[State, Spans]:
+    """End all that is open."""
+    everything = np.ones(len(state.frames), np.bool_), np.ones(len(state.latest), np.bool_)
+    return _end(state, *everything, time)
+
+
+def _end(state: State, frames: Flags, latest: Flags, time: int) -> tuple[State, Spans]:
+    after, polls = _cut(state, frames, time)
+    waits = open_waits(state.latest[latest], time)
+    return replace(
+        after,
+        latest=state.latest[~latest],
+        tally=replace(after.tally, waits=after.tally.waits + len(waits)),
+    ), _in_order(polls, waits)
+
+
+def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
+    """Take frames out of the stacks.  Yields their polls (dtype POLL), in the order of State.frames."""
+    frames = state.frames[ended]
+    thread = np.searchsorted(state.threads.tid, frames["tid"])
+    seen = state.threads.last[thread]
+    # One whose instance is polled elsewhere by now is over, unless something inside it is still open.
+    innermost = np.ones(len(state.frames), np.bool_)
+    innermost[:-1] = state.frames["tid"][1:] != state.frames["tid"][:-1]
+    cap = np.where(innermost[ended], frames["cap"], NO_CAP)
+    polls = np.empty(len(frames), POLL)
+    for name in SHARED_FIELDS:
+        polls[name] = frames[name]
+    polls["end"] = np.maximum(np.maximum(np.minimum(time, cap), seen), frames["start"])
+    polls["end_latest"] = polls["end"]
+    polls["flags"] |= np.uint16(PollFlag.END_UNKNOWN)
+
+    handed_to_one_that_ended = np.zeros(len(state.frames), np.bool_)
+    handed_to_one_that_ended[:-1] = ended[1:] & ~innermost[:-1] & (state.frames["handing"][:-1] == HANDING)
+    left = state.frames.copy()
+    left["handing"][handed_to_one_that_ended] = HANDED_ON
+    last = state.threads.last.copy()
+    np.maximum.at(last, thread, polls["end"])  # what encloses these polls was seen until then
+    return replace(
+        state,
+        frames=left[~ended],
+        threads=replace(state.threads, last=last),
+        tally=replace(
+            state.tally,
+            polls=state.tally.polls + len(polls),
+            open_at_end=state.tally.open_at_end + len(polls),
+        ),
+    ), polls
+
+
+def _interrupted(frames: Array, polls: Array) -> Array:
+    """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
+    latest = np.empty(len(frames), LATEST)
+    for name in ("self", "instance", "task", "order", "function", "tid", "process"):
+        latest[name] = frames[name]
+    latest["end"] = polls["end"]
+    latest["result"], latest["state_after"], latest["gap"] = UNKNOWN, UNKNOWN_STATE, True
+    known: Array = latest[frames["known"]]
+    return known
+
+
+def _newest(latest: Array) -> Array:
+    """Of several polls of one function and address, the one that began last."""
+    keys = latest["process"], latest["function"], latest["self"]
+    latest = latest[np.lexsort((latest["order"], *keys))]
+    last = np.ones(len(latest), np.bool_)
+    last[:-1] = False
+    for name in ("process", "function", "self"):
+        last[:-1] |= latest[name][1:] != latest[name][:-1]
+    return latest[last]
+
+
+def _in_order(polls: Array, waits: Array) -> Spans:
+    """By end; of frames that end together the inner ones first."""
+    inner_first = polls[::-1]
+    return Spans(
+        inner_first[np.argsort(inner_first["end"], kind="stable")], waits[np.argsort(waits["end"], kind="stable")]
+    )

@@ -1,0 +1,134 @@
+"""Which row ends which frame: the rules of the stack, for all threads at once.
+
+A frame is over at the first later row of its thread whose stack pointer is not below the frame's own:
+its exit when that row is an exit of its function at its stack pointer, anything else shows that it is
+gone.  A tail jump does not end a frame: the frame whose entry is the very next row, at the same stack
+pointer, runs in its place, and both end together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.assemble.state import Flags, Indexes, Unsigned
+from tracer.assemble.stream import END, ENTRY, EXIT, TAIL, Rows
+
+_NOBODY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """One element for each frame (entry row), in thread order.
+
+    entry: its row.  close: the row that ends it or shows that it is gone; an end row: it stays open.
+    returned: `close` is its exit (or that of the frame that ran in its place).
+    tail: the row of its tail jump, or -1.  child: the frame that runs in its place, or -1.
+    last: the frame at the end of that chain (itself without one).
+    matched_exits: per row: an exit that belongs to a frame.
+    """
+
+    entry: Indexes
+    close: Indexes
+    returned: Flags
+    tail: Indexes
+    child: Indexes
+    last: Indexes
+    matched_exits: Flags
+
+
+def pair(rows: Rows) -> Pairs:
+    """Pair all rows of a stream."""
+    kind, sp, function = rows.kind, rows.sp, rows.function
+    higher = _next_higher(sp, kind)
+    entry = np.flatnonzero(kind == ENTRY)
+    close = _next_not_below(sp, higher, entry)
+    ends_it = (sp[close] == sp[entry]) & (function[close] == function[entry]) & (kind[close] >= EXIT)
+    returned = ends_it & (kind[close] == EXIT)
+    matched = np.zeros(len(kind), np.bool_)
+    matched[close[ends_it]] = True
+    last = np.arange(len(entry))
+    tail = np.full(len(entry), _NOBODY)
+    child = np.full(len(entry), _NOBODY)
+    jumping = np.flatnonzero(ends_it & ~returned)
+    if len(jumping):
+        jump = close[jumping]
+        tail[jumping] = jump
+        close[jumping] = _next_not_below(sp, higher, jump)
+        after = jump + 1
+        handed = (kind[jump] == TAIL) & (kind[after] == ENTRY) & (sp[after] == sp[jump])
+        handed &= function[after] != function[jump]
+        frame_of_row = np.cumsum(kind == ENTRY) - 1
+        child[jumping[handed]] = frame_of_row[after[handed]]
+        _cut_loops(child, function[entry])
+        last = _follow(child)
+        close, returned = close[last], returned[last]
+    return Pairs(entry, close, returned, tail, child, last, matched)
+
+
+def _next_higher(sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Indexes:
+    """For each row the next one with a higher stack pointer; of an end row, the row after it.
+
+    All rows look at once, and jump over what the row they stopped at has jumped over already.
+    """
+    target = np.arange(1, len(sp) + 1)
+    here = np.flatnonzero((sp[1:] <= sp[:-1]) & (kind[:-1] != END))
+    own, at = sp[here], here + 1
+    while len(here):
+        at = target[at]
+        target[here] = at
+        on = sp[at] <= own
+        here, own, at = here[on], own[on], at[on]
+    return target
+
+
+def _next_not_below(sp: Unsigned, higher: Indexes, start: Indexes) -> Indexes:
+    """For each of the rows `start` the next one whose stack pointer is not lower."""
+    target = start + 1
+    below = np.flatnonzero(sp[target] < sp[start])
+    own, at = sp[start[below]], target[below]
+    while len(below):
+        at = higher[at]
+        target[below] = at
+        on = sp[at] < own
+        below, own, at = below[on], own[on], at[on]
+    return target
+
+
+def _cut_loops(child: Indexes, function: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+    """A function does not come twice in one chain: in place, the second call of it begins a chain of its own.
+
+    A wrapper whose callee has no probe, polled again and again from one place, looks like a chain.
+    """
+    parents = np.flatnonzero(child >= 0)
+    is_child = np.zeros(len(child), np.bool_)
+    is_child[child[parents]] = True
+    heads = parents[~is_child[parents]]
+    while len(heads):
+        begun: list[Indexes] = []
+        seen = [function[heads]]
+        at = heads
+        while len(at):
+            following = child[at]
+            on = following >= 0
+            at, following, seen = at[on], following[on], [column[on] for column in seen]
+            again = np.zeros(len(at), np.bool_)
+            for column in seen:
+                again |= column == function[following]
+            child[at[again]] = _NOBODY
+            begun.append(following[again])
+            seen = [column[~again] for column in seen]
+            at = following[~again]
+            seen.append(function[at])
+        heads = np.concatenate(begun)
+
+
+def _follow(child: Indexes) -> Indexes:
+    """The last frame of the chain that each frame stands in."""
+    last = np.where(child >= 0, child, np.arange(len(child)))
+    while True:
+        further = last[last]
+        if np.array_equal(further, last):
+            return last
+        last = further

@@ -1,0 +1,216 @@
+"""What assembly carries from one block to the next: open frames, latest polls, threads.
+
+All of it is bounded by what is alive in the traced process, never by the length of the capture.
+A state is never changed: every step makes a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import POLL, WAIT, Array, FunctionKind, Group, Plan, Recording, Spans, Tally
+
+FRAME = np.dtype(
+    [
+        ("start", "<i8"),
+        ("cap", "<i8"),  # the poll ended no later than this, because the next one of its instance began
+        ("self", "<u8"),
+        ("instance", "<u8"),
+        ("task", "<u8"),
+        ("parent", "<u8"),
+        ("sp", "<u8"),
+        ("order", "<u8"),  # number of its entry among all rows of the capture
+        ("function", "<u4"),
+        ("tid", "<u4"),
+        ("process", "<u2"),
+        ("depth", "<u2"),
+        ("flags", "<u2"),  # PollFlag
+        ("state", "u1"),
+        ("state_after", "u1"),  # of a frame that left by a tail jump
+        ("known", "?"),  # `self` is known
+        ("handing", "u1"),  # Handing
+    ]
+)
+"""One open poll.  In State.frames the frames of one thread stand in the order of its stack."""
+
+NOT_HANDED, HANDING, HANDED_ON = 0, 1, 2
+"""FRAME.handing: no tail jump yet; the next frame (or event) runs in its place; something unseen runs in its place."""
+
+LATEST = np.dtype(
+    [
+        ("end", "<i8"),
+        ("self", "<u8"),
+        ("instance", "<u8"),
+        ("task", "<u8"),
+        ("order", "<u8"),
+        ("function", "<u4"),
+        ("tid", "<u4"),
+        ("process", "<u2"),
+        ("result", "u1"),  # Result
+        ("state_after", "u1"),
+        ("gap", "?"),  # its function was not traced for a while since
+    ]
+)
+"""The latest poll of an instance that may be polled again, when it is over."""
+
+UNKNOWN, PENDING, FINISHED = 0, 1, 2
+"""LATEST.result."""
+
+TASKS, FUTURES = 0, 1
+GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES}
+
+NO_CAP = np.iinfo(np.int64).max
+UNKNOWN_STATE = 255
+UNKNOWN_PROCESS = 0xFFFF
+
+ABOVE_ALL = np.uint64(2**64 - 1)
+"""Higher than any stack pointer.  An event that claims to be there is counted as unmatched."""
+
+SHARED_FIELDS = (
+    "start",
+    "self",
+    "instance",
+    "task",
+    "parent",
+    "function",
+    "tid",
+    "depth",
+    "flags",
+    "state",
+    "state_after",
+)
+"""What a FRAME and its POLL have in common."""
+
+NO_SPANS = Spans(np.empty(0, POLL), np.empty(0, WAIT))
+
+Flags = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
+Indexes = npt.NDArray[np.intp]
+Unsigned = npt.NDArray[np.uint64]
+Small = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
+
+    enters, leaves: function index or -1.  may_overlap: functions whose poll can still be open on one
+    thread when the next poll of the instance begins on another: a task poll gives the task back before
+    it returns, and the end of a function without exit probes is seen late.
+    """
+
+    enters: npt.NDArray[np.int32]
+    leaves: npt.NDArray[np.int32]
+    is_tail: Flags
+    probe_group: npt.NDArray[np.intp]
+    is_task: Flags
+    has_exit: Flags
+    function_group: npt.NDArray[np.intp]
+    may_overlap: Flags
+
+
+def roles_of(plan: Plan) -> Roles:
+    probes, functions = plan.probes, plan.functions
+    has_exit = np.zeros(len(functions), np.bool_)
+    is_task = np.array([f.kind is FunctionKind.TASK for f in functions], np.bool_)
+    function_group = np.where(is_task, TASKS, FUTURES)
+    for probe in probes:
+        if probe.leaves is not None:
+            has_exit[probe.leaves] = True
+        if probe.enters is not None:
+            function_group[probe.enters] = GROUP_INDEX[probe.group]
+    return Roles(
+        enters=np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32),
+        leaves=np.array([-1 if p.leaves is None else p.leaves for p in probes] + [-1], np.int32),
+        is_tail=np.array([p.is_tail for p in probes] + [False], np.bool_),
+        probe_group=np.array([GROUP_INDEX[p.group] for p in probes] + [FUTURES], np.intp),
+        is_task=is_task,
+        has_exit=has_exit,
+        function_group=function_group,
+        may_overlap=is_task | ~has_exit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """What is known of each thread seen, in the order of tid.
+
+    last: time of its latest event.  top: per group, the highest stack pointer seen since the group was
+    attached; a frame above it may be under way since before.  since: per group, from when on everything
+    is seen on this thread.
+    """
+
+    tid: npt.NDArray[np.uint32]
+    last: Numbers
+    top: Unsigned  # shape (2, threads)
+    since: Numbers  # shape (2, threads)
+    process: npt.NDArray[np.uint16]
+
+    def including(self, tids: npt.NDArray[np.uint32], state: State) -> Threads:
+        """The same threads and those of `tids` (any order, with repetitions), new ones as `state` has it."""
+        at = np.minimum(np.searchsorted(self.tid, tids), max(len(self.tid) - 1, 0))
+        known = self.tid[at] == tids if len(self.tid) else np.zeros(len(tids), np.bool_)
+        if known.all():
+            return self
+        new = np.unique(tids[~known])
+        at = np.searchsorted(self.tid, new)
+        top = [0 if group in state.active else ABOVE_ALL for group in GROUP_INDEX]
+        return Threads(
+            tid=np.insert(self.tid, at, new),
+            last=np.insert(self.last, at, np.iinfo(np.int64).min),
+            top=np.insert(self.top, at, np.array(top, np.uint64)[:, None], axis=1),
+            since=np.insert(self.since, at, np.array(state.since)[:, None], axis=1),
+            process=np.insert(self.process, at, 0 if len(state.pids) <= 1 else UNKNOWN_PROCESS),
+        )
+
+
+NO_THREADS = Threads(
+    tid=np.empty(0, np.uint32),
+    last=np.empty(0, np.int64),
+    top=np.empty((2, 0), np.uint64),
+    since=np.empty((2, 0), np.int64),
+    process=np.empty(0, np.uint16),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """since: per group, from when on it is attached.  lossy: per group, events were lost since then."""
+
+    roles: Roles
+    start: int
+    pids: tuple[int, ...]
+    active: frozenset[Group]
+    since: tuple[int, int]
+    lossy: tuple[bool, bool]
+    threads: Threads
+    frames: Array
+    latest: Array
+    next_instance: int
+    next_order: int
+    tally: Tally
+
+    @property
+    def now(self) -> int:
+        """The latest time seen."""
+        return max(self.start, int(self.threads.last.max(initial=self.start)))
+
+
+def first_state(recording: Recording) -> State:
+    return State(
+        roles=roles_of(recording.plan),
+        start=recording.start,
+        pids=tuple(process.pid for process in recording.processes),
+        active=frozenset(Group),
+        since=(recording.start, recording.start),
+        lossy=(False, False),
+        threads=NO_THREADS,
+        frames=np.empty(0, FRAME),
+        latest=np.empty(0, LATEST),
+        next_instance=1,
+        next_order=1,
+        tally=Tally(),
+    )

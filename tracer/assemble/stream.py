@@ -1,0 +1,230 @@
+"""A block of events as rows in thread order, between what was open before and what stays open.
+
+One row is one entry or one exit.  Each thread's rows are: its open frames again, as entries; its events;
+an end row, above every stack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.assemble.state import (
+    ABOVE_ALL,
+    HANDED_ON,
+    NOT_HANDED,
+    Flags,
+    Indexes,
+    Numbers,
+    Small,
+    State,
+    Threads,
+    Unsigned,
+)
+from tracer.model import Array
+
+END, ENTRY, EXIT, TAIL, SPENT_TAIL = 0, 1, 2, 3, 4
+"""Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry."""
+
+_LATEST = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Columns of equal length, one row for one entry or exit.
+
+    time: ns, never falling within a thread.  thread: index into `Stream.threads`.
+    source: index into the events, or, of a carried row, into the carried frames; -1 of an end row.
+    begun_before: the entry of a poll that was under way when its group was attached.
+    """
+
+    kind: Small
+    sp: Unsigned
+    function: npt.NDArray[np.int32]
+    time: Numbers
+    thread: Indexes
+    source: Indexes
+    begun_before: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Rows in thread order.
+
+    place: where the row stands in file order: first the carried rows, then the events' rows, then the ends.
+    threads: as they are after these rows.
+    """
+
+    rows: Rows
+    place: Indexes
+    carried_rows: int
+    event_rows: int
+    events: Array
+    frames: Array
+    threads: Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What make_stream yields.
+
+    untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
+    """
+
+    stream: Stream
+    untouched: Array
+    rejected: int
+
+
+def make_stream(state: State, events: Array) -> Opening:
+    """Join the open frames and the events (dtype EVENT)."""
+    roles = state.roles
+    probe = np.minimum(events["probe"], len(roles.enters) - 1)
+    usable = ((roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0)) & (events["sp"] != ABOVE_ALL)
+    rejected = len(events) - int(np.count_nonzero(usable))
+    if rejected:
+        events, probe = events[usable], probe[usable]
+    tids = np.ascontiguousarray(events["tid"])
+    threads = state.threads.including(tids, state)
+    rows = _event_rows(state, threads, events, probe, np.searchsorted(threads.tid, tids))
+    present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
+
+    frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
+    touched = np.isin(frame_thread, present)
+    frames = state.frames[touched]
+    carried = _carried_rows(frames, frame_thread[touched], threads)
+    stream = _in_thread_order(threads, present, (carried, rows, _end_rows(present)), events, frames)
+    return Opening(stream, state.frames[~touched], rejected)
+
+
+def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArray[np.uint32], thread: Indexes) -> Rows:
+    roles = state.roles
+    enters, leaves, is_tail = roles.enters[probe], roles.leaves[probe], roles.is_tail[probe]
+    is_entry = enters >= 0
+    sp = np.ascontiguousarray(events["sp"])
+    time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
+    begun = _begun_before(state, threads, thread, sp, ~is_entry, roles.probe_group[probe])
+    exit_kind = np.where(is_tail, np.uint8(TAIL), np.uint8(EXIT))
+    kind = np.where(is_entry, np.uint8(ENTRY), exit_kind)
+    function = np.where(is_entry, enters, leaves)
+    source: Indexes = np.arange(len(events))
+    twice = begun | (is_entry & (leaves >= 0))
+    if not twice.any():
+        return Rows(kind, sp, function, time, thread, source, begun)
+    # An entry and an exit in one event are two rows.
+    source = np.repeat(source, 1 + twice)
+    second = np.zeros(len(source), np.bool_)
+    second[1:] = source[1:] == source[:-1]
+    first = twice[source] & ~second
+    kind = np.where(first, np.uint8(ENTRY), np.where(second, exit_kind[source], kind[source]))
+    function = np.where(second, leaves[source], function[source])
+    return Rows(kind, sp[source], function, time[source], thread[source], source, begun[source] & first)
+
+
+def _begun_before(
+    state: State, threads: Threads, thread: Indexes, sp: Unsigned, is_exit: Flags, group: Indexes
+) -> Flags:
+    """Which exits belong to polls that were under way when their group was attached.
+
+    Those higher on the stack than anything seen on their thread since: a frame below something seen
+    was entered later, so that its entry was lost.  After a loss nobody can tell.
+    """
+    begun = is_exit & (sp > threads.top[group, thread])
+    if any(state.lossy):
+        begun &= ~np.array(state.lossy)[group]
+    for number in np.unique(thread[begun]):
+        rows = np.flatnonzero(thread == number)
+        highest = np.maximum.accumulate(sp[rows])
+        begun[rows[1:]] &= sp[rows[1:]] > highest[:-1]
+    return begun
+
+
+def _carried_rows(frames: Array, thread: Indexes, threads: Threads) -> Rows:
+    """The open frames as rows: an entry each, and the tail jump of those that made one."""
+    handing = frames["handing"]
+    source = np.repeat(np.arange(len(frames)), 1 + (handing != NOT_HANDED))
+    kind = np.full(len(source), ENTRY, np.uint8)
+    second = np.flatnonzero(source[1:] == source[:-1]) + 1
+    kind[second] = np.where(handing[source[second]] == HANDED_ON, SPENT_TAIL, TAIL)
+    return Rows(
+        kind=kind,
+        sp=frames["sp"][source],
+        function=frames["function"][source].astype(np.int32),
+        time=threads.last[thread[source]],
+        thread=thread[source],
+        source=source,
+        begun_before=np.zeros(len(source), np.bool_),
+    )
+
+
+def _end_rows(present: Indexes) -> Rows:
+    count = len(present)
+    return Rows(
+        kind=np.full(count, END, np.uint8),
+        sp=np.full(count, ABOVE_ALL),
+        function=np.full(count, -1, np.int32),
+        time=np.full(count, _LATEST),
+        thread=present,
+        source=np.full(count, -1),
+        begun_before=np.zeros(count, np.bool_),
+    )
+
+
+def _in_thread_order(
+    threads: Threads, present: Indexes, parts: tuple[Rows, Rows, Rows], events: Array, frames: Array
+) -> Stream:
+    thread = np.concatenate([part.thread for part in parts])
+    narrow = thread.astype(np.uint16) if len(threads.tid) <= 1 << 16 else thread
+    place = np.argsort(narrow, kind="stable")  # a radix sort when 16 bits wide
+    thread = thread[place]
+    time = np.concatenate([part.time for part in parts])[place]
+    _never_back(time, thread, threads)
+    rows = Rows(
+        kind=np.concatenate([part.kind for part in parts])[place],
+        sp=np.concatenate([part.sp for part in parts])[place],
+        function=np.concatenate([part.function for part in parts])[place],
+        time=time,
+        thread=thread,
+        source=np.concatenate([part.source for part in parts])[place],
+        begun_before=np.concatenate([part.begun_before for part in parts])[place],
+    )
+    carried = len(parts[0].thread)
+    return Stream(
+        rows=rows,
+        place=place,
+        carried_rows=carried,
+        event_rows=len(parts[1].thread),
+        events=events,
+        frames=frames,
+        threads=_seen(threads, present, rows, place < carried),
+    )
+
+
+def _never_back(time: Numbers, thread: Indexes, threads: Threads) -> None:
+    """Make each thread's times rise, in place: they do already unless the capture was tampered with."""
+    if not len(thread):
+        return
+    starts = np.concatenate([[0], np.flatnonzero(thread[1:] != thread[:-1]) + 1])
+    time[starts] = np.maximum(time[starts], threads.last[thread[starts]])
+    back = (time[1:] < time[:-1]) & (thread[1:] == thread[:-1])
+    for number in np.unique(thread[1:][back]):
+        begin, end = np.searchsorted(thread, [number, number + 1])
+        time[begin:end] = np.maximum.accumulate(time[begin:end])
+
+
+def _seen(threads: Threads, present: Indexes, rows: Rows, is_carried: Flags) -> Threads:
+    """The threads after these rows."""
+    if not len(present):
+        return threads
+    ends = np.flatnonzero(rows.kind == END)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    is_event = ~is_carried & (rows.kind != END)
+    top, since, last = threads.top.copy(), threads.since.copy(), threads.last.copy()
+    highest = np.maximum.reduceat(np.where(is_event, rows.sp, np.uint64(0)), starts)
+    earliest = np.minimum.reduceat(np.where(is_event, rows.time, _LATEST), starts)
+    top[:, present] = np.maximum(top[:, present], highest)
+    since[:, present] = np.minimum(since[:, present], earliest)
+    last[present] = rows.time[ends - 1]
+    return Threads(threads.tid, last, top, since, threads.process)
