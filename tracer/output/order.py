@@ -8,34 +8,47 @@ comes after its children, perhaps blocks later, and may have begun at the very t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array
+from tracer.output.records import join
 from tracer.output.slices import BEGIN, END, INSTANT, Integers
 
 Booleans = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Polls (POLL, in order of arrival) of which something is to be written now: masks of beginnings and ends.
+
+    A poll of no length has no end of its own: it is one instant.
+    """
+
+    polls: Array
+    begins: Booleans
+    ends: Booleans
+
+
 class Holder:
-    """Holds back the polls whose parent may still arrive with the same start.
+    """Holds back the beginnings of polls whose parent may still arrive with the same start.
 
     These are, per thread and depth, the first poll since a poll of less depth ended, and all that began when
     tracing did (frames under way then begin there, whatever their depth).  So what is held is bounded by the
-    threads times their depth of nesting.
+    threads times their depth of nesting.  Ends never wait: the end of a poll precedes what begins then.
     """
 
     def __init__(self, tracing_start: int) -> None:
         self._tracing_start = tracing_start
         self._held = np.empty(0, POLL)
 
-    def release(self, polls: Array) -> Array:
-        """The polls (POLL, in order of arrival) that can be written now, held ones of before among them."""
-        if len(self._held):
-            polls = np.concatenate([self._held, polls])
-        if not len(polls):
-            return polls
+    def due(self, new: Array) -> Due:
+        """What can be written once these polls have arrived."""
+        polls = join([self._held, new], POLL) if len(self._held) else new
+        ends = polls["end"] > polls["start"]
+        ends[: len(self._held)] = False
         hold = (polls["start"] <= self._tracing_start) | _first_of_unseen_parent(polls)
         if hold.any():
             keys = polls["start"][hold]
@@ -45,12 +58,12 @@ class Holder:
                 pairs = zip(polls["tid"][same_start].tolist(), polls["start"][same_start].tolist(), strict=True)
                 hold[same_start[[pair in held for pair in pairs]]] = True
         self._held = polls[hold]
-        return polls[~hold]
+        return Due(polls, ~hold, ends)
 
-    def rest(self) -> Array:
-        """All that is held, in order of arrival; nothing is held then."""
+    def rest(self) -> Due:
+        """All that is held; nothing is held then."""
         held, self._held = self._held, np.empty(0, POLL)
-        return held
+        return Due(held, np.ones(len(held), np.bool_), np.zeros(len(held), np.bool_))
 
 
 def _first_of_unseen_parent(polls: Array) -> Booleans:
@@ -93,30 +106,37 @@ def tied(polls: Array) -> Booleans:
     return np.isin(polls["start"], times) | np.isin(polls["end"], times)
 
 
-def tied_events(polls: Array) -> Iterator[tuple[int, int]]:
+def tied_events(due: Due, which: Integers) -> Iterator[tuple[int, int]]:
     """The events of tied polls in the order in which they have to be written: (index, BEGIN, END or INSTANT).
+
+    which: indices of the tied polls.
 
     At one time: ENDs in order of arrival, then BEGINs from the outermost in (the last to end).  A poll of no
     length stands among the ENDs by its arrival, or inside the BEGINs of less depth when its parent begins there.
     """
+    polls = due.polls.take(which)
     starts, ends, tids, depths = (polls[name].tolist() for name in ("start", "end", "tid", "depth"))
     last_end: dict[tuple[int, int], int] = {}
-    begins: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    begins: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for index, (start, end, tid, depth) in enumerate(zip(starts, ends, tids, depths, strict=True)):
         if start != end:
             last_end[tid, end] = index
-            begins.setdefault((tid, start), []).append((depth, end))
-    events: list[tuple[tuple[int, int, int, int, int], int, int]] = []
+            begins.setdefault((tid, start), []).append((end, index, depth))
+    events: list[tuple[tuple[int, ...], int, int]] = []
     for index, (start, end, tid, depth) in enumerate(zip(starts, ends, tids, depths, strict=True)):
         if start != end:
-            events.append(((end, tid, 0, index, 0), index, END))
-            events.append(((start, tid, 1, -end, -index), index, BEGIN))
+            events.append(((end, tid, 0, index), index, END))
+            events.append(((start, tid, 1, -end, -index, 0), index, BEGIN))
             continue
-        outer = [its_end for its_depth, its_end in begins.get((tid, start), ()) if its_depth < depth]
+        outer = [
+            (its_end, its_index) for its_end, its_index, its_depth in begins.get((tid, start), ()) if its_depth < depth
+        ]
         if outer and last_end.get((tid, start), -1) < index:
-            events.append(((start, tid, 1, -min(outer), 1), index, INSTANT))
+            its_end, its_index = min(outer)
+            events.append(((start, tid, 1, -its_end, -its_index, 1), index, INSTANT))
         else:
-            events.append(((start, tid, 0, index, 0), index, INSTANT))
+            events.append(((start, tid, 0, index), index, INSTANT))
     events.sort(key=lambda event: event[0])
     for _, index, kind in events:
-        yield index, kind
+        if (due.ends if kind == END else due.begins)[which[index]]:
+            yield int(which[index]), kind

@@ -28,7 +28,8 @@ from tracer.output.descriptors import Descriptors, Value
 from tracer.output.files import OutputFile
 from tracer.output.labels import kind_words, probed_words, short_name
 from tracer.output.lanes import NO_TRACK, Lanes
-from tracer.output.order import Holder, tied, tied_events
+from tracer.output.order import Due, Holder, tied, tied_events
+from tracer.output.records import join, pick
 from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
 from tracer.output.thinning import Budget, Selection, everything, select
 from tracer.output.trace import WrittenTrace
@@ -189,16 +190,8 @@ class PerfettoWriter:
             self._write_block()
 
     def _write_block(self) -> None:
-        polls = np.concatenate(self._polls) if self._polls else np.empty(0, POLL)
-        waits = np.concatenate(self._waits) if self._waits else np.empty(0, WAIT)
+        polls, waits = join(self._polls, POLL), join(self._waits, WAIT)
         self._polls, self._waits, self._buffered = [], [], 0
-        for first in range(0, max(len(polls), 1), 2 * _BLOCK):
-            # A huge block is cut, its waits with the last part: they end no earlier than their polls began.
-            some = polls[first : first + 2 * _BLOCK]
-            last = first + 2 * _BLOCK >= len(polls)
-            self._write_part(some, waits if last else np.empty(0, WAIT))
-
-    def _write_part(self, polls: Array, waits: Array) -> None:
         arrived = len(polls)
         if len(polls):
             self._latest = max(self._latest, int(polls["end"].max()))
@@ -208,13 +201,13 @@ class PerfettoWriter:
             fixed = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
             long_enough = (polls["end"] - polls["start"] >= self._min_ns) | ((polls["flags"] & fixed) != 0)
             self._too_short += int(np.count_nonzero(~long_enough))
-            polls = polls[long_enough]
+            polls = pick(polls, long_enough)
         budget = self._budget.of(arrived)
         chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
         before = self._slices
-        kept = polls[chosen.polls]
-        self._write_instances(kept[kept["instance"] != 0], waits[chosen.waits])
-        self._write_threads(self._holder.release(_with_merged(polls, chosen)))
+        own = pick(polls, chosen.polls & (polls["instance"] != 0))
+        self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)))
+        self._write_threads(self._holder.due(_with_merged(polls, chosen)))
         self._merged += len(chosen.merged)
         self._represented += chosen.represented
         drawn = int(np.count_nonzero(chosen.polls | chosen.singles)) + chosen.represented
@@ -223,7 +216,6 @@ class PerfettoWriter:
 
     def _write_instances(self, polls: Array, waits: Array) -> None:
         """Polls and waits on the instances' own tracks, where nothing nests: ENDs before BEGINs will do."""
-        waits = waits[waits["instance"] != 0]
         if not len(polls) + len(waits):
             return
         flags = polls["flags"]
@@ -239,8 +231,8 @@ class PerfettoWriter:
             np.concatenate([over, (waits["flags"] & int(WaitFlag.END_UNKNOWN)) != 0]),
         )
         poll_tracks, wait_tracks = tracks[: len(polls)], tracks[len(polls) :]
-        polls, poll_tracks = polls[poll_tracks != NO_TRACK], poll_tracks[poll_tracks != NO_TRACK]
-        waits, wait_tracks = waits[wait_tracks != NO_TRACK], wait_tracks[wait_tracks != NO_TRACK]
+        polls, poll_tracks = pick(polls, poll_tracks != NO_TRACK), poll_tracks[poll_tracks != NO_TRACK]
+        waits, wait_tracks = pick(waits, wait_tracks != NO_TRACK), wait_tracks[wait_tracks != NO_TRACK]
         self._descriptors.flush()
         long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
         self._file.write(
@@ -250,53 +242,51 @@ class PerfettoWriter:
             )
         )
         for kind, which, which_waits in ((INSTANT, ~long_poll, ~long_wait), (BEGIN, long_poll, long_wait)):
-            stints = self._rows.stints(polls[which], poll_tracks[which], kind)
-            wait_rows = list(self._rows.waits(waits[which_waits], wait_tracks[which_waits], kind))
+            stints = self._rows.stints(pick(polls, which), poll_tracks[which], kind)
+            wait_rows = list(self._rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
             self._descriptors.flush()
             for rows in (stints, *wait_rows):
                 self._file.write(rows)
         self._slices += len(polls) + len(waits)
 
-    def _write_threads(self, polls: Array) -> None:
+    def _write_threads(self, due: Due) -> None:
         """Polls (merged ones too) on their threads' tracks, nested."""
-        if not len(polls):
+        if not len(due.polls):
             return
-        tracks = self._tracks_of_threads(polls["tid"])
-        exact = tied(polls)
+        tracks = self._tracks_of_threads(due.polls["tid"])
+        exact = tied(due.polls)
         if exact.any():
-            self._write_tied(polls[exact], tracks[exact])
-            polls, tracks = polls[~exact], tracks[~exact]
-        empty = polls["start"] == polls["end"]
-        self._file.write(self._rows.ends(polls["end"][~empty], tracks[~empty]))
+            self._write_tied(due, tracks, np.flatnonzero(exact))
+        empty = due.polls["start"] == due.polls["end"]
+        ends = due.ends & ~exact
+        self._file.write(self._rows.ends(due.polls["end"][ends], tracks[ends]))
         for kind, which in ((INSTANT, empty), (BEGIN, ~empty)):
-            for _, rows in self._begins(polls[which], tracks[which], kind):
+            which = which & due.begins & ~exact
+            for _, rows in self._begins(pick(due.polls, which), tracks[which], kind):
                 self._file.write(rows)
-        self._slices += len(polls)
+        self._slices += int(np.count_nonzero(due.begins))
 
-    def _write_tied(self, polls: Array, tracks: Integers) -> None:
+    def _write_tied(self, due: Due, tracks: Integers, which: Integers) -> None:
         """The few polls for which the order of equal times matters, event by event."""
         begin: dict[int, bytes] = {}
-        empty = polls["start"] == polls["end"]
-        for kind, which in ((INSTANT, empty), (BEGIN, ~empty)):
-            places = np.flatnonzero(which)
-            for chosen, rows in self._begins(polls[which], tracks[which], kind):
+        empty = due.polls["start"] == due.polls["end"]
+        for kind, sort in ((INSTANT, empty), (BEGIN, ~empty)):
+            places = which[sort[which]]
+            for chosen, rows in self._begins(due.polls.take(places), tracks[places], kind):
                 begin |= {place: row.tobytes() for place, row in zip(places[chosen].tolist(), rows, strict=True)}
-        ends = self._rows.ends(polls["end"], tracks)
-        self._file.write(
-            b"".join(ends[index].tobytes() if kind == END else begin[index] for index, kind in tied_events(polls))
-        )
-        self._slices += len(polls)
+        rows = self._rows.ends(due.polls["end"][which], tracks[which])
+        end = {place: row.tobytes() for place, row in zip(which.tolist(), rows, strict=True)}
+        self._file.write(b"".join((end if kind == END else begin)[index] for index, kind in tied_events(due, which)))
 
     def _begins(self, polls: Array, tracks: Integers, kind: int) -> list[tuple[Integers, npt.NDArray[np.uint8]]]:
         """The beginnings of polls and of merged slices, with the interned strings they need already written."""
         merged = (polls["flags"] & int(PollFlag.MERGED)) != 0
         plain, runs = np.flatnonzero(~merged), np.flatnonzero(merged)
         rows = [
-            (plain[chosen], encoded)
-            for chosen, encoded in self._rows.polls(polls[plain] if len(runs) else polls, tracks[plain], kind)
+            (plain[chosen], encoded) for chosen, encoded in self._rows.polls(pick(polls, ~merged), tracks[plain], kind)
         ]
         if len(runs):
-            some = polls[runs]
+            some = polls.take(runs)
             counts, busy = some["instance"].astype(np.int64), some["parent"].astype(np.int64)
             rows.append(
                 (runs, self._rows.merged(some["start"], tracks[runs], counts, busy, some["end"] - some["start"]))
@@ -439,6 +429,6 @@ def _with_merged(polls: Array, chosen: Selection) -> Array:
     """The thread's slices in order of arrival: polls that are drawn, and merged ones at their last poll's place."""
     drawn = np.flatnonzero(chosen.polls | chosen.singles)
     if not len(chosen.merged):
-        return polls if len(drawn) == len(polls) else polls[drawn]
+        return pick(polls, chosen.polls | chosen.singles)
     places = np.concatenate([drawn, chosen.position])
-    return np.concatenate([polls[drawn], chosen.merged])[np.argsort(places, kind="stable")]
+    return join([polls.take(drawn), chosen.merged], POLL).take(np.argsort(places, kind="stable"))

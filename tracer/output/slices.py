@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tracer.model import Array, PollFlag, PollFunction, WaitFlag
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
+from tracer.output.records import pick
 from tracer.output.rows import Part, RowFormat, Rows, Varint, field, message
 
 Integers = npt.NDArray[np.int64]
@@ -126,6 +127,7 @@ class SliceRows:
             kind,
             field(3, self._poll_category),
             field(10, self._poll_iid),
+            field(52, Varint("color", 10)),
             self._number("thread", "thread", 5),
             self._text("state", "state"),
             self._text("result", "result"),
@@ -151,13 +153,13 @@ class SliceRows:
         known = self._known(polls)
         for one in np.unique(known).tolist():
             chosen = np.flatnonzero(known == one)
-            some = polls if len(chosen) == len(polls) else polls[chosen]
+            some = polls if len(chosen) == len(polls) else polls.take(chosen)
             row, templates = self._poll_format(kind, one)
             rows = templates.take(some["function"].astype(np.intp), axis=0)
             columns: dict[str, npt.ArrayLike] = {
                 "time": some["start"],
                 "track": tracks[chosen],
-                "color": np.where(some["task"] != 0, some["task"], some["instance"]),
+                "color": _colors(some),
                 "state": self._states(some, PollFlag.STATE),
                 "result": self._results(some),
             }
@@ -177,6 +179,7 @@ class SliceRows:
             len(polls),
             time=polls["start"],
             track=tracks,
+            color=_colors(polls),
             thread=polls["tid"],
             state=self._states(polls, PollFlag.STATE),
             result=self._results(polls),
@@ -187,7 +190,7 @@ class SliceRows:
         noted = (waits["flags"] & int(_WAIT_NOTES)) != 0
         for with_note in (False, True):
             chosen = noted == with_note
-            some = waits[chosen]
+            some = pick(waits, chosen)
             if not len(some):
                 continue
             state = np.where(some["flags"] & int(WaitFlag.STATE), some["state"].astype(np.int64), _UNKNOWN_STATE)
@@ -239,6 +242,11 @@ class SliceRows:
             if one not in known:
                 known[one] = self._descriptors.string(words(one))  # type: ignore[operator]
         return np.array([known[one] for one in distinct.tolist()])[inverse]
+
+
+def _colors(polls: Array) -> npt.NDArray[np.uint64]:
+    """One colour a task; outside of tasks one a future."""
+    return np.where(polls["task"] != 0, polls["task"], polls["instance"])
 
 
 def _merged_name(key: int) -> str:

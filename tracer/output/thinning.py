@@ -147,7 +147,7 @@ def _runs(polls: Array, keep: Booleans, limit: int) -> tuple[Booleans, Array, In
     alone = chosen & (counts == 1)
     single[order[row[firsts[alone]]]] = True
     many = np.flatnonzero(chosen & (counts > 1))
-    merged = polls[order[row[firsts[many]]]]
+    merged = polls.take(order[row[firsts[many]]])
     merged["end"] = merged["end_latest"] = end[lasts[many]]
     merged["flags"] = int(PollFlag.MERGED)
     merged["instance"], merged["parent"], merged["task"] = counts[many], busy[many], 0

@@ -1,0 +1,274 @@
+"""What the real trace_processor reads in our traces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
+
+from tests.perfetto.conftest import Write
+from tests.perfetto.simulation import (
+    HANDLE,
+    PID,
+    QUERY,
+    START,
+    WORKERS,
+    blocks,
+    make_recording,
+    many,
+    simulate,
+)
+from tests.perfetto.trace_processor import TraceProcessor
+from tracer.model import POLL, WAIT, CaptureEnd, Group, Loss, PlanChange, PollFlag, ProcessEnd, Spans, WaitFlag
+
+Load = Callable[[Path], TraceProcessor]
+
+ON_THREADS = "from slice s join thread_track t on s.track_id = t.id join thread using (utid)"
+ON_INSTANCES = "from slice s join process_track t on s.track_id = t.id"
+
+
+def test_every_poll_on_its_thread(write: Write, trace_processor: Load) -> None:
+    """Counts, times, names, nesting and arguments of the polls on thread tracks."""
+    spans = simulate()
+    trace = trace_processor(write(blocks(spans, 5)).path)
+    names = ["task conn::handle", "conn::handle", "db::query", "oneshot::Receiver", "echo::accept_loop", "tick {block}"]
+    rows = trace.query(
+        f"select ts, dur, tid, depth, s.name, extract_arg(arg_set_id, 'debug.instance') instance {ON_THREADS}"
+    )
+    got = Counter((r["ts"], r["dur"], r["tid"], r["depth"], r["name"].split("::", 1)[-1], r["instance"]) for r in rows)
+    polls = spans.polls
+    expected = Counter(
+        (int(p["start"]), int(p["end"] - p["start"]), int(p["tid"]), int(p["depth"]))
+        + (names[p["function"]].split("::", 1)[-1], int(p["instance"]))
+        for p in polls
+    )
+    assert got == expected
+
+
+def test_arguments(write: Write, trace_processor: Load) -> None:
+    """All that a poll knows is in its arguments; what is unknown is absent or says so."""
+    start = START + 1000
+    known = int(PollFlag.RESULT | PollFlag.PENDING | PollFlag.STATE)
+    polls = np.array(
+        [
+            (start, start + 10, start + 10, 0x70, 7, 0xABC0, 0, QUERY, WORKERS[0], 0, known, 4, 3),
+            (start + 20, start + 30, start + 90, 0, 0, 0, 0, 3, WORKERS[0], 0, int(PollFlag.UNWOUND), 0, 255),
+            (start + 95, start + 99, start + 99, 0, 0, 0, 0, 3, WORKERS[0], 0, int(PollFlag.RESULT), 0, 255),
+        ],
+        POLL,
+    )
+    waits = np.array([(start + 10, start + 95, 0x70, 7, 0xABC0, QUERY, WORKERS[0], int(WaitFlag.STATE), 3, 0)], WAIT)
+    trace = trace_processor(write([Spans(polls, waits)]).path)
+    rows = trace.query(
+        "select s.name, a.flat_key as k, coalesce(a.string_value, a.int_value) as v "
+        f"from (select s.name, s.arg_set_id, s.ts {ON_THREADS}) s join args a using (arg_set_id) order by s.ts"
+    )
+    first = {r["k"]: r["v"] for r in rows if r["name"] == "db::query"}
+    assert first == {
+        "debug.function": "echo::db::query::{async_fn#0}",
+        "debug.location": "src/db.rs:77",
+        "debug.crate": "echo",
+        "debug.kind": "async fn or block",
+        "debug.state": "await #2",
+        "debug.result": "pending",
+        "debug.self": 0x70,
+        "debug.instance": 7,
+        "debug.task": 0xABC0,
+        "correlation_id": f"tp:#{0xABC0}",
+        "source_location_iid": first["source_location_iid"],
+        "source.file_name": "src/db.rs",
+        "source.function_name": "echo::db::query::{async_fn#0}",
+        "source.line_number": 77,
+    }
+    others = [(r["k"], r["v"]) for r in rows if r["name"] != "db::query"]
+    assert ("debug.note", "unwound by a panic (or its exit was lost)") in others
+    assert ("debug.may have ended later by (ns)", 60) in others
+    assert [v for k, v in others if k == "debug.result"] == ["unknown", "ready"]
+    assert [v for k, v in others if k == "debug.state"] == ["unknown", "unknown"]
+    assert not {"debug.self", "debug.instance", "debug.task", "debug.location", "source.file_name"} & {
+        k for k, _ in others
+    }
+    (wait,) = trace.query(f"select s.name, ts, dur {ON_INSTANCES} where s.name like 'waiting%'")
+    assert wait == {"name": "waiting at await #1", "ts": start + 10, "dur": 85}
+
+
+def test_a_track_for_each_future(write: Write, trace_processor: Load) -> None:
+    """Instances: polls and waits alternate on their own track, under their function, under 'Futures'."""
+    spans = simulate()
+    trace = trace_processor(write(blocks(spans, 4)).path)
+    rows = trace.query(
+        "select f.name as futures, g.name as function, i.name as instance, s.name, s.ts, s.dur, s.depth "
+        "from slice s join process_track i on s.track_id = i.id join process_track g on i.parent_id = g.id "
+        "join process_track f on g.parent_id = f.id"
+    )
+    assert {r["futures"] for r in rows} == {"Futures"}
+    assert {r["depth"] for r in rows} == {0}
+    per_track = Counter((r["instance"], r["name"] == "poll") for r in rows)
+    by_instance = Counter(spans.polls["instance"].tolist())
+    waits_by_instance = Counter(spans.waits["instance"].tolist())
+    assert sorted(n for (_, is_poll), n in per_track.items() if is_poll) == sorted(by_instance.values())
+    assert sorted(n for (_, is_poll), n in per_track.items() if not is_poll) == sorted(waits_by_instance.values())
+    waited = sum(r["dur"] for r in rows if r["name"] != "poll")
+    assert waited == int((spans.waits["end"] - spans.waits["start"]).sum())
+    handles = {r["instance"] for r in rows if r["function"] == "conn::handle"}
+    polls = spans.polls
+    assert len(handles) == len(np.unique(polls["instance"][polls["function"] == HANDLE]))
+
+
+def test_processes_threads_and_clocks(write: Write, trace_processor: Load) -> None:
+    """Names, and times that stay CLOCK_MONOTONIC while the wall clock is known."""
+    trace = trace_processor(write([simulate()]).path)
+    assert trace.query("select pid, name from process where pid = 4242") == [{"pid": PID, "name": "echo-server"}]
+    threads = trace.query(
+        "select tid, t.name, pid from thread t join process using (upid) where tid > 4242 order by tid"
+    )
+    assert threads == [{"tid": tid, "name": f"tokio-worker-{n}", "pid": PID} for n, tid in enumerate(WORKERS)]
+    clocks = {
+        r["clock_name"]: r["clock_value"] for r in trace.query("select clock_name, clock_value from clock_snapshot")
+    }
+    clock = make_recording().clock
+    assert clocks == {"MONOTONIC": clock.monotonic, "BOOTTIME": clock.boottime, "REALTIME": clock.realtime}
+    assert trace.one("select to_realtime(ts) from slice where name = 'tracing began'") == clock.realtime + 1000
+
+
+def test_an_unnamed_thread(write: Write, trace_processor: Load) -> None:
+    """A thread of which no word came still has its track, in the only process there is."""
+    spans = simulate()
+    spans.polls["tid"][spans.polls["tid"] == WORKERS[1]] = 999
+    trace = trace_processor(write([spans]).path)
+    rows = trace.query(f"select count(*) n, pid {ON_THREADS} join process using (upid) where tid = 999 group by pid")
+    assert rows == [{"n": int((spans.polls["tid"] == 999).sum()), "pid": PID}]
+
+
+def test_what_was_missed(write: Write, trace_processor: Load) -> None:
+    """Losses, plan changes, the end: each is in the trace, with its reason."""
+    at = START + 10_000_000
+    steps = [
+        *blocks(simulate(), 2),
+        PlanChange(at, frozenset({Group.TASKS}), "probes took 7.1 % of the CPU time"),
+        Loss(0, 5, at + 100, at + 300),
+        Loss(0, 7, at + 200, at + 400),
+        Loss(1, 9, None, at + 500),
+        Loss(1, 11, None, None),
+        ProcessEnd(at + 20_000_000, PID, "it exited"),
+        PlanChange(at + 21_000_000, frozenset(), "over budget"),
+    ]
+    end = CaptureEnd(START + 50_000_000, "the process ended", 1164, 32, 0.031)
+    trace = trace_processor(write(steps, make_recording(duration="5"), end).path)
+    tracks = "from slice s join track t on s.track_id = t.id"
+    probed = trace.query(f"select s.name, ts, dur {tracks} where t.name = 'probed' order by ts")
+    assert [(r["name"], r["ts"], r["ts"] + r["dur"]) for r in probed] == [
+        ("all", START, at),
+        ("tasks only", at, at + 21_000_000),
+        ("paused", at + 21_000_000, START + 50_000_000),
+    ]
+    lost = trace.query(f"select s.name, ts, dur, depth {tracks} where t.name like 'CPU %' order by ts")
+    assert [(r["name"], r["ts"] - at, r["dur"], r["depth"]) for r in lost] == [
+        ("5 events lost", 100, 200, 0),
+        ("7 events lost", 200, 200, 0),
+    ]
+    notes = trace.query(
+        f"select s.name, extract_arg(arg_set_id, 'debug.reason') reason, extract_arg(arg_set_id, 'debug.events lost') lost "
+        f"{tracks} where t.name = 'rat-ebpf'"
+    )
+    reasons = {r["name"]: r["reason"] for r in notes}
+    assert reasons["probed from here: tasks only"] == "probes took 7.1 % of the CPU time"
+    assert reasons[f"process {PID} ended"] == "it exited"
+    assert {"11 events lost", "9 events lost", "tracing began"} <= set(reasons)
+    assert {r["lost"] for r in notes if r["name"] == "tracing ended: the process ended"} == {32}
+
+
+def unknown_fields(message: Message) -> list[str]:
+    """The paths of fields that the schema does not know."""
+    found = [f"{message.DESCRIPTOR.name}.{one.field_number}" for one in UnknownFieldSet(message)]  # type: ignore[attr-defined]
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
+            for child in value if descriptor.is_repeated else [value]:
+                found += unknown_fields(child)
+    return found
+
+
+def test_the_full_schema_knows_every_field(write: Write) -> None:
+    """Perfetto's own schema parses all bytes, padded varints too, and serialising it again changes no value."""
+    at = START + 10_000_000
+    written = write([simulate(), Loss(0, 5, at, at + 9), many(20_000)], max_slices=9_000)
+    trace = Trace.FromString(written.path.read_bytes())
+    assert unknown_fields(trace) == []
+    assert len(trace.packet) > 9_000
+    assert Trace.FromString(trace.SerializeToString()) == trace
+
+
+def test_too_large_a_trace_is_thinned(write: Write, trace_processor: Load) -> None:
+    """A million polls in a tenth of the slices they would need: the longest stay, the rest is counted."""
+    spans = many(1_000_000)
+    written = write(blocks(spans, 40), max_slices=300_000)
+    assert 250_000 < written.slices <= 301_000
+    trace = trace_processor(written.path)
+    assert trace.one("select count(*) from slice") == written.slices
+    length = spans.polls["end"] - spans.polls["start"]
+    drawn = trace.one(f"select count(*) {ON_THREADS} where s.category = 'poll'")
+    merged = trace.query(
+        f"select count(*) n, sum(extract_arg(arg_set_id, 'debug.polls')) polls, "
+        f"sum(extract_arg(arg_set_id, 'debug.busy (ns)')) busy, sum(dur) dur {ON_THREADS} where s.category = 'merged'"
+    )[0]
+    assert merged["polls"] == written.merged
+    assert 0 < merged["busy"] <= merged["dur"]
+    waits = trace.one("select count(*) from slice where category = 'wait'")
+    assert drawn + written.merged + waits + written.omitted == len(spans.polls) + len(spans.waits)
+    longest = np.sort(length)[-1000:]
+    assert [
+        r["dur"] for r in trace.query(f"select dur {ON_THREADS} where category = 'poll' order by dur desc limit 1000")
+    ] == longest[::-1].tolist()
+    assert trace.one(f"select max(depth) {ON_THREADS}") == 1
+    assert len(written.remarks) == 2
+    assert {r["name"] for r in trace.query("select name from slice where name like '%openable%'")} == set(
+        written.remarks
+    )
+
+
+def test_short_polls_are_left_out_on_request(write: Write, trace_processor: Load) -> None:
+    """--min-us"""
+    spans = many(20_000)
+    written = write(blocks(spans, 3), min_us=20)
+    kept = (spans.polls["end"] - spans.polls["start"]) >= 20_000
+    assert written.omitted == int((~kept).sum())
+    trace = trace_processor(written.path)
+    assert trace.one(f"select count(*) {ON_THREADS}") == int(kept.sum())
+    assert written.remarks == (f"{written.omitted:,} polls shorter than 20 µs are not drawn (--min-us)",)
+
+
+def test_futures_share_lanes(write: Write, trace_processor: Load) -> None:
+    """More futures than rows: those that ended leave their lane to later ones, and nothing overlaps."""
+    spans = many(60_000, churn=5)
+    written = write(blocks(spans, 7))
+    instances = len(np.unique(spans.polls["instance"]))
+    trace = trace_processor(written.path)
+    rows = trace.query(
+        f"select t.name like '%lane%' lane, count(distinct t.id) tracks, count(*) n, max(depth) depth {ON_INSTANCES} group by 1"
+    )
+    assert [r["depth"] for r in rows] == [0, 0]
+    assert sum(r["n"] for r in rows) == len(spans.polls) + len(spans.waits)
+    own, lanes = rows[0]["tracks"], rows[1]["tracks"]
+    assert own == 1000
+    assert lanes < instances - own
+    overlaps = trace.one(
+        "select count(*) from (select ts, lag(ts + dur) over (partition by track_id order by ts, dur) last "
+        f"{ON_INSTANCES}) where last > ts"
+    )
+    assert overlaps == 0
+    assert written.remarks == (f"{instances - own:,} futures share {lanes:,} lanes: there are too many for a row each",)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 30])
+def test_blocks_do_not_matter(write: Write, pieces: int) -> None:
+    """However the spans are cut, the same slices come out."""
+    whole = TraceProcessor(write([simulate()], name="whole").path)
+    cut = TraceProcessor(write(blocks(simulate(), pieces), name="cut").path)
+    sql = f"select ts, dur, depth, s.name, tid {ON_THREADS} order by 1, 2, 3, 5"
+    assert whole.query(sql) == cut.query(sql)
