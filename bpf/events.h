@@ -33,8 +33,9 @@ enum probe_role {
 	PROBE_ENTERS = 1,   /* a function begins here */
 	PROBE_LEAVES = 2,   /* a function ends here */
 	PROBE_TAIL = 4,     /* ... by a jump: its callee returns in its place */
-	PROBE_REMEMBER = 8, /* the function that begins here has a probe where it ends */
+	PROBE_REMEMBER = 8, /* what begins here is needed where it ends */
 	PROBE_RESULT = 16,  /* result_mask and result_pending are known */
+	PROBE_RECALL = 32,  /* what ends here was remembered at its entry */
 };
 
 enum self_register {

@@ -165,7 +165,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 
 			frames.update(&key, &begun);
 		}
-	} else if (probe->roles & PROBE_LEAVES) {
+	} else if (probe->roles & PROBE_RECALL) {
 		frame = frames.lookup(&key);
 		if (frame) {
 			u32 entry = frame->probe;

@@ -37,7 +37,7 @@ PROBE = np.dtype(
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
 THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
-_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT = 1, 2, 4, 8, 16
+_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL = 1, 2, 4, 8, 16, 32
 _NO_OFFSET = 0xFFFFFFFF
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3}
 _GROUPS = (Group.TASKS, Group.FUTURES)
@@ -106,7 +106,8 @@ class PollProgram:
         self._describe(plan)
 
     def _describe(self, plan: Plan) -> None:
-        for probe, record in zip(plan.probes, probe_records(plan), strict=True):
+        records = probe_records(plan, by_place=self._places is not None)
+        for probe, record in zip(plan.probes, records, strict=True):
             self._probes.update(struct.pack("<I", probe.id), record.tobytes())
 
     def add_spare(self, plan: Plan) -> Plan:
@@ -177,8 +178,12 @@ def _address(plan: Plan, probe: Probe) -> int:
     return function.address + probe.offset - function.offset
 
 
-def probe_records(plan: Plan) -> Array:
-    """What the kernel side must know of each probe: dtype PROBE, in the order of plan.probes."""
+def probe_records(plan: Plan, *, by_place: bool) -> Array:
+    """What the kernel side must know of each probe: dtype PROBE, in the order of plan.probes.
+
+    A frame is remembered, which costs 0.2 us, only where its exit needs it: to read the state
+    there, or (by_place) to know what returns.
+    """
     records = np.zeros(len(plan.probes), PROBE)
     records["entry_state"] = records["exit_state"] = _NO_OFFSET
     left = {probe.leaves for probe in plan.probes}
@@ -191,12 +196,15 @@ def probe_records(plan: Plan) -> Array:
             record["enters"] = probe.enters + 1
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
-            if probe.enters in left and probe.leaves != probe.enters:
-                record["roles"] |= _REMEMBER
             record["return_probe"] = returns.get(probe.enters, -1) + 1
+            is_needed = entered.state_offset is not None or (by_place and record["return_probe"])
+            if is_needed and probe.enters in left and probe.leaves != probe.enters:
+                record["roles"] |= _REMEMBER
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]
             record["roles"] |= _LEAVES
+            if function.state_offset is not None or (by_place and probe.site is Site.RETURN):
+                record["roles"] |= _RECALL
             record["leaves"] = probe.leaves + 1
             record["exit_state"] = _state_offset(function)
             if probe.is_tail:

@@ -9,7 +9,17 @@ import pytest
 
 from tests.unit.probe.made import binary, function, task
 from tracer.errors import NotTraceable
-from tracer.model import ExitKind, ExitMode, ExitSite, FunctionKind, Group, InstructionCost, Plan, Site
+from tracer.model import (
+    ExitKind,
+    ExitMode,
+    ExitSite,
+    FunctionKind,
+    Group,
+    InstructionCost,
+    Plan,
+    PollFunction,
+    Site,
+)
 from tracer.probe.plan import make_plan
 
 FUTURE = function("app::fetch", 0x100, entry_cost=InstructionCost.EMULATED)
@@ -113,7 +123,7 @@ def test_a_function_without_an_exit_is_refused_where_exits_are_needed() -> None:
     ],
 )
 def test_nothing_left_names_the_next_command(
-    functions: tuple[object, ...], options: dict[str, object], fix: str
+    functions: tuple[PollFunction, ...], options: dict[str, Any], fix: str
 ) -> None:
     with pytest.raises(NotTraceable) as caught:
         make_plan([binary(*functions)], exit_mode=ExitMode.DEFAULT, **options)

@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 
 from tests.unit.probe.made import binary, function, task
-from tracer.model import EVENT, EventFlag, ExitMode, Group, InstructionCost, Probe, ResultEncoding, Site
+from tracer.model import (
+    EVENT,
+    EventFlag,
+    ExitKind,
+    ExitMode,
+    ExitSite,
+    Group,
+    InstructionCost,
+    Probe,
+    ResultEncoding,
+    Site,
+)
 from tracer.probe import perf
 from tracer.probe.instructions import _reason
 from tracer.probe.plan import make_plan
@@ -55,22 +66,41 @@ def test_flags_agree() -> None:
     assert {name: int(value) for name, value in defined.items()} == {flag.name: flag.value for flag in EventFlag}
 
 
+ENTERS, LEAVES, TAIL, REMEMBER, RESULT, RECALL = 1, 2, 4, 8, 16, 32
+
+
 def test_what_the_kernel_side_is_told() -> None:
     encoding = ResultEncoding(mask=0xFF, pending=1)
     future = function("app::fetch", 0x100, state_offset=0x20, result=encoding)
     plan = make_plan([binary(future, task("raw::poll", 0x200))], exit_mode=ExitMode.DEFAULT)
-    records = dict(zip(((p.site, p.group) for p in plan.probes), probe_records(plan), strict=True))
-    enters, leaves, tail, remember, result = 1, 2, 4, 8, 16
+    keys = [(probe.site, probe.group) for probe in plan.probes]
+    records = dict(zip(keys, probe_records(plan, by_place=False), strict=True))
     entry = records[Site.ENTRY, Group.FUTURES]
-    assert (entry["roles"], entry["self"], entry["entry_state"], entry["enters"]) == (enters | remember, 1, 0x20, 1)
+    assert (entry["roles"], entry["self"], entry["entry_state"], entry["enters"]) == (ENTERS | REMEMBER, 1, 0x20, 1)
     leave = records[Site.EXIT, Group.FUTURES]
-    assert leave["roles"] == leaves | result != tail
+    assert leave["roles"] == LEAVES | RESULT | RECALL
     assert (leave["exit_state"], leave["result_mask"], leave["result_pending"]) == (0x20, 0xFF, 1)
     poll = records[Site.ENTRY, Group.TASKS]
     assert plan.probes[poll["return_probe"] - 1].site is Site.RETURN
-    assert poll["entry_state"] == 0xFFFFFFFF
-    only_entries = probe_records(make_plan([binary(future)], exit_mode=ExitMode.TASK))
-    assert only_entries["roles"].tolist() == [enters]
+    assert (poll["roles"], poll["entry_state"]) == (ENTERS, 0xFFFFFFFF)
+    assert records[Site.RETURN, Group.TASKS]["roles"] == LEAVES
+
+
+def test_what_is_remembered_only_where_links_have_no_cookie() -> None:
+    plan = make_plan([binary(task("raw::poll", 0x200))], exit_mode=ExitMode.DEFAULT)
+    assert probe_records(plan, by_place=True)["roles"].tolist() == [ENTERS | REMEMBER, LEAVES | RECALL]
+
+
+def test_nothing_is_remembered_for_no_exit() -> None:
+    future = function("app::fetch", 0x100, state_offset=0x20)
+    only_entries = probe_records(make_plan([binary(future)], exit_mode=ExitMode.TASK), by_place=False)
+    assert only_entries["roles"].tolist() == [ENTERS]
+
+
+def test_a_tail_jump_is_told() -> None:
+    thunk = function("app::thunk", 0x500, exits=(ExitSite(0x510, ExitKind.TAIL),), state_offset=0)
+    records = probe_records(make_plan([binary(thunk)], exit_mode=ExitMode.DEFAULT), by_place=False)
+    assert records["roles"].tolist() == [ENTERS | REMEMBER, LEAVES | TAIL | RECALL]
 
 
 def sample(number: int) -> bytes:
