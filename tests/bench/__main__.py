@@ -1,0 +1,43 @@
+"""`scripts/bench [PART …]`: discovery, attach, polls, events; all of them without arguments."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import attach, big, discovery, events, polls
+from tests.running import Targets
+
+PARTS = ("discovery", "attach", "polls", "events")
+
+
+def main(parts: list[str]) -> int:
+    """Print the tables of the named parts."""
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        print(f"no part called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    wanted = parts or list(PARTS)
+    cores = len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")])
+    print(f"Linux {platform.release()}, {cores} cores")
+    with tempfile.TemporaryDirectory() as scratch:
+        targets = Targets(Path(scratch))
+        program = (
+            big.build(Path(__file__).parents[2] / ".cache" / "bench") if {"discovery", "attach"} & {*wanted} else None
+        )
+        if "discovery" in wanted and program is not None:
+            small = [targets.path("spin", "release"), targets.path("tokio_multi", "release-debug")]
+            discovery.run([*small, targets.path("server", "dev"), program])
+        if "attach" in wanted and program is not None:
+            attach.run(program)
+        if "polls" in wanted:
+            polls.run(targets)
+        if "events" in wanted:
+            events.run(targets)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
