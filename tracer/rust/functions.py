@@ -176,7 +176,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
     if is_blocking_job(path or future_type_of(symbol) or ""):
         return _blocking(candidate, display_name(path or symbol), verdict.location)
     if verdict.kind is FunctionKind.COROUTINE:
-        name = coroutine_name(symbol, path)
+        name = coroutine_name(symbol, path, verdict.own_name)
     else:
         name = display_name(path or future_type_of(symbol) or symbol)
     function = PollFunction(

@@ -24,8 +24,9 @@ _TEMPLATE = frozenset({int(Tag.TEMPLATE_TYPE)})
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """type_path: of the future (of a task: of its future) as DWARF names it.  has_types: whether the
-    function's types were there to judge by (a task poll's are not needed).  is_likely: the registers and the result follow from the
-    types' shapes only; what the code shows has precedence."""
+    function's types were there to judge by (a task poll's are not needed).  own_name: what DWARF calls
+    the function itself, where it has no types.  is_likely: the registers and the result follow from
+    the types' shapes only; what the code shows has precedence."""
 
     kind: FunctionKind
     type_path: str | None
@@ -37,6 +38,7 @@ class Verdict:
     result: ResultEncoding | None = None
     runtime: str | None = None
     is_likely: bool = False
+    own_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Judge:
         result_at = next((value for entry in chain if (value := entry.integer(At.TYPE)) is not None), None)
         parameters = self._parameters(chain)
         if not parameters:
-            return Verdict(kind, None, location, has_types=False)
+            return Verdict(kind, None, location, has_types=False, own_name=name)
         if result_at is not None and not self._types.name_at(result_at).startswith("Poll<"):
             return None
         pinned = self._types.at(parameters[0].type)

@@ -85,15 +85,22 @@ def is_closure(symbol_name: str) -> bool:
 
 def display_name(path: str) -> str:
     """A type's path as users know it: coroutine environments and the prelude's paths shortened."""
+    path = _unwrapped(path.replace("::<", "<"))
     for pattern, replacement in _PARTS:
         path = pattern.sub(replacement, path)
     return _shorten(_PRELUDE.sub("", _ALLOCATOR.sub("", path)))
 
 
-def coroutine_name(symbol_name: str, type_path: str | None) -> str:
-    """The name of a coroutine's body, by the path of its type where DWARF gives it, else by its symbol."""
+def coroutine_name(symbol_name: str, type_path: str | None, own_name: str | None = None) -> str:
+    """The name of a coroutine's body, by the path of its type where DWARF gives it, else by its symbol.
+
+    own_name: `{async_block#0}` or the like, where DWARF has no types but names.
+    """
     if type_path is None:
-        return display_name(_closure_name(split_path(symbol_name)))
+        segments = split_path(symbol_name)
+        if own_name is None:
+            return display_name(_closure_name(segments))
+        return display_name(f"{_closure_name(segments[:-1])}::{own_name}")
     segments = split_path(type_path)
     impl = max((i for i, segment in enumerate(segments) if segment.startswith("{impl#")), default=-1)
     if impl >= 0:
@@ -125,6 +132,14 @@ def crate_of(path: str) -> str | None:
     """The crate that a path begins in: of `<&mut a::B as c::D>::e` it is `a`."""
     match = _FIRST_WORD.search(path)
     return match[0] if match else None
+
+
+def _unwrapped(path: str) -> str:
+    """`<a::B>::c`, as v0 names inherent methods, is `a::B::c`; `<a::B as c::D>::e` stays."""
+    first = split_path(path)[0]
+    if first.startswith("<") and first.endswith(">") and len(_split(first[1:-1], " as ")) == 1:
+        return first[1:-1] + path[len(first) :]
+    return path
 
 
 def _shorten(name: str) -> str:

@@ -1,0 +1,107 @@
+"""From symbols and DWARF paths to the names that users know."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracer.rust import demangle
+from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
+
+
+@pytest.mark.parametrize(
+    ("symbol", "readable"),
+    [
+        ("_ZN1a5outer28_$u7b$$u7b$closure$u7d$$u7d$17h01030389b6b8813bE", "a::outer::{{closure}}"),
+        ("_ZN1a5outer28_$u7b$$u7b$closure$u7d$$u7d$17h01030389b6b8813bE.llvm.123", "a::outer::{{closure}}"),
+        (
+            "_ZN57_$LT$a..Yield$u20$as$u20$core..future..future..Future$GT$4poll17h051261b3b72f81f6E",
+            "<a::Yield as core::future::future::Future>::poll",
+        ),
+        (
+            "_RNvXCs6xxl1lAjzDf_1aNtB2_5YieldNtNtNtCsgEmfK2I1SDS_4core6future6future6Future4poll",
+            "<a::Yield as core::future::future::Future>::poll",
+        ),
+        ("_RNCNvCs6xxl1lAjzDf_1a5outer0B3_", "a::outer::{closure#0}"),
+        ("_RNgarbage", "_RNgarbage"),
+        ("_ZN3", "_ZN3"),
+        ("main", "main"),
+        ("", ""),
+    ],
+)
+def test_demangle(symbol: str, readable: str) -> None:
+    assert demangle(symbol) == readable
+
+
+@given(st.one_of(st.text(), st.text("_RZNCvXs0123456789abE$.u7b", min_size=2).map(lambda text: "_R" + text)))
+def test_demangle_never_raises(symbol: str) -> None:
+    assert isinstance(demangle(symbol), str)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "path", "name"),
+    [
+        ("a::f::{{closure}}", "a::f::{async_fn_env#0}", "a::f"),
+        ("a::f::{{closure}}", "a::f::{async_fn_env#0}<u64, alloc::string::String>", "a::f<u64, String>"),
+        ("a::f::{{closure}}::{{closure}}", "a::f::{async_fn#0}::{async_block_env#2}", "a::f::{async block#2}"),
+        ("<a::S as a::T>::m::{{closure}}", "a::{impl#3}::m::{async_fn_env#0}", "<a::S as a::T>::m"),
+        ("a::S::m::{{closure}}", "a::{impl#3}::m::{async_fn_env#0}", "a::S::m"),
+        ("<a::S>::m::{closure#0}", "a::{impl#3}::m::{async_fn_env#0}", "a::S::m"),
+        ("a::f::{{closure}}", None, "a::f"),
+        ("a::f::{{closure}}::{{closure}}", None, "a::f::{async block}"),
+        ("a::f::{closure#0}", None, "a::f"),
+        ("a::f::<u64>::{closure#0}::{closure#1}", None, "a::f<u64>::{async block#1}"),
+    ],
+)
+def test_coroutine_names(symbol: str, path: str | None, name: str) -> None:
+    assert coroutine_name(symbol, path) == name
+
+
+def test_a_block_is_told_by_the_name_that_line_tables_keep() -> None:
+    assert coroutine_name("a::main::{{closure}}", None, "{async_block#0}") == "a::main::{async block#0}"
+
+
+def test_long_names_are_cut_in_the_middle_of_their_generics() -> None:
+    path = (
+        "a::Select<"
+        + ", ".join(["core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<T<u8>>>>"] * 5)
+        + ">"
+    )
+    name = display_name(path)
+    assert len(name) <= 120
+    assert name.startswith("a::Select<Pin<")
+    assert name.count("<") == name.count(">")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("poll<a::B<C, D>, fn(x) -> E<F>>", ["a::B<C, D>", "fn(x) -> E<F>"]),
+        ("poll", []),
+        ("poll<(u8, [u8; 4]), T>", ["(u8, [u8; 4])", "T"]),
+        (">", []),
+    ],
+)
+def test_generic_arguments(name: str, arguments: list[str]) -> None:
+    assert generic_arguments(name) == arguments
+
+
+def test_future_types() -> None:
+    assert future_type_of("<a::B as core::future::future::Future>::poll") == "a::B"
+    assert future_type_of("core::future::future::<impl core::future::future::Future for &mut F>::poll") == "&mut F"
+    assert future_type_of("<a::B as a::Stream>::poll") is None
+    assert future_type_of("<a::B as core::future::future::Future>::poll_next") is None
+    assert is_closure("a::{{closure}}")
+    assert not is_closure("a::{{closure}}::b")
+    assert crate_of("<&mut a::B as c::D>::e") == "a"
+    assert crate_of("main") is None
+
+
+@given(st.text("<>(){}[]:,- abF#_0", max_size=60))
+def test_names_of_any_shape_do_no_harm(text: str) -> None:
+    display_name(text)
+    coroutine_name(text, text)
+    coroutine_name(text, None)
+    generic_arguments(text)
+    crate_of(text)
