@@ -1,4 +1,7 @@
-"""Holds the cost of the probes below a stated share of the target's CPU time.
+"""Holds the cost of the probes below a stated share of the target's own CPU time.
+
+A hundredth of one processor is always allowed: nobody feels it, and a program that mostly sleeps
+uses so little itself that any share of that would be nothing.
 
 Hits are counted as they arrive and multiplied by what one costs on this machine.  When the share
 is too high, the guard steps down: first the futures' probes are detached, then what is left is
@@ -23,11 +26,14 @@ _INTERVAL = 250_000_000
 """Nanoseconds from one decision to the next."""
 _ALARM_INTERVAL = 50_000_000
 _ALARM = 4.0
-"""Times the budget: so high a share is acted upon after the alarm interval."""
+"""Times the allowance: so high a load is acted upon after the alarm interval."""
+_LEAST_OWN = 0.01
+"""Of the CPU time used is the program's own, whatever we think that the probes took: costs are estimates."""
+_ALWAYS_ALLOWED = 0.01
 _WINDOW = 100_000_000
 _LONGEST_PAUSE = 20_000_000_000
 _MARGIN = 0.7
-"""Share of the budget that a richer plan must fit into before the guard steps up to it."""
+"""Share of the allowance that a richer plan must fit into before the guard steps up to it."""
 _PATIENCE = 2_000_000_000
 _LONGEST_PATIENCE = 60_000_000_000
 
@@ -59,10 +65,22 @@ class _Meter:
         self.cpu = cpu
         self.cost = dict.fromkeys(Group, 0.0)
 
-    def share(self, cpu: int) -> float:
-        """Of the CPU time that the program used for itself."""
-        total = sum(self.cost.values())
-        return total / max(1.0, cpu - self.cpu - total)
+    def add(self, tasks: float, futures: float) -> None:
+        self.cost[Group.TASKS] += tasks
+        self.cost[Group.FUTURES] += futures
+
+    def own(self, cpu: int) -> float:
+        """CPU time that the program used for itself."""
+        used = cpu - self.cpu
+        return max(1.0, used * _LEAST_OWN, used - self.spent)
+
+    @property
+    def spent(self) -> float:
+        return sum(self.cost.values())
+
+    def load(self, now: int, cpu: int, budget: float) -> float:
+        """What the probes took, as a multiple of what they may take."""
+        return self.spent / max(1.0, budget * self.own(cpu), _ALWAYS_ALLOWED * (now - self.start))
 
 
 class Guard:
@@ -77,12 +95,11 @@ class Guard:
         self._groups = frozenset(probe.group for probe in plan.probes)
         self._budget = max_overhead
         self._level = Level.ALL
-        self._is_open = True  # within WINDOWS: attached just now
-        self._turn_at = 0  # ... and until when it stays so
-        self._meter: _Meter | None = None
-        self._started: _Meter | None = None
+        self._whole: _Meter | None = None
+        self._meter: _Meter | None = None  # since the last decision; in WINDOWS, since a window began
+        self._window: _Meter | None = None  # in WINDOWS, while one is open
+        self._turned_at = 0  # in WINDOWS, when one began or ended
         self._last_cpu = 0
-        self._total = 0.0
         self._growth = 1.0  # cost of ALL per cost of TASKS, when last measured
         self._fits_since: int | None = None
         self._stepped_up_at: int | None = None
@@ -95,9 +112,9 @@ class Guard:
     @property
     def overhead(self) -> float | None:
         """The share over the whole recording so far; None before the first interval."""
-        if self._started is None or self._last_cpu == self._started.cpu:
+        if self._whole is None or self._last_cpu == self._whole.cpu:
             return None
-        return self._total / max(1.0, self._last_cpu - self._started.cpu - self._total)
+        return self._whole.spent / self._whole.own(self._last_cpu)
 
     def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
         """Count a batch; returns what to attach when that changes.
@@ -105,9 +122,9 @@ class Guard:
         now: ns, any steady clock.  events: dtype EVENT.  lost: hits in this batch's time that left
         no event.  cpu: CPU time of all traced processes so far, ns.
         """
-        if self._meter is None or self._started is None:
+        if self._meter is None or self._whole is None:
             # What this batch holds was spent before the CPU time was first read.
-            self._meter = self._started = _Meter(now, cpu)
+            self._meter, self._whole = _Meter(now, cpu), _Meter(now, cpu)
             return None
         self._last_cpu = cpu
         self._count(events, lost)
@@ -116,11 +133,12 @@ class Guard:
         if self._level is Level.WINDOWS:
             return self._turn(now, cpu)
         elapsed = now - self._meter.start
-        share = self._meter.share(cpu)
-        if elapsed < _ALARM_INTERVAL or (elapsed < _INTERVAL and share < _ALARM * self._budget):
+        load = self._meter.load(now, cpu, self._budget)
+        if elapsed < _ALARM_INTERVAL or (elapsed < _INTERVAL and load < _ALARM):
             return None
-        step = self._step_down(now, share) if share > self._budget else self._step_up(now, share)
-        self._meter = _Meter(now, cpu)
+        step = self._step_down(now, cpu, load) if load > 1 else self._step_up(now, cpu, load)
+        if step is None or step.active:  # else the first pause waits until what was spent is paid for
+            self._meter = _Meter(now, cpu)
         return step
 
     def _count(self, events: Array, lost: int) -> None:
@@ -130,33 +148,34 @@ class Guard:
         hits = np.bincount(events["probe"], minlength=len(self._cost))
         cost = hits * self._cost * (1 + lost / len(events))
         tasks, everything = float(cost[self._is_task].sum()), float(cost.sum())
-        self._meter.cost[Group.TASKS] += tasks
-        self._meter.cost[Group.FUTURES] += everything - tasks
-        self._total += everything
+        for meter in (self._whole, self._meter, self._window):
+            if meter is not None:
+                meter.add(tasks, everything - tasks)
 
-    def _step_down(self, now: int, share: float) -> Step:
+    def _step_down(self, now: int, cpu: int, load: float) -> Step:
         """The step that is expected to fit; a futures-only plan has no cheaper one than windows."""
         assert self._meter is not None
         if self._stepped_up_at is not None and now - self._stepped_up_at < 2 * self._patience:
             self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
         self._stepped_up_at = self._fits_since = None
-        told = f"the probes cost {_percent(share)} of the program's CPU time, more than {_percent(self._budget)}"
+        told = (
+            f"the probes cost {self._share(self._meter, cpu)} of the program's CPU time, over {_percent(self._budget)}"
+        )
         if self._level is Level.ALL and self._groups == frozenset(Group):
             tasks = self._meter.cost[Group.TASKS]
-            self._growth = sum(self._meter.cost.values()) / tasks if tasks else 1.0
-            if share / self._growth <= self._budget or not tasks:
+            self._growth = self._meter.spent / tasks if tasks else 1.0
+            if load / self._growth <= 1 or not tasks:
                 self._level = Level.TASKS
                 return Step(frozenset({Group.TASKS}), f"{told}: task polls only from here on")
-            share /= self._growth
         self._level = Level.WINDOWS
-        self._is_open = False
-        self._turn_at = now + self._pause(share)
+        self._turned_at = now
         return Step(frozenset(), f"{told}: sampled in windows of {_WINDOW // 1_000_000} ms from here on")
 
-    def _step_up(self, now: int, share: float) -> Step | None:
+    def _step_up(self, now: int, cpu: int, load: float) -> Step | None:
+        assert self._meter is not None
         if self._level is Level.ALL:
             return None
-        if share * self._growth > _MARGIN * self._budget:
+        if load * self._growth > _MARGIN:
             self._fits_since = None
             return None
         if self._fits_since is None:
@@ -165,38 +184,43 @@ class Guard:
             return None
         self._level = Level.ALL
         self._stepped_up_at, self._fits_since = now, None
-        expected = _percent(share * self._growth)
-        return Step(self._groups, f"the load has fallen, {expected} expected with all probes: all attached again")
+        return Step(self._groups, f"{_told(self._meter, now, cpu)}: everything is attached again")
 
     def _turn(self, now: int, cpu: int) -> Step | None:
-        """Open or close a window when its time has come."""
+        """Open or close a window when its time has come.
+
+        The next one opens when what the last one cost, with all that came while it was being
+        closed, is within the budget again.
+        """
         assert self._meter is not None
-        if now < self._turn_at:
-            return None
+        since = now - self._turned_at
         windowed = self._windowed()
-        if not self._is_open:
-            self._is_open = True
-            self._turn_at = now + _WINDOW
-            self._meter = _Meter(now, cpu)
+        if self._window is None:
+            if since < _WINDOW or (since < _LONGEST_PAUSE and self._meter.load(now, cpu, self._budget) > 1):
+                return None
+            self._meter, self._window, self._turned_at = _Meter(now, cpu), _Meter(now, cpu), now
             return Step(windowed, "a sampled window begins")
-        share = self._meter.share(cpu)
-        if share <= _MARGIN * self._budget:
-            self._level = Level.TASKS if windowed != self._groups else Level.ALL
-            self._fits_since = None
-            self._meter = _Meter(now, cpu)
-            return Step(windowed, f"the load has fallen, the probes cost {_percent(share)}: attached throughout again")
-        self._is_open = False
-        pause = self._pause(share)
-        self._turn_at = now + pause
-        return Step(frozenset(), f"a sampled window ends, {_percent(share)} in it: the next in {pause / 1e9:.1f} s")
+        if since < _WINDOW:
+            return None
+        load, told = self._window.load(now, cpu, self._budget), _told(self._window, now, cpu)
+        self._window, self._turned_at = None, now
+        if load > _MARGIN:
+            return Step(frozenset(), f"a sampled window ends: {told}")
+        self._level = Level.TASKS if windowed != self._groups else Level.ALL
+        self._fits_since = None
+        self._meter = _Meter(now, cpu)
+        return Step(windowed, f"{told}: attached throughout again")
 
     def _windowed(self) -> frozenset[Group]:
         return frozenset({Group.TASKS}) if Group.TASKS in self._groups else self._groups
 
-    def _pause(self, share: float) -> int:
-        """So long that a window of this share, and the pause after it, cost what the budget allows."""
-        return min(_LONGEST_PAUSE, max(_WINDOW, int(_WINDOW * (share / self._budget - 1))))
+
+def _told(meter: _Meter, now: int, cpu: int) -> str:
+    """The cost in words: of a processor, and of what the program used for itself."""
+    rate = meter.spent / max(1, now - meter.start)
+    share = _percent(meter.spent / meter.own(cpu))
+    return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {share} of the program's own"
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.3g} %"
+    return f"{share * 100:.3g} %" if share < 1 else f"{share * 100:,.0f} %"
