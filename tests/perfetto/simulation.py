@@ -37,16 +37,12 @@ PID = 4242
 WORKERS = [4243, 4244, 4245]
 
 _FUNCTIONS = [
-    (
-        FunctionKind.TASK,
-        "tokio::runtime::task::raw::poll<echo::conn::handle::{async_fn_env#0}, alloc::sync::Arc<S>>",
-        None,
-    ),
-    (FunctionKind.COROUTINE, "echo::conn::handle::{async_fn#0}", SourceLocation("src/conn.rs", 12)),
-    (FunctionKind.COROUTINE, "echo::db::query::{async_fn#0}", SourceLocation("src/db.rs", 77)),
-    (FunctionKind.FUTURE, "<tokio::sync::oneshot::Receiver<echo::Row> as core::future::future::Future>::poll", None),
-    (FunctionKind.COROUTINE, "echo::accept_loop::{async_fn#0}", SourceLocation("src/main.rs", 31)),
-    (FunctionKind.COROUTINE, "echo::stats::tick::{async_block#0}", SourceLocation("src/stats.rs", 8)),
+    (FunctionKind.TASK, "task echo::conn::handle", SourceLocation("src/conn.rs", 12)),
+    (FunctionKind.COROUTINE, "echo::conn::handle", SourceLocation("src/conn.rs", 12)),
+    (FunctionKind.COROUTINE, "echo::db::query", SourceLocation("src/db.rs", 77)),
+    (FunctionKind.FUTURE, "tokio::sync::oneshot::Receiver<echo::Row>", None),
+    (FunctionKind.COROUTINE, "echo::accept_loop", SourceLocation("src/main.rs", 31)),
+    (FunctionKind.COROUTINE, "echo::stats::tick::{async block#0}", SourceLocation("src/stats.rs", 8)),
 ]
 TASK, HANDLE, QUERY, ROW, ACCEPT, TICK = range(6)
 _CHAINS = {"handle": (TASK, HANDLE, QUERY, ROW), "accept": (TASK, ACCEPT), "tick": (TASK, TICK)}
@@ -63,7 +59,7 @@ def make_recording(**options: str) -> Recording:
             kind=kind,
             source=Source.DWARF,
             exits=(),
-            crate="tokio" if "tokio" in name.split("<")[0] or name.startswith("<tokio") else "echo",
+            crate="tokio" if name.startswith("tokio") else "echo",
             location=location,
         )
         for index, (kind, name, location) in enumerate(_FUNCTIONS)
@@ -81,9 +77,9 @@ def make_recording(**options: str) -> Recording:
         for index, one in enumerate(functions)
     )
     refusals = (
-        Refusal("echo::frame::read::{async_fn#0}", "exists only inlined into its callers"),
-        Refusal("echo::frame::write::{async_fn#0}", "exists only inlined into its callers"),
-        Refusal("echo::tls::accept::{async_fn#0}", "its first instruction cannot be probed"),
+        Refusal("echo::frame::read", "exists only inlined into its callers"),
+        Refusal("echo::frame::write", "exists only inlined into its callers"),
+        Refusal("echo::tls::accept", "its first instruction cannot be probed"),
     )
     return Recording(
         version="0.1.0",
@@ -116,7 +112,7 @@ class _Task:
 
 
 def simulate(seconds: float = 0.04, tasks: int = 9, seed: int = 7) -> Spans:
-    """Worker threads that poll tasks; each poll runs down a chain of futures, each Pending one is followed by a wait."""
+    """Worker threads that poll tasks; each poll runs down a chain of futures, waits between."""
     rnd = random.Random(seed)
     free = dict.fromkeys(WORKERS, START + 1000)
     kinds = ["accept", "tick"] + ["handle"] * (tasks - 2)

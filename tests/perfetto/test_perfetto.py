@@ -37,15 +37,22 @@ def test_every_poll_on_its_thread(write: Write, trace_processor: Load) -> None:
     """Counts, times, names, nesting and arguments of the polls on thread tracks."""
     spans = simulate()
     trace = trace_processor(write(blocks(spans, 5)).path)
-    names = ["task conn::handle", "conn::handle", "db::query", "oneshot::Receiver", "echo::accept_loop", "tick {block}"]
+    names = ["task conn::handle", "conn::handle", "db::query", "Receiver<Row>"]
+    names += ["echo::accept_loop", "stats::tick {block 0}"]
     rows = trace.query(
         f"select ts, dur, tid, depth, s.name, extract_arg(arg_set_id, 'debug.instance') instance {ON_THREADS}"
     )
-    got = Counter((r["ts"], r["dur"], r["tid"], r["depth"], r["name"].split("::", 1)[-1], r["instance"]) for r in rows)
+    got = Counter((r["ts"], r["dur"], r["tid"], r["depth"], r["name"], r["instance"]) for r in rows)
     polls = spans.polls
     expected = Counter(
-        (int(p["start"]), int(p["end"] - p["start"]), int(p["tid"]), int(p["depth"]))
-        + (names[p["function"]].split("::", 1)[-1], int(p["instance"]))
+        (
+            int(p["start"]),
+            int(p["end"] - p["start"]),
+            int(p["tid"]),
+            int(p["depth"]),
+            names[p["function"]],
+            int(p["instance"]),
+        )
         for p in polls
     )
     assert got == expected
@@ -71,7 +78,7 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
     )
     first = {r["k"]: r["v"] for r in rows if r["name"] == "db::query"}
     assert first == {
-        "debug.function": "echo::db::query::{async_fn#0}",
+        "debug.function": "echo::db::query",
         "debug.location": "src/db.rs:77",
         "debug.crate": "echo",
         "debug.kind": "async fn or block",
@@ -83,7 +90,7 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
         "correlation_id": f"tp:#{0xABC0}",
         "source_location_iid": first["source_location_iid"],
         "source.file_name": "src/db.rs",
-        "source.function_name": "echo::db::query::{async_fn#0}",
+        "source.function_name": "echo::db::query",
         "source.line_number": 77,
     }
     others = [(r["k"], r["v"]) for r in rows if r["name"] != "db::query"]
@@ -174,7 +181,8 @@ def test_what_was_missed(write: Write, trace_processor: Load) -> None:
         ("7 events lost", 200, 200, 0),
     ]
     notes = trace.query(
-        f"select s.name, extract_arg(arg_set_id, 'debug.reason') reason, extract_arg(arg_set_id, 'debug.events lost') lost "
+        f"select s.name, extract_arg(arg_set_id, 'debug.reason') reason, "
+        "extract_arg(arg_set_id, 'debug.events lost') lost "
         f"{tracks} where t.name = 'rat-ebpf'"
     )
     reasons = {r["name"]: r["reason"] for r in notes}
@@ -250,7 +258,8 @@ def test_futures_share_lanes(write: Write, trace_processor: Load) -> None:
     instances = len(np.unique(spans.polls["instance"]))
     trace = trace_processor(written.path)
     rows = trace.query(
-        f"select t.name like '%lane%' lane, count(distinct t.id) tracks, count(*) n, max(depth) depth {ON_INSTANCES} group by 1"
+        f"select t.name like '%lane%' lane, count(distinct t.id) tracks, count(*) n, max(depth) depth "
+        f"{ON_INSTANCES} group by 1"
     )
     assert [r["depth"] for r in rows] == [0, 0]
     assert sum(r["n"] for r in rows) == len(spans.polls) + len(spans.waits)

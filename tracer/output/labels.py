@@ -14,6 +14,7 @@ from tracer.model import (
     Group,
     PollFlag,
     PollFunction,
+    SourceLocation,
     WaitFlag,
 )
 
@@ -30,7 +31,9 @@ _WAIT_FLAGS = {
     WaitFlag.AMBIGUOUS: "may belong to another future at the same address",
 }
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_BLOCKS = ("{{closure}}", "{closure#", "{async_", "{impl#", "{{async")
+_REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
+_BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?#(\d+)\}$")
+_REFERENCE = re.compile(r"^&(?:mut )?")
 _KINDS = {
     FunctionKind.COROUTINE: "async fn or block",
     FunctionKind.FUTURE: "hand-written future",
@@ -79,41 +82,42 @@ def probed_words(active: frozenset[Group]) -> str:
 
 
 def short_name(function: PollFunction) -> str:
-    """A function's name as a timeline has room for it: its last two path elements, no generics."""
-    name = function.name
-    if function.kind is FunctionKind.TASK:
-        future = _first_generic(name)
-        return printable(f"task {_shorten(future)}" if future else _shorten(name))
-    return printable(_shorten(name))
+    """A function's name as a timeline has room for it: the last elements of its path, generics only by their names."""
+    prefix, name = ("task ", function.name[5:]) if function.name.startswith("task ") else ("", function.name)
+    plain = function.kind is FunctionKind.FUTURE
+    short = _short_type(name) if plain else _short_path(name)
+    return printable(f"{prefix}{short}")
 
 
-def _shorten(name: str) -> str:
-    parts = [_element(part) for part in _split(name, "::")]
-    if parts[0] != (bare := _split(name, "::")[0]) and bare.startswith("<") and parts[-1] == "poll":
-        parts.pop()  # <T as Future>::poll is known as T
-    closures = [part for part in parts if part.startswith(_BLOCKS)]
-    path = [part for part in parts if not part.startswith(_BLOCKS)] or parts
-    short = "::".join(path[-2:]) if len(path) > 1 else path[0]
-    blocks = len([part for part in closures if not part.startswith("{impl#")])
-    is_block = blocks > 1 or any("async_block" in part or "async_closure" in part for part in closures)
-    return f"{short} {{block}}" if is_block else short
+def _short_path(name: str) -> str:
+    """`a::b::C<T>::f::{async block#1}` becomes `C::f {block 1}`."""
+    parts = _split(name, "::")
+    path = [_element(part) for part in parts if not part.startswith("{")] or [name]
+    suffix = next((_BLOCK_NAMES.sub(r" {\1 \2}", part) for part in reversed(parts) if _BLOCK_NAMES.match(part)), "")
+    return "::".join(path[-2:]) + suffix
+
+
+def _short_type(name: str) -> str:
+    """`a::b::Join<c::D<E>, f::{async block#0}>` becomes `Join<D, f {block 0}>`."""
+    reference = _REFERENCE.match(name)
+    if reference:
+        return reference[0] + _short_type(name[reference.end() :])
+    parts = _split(name, "::")
+    if parts[-1].startswith("{"):
+        return _short_path(name)
+    base, bracket, arguments = parts[-1].partition("<")
+    if not bracket or not base or not arguments.endswith(">"):
+        return _element(parts[-1])
+    inner = [_REFERENCE.sub("", argument.strip()) for argument in _split(arguments[:-1], ",")]
+    return f"{base}<{', '.join(_short_path(one).split('::')[-1] for one in inner)}>"
 
 
 def _element(part: str) -> str:
     """One path element without its generics; <T as Trait> becomes T."""
     if part.startswith("<"):
         inner = part[1:-1] if part.endswith(">") else part[1:]
-        return _shorten(next(iter(_split(inner, " as "))).lstrip("&").removeprefix("mut "))
+        return _short_path(_REFERENCE.sub("", _split(inner, " as ")[0])).split("::")[-1]
     return part.partition("<")[0] or part
-
-
-def _first_generic(name: str) -> str | None:
-    """T of f::<T, S>, or None."""
-    for part in reversed(_split(name, "::")):
-        head, bracket, rest = part.partition("<")
-        if bracket and rest.endswith(">") and " as " not in head:
-            return _split(rest[:-1], ",")[0].strip()
-    return None
 
 
 def _split(text: str, separator: str) -> list[str]:
@@ -138,3 +142,18 @@ def _top_level(text: str, separator: str) -> Iterator[int]:
             at += len(separator)
             continue
         at += 1
+
+
+def duration_words(ns: float) -> str:
+    """Nanoseconds with three digits and a unit."""
+    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if ns >= factor * 0.9995:
+            value = ns / factor
+            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+            return f"{value:,.{digits}f} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def place_words(location: SourceLocation | None) -> str:
+    """A place in the source; of a crate from a registry, from its own folder on."""
+    return printable(_REGISTRY.sub("", str(location))) if location else ""

@@ -1,0 +1,260 @@
+"""A capture as JSON for chrome://tracing and the other viewers of the Trace Event Format.
+
+Polls are complete events ("X") on their threads, waits are asynchronous events ("b", "e") with the future's
+instance as id.  Times are microseconds of CLOCK_MONOTONIC with three decimals, so that no nanosecond is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tracer.model import (
+    POLL,
+    WAIT,
+    Array,
+    CaptureEnd,
+    Loss,
+    PlanChange,
+    PollFlag,
+    ProcessEnd,
+    Recording,
+    Spans,
+    Tally,
+    Thread,
+    WaitFlag,
+)
+from tracer.output.files import OutputFile
+from tracer.output.labels import (
+    kind_words,
+    poll_notes,
+    printable,
+    probed_words,
+    short_name,
+    state_words,
+    wait_name,
+    wait_notes,
+)
+from tracer.output.records import join, pick
+from tracer.output.thinning import Budget, everything, select
+from tracer.output.trace import WrittenTrace
+
+_BLOCK = 1 << 15
+
+
+def _us(ns: int) -> str:
+    """Nanoseconds as a JSON number of microseconds."""
+    return f"{ns // 1000}.{ns % 1000:03d}"
+
+
+class ChromeWriter:
+    """Streams a JSON object in bounded memory; the options are those of PerfettoWriter.  Raises OutputFailed."""
+
+    def __init__(
+        self,
+        path: Path,
+        recording: Recording,
+        *,
+        max_slices: int = 2_000_000,
+        total_events: int,
+        min_us: float = 0,
+    ) -> None:
+        self._recording = recording
+        self._min_ns = int(min_us * 1000)
+        self._min_us = min_us
+        self._budget = Budget(max_slices, total_events)
+        self._polls: list[Array] = []
+        self._waits: list[Array] = []
+        self._buffered = 0
+        self._latest = recording.start
+        self._slices = self._represented = self._omitted = self._too_short = 0
+        self._pids: dict[int, int] = {}
+        self._only = recording.processes[0].pid if len(recording.processes) == 1 else 0
+        functions = recording.plan.functions
+        self._names = [json.dumps(short_name(one)) for one in functions]
+        self._about = [
+            f'"function":{_text(one.name)},"location":{_text(str(one.location)) if one.location else "null"},'
+            f'"crate":{_text(one.crate) if one.crate else "null"},"kind":{_text(kind_words(one.kind))}'
+            for one in functions
+        ]
+        self._file = OutputFile(path)
+        try:
+            self._file.write(b'{"displayTimeUnit":"ns","traceEvents":[\n')
+            lines = [
+                _metadata("process_name", one.pid, one.pid, {"name": printable(one.name)})
+                for one in recording.processes
+            ]
+            self._file.write(",\n".join([*lines, self._instant(recording.start, "tracing began", {})]).encode())
+        except BaseException:
+            self._file.abort()
+            raise
+
+    def _instant(self, time: int, name: str, args: dict[str, object]) -> str:
+        self._slices += 1
+        event = {"ph": "i", "s": "g", "pid": self._recording.processes[0].pid, "tid": 0, "name": printable(name)}
+        return f'{json.dumps(event)[:-1]},"ts":{_us(time)},"args":{json.dumps(args)}}}'
+
+    def _write(self, lines: Sequence[str]) -> None:
+        if lines:
+            self._file.write((",\n" + ",\n".join(lines)).encode())
+
+    def threads(self, threads: Sequence[Thread]) -> None:
+        """Threads by name."""
+        self._pids |= {thread.tid: thread.pid for thread in threads}
+        self._write([_metadata("thread_name", one.pid, one.tid, {"name": printable(one.name)}) for one in threads])
+
+    def spans(self, spans: Spans) -> None:
+        """Polls and waits."""
+        self._polls.append(spans.polls)
+        self._waits.append(spans.waits)
+        self._buffered += len(spans.polls)
+        if self._buffered >= _BLOCK:
+            self._write_block()
+
+    def _write_block(self) -> None:
+        polls, waits = join(self._polls, POLL), join(self._waits, WAIT)
+        self._polls, self._waits, self._buffered = [], [], 0
+        arrived, before = len(polls), self._slices
+        self._latest = int(max(polls["end"].max(initial=self._latest), waits["end"].max(initial=self._latest)))
+        long_enough = polls["end"] - polls["start"] >= self._min_ns
+        self._too_short += int(np.count_nonzero(~long_enough))
+        polls = pick(polls, long_enough)
+        budget = self._budget.of(arrived)
+        chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
+        drawn = pick(polls, chosen.polls | chosen.singles)
+        kept_waits = pick(waits, chosen.waits)
+        self._write(self._poll_lines(drawn))
+        self._write(self._merged_lines(chosen.merged))
+        self._write(self._wait_lines(kept_waits))
+        self._represented += chosen.represented
+        self._omitted += len(polls) - len(drawn) - chosen.represented + len(waits) - len(kept_waits)
+        self._slices += len(drawn) + len(chosen.merged) + len(kept_waits)
+        self._budget.spend(arrived, self._slices - before)
+
+    def _poll_lines(self, polls: Array) -> list[str]:
+        lines = []
+        for start, end, latest, address, instance, task, function, tid, flags, state in zip(
+            *(polls[name].tolist() for name in ("start", "end", "end_latest", "self", "instance", "task")),
+            *(polls[name].tolist() for name in ("function", "tid", "flags", "state")),
+            strict=True,
+        ):
+            result = "unknown" if not flags & PollFlag.RESULT else "pending" if flags & PollFlag.PENDING else "ready"
+            more = f',"state":"{state_words(state if flags & PollFlag.STATE else None)}","result":"{result}"'
+            if instance:
+                more += f',"self":"{address:#x}","instance":{instance}'
+            if task:
+                more += f',"task":"{task:#x}"'
+            if notes := poll_notes(flags):
+                more += f',"note":{json.dumps(notes)}'
+            if latest > end:
+                more += f',"may have ended later by (ns)":{latest - end}'
+            lines.append(
+                f'{{"ph":"X","cat":"poll","pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'
+                f'"dur":{_us(end - start)},"name":{self._names[function]},"args":{{{self._about[function]}{more}}}}}'
+            )
+        return lines
+
+    def _merged_lines(self, merged: Array) -> list[str]:
+        return [
+            f'{{"ph":"X","cat":"merged","pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'
+            f'"dur":{_us(end - start)},"name":"{count} short polls merged",'
+            f'"args":{{"polls":{count},"busy (ns)":{busy}}}}}'
+            for start, end, tid, count, busy in zip(
+                *(merged[name].tolist() for name in ("start", "end", "tid", "instance", "parent")), strict=True
+            )
+        ]
+
+    def _wait_lines(self, waits: Array) -> list[str]:
+        lines = []
+        for start, end, instance, function, tid, flags, state in zip(
+            *(waits[name].tolist() for name in ("start", "end", "instance", "function", "tid", "flags", "state")),
+            strict=True,
+        ):
+            name = json.dumps(
+                f"{json.loads(self._names[function])}: {wait_name(state if flags & WaitFlag.STATE else None)}"
+            )
+            notes = wait_notes(flags)
+            common = (
+                f'"cat":"wait","id":"{instance:#x}","pid":{self._pids.get(tid, self._only)},"tid":{tid},"name":{name}'
+            )
+            note = f',"note":{json.dumps(notes)}' if notes else ""
+            args = f"{{{self._about[function]}{note}}}"
+            lines.append(f'{{"ph":"b","ts":{_us(start)},{common},"args":{args}}}')
+            lines.append(f'{{"ph":"e","ts":{_us(end)},{common}}}')
+        return lines
+
+    def plan_change(self, change: PlanChange) -> None:
+        """Other probes from now on."""
+        name = f"probed from here: {probed_words(change.active)}"
+        self._write([self._instant(change.time, name, {"reason": printable(change.reason)})])
+
+    def loss(self, loss: Loss) -> None:
+        """Events are missing."""
+        known = [time for time in (loss.after, loss.before) if time is not None]
+        args: dict[str, object] = {"CPU": loss.cpu, "after (ns)": loss.after, "before (ns)": loss.before}
+        self._write([self._instant(min(known, default=self._latest), f"{loss.count:,} events lost", args)])
+
+    def process_end(self, end: ProcessEnd) -> None:
+        """A process is gone."""
+        self._write([self._instant(end.time, f"process {end.pid} ended", {"reason": printable(end.reason)})])
+
+    def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
+        """Finish the JSON object and give the file its name."""
+        recording = self._recording
+        try:
+            self._write_block()
+            time = max(self._latest, end.time if end else 0)
+            name = f"tracing ended: {end.reason}" if end else "the capture breaks off here"
+            self._write([self._instant(time, name, {"events lost": end.lost if end else None})])
+            remarks = self._remarks()
+            other = {
+                "rat-ebpf": recording.version,
+                "kernel": recording.kernel,
+                "options": {key: printable(value) for key, value in recording.options.items()},
+                "realtime minus monotonic (ns)": recording.clock.realtime - recording.clock.monotonic,
+                "functions probed": len(recording.plan.functions),
+                "functions not probed": len(recording.plan.refusals),
+                "polls": tally.polls,
+                "exits without an entry": tally.unmatched_exits,
+                "remarks": remarks,
+            }
+            self._file.write(f'\n],"otherData":{json.dumps(other)}}}\n'.encode())
+            self._file.commit()
+        except BaseException:
+            self.abort()
+            raise
+        return WrittenTrace(
+            path=self._file.path,
+            bytes=self._file.size,
+            slices=self._slices,
+            merged=self._represented,
+            omitted=self._omitted + self._too_short,
+            remarks=remarks,
+        )
+
+    def _remarks(self) -> tuple[str, ...]:
+        remarks = []
+        if self._represented:
+            remarks.append(f"{self._represented:,} short polls are merged, to keep the trace openable (--max-slices)")
+        if self._omitted:
+            remarks.append(
+                f"{self._omitted:,} short polls and waits are not drawn, to keep the trace openable (--max-slices)"
+            )
+        if self._too_short:
+            remarks.append(f"{self._too_short:,} polls shorter than {self._min_us:g} µs are not drawn (--min-us)")
+        return tuple(remarks)
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._file.abort()
+
+
+def _text(text: str) -> str:
+    return json.dumps(printable(text))
+
+
+def _metadata(kind: str, pid: int, tid: int, args: dict[str, object]) -> str:
+    return json.dumps({"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": args})

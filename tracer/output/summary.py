@@ -1,0 +1,206 @@
+"""What a recording says, on one screen or as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracer.model import (
+    CaptureEnd,
+    FunctionKind,
+    Loss,
+    PlanChange,
+    PollFlag,
+    PollFunction,
+    ProcessEnd,
+    Recording,
+    Spans,
+    Tally,
+    Thread,
+)
+from tracer.output.accounts import Accounts
+from tracer.output.labels import probed_words, state_words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Summary:
+    """Adds up a recording as its spans come; the methods are those of a TraceWriter."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.accounts = Accounts(len(recording.plan.functions))
+        self.names: dict[int, str] = {}
+        self.changes: list[PlanChange] = []
+        self.ends: list[ProcessEnd] = []
+        self.lost = 0
+        self.tally = Tally()
+        self.end: CaptureEnd | None = None
+
+    def threads(self, threads: Sequence[Thread]) -> None:
+        """Names of threads."""
+        self.names |= {thread.tid: thread.name for thread in threads}
+
+    def spans(self, spans: Spans) -> None:
+        """Polls and waits."""
+        self.accounts.add(spans.polls, spans.waits)
+
+    def plan_change(self, change: PlanChange) -> None:
+        """Other probes from its time on."""
+        self.changes.append(change)
+
+    def loss(self, loss: Loss) -> None:
+        """Events are missing."""
+        self.lost += loss.count
+
+    def process_end(self, end: ProcessEnd) -> None:
+        """A process is gone."""
+        self.ends.append(end)
+
+    def close(self, tally: Tally, end: CaptureEnd | None) -> None:
+        """What assembly counted, and how the recording ended (None: the capture is torn)."""
+        self.tally, self.end = tally, end
+        if end is not None:
+            self.lost = max(self.lost, end.lost)
+
+    # ---- figures
+
+    @property
+    def seconds(self) -> float:
+        """How long was recorded."""
+        end = self.end.time if self.end else self.accounts.latest
+        return max(0, end - self.recording.start) / 1e9
+
+    def since_start(self, time: int) -> float:
+        """A time in seconds since the recording's start."""
+        return (time - self.recording.start) / 1e9
+
+    def functions(self) -> list[tuple[int, PollFunction]]:
+        """The functions that were polled or waited, the most polling time first."""
+        busy, polls, waits = self.accounts.busy, self.accounts.polls, self.accounts.waits
+        seen = [(i, one) for i, one in enumerate(self.recording.plan.functions) if polls[i] or waits[i]]
+        return sorted(seen, key=lambda item: (-int(busy[item[0]]), item[1].name))
+
+    def tasks(self) -> int:
+        """Instances of the runtimes' own task polls."""
+        functions = self.recording.plan.functions
+        return sum(int(self.accounts.instances[i]) for i, one in enumerate(functions) if one.kind is FunctionKind.TASK)
+
+    def refusals(self) -> list[tuple[str, int]]:
+        """Why functions are not probed: (reason, how many), the most first."""
+        return Counter(one.reason for one in self.recording.plan.refusals).most_common()
+
+    def print(self, console: Console | None = None) -> None:
+        """One screen, on the standard output unless told otherwise."""
+        from tracer.output.tables import make_console, print_summary
+
+        print_summary(self, console or make_console())
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values.  All times are integers in nanoseconds unless the key says otherwise.
+
+        version, kernel, transport, exits: strings · options: object of strings ·
+        processes: [{pid, name, command, executable}] · seconds: float · polls, waits, instances, tasks, events,
+        lost, unmatched_exits, unwound, open_at_start, open_at_end: integers (polls to unmatched_exits as counted
+        by assembly) · overhead: share of the target's CPU time or null · complete: false when the capture is torn ·
+        functions: [{function, kind, crate, file, line, polls, instances, busy, mean, p50, p99, longest, waits, waiting,
+        unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
+        waits_by_await: [{function, state, await, waits, waiting, longest}], most waiting first; state null: unknown ·
+        longest_polls: [{seconds, duration, function, file, line, thread, tid, instance, note}] ·
+        plan_changes: [{seconds, probed, reason}] · process_ends: [{seconds, pid, reason}] ·
+        not_probed: [{reason, functions}].
+        """
+        recording, accounts, tally = self.recording, self.accounts, self.tally
+        functions = recording.plan.functions
+        return {
+            "version": recording.version,
+            "kernel": recording.kernel,
+            "transport": recording.transport,
+            "exits": str(recording.plan.exit_mode),
+            "options": dict(recording.options),
+            "processes": [
+                {"pid": one.pid, "name": one.name, "command": list(one.command), "executable": one.executable}
+                for one in recording.processes
+            ],
+            "seconds": self.seconds,
+            "polls": tally.polls,
+            "waits": tally.waits,
+            "instances": tally.instances,
+            "tasks": self.tasks(),
+            "events": tally.events,
+            "lost": self.lost,
+            "unmatched_exits": tally.unmatched_exits,
+            "unwound": tally.unwound,
+            "open_at_start": tally.open_at_start,
+            "open_at_end": tally.open_at_end,
+            "overhead": self.end.overhead if self.end else None,
+            "complete": self.end is not None,
+            "functions": [
+                {
+                    **_whereabouts(one),
+                    "kind": str(one.kind),
+                    "crate": one.crate,
+                    "polls": int(accounts.polls[index]),
+                    "instances": int(accounts.instances[index]),
+                    "busy": int(accounts.busy[index]),
+                    "mean": int(accounts.busy[index]) // max(1, int(accounts.polls[index])),
+                    "p50": round(accounts.percentile(index, 0.5)),
+                    "p99": round(accounts.percentile(index, 0.99)),
+                    "longest": int(accounts.longest_poll[index]),
+                    "waits": int(accounts.waits[index]),
+                    "waiting": int(accounts.waiting[index]),
+                    "unwound": int(accounts.unwound[index]),
+                }
+                for index, one in self.functions()
+            ],
+            "waits_by_await": [
+                {
+                    "function": functions[index].name,
+                    "state": state,
+                    "await": state_words(state),
+                    "waits": count,
+                    "waiting": total,
+                    "longest": longest,
+                }
+                for index, state, count, total, longest in accounts.waits_at()
+            ],
+            "longest_polls": [
+                {
+                    "seconds": self.since_start(int(poll["start"])),
+                    "duration": int(poll["end"] - poll["start"]),
+                    **_whereabouts(functions[int(poll["function"])]),
+                    "thread": self.names.get(int(poll["tid"])),
+                    "tid": int(poll["tid"]),
+                    "instance": int(poll["instance"]) or None,
+                    "note": bound_words(int(poll["flags"])) or None,
+                }
+                for poll in accounts.longest_apart(20)
+            ],
+            "plan_changes": [
+                {"seconds": self.since_start(one.time), "probed": probed_words(one.active), "reason": one.reason}
+                for one in self.changes
+            ],
+            "process_ends": [
+                {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
+            ],
+            "not_probed": [{"reason": reason, "functions": count} for reason, count in self.refusals()],
+        }
+
+
+def bound_words(flags: int) -> str:
+    """Why a poll's length is only a bound, or ""."""
+    start, end = flags & PollFlag.START_UNKNOWN, flags & PollFlag.END_UNKNOWN
+    if start and end:
+        return "under way all the time"
+    return "began before" if start else "still running" if end else ""
+
+
+def _whereabouts(function: PollFunction) -> dict[str, Any]:
+    location = function.location
+    return {
+        "function": function.name,
+        "file": location.file if location else None,
+        "line": location.line if location else None,
+    }

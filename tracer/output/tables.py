@@ -1,0 +1,266 @@
+"""Tables for the terminal, and for pipes: plain there, and as wide as they need to be, up to a hundred columns."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tracer.model import Plan, PollFunction, Refusal
+from tracer.output.labels import (
+    duration_words,
+    kind_words,
+    place_words,
+    printable,
+    probed_words,
+    short_name,
+    state_words,
+)
+from tracer.output.summary import bound_words
+
+if TYPE_CHECKING:
+    from tracer.output.summary import Summary
+
+_PIPE_WIDTH, _LIST_WIDTH = 100, 600
+_TOP = 8
+
+
+def make_console(pipe_width: int = _PIPE_WIDTH) -> Console:
+    """The standard output: colours on a terminal only, a fixed width in a pipe."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else pipe_width, no_color=not terminal, highlight=False, soft_wrap=False)
+
+
+def _table(*columns: str, flexible: tuple[str, ...] = (), words: tuple[str, ...] = (), fold: bool = False) -> Table:
+    """Figures to the right, words to the left, both whole; flexible columns are cut (or folded) to fit."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    for column in columns:
+        if column in flexible:
+            table.add_column(column, overflow="fold" if fold else "ellipsis", no_wrap=not fold, min_width=10)
+        elif column in words:
+            table.add_column(column, no_wrap=True)
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Text as it is: neither markup nor control characters of the target's names count."""
+    return Text(printable(words), style)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _some(number: int, what: str) -> str:
+    """1 poll, 2 polls."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """The summary of a recording on one screen."""
+    _print_header(summary, console)
+    if summary.tally.polls or summary.accounts.polls.any():
+        _print_functions(summary, console)
+        _print_longest(summary, console)
+    if summary.accounts.waits.any():
+        _print_waits(summary, console)
+    _print_remarks(summary, console)
+
+
+def _print_header(summary: Summary, console: Console) -> None:
+    tally, seconds = summary.tally, summary.seconds
+    targets = ", ".join(f"{one.name} ({one.pid})" for one in summary.recording.processes)
+    rate = f" ({tally.polls / seconds:,.0f}/s)" if seconds else ""
+    console.print(
+        Text.assemble(
+            _text(targets, "bold"),
+            f" · {seconds:.2f} s · {_some(tally.polls, 'poll')}{rate} · {_some(tally.instances, 'future')}"
+            f" · {_some(summary.tasks(), 'task')}",
+        )
+    )
+    console.print()
+
+
+def _print_functions(summary: Summary, console: Console) -> None:
+    accounts = summary.accounts
+    table = _table(
+        "most polling time", "polls", "futures", "busy", "mean", "p99", "max", "waits", "waiting",
+        flexible=("most polling time",),
+    )  # fmt: skip
+    functions = [(index, one) for index, one in summary.functions() if accounts.polls[index]]
+    for index, function in functions[:_TOP]:
+        polls, busy = int(accounts.polls[index]), int(accounts.busy[index])
+        table.add_row(
+            _text(short_name(function)),
+            _count(polls),
+            _count(int(accounts.instances[index])) if accounts.instances[index] else "?",
+            duration_words(busy),
+            duration_words(busy / polls),
+            duration_words(accounts.percentile(index, 0.99)),
+            duration_words(int(accounts.longest_poll[index])),
+            _count(int(accounts.waits[index])),
+            duration_words(int(accounts.waiting[index])),
+        )
+    console.print(table)
+    more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
+    console.print(_text(f"{more}times include the futures polled inside, p99 is within 6 %", "dim"))
+    console.print()
+
+
+def _print_longest(summary: Summary, console: Console) -> None:
+    table = _table("longest polls", "at", "took", "place", "thread", flexible=("longest polls", "place", "thread"))
+    for poll in summary.accounts.longest_apart(5):
+        function = summary.recording.plan.functions[int(poll["function"])]
+        tid = int(poll["tid"])
+        bound = bound_words(int(poll["flags"]))
+        table.add_row(
+            _text(short_name(function) + (f" ({bound})" if bound else "")),
+            f"{summary.since_start(int(poll['start'])):.6f} s",
+            ("≥ " if bound else "") + duration_words(int(poll["end"] - poll["start"])),
+            _text(place_words(function.location)),
+            _text(summary.names.get(tid) or str(tid)),
+        )
+    console.print(table)
+    console.print()
+
+
+def _print_waits(summary: Summary, console: Console) -> None:
+    table = _table(
+        "most waiting",
+        "where",
+        "waits",
+        "waiting",
+        "mean",
+        "max",
+        "place",
+        flexible=("most waiting", "place"),
+        words=("where",),
+    )
+    for index, state, count, total, longest in summary.accounts.waits_at()[:_TOP]:
+        function = summary.recording.plan.functions[index]
+        table.add_row(
+            _text(short_name(function)),
+            "" if state is None else state_words(state),
+            _count(count),
+            duration_words(total),
+            duration_words(total / count),
+            duration_words(longest),
+            _text(place_words(function.location)),
+        )
+    console.print(table)
+    console.print()
+
+
+def _print_remarks(summary: Summary, console: Console) -> None:
+    """What was not seen, and why: always said, also when all is well."""
+    tally, end = summary.tally, summary.end
+    parts = [f"{summary.lost:,} lost"]
+    parts.append(f"{_some(tally.unmatched_exits, 'exit')} without an entry")
+    if tally.unwound:
+        parts.append(f"{_some(tally.unwound, 'poll')} unwound (a panic, or a lost exit)")
+    if tally.open_at_start or tally.open_at_end:
+        parts.append(f"under way at the start {tally.open_at_start:,}, at the end {tally.open_at_end:,}")
+    console.print(_text(f"events: {tally.events:,}, {', '.join(parts)}", "bold red" if summary.lost else ""))
+    if end is not None and end.overhead is not None:
+        allowed = f"{summary.recording.max_overhead:.0%}"
+        console.print(_text(f"overhead: about {end.overhead:.1%} of the target's CPU time (allowed: {allowed})"))
+    for change in summary.changes:
+        words = f"from {summary.since_start(change.time):.2f} s probed: {probed_words(change.active)} ({change.reason})"
+        console.print(_text(words, "yellow"))
+    for gone in summary.ends:
+        console.print(_text(f"at {summary.since_start(gone.time):.2f} s process {gone.pid} ended: {gone.reason}"))
+    if end is None:
+        console.print(_text("the capture breaks off: its end was not written", "yellow"))
+    refusals = summary.refusals()
+    if refusals:
+        plan = summary.recording.plan
+        reasons = "; ".join(f"{count:,}: {reason}" for reason, count in refusals[:3])
+        rest = sum(count for _, count in refusals[3:])
+        more = f"; {rest:,}: other reasons" if rest else ""
+        probed = f"probed {_some(len(plan.functions), 'function')}, not probed {len(plan.refusals):,}"
+        console.print(_text(f"{probed} ({reasons}{more})"))
+
+
+# ---- list
+
+
+def print_functions(plan: Plan, *, as_json: bool = False, console: Console | None = None) -> None:
+    """What a plan probes and what not: a table, or a JSON object
+    {"probed": [{function, names, kind, crate, file, line, address, exits, source}],
+    "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers."""
+    if as_json:
+        document = {
+            "probed": [_function_json(one) for one in plan.functions],
+            "not_probed": [_refusal_json(one) for one in plan.refusals],
+        }
+        json.dump(document, sys.stdout, indent=2)
+        print()
+        return
+    # In a pipe nothing is cut: lines are as long as the longest name needs.
+    console = console or make_console(_LIST_WIDTH)
+    if plan.functions:
+        console.print(function_table(plan))
+    if plan.refusals:
+        console.print()
+        console.print(refusal_table(plan))
+    reasons = Counter(one.reason for one in plan.refusals)
+    console.print()
+    console.print(_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
+    for reason, count in reasons.most_common():
+        console.print(_text(f"  {count:,}: {reason}"))
+
+
+def function_table(plan: Plan) -> Table:
+    """The functions that are probed."""
+    table = _table("probed", "kind", "place", flexible=("probed", "place"), words=("kind",), fold=True)
+    for one in sorted(plan.functions, key=_place):
+        table.add_row(_text(one.name), kind_words(one.kind), _text(place_words(one.location)))
+    return table
+
+
+def refusal_table(plan: Plan) -> Table:
+    """The functions that are not, and why."""
+    table = _table("not probed", "why", "place", flexible=("not probed", "why", "place"), fold=True)
+    for one in sorted(plan.refusals, key=_place):
+        table.add_row(_text(one.name), _text(one.reason), _text(place_words(one.location)))
+    return table
+
+
+def _place(one: PollFunction | Refusal) -> tuple[bool, str, int, str]:
+    """By place in the source, what has none last."""
+    location = one.location
+    return location is None, location.file if location else "", location.line if location else 0, one.name
+
+
+def _function_json(function: PollFunction) -> dict[str, Any]:
+    location = function.location
+    return {
+        "function": function.name,
+        "names": list(function.names),
+        "kind": str(function.kind),
+        "crate": function.crate,
+        "file": location.file if location else None,
+        "line": location.line if location else None,
+        "address": function.address,
+        "exits": len(function.exits),
+        "source": str(function.source),
+    }
+
+
+def _refusal_json(refusal: Refusal) -> dict[str, Any]:
+    location = refusal.location
+    return {
+        "function": refusal.name,
+        "reason": refusal.reason,
+        "file": location.file if location else None,
+        "line": location.line if location else None,
+        "address": refusal.address,
+    }
