@@ -42,9 +42,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def targets(tmp_path_factory: pytest.TempPathFactory) -> Targets:
+def targets(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Targets:
     """The Rust programs of tests/targets: builds them, starts them, reads what they say about themselves."""
-    return Targets(tmp_path_factory.mktemp("targets"))
+    every = request.config.getoption("--all-cells")
+    return Targets(tmp_path_factory.mktemp("targets"), expected=cells(every))
 
 
 @pytest.fixture(autouse=True)

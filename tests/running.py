@@ -7,7 +7,7 @@ import os
 import select
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cells import PROFILES, TARGETS
+from tests.cells import PROFILES, TARGETS, Cell
 from tests.truth import Log, Totals, read_log
 
 WORKSPACE = Path(__file__).parent / "targets"
@@ -72,20 +72,23 @@ class Running:
 
 
 class Targets:
-    """The programs of tests/targets, built when first needed: one cargo call a profile, for all of them."""
+    """The programs of tests/targets, built when first needed: one cargo call a profile, for its `expected` cells."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, expected: Collection[Cell] = ()) -> None:
         self._scratch = scratch
-        self._built: dict[str, Path] = {}
+        self._expected = expected
+        self._built: dict[Cell, Path] = {}
         self._runs = 0
 
     def path(self, name: str, profile: str = "dev") -> Path:
         """The executable of one target in one profile of tests.cells.PROFILES."""
         if name not in TARGETS:
             raise KeyError(name)
-        if profile not in self._built:
-            self._built[profile] = build(profile)
-        return self._built[profile] / name
+        if Cell(name, profile) not in self._built:
+            wanted = {Cell(name, profile), *(cell for cell in self._expected if cell.profile == profile)}
+            folder = build(profile, sorted(cell.target for cell in wanted))
+            self._built |= {cell: folder / cell.target for cell in wanted}
+        return self._built[Cell(name, profile)]
 
     @contextmanager
     def run(
@@ -118,8 +121,8 @@ class Targets:
                     stream.close()
 
 
-def build(profile: str) -> Path:
-    """Builds all targets in one profile and returns the folder of the executables.  Fails the test when it cannot."""
+def build(profile: str, names: Collection[str]) -> Path:
+    """Builds targets in one profile and returns the folder of the executables.  Fails the test when it cannot."""
     chosen = PROFILES[profile]
     cargo = shutil.which("cargo") or shutil.which("cargo", path=Path.home() / ".cargo" / "bin")
     if cargo is None:
@@ -129,6 +132,7 @@ def build(profile: str) -> Path:
     env = {**os.environ, "CARGO_TARGET_DIR": str(target_folder), "RUSTFLAGS": chosen.flags}
     env.pop("CARGO_ENCODED_RUSTFLAGS", None)
     command = [cargo, "build", "--locked", "--quiet", "--workspace", "--profile", chosen.cargo]
+    command += [f"--bin={name}" for name in names]
     done = subprocess.run(command, cwd=WORKSPACE, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.fail(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -69,6 +69,13 @@ def test_imports(path: Path) -> None:
         assert rooms_imported(path) == set()
 
 
+def test_what_a_capture_needs_is_no_live_process() -> None:
+    """A capture can be replayed anywhere: the rooms from `capture` on know none of those that need the process."""
+    replaying = PIPELINE[PIPELINE.index("capture") :]
+    live = {"target", "rust", "probe"}
+    assert not {path for path in FILES if room_of(path) in replaying and rooms_imported(path) & live}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_package_is_imported_in_one_room(path: Path) -> None:
     for name in imported(path):
