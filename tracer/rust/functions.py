@@ -32,13 +32,11 @@ _FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """symbols: "dwarf", "line tables", "symbol table" or "none", as in Binary.  symbol_count: how many
-    functions have a name at all."""
+    """symbols: "dwarf", "line tables", "symbol table" or "none", as in Binary."""
 
     functions: tuple[PollFunction, ...]
     refusals: tuple[Refusal, ...]
     symbols: str
-    symbol_count: int
 
 
 def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
@@ -62,7 +60,14 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
-    return Found(tuple(functions), tuple(refusals), information.kind if symbol_count else "none", symbol_count)
+    if information.has_types:
+        symbols = "dwarf"
+    elif any(function.location is not None for function in functions):
+        # Asked of the functions: the precompiled standard library has line tables in every build.
+        symbols = "line tables"
+    else:
+        symbols = "symbol table" if symbol_count else "none"
+    return Found(tuple(functions), tuple(refusals), symbols)
 
 
 class _Code:
@@ -121,18 +126,19 @@ class _DebugInformation:
 
     def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
-        self.kind = "symbol table"
+        self.has_types = False
+        self._lookup: SubprogramLookup | None = None
         if not image.has_section(".debug_info"):
             return
         try:
             dwarf = Dwarf(image)
-            self._lookup = SubprogramLookup(dwarf)
+            lookup = SubprogramLookup(dwarf)
         except DwarfError:
             return
-        self.kind = "line tables"
+        self._lookup = lookup
         self._lines = LineTables(dwarf)
         self._judge = Judge(dwarf, self._lines)
-        self._dies = self._lookup.find({candidate.address: candidate.size for candidate in candidates})
+        self._dies = lookup.find({candidate.address: candidate.size for candidate in candidates})
 
     def knows(self, address: int) -> bool:
         """Whether there is an entry for the function at this address."""
@@ -141,13 +147,12 @@ class _DebugInformation:
     def verdicts(self, candidate: Candidate) -> list[Verdict]:
         """Several when functions were merged; the user's own code first."""
         verdicts = try_verdicts(self._judge, candidate, self._dies[candidate.address])
-        if any(verdict.has_types for verdict in verdicts):
-            self.kind = "dwarf"
+        self.has_types |= any(verdict.has_types for verdict in verdicts)
         return sorted(verdicts, key=_preference)
 
     def location(self, address: int) -> SourceLocation | None:
         """From the line table alone."""
-        if self.kind == "symbol table":
+        if self._lookup is None:
             return None
         unit = self._lookup.unit_at(address)
         return self._lines.location(unit, address) if unit is not None else None
