@@ -158,9 +158,7 @@ class Guard:
         if self._stepped_up_at is not None and now - self._stepped_up_at < 2 * self._patience:
             self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
         self._stepped_up_at = self._fits_since = None
-        told = (
-            f"the probes cost {self._share(self._meter, cpu)} of the program's CPU time, over {_percent(self._budget)}"
-        )
+        told = f"{_told(self._meter, now, cpu)}, over {_percent(self._budget)}"
         if self._level is Level.ALL and self._groups == frozenset(Group):
             tasks = self._meter.cost[Group.TASKS]
             self._growth = self._meter.spent / tasks if tasks else 1.0
