@@ -232,11 +232,13 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     events = [event for item in items if isinstance(item, np.ndarray) for event in item]
     entries = exits = nothing = 0
     for event in events:
-        probe = PLAN.probes[event["probe"]] if event["probe"] < len(PLAN.probes) else None
-        usable = probe is not None and event["sp"] != 2**64 - 1
-        entries += usable and probe.enters is not None
-        exits += usable and probe.leaves is not None
-        nothing += not usable or (probe.enters is None and probe.leaves is None)
+        if event["probe"] >= len(PLAN.probes) or event["sp"] == 2**64 - 1:
+            nothing += 1
+            continue
+        probe = PLAN.probes[event["probe"]]
+        entries += probe.enters is not None
+        exits += probe.leaves is not None
+        nothing += probe.enters is None and probe.leaves is None
     begun = int(np.count_nonzero(polls["flags"] & PollFlag.START_UNKNOWN))
     assert tally.events == len(events)
     assert tally.polls == len(polls) == entries + begun

@@ -15,12 +15,13 @@ import numpy as np
 
 from tracer.assemble.block import step_events
 from tracer.assemble.changes import end_everything, end_process, learn_threads, note_loss, switch_groups
+from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import NO_SPANS, State, first_state
 from tracer.model import Array, CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Spans, Thread
 
 __all__ = ["BLOCK", "State", "begin", "finish", "step"]
 
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 """At most so many events are looked at together: it bounds the memory of a step."""
 
 
@@ -56,4 +57,4 @@ def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
         parts.append(spans)
     polls = np.concatenate([part.polls for part in parts])
     waits = np.concatenate([part.waits for part in parts])
-    return state, Spans(polls[np.argsort(polls["end"], kind="stable")], waits[np.argsort(waits["end"], kind="stable")])
+    return state, Spans(polls[stable_order(polls["end"])], waits[stable_order(waits["end"])])

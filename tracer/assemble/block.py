@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, results_of
+from tracer.assemble.candidates import choose
+from tracer.assemble.columns import Frames, overwrite, packed
+from tracer.assemble.instances import STILL_OPEN, identify, latest_of
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
+from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
-    FRAME,
     HANDED_ON,
     HANDING,
     NO_CAP,
+    NOT_HANDED,
     SHARED_FIELDS,
-    UNKNOWN,
     UNKNOWN_STATE,
     Flags,
     Indexes,
     Numbers,
-    Roles,
     Small,
     State,
     Unsigned,
@@ -30,40 +29,42 @@ from tracer.assemble.state import (
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
 from tracer.model import POLL, Array, EventFlag, PollFlag, Spans
 
-T = TypeVar("T", bound=np.generic)
+_PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
+_READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
+_NONE = np.uint16(0)
+
+_SELF, _STATE, _RESULT = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE), np.uint8(EventFlag.RESULT)
+_PENDING_EVENT = np.uint8(EventFlag.PENDING)
 
 
 def step_events(state: State, events: Array) -> tuple[State, Spans]:
     """Take in one block (dtype EVENT)."""
     opening = make_stream(state, events)
-    stream, roles, rows = opening.stream, state.roles, opening.stream.rows
+    stream, rows = opening.stream, opening.stream.rows
     pairs = pair(rows)
     nesting = nest(pairs, len(rows.kind))
-    frames, carried = _frames(state, stream, pairs, nesting)
+    carried = stream.place[pairs.entry] < stream.carried_rows
+    frames = _frames(state, stream, pairs, nesting, carried)
     is_open = rows.kind[pairs.close] == END
-    over = np.where(is_open, STILL_OPEN, _row_order(state, stream, pairs.close))
-    closed = np.flatnonzero(~is_open)
-    polls = _polls(roles, stream, pairs, frames, closed)
+    endings = _endings(state, stream, pairs, frames, is_open)
 
     untouched = opening.untouched.copy()
-    candidates = _candidates(state.latest, untouched, frames, carried, _file_order(stream, pairs))
-    known = candidates.polls(state.latest, untouched, frames, closed, polls, over)
-    identities = identify(known, roles, state.since, state.lossy, state.next_instance)
+    candidates = choose(state.latest, untouched, frames, carried, _file_order(stream, pairs))
+    known = candidates.polls(state.latest, untouched, frames, endings)
+    identities = identify(known, state.roles, state.since, state.lossy, state.next_instance)
     candidates.write_back(identities, untouched, frames)
-    _set_parents(roles, nesting, frames, carried)
-    polls["instance"], polls["parent"] = frames["instance"][closed], frames["parent"][closed]
-    _cap(polls, frames["cap"][closed], rows.time[pairs.close[closed] - 1])
+    _set_parents(state, nesting, frames, carried)
 
-    by_close = np.lexsort((-closed, over[closed]))  # of frames that one event ends, the inner ones first
-    polls = polls[by_close][np.argsort(polls["end"][by_close], kind="stable")]
-    waits = identities.waits[np.argsort(identities.waits["end"], kind="stable")]
+    closed = np.flatnonzero(~is_open)
+    polls = _polls(frames, endings, closed)
+    waits = identities.waits
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
     tally = state.tally
     after = replace(
         state,
         threads=stream.threads,
-        frames=np.concatenate([untouched, frames[is_open]]),
+        frames=np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))]),
         latest=latest_of(known, identities),
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
@@ -74,11 +75,26 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             waits=tally.waits + len(waits),
             instances=tally.instances + identities.new,
             unmatched_exits=tally.unmatched_exits + unmatched + opening.rejected,
-            unwound=tally.unwound + int(np.count_nonzero(polls["flags"] & PollFlag.UNWOUND)),
+            unwound=tally.unwound + int(np.count_nonzero(polls["flags"] & _UNWOUND)),
             open_at_start=tally.open_at_start + int(np.count_nonzero(rows.begun_before)),
         ),
     )
     return after, Spans(polls, waits)
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """How each frame ends; over is STILL_OPEN, and the rest means nothing, for one that stays open.
+
+    over: number of the row that ended it, or showed that it is gone.  seen: time of the last event before.
+    """
+
+    over: Unsigned
+    end: Numbers
+    end_latest: Numbers
+    seen: Numbers
+    flags: np.ndarray[tuple[int], np.dtype[np.uint16]]
+    state_after: Small
 
 
 def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:
@@ -94,164 +110,101 @@ def _file_order(stream: Stream, pairs: Pairs) -> Indexes:
     return at[at >= 0]
 
 
-def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting) -> tuple[Array, Flags]:
-    """All frames of the stream (dtype FRAME; instance and parent are still missing), and which are carried."""
-    rows, events, roles = stream.rows, stream.events, state.roles
-    frames = np.zeros(len(pairs.entry), FRAME)
-    carried = stream.place[pairs.entry] < stream.carried_rows
-    frames[carried] = stream.frames[rows.source[pairs.entry[carried]]]
-
-    new = np.flatnonzero(~carried)
-    row = pairs.entry[new]
-    source, thread, function = rows.source[row], rows.thread[row], rows.function[row]
+def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carried: Flags) -> Frames:
+    """All frames of the stream; instance and parent of the new ones are still missing."""
+    rows, events, roles, row = stream.rows, stream.events, state.roles, pairs.entry
+    source, thread, function = np.where(carried, 0, rows.source[row]), rows.thread[row], rows.function[row]
     begun = rows.begun_before[row]
     event_flags = events["flags"][source]
-    has_state = ((event_flags & EventFlag.STATE) != 0) & ~begun  # what an exit reads is the state after
-    group = roles.function_group[function]
+    has_state = ((event_flags & _STATE) != 0) & ~begun  # what an exit reads is the state after
     start = rows.time[row]
     if begun.any():
-        start = np.where(begun, np.minimum(start, stream.threads.since[group, thread]), start)
-    frames["start"][new] = start
-    frames["cap"][new] = NO_CAP
-    known = (event_flags & EventFlag.SELF) != 0
-    frames["known"][new] = known
-    frames["self"][new] = np.where(known, events["self"][source], 0)
-    frames["sp"][new] = rows.sp[row]
-    frames["order"][new] = _row_order(state, stream, row)
-    frames["function"][new] = function
-    frames["tid"][new] = stream.threads.tid[thread]
-    frames["process"][new] = stream.threads.process[thread]
-    frames["depth"][new] = nesting.depth[new]
-    frames["state"][new] = np.where(has_state, events["state"][source], 0)
-    frames["flags"][new] = np.where(has_state, PollFlag.STATE, 0) | np.where(begun, PollFlag.START_UNKNOWN, 0)
-    frames["state_after"][new] = UNKNOWN_STATE
+        since = stream.threads.since[roles.function_group[function], thread]
+        start = np.where(begun, np.minimum(start, since), start)
+    known = (event_flags & _SELF) != 0
+    count = len(row)
+    frames = Frames(
+        start=start,
+        cap=np.full(count, NO_CAP),
+        self=np.where(known, events["self"][source], np.uint64(0)),
+        instance=np.zeros(count, np.uint64),
+        task=np.zeros(count, np.uint64),
+        parent=np.zeros(count, np.uint64),
+        sp=rows.sp[row],
+        order=_row_order(state, stream, row),
+        function=function.astype(np.uint32),
+        tid=stream.threads.tid[thread],
+        process=stream.threads.process[thread],
+        depth=nesting.depth.copy(),
+        flags=np.bitwise_or(
+            np.where(has_state, np.uint16(PollFlag.STATE), _NONE),
+            np.where(begun, np.uint16(PollFlag.START_UNKNOWN), _NONE),
+        ),
+        state=np.where(has_state, events["state"][source], np.uint8(0)),
+        state_after=np.full(count, UNKNOWN_STATE, np.uint8),
+        known=known,
+        handing=np.full(count, NOT_HANDED, np.uint8),
+    )
+    overwrite(frames, np.flatnonzero(carried), stream.frames[rows.source[row[carried]]])
 
     jumped = np.flatnonzero(pairs.tail >= 0)
     if len(jumped):
         jump = pairs.tail[jumped]
-        frames["flags"][jumped] |= np.uint16(PollFlag.TAIL)
+        frames.flags[jumped] |= np.uint16(PollFlag.TAIL)
         fresh = stream.place[jump] >= stream.carried_rows
-        exits = events[rows.source[jump[fresh]]]
-        frames["state_after"][jumped[fresh]] = _state_after(exits)
+        frames.state_after[jumped[fresh]] = _state_after(events, rows.source[jump[fresh]])
         handing = (pairs.child[jumped] >= 0) | ((rows.kind[jump] == TAIL) & (rows.kind[jump + 1] == END))
-        frames["handing"][jumped] = np.where(handing, HANDING, HANDED_ON)
-    enclosing_tasks(nesting, roles.is_task[frames["function"]], frames["self"], frames["task"], carried)
-    return frames, carried
+        frames.handing[jumped] = np.where(handing, HANDING, HANDED_ON)
+    enclosing_tasks(nesting, roles.is_task[frames.function], frames.self, frames.task, carried)
+    return frames
 
 
-def _state_after(exits: Array) -> Small:
-    return np.where(exits["flags"] & EventFlag.STATE, exits["state"], UNKNOWN_STATE).astype(np.uint8)
+def _state_after(events: Array, source: Indexes) -> Small:
+    return np.where(events["flags"][source] & _STATE, events["state"][source], np.uint8(UNKNOWN_STATE))
 
 
-def _polls(roles: Roles, stream: Stream, pairs: Pairs, frames: Array, closed: Indexes) -> Array:
-    """The polls that end in this stream (dtype POLL; instance and parent are still missing)."""
-    rows = stream.rows
-    polls = np.empty(len(closed), POLL)
-    for name in SHARED_FIELDS:
-        polls[name] = frames[name][closed]
-    close, returned, last = pairs.close[closed], pairs.returned[closed], pairs.last[closed]
-    polls["end_latest"] = rows.time[close]
-    polls["end"] = np.where(returned, rows.time[close], rows.time[close - 1])
-
-    ret = np.flatnonzero(returned)
-    exits = stream.events[rows.source[close[ret]]]
-    result = exits["flags"] & (EventFlag.RESULT | EventFlag.PENDING)
-    polls["flags"][ret] |= np.where(
-        result & EventFlag.RESULT,
-        np.where(result & EventFlag.PENDING, PollFlag.RESULT | PollFlag.PENDING, PollFlag.RESULT),
-        0,
-    ).astype(np.uint16)
-    own_exit = (polls["flags"][ret] & PollFlag.TAIL) == 0
-    polls["state_after"][ret[own_exit]] = _state_after(exits[own_exit])
-
-    gone = np.flatnonzero(~returned)
-    vanished = pairs.tail[last[gone]] < 0  # else it ends in a tail jump to something without a probe
-    has_exit = roles.has_exit[rows.function[pairs.entry[last[gone]]]]
-    polls["flags"][gone] |= np.where(vanished, np.where(has_exit, PollFlag.UNWOUND, PollFlag.INFERRED_END), 0).astype(
-        np.uint16
+def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open: Flags) -> Endings:
+    rows, events, close, returned = stream.rows, stream.events, pairs.close, pairs.returned
+    time, seen = rows.time[close], rows.time[close - 1]
+    source = np.where(returned, rows.source[close], 0)
+    event_flags = np.where(returned, events["flags"][source], np.uint8(0))
+    flags = frames.flags | np.where(
+        event_flags & _RESULT, np.where(event_flags & _PENDING_EVENT, _PENDING, _READY), _NONE
     )
+    own_exit = (event_flags & _STATE != 0) & (pairs.tail < 0)
+    gone = np.flatnonzero(~returned & ~is_open)
+    if len(gone):
+        last = pairs.last[gone]
+        how = np.where(state.roles.has_exit[frames.function[last]], _UNWOUND, _INFERRED)
+        flags[gone] |= np.where(pairs.tail[last] < 0, how, _NONE)  # else it jumped to something without a probe
+    return Endings(
+        over=np.where(is_open, STILL_OPEN, _row_order(state, stream, close)),
+        end=np.where(returned, time, seen),
+        end_latest=time,
+        seen=seen,
+        flags=flags,
+        state_after=np.where(own_exit, events["state"][source], frames.state_after),
+    )
+
+
+def _set_parents(state: State, nesting: Nesting, frames: Frames, carried: Flags) -> None:
+    around = np.maximum(nesting.parent, 0)
+    is_future = (nesting.parent >= 0) & ~state.roles.is_task[frames.function[around]]
+    np.copyto(frames.parent, np.where(is_future, frames.instance[around], np.uint64(0)), where=~carried)
+
+
+def _polls(frames: Frames, endings: Endings, closed: Indexes) -> Array:
+    """The closed frames as polls (dtype POLL), by end."""
+    # A poll is over when the next poll of its instance begins, but not before the last event inside it.
+    end = np.maximum(np.minimum(endings.end, frames.cap), endings.seen)
+    end_latest = np.maximum(np.minimum(endings.end_latest, frames.cap), end)
+    # Of frames that one event ends the inner ones come first: those that began later.
+    inner_first = closed[::-1]
+    by_close = inner_first[stable_order(endings.over[inner_first])]
+    order = by_close[stable_order(end[by_close])]
+    polls = np.empty(len(order), POLL)
+    for name in SHARED_FIELDS:
+        polls[name] = getattr(frames, name)[order]
+    polls["end"], polls["end_latest"] = end[order], end_latest[order]
+    polls["flags"], polls["state_after"] = endings.flags[order], endings.state_after[order]
     return polls
-
-
-def _cap(polls: Array, cap: Numbers, seen: Numbers) -> None:
-    """A poll is over when the next poll of its instance begins, but not before the last event seen inside it."""
-    polls["end"] = np.maximum(np.minimum(polls["end"], cap), seen)
-    polls["end_latest"] = np.maximum(np.minimum(polls["end_latest"], cap), polls["end"])
-
-
-def _set_parents(roles: Roles, nesting: Nesting, frames: Array, carried: Flags) -> None:
-    inside = np.flatnonzero((nesting.parent >= 0) & ~carried)
-    around = nesting.parent[inside]
-    is_task = roles.is_task[frames["function"][around]]
-    frames["parent"][inside] = np.where(is_task, 0, frames["instance"][around])
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """Where the polls of known futures come from, earlier ones first: `old` sorts the latest polls of
-    earlier blocks and the frames open since then (untouched, then carried); `new` are this block's.
-    """
-
-    latest_count: int
-    untouched: Indexes
-    carried: Indexes
-    old: Indexes
-    new: Indexes
-
-    def polls(
-        self, latest: Array, untouched: Array, frames: Array, closed: Indexes, ended: Array, over: Unsigned
-    ) -> Polls:
-        def join(of_latest: npt.NDArray[T], of_untouched: npt.NDArray[T], of_frames: npt.NDArray[T]) -> npt.NDArray[T]:
-            old = np.concatenate([of_latest, of_untouched[self.untouched], of_frames[self.carried]])[self.old]
-            return np.concatenate([old, of_frames[self.new]])
-
-        def named(name: str) -> npt.NDArray[Any]:
-            return join(latest[name], untouched[name], frames[name])
-
-        def at_entry(name: str) -> npt.NDArray[Any]:
-            return join(np.zeros(len(latest), FRAME[name]), untouched[name], frames[name])
-
-        end = np.zeros(len(frames), np.int64)
-        state_after = np.full(len(frames), UNKNOWN_STATE, np.uint8)
-        result = np.full(len(frames), UNKNOWN, np.uint8)
-        end[closed], state_after[closed] = ended["end"], ended["state_after"]
-        result[closed] = results_of(ended["flags"], ended["state_after"])
-        nothing = np.zeros(len(untouched), np.int64)
-        count = len(self.old) + len(self.new)
-        return Polls(
-            function=named("function"),
-            self=named("self"),
-            process=named("process"),
-            tid=named("tid"),
-            task=named("task"),
-            order=named("order"),
-            over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), over),
-            start=at_entry("start"),
-            end=join(latest["end"], nothing, end),
-            flags=at_entry("flags"),
-            state=at_entry("state"),
-            state_after=join(latest["state_after"], untouched["state_after"], state_after),
-            result=join(latest["result"], nothing.astype(np.uint8), result),
-            gap=join(latest["gap"], nothing.astype(np.bool_), np.zeros(len(frames), np.bool_)),
-            instance=named("instance"),
-            fresh=np.arange(count) >= len(self.old),
-        )
-
-    def write_back(self, identities: Identities, untouched: Array, frames: Array) -> None:
-        """Tell the frames their instances and caps, in place."""
-        frames["instance"][self.new] = identities.instance[len(self.old) :]
-        is_new = identities.capped >= len(self.old)
-        frames["cap"][self.new[identities.capped[is_new] - len(self.old)]] = identities.cap[is_new]
-        place = self.old[identities.capped[~is_new]] - self.latest_count
-        in_untouched = place < len(self.untouched)
-        cap = identities.cap[~is_new]
-        untouched["cap"][self.untouched[place[in_untouched]]] = cap[in_untouched]
-        frames["cap"][self.carried[place[~in_untouched] - len(self.untouched)]] = cap[~in_untouched]
-
-
-def _candidates(latest: Array, untouched: Array, frames: Array, carried: Flags, new: Indexes) -> _Candidates:
-    known = frames["known"]
-    open_before = np.flatnonzero(carried & known)
-    elsewhere = np.flatnonzero(untouched["known"])
-    order = np.concatenate([latest["order"], untouched["order"][elsewhere], frames["order"][open_before]])
-    return _Candidates(len(latest), elsewhere, open_before, np.argsort(order, kind="stable"), new[known[new]])

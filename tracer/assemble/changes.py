@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracer.assemble.instances import open_waits
+from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
     FUTURES,
@@ -157,6 +158,4 @@ def _newest(latest: Array) -> Array:
 def _in_order(polls: Array, waits: Array) -> Spans:
     """By end; of frames that end together the inner ones first."""
     inner_first = polls[::-1]
-    return Spans(
-        inner_first[np.argsort(inner_first["end"], kind="stable")], waits[np.argsort(waits["end"], kind="stable")]
-    )
+    return Spans(inner_first[stable_order(inner_first["end"])], waits[stable_order(waits["end"])])

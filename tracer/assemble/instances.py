@@ -7,13 +7,14 @@ that a new instance begins when the previous poll there was the last one, or thi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     FINISHED,
-    FUTURES,
     LATEST,
     PENDING,
     UNKNOWN,
@@ -29,17 +30,25 @@ from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED, WAIT, Arr
 
 STILL_OPEN = np.uint64(2**64 - 1)
 
-_NOT_ODD = np.uint64(0x9E3779B97F4A7C15)
-_FUNCTION_SHIFT, _PROCESS_SHIFT = np.uint64(40), np.uint64(56)
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+_FUNCTION_SHIFT, _PROCESS_SHIFT, _HASH_SHIFT = np.uint64(40), np.uint64(32), np.uint64(16)
+_STATE, _START_UNKNOWN = np.uint16(PollFlag.STATE), np.uint16(PollFlag.START_UNKNOWN)
+_WAIT_STATE, _AMBIGUOUS, _NONE = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS), np.uint16(0)
+
+_RESULT_OF_STATE = np.full(256, PENDING, np.uint8)
+_RESULT_OF_STATE[[UNRESUMED, UNKNOWN_STATE]] = UNKNOWN
+_RESULT_OF_STATE[[RETURNED, PANICKED]] = FINISHED
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
 class Polls:
-    """Polls of known futures, earlier ones first: the latest of earlier blocks (fresh is False), then those
-    that began in this block.
+    """Polls of known futures, earlier ones first: the first old_count are the latest of earlier blocks, the
+    others began in this block.
 
     over: order of the row that ended the poll; 0: in an earlier block; STILL_OPEN.  end, result,
-    state_after: valid when it is over.  gap: see LATEST.  instance: valid where fresh is False.
+    state_after: valid when it is over.  gap: see LATEST.  instance: valid for the old ones.
     """
 
     function: npt.NDArray[np.uint32]
@@ -57,124 +66,102 @@ class Polls:
     result: Small
     gap: Flags
     instance: Unsigned
-    fresh: Flags
+    old_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
     """instance: of every poll.  capped, cap: polls that were over by a certain time, whatever their exits say.
-    is_latest: nothing of the same function and address begins after it.  is_forgotten: nothing can follow
-    it.  new: number of new instances.
+    remembered: polls that are over, the latest of their future, and can be followed by another one.
+    new: number of new instances.
     """
 
     instance: Unsigned
     capped: Indexes
     cap: Numbers
-    is_latest: Flags
-    is_forgotten: Flags
+    remembered: Indexes
     waits: Array
     new: int
 
 
 def results_of(flags: npt.NDArray[np.uint16], state_after: Small) -> Small:
     """What is known of the ends of polls: by the return value, else by the coroutine's own state."""
-    by_state = np.where(
-        (state_after == RETURNED) | (state_after == PANICKED),
-        FINISHED,
-        np.where((state_after >= FIRST_SUSPEND) & (state_after != UNKNOWN_STATE), PENDING, UNKNOWN),
-    )
-    by_state[(flags & PollFlag.TAIL) != 0] = UNKNOWN  # the state was read before it was final
-    by_value = np.where(flags & PollFlag.PENDING, PENDING, FINISHED)
-    return np.where(flags & PollFlag.RESULT, by_value, by_state).astype(np.uint8)
+    # The state that a frame had when it left by a tail jump was not final yet.
+    by_state = np.where(flags & np.uint16(PollFlag.TAIL), np.uint8(UNKNOWN), _RESULT_OF_STATE[state_after])
+    by_value = np.where(flags & np.uint16(PollFlag.PENDING), np.uint8(PENDING), np.uint8(FINISHED))
+    return np.where(flags & np.uint16(PollFlag.RESULT), by_value, by_state)
 
 
 def identify(
     polls: Polls, roles: Roles, since: tuple[int, int], lossy: tuple[bool, bool], next_instance: int
 ) -> Identities:
     """Number the instances, from next_instance on in the order of their first polls, and find the waits."""
-    order = _by_key(polls)
-    before, at = order[:-1], order[1:]  # pairs of neighbours
-    same = np.zeros(len(order), np.bool_)
-    same[1:] = (
-        (polls.self[before] == polls.self[at])
-        & (polls.function[before] == polls.function[at])
-        & (polls.process[before] == polls.process[at])
-    )
-    is_latest = np.zeros(len(order), np.bool_)
-    is_latest[order[:-1]] = ~same[1:]
-    is_latest[order[-1:]] = True
-    # A finished poll is still needed while an earlier one is open, which would be taken for the latest.
-    future = np.cumsum(~same)
-    open_polls = np.bincount(future, polls.over[order] == STILL_OPEN)
-    is_forgotten = np.empty(len(order), np.bool_)
-    is_forgotten[order] = (polls.result[order] == FINISHED) & (open_polls[future] == 0)
-
-    previous = np.empty_like(order)
-    previous[1:] = before
-    previous[:1] = order[:1]
-    has_state = (polls.flags[order] & PollFlag.STATE) != 0
-    state = polls.state[order]
+    order, same = _by_future(polls)
+    count = len(order)
+    starts, overs, flags, state = polls.start[order], polls.over[order], polls.flags[order], polls.state[order]
+    results, function, fresh = polls.result[order], polls.function[order], order >= polls.old_count
+    has_state = (flags & _STATE) != 0
     suspended = has_state & (state >= FIRST_SUSPEND)
-    over = same & (polls.over[previous] <= polls.order[order])
-    in_time = polls.end[previous] <= polls.start[order]
-    finished = over & (polls.result[previous] == FINISHED)
-    gap = over & polls.gap[previous]
-    clash = same & ~(over & in_time) & ~roles.may_overlap[polls.function[order]]
-    begins = ~same | finished | (gap & ~suspended) | clash | (has_state & (state == UNRESUMED))
-    begins &= polls.fresh[order]
-
+    # What the poll before, of the same future, says; `over` and what is made of it only where there is one.
+    over = same & (_before(overs) <= polls.order[order])
+    in_time = _before(polls.end[order]) <= starts
+    finished = over & (_before(results) == FINISHED)
+    gap = over & _before(polls.gap[order])
+    clash = same & ~(over & in_time) & ~roles.may_overlap[function]
+    begins = fresh & (~same | finished | (gap & ~suspended) | clash | (has_state & (state == UNRESUMED)))
     instance, new = _number(polls, order, begins, next_instance)
 
-    fresh_next = polls.fresh[order] & ((polls.flags[order] & PollFlag.START_UNKNOWN) == 0)
-    continued = fresh_next & same & ~begins
+    entered = fresh & ((flags & _START_UNKNOWN) == 0)
+    continued = entered & same & ~begins
     seen = np.flatnonzero(continued & over & in_time & ~gap)
-    group = roles.function_group[polls.function[order]]
-    group_since = np.where(group == FUTURES, since[FUTURES], since[0])
-    unseen = np.flatnonzero(
-        fresh_next
-        & suspended
-        & (~same | finished | gap)
-        & (polls.start[order] >= group_since)
-        & ~np.array(lossy)[group]
-    )
-    waits = np.concatenate(
-        [
-            _seen_waits(polls, previous[seen], order[seen], instance),
-            _unseen_waits(polls, group_since[unseen], order[unseen], instance),
-        ]
-    )
+    unseen = entered & suspended & (~same | finished | gap)
+    if unseen.any():
+        group = roles.function_group[function]
+        unseen &= (starts >= np.array(since)[group]) & ~np.array(lossy)[group]
     overlapped = np.flatnonzero(continued & ~over)
+    is_latest = np.ones(count, np.bool_)
+    is_latest[:-1] = ~same[1:]
+    # A finished poll is still needed while an earlier one is open, which would be taken for the latest.
+    future = np.cumsum(same == 0) - 1
+    still_open = np.zeros(count, np.bool_)
+    still_open[future[overs == STILL_OPEN]] = True
+    remembered = is_latest & (overs != STILL_OPEN) & ((results != FINISHED) | still_open[future])
     return Identities(
-        instance, previous[overlapped], polls.start[order[overlapped]], is_latest, is_forgotten, waits, new
+        instance=instance,
+        capped=order[overlapped - 1],
+        cap=starts[overlapped],
+        remembered=order[remembered],
+        waits=_waits(polls, roles, since, instance, order, seen, np.flatnonzero(unseen)),
+        new=new,
     )
 
 
-def _by_key(polls: Polls) -> Indexes:
-    """The polls sorted by future, those of one future in their order.
+def _before(values: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Each one's predecessor; of the first anything."""
+    shifted = np.empty_like(values)
+    shifted[1:], shifted[:1] = values[:-1], values[-1:]
+    return shifted
 
-    A sort of plain integers, hash above and position below, is several times faster than an argsort.
+
+def _by_future(polls: Polls) -> tuple[Indexes, Flags]:
+    """The polls sorted by future, those of one future in their order, and which have the same future as the
+    one before.
     """
-    count = len(polls.self)
-    bits = np.uint64(max(count, 1).bit_length())
-    low = (np.uint64(1) << bits) - np.uint64(1)
-    key = (
-        polls.self
-        ^ (polls.function.astype(np.uint64) << _FUNCTION_SHIFT)
-        ^ (polls.process.astype(np.uint64) << _PROCESS_SHIFT)
-    ) * _NOT_ODD
-    sorted_keys = np.sort((key & ~low) | np.arange(count, dtype=np.uint64))
-    order = (sorted_keys & low).astype(np.intp)
-    high = sorted_keys >> bits
-    together = high[1:] == high[:-1]
-    before, at = order[:-1], order[1:]
-    mixed = together & (
-        (polls.self[before] != polls.self[at])
-        | (polls.function[before] != polls.function[at])
-        | (polls.process[before] != polls.process[at])
-    )
-    if mixed.any():  # two futures of one hash
-        return np.lexsort((polls.process, polls.function, polls.self))
-    return order
+    where = polls.function | (polls.process.astype(np.uint64) << _PROCESS_SHIFT)
+    hashes = ((polls.self ^ (where << _FUNCTION_SHIFT)) * _MIXER) >> _HASH_SHIFT  # 48 bits, three digits
+    order = stable_order(hashes)
+    hashes = hashes[order]
+    same = _same(polls.self[order], where[order])
+    if np.any((hashes[1:] == hashes[:-1]) & ~same[1:]):  # two futures of one hash
+        order = np.lexsort((where, polls.self))
+        same = _same(polls.self[order], where[order])
+    return order, same
+
+
+def _same(self: Unsigned, where: Unsigned) -> Flags:
+    same = np.zeros(len(self), np.bool_)
+    same[1:] = (self[1:] == self[:-1]) & (where[1:] == where[:-1])
+    return same
 
 
 def _number(polls: Polls, order: Indexes, begins: Flags, next_instance: int) -> tuple[Unsigned, int]:
@@ -183,41 +170,50 @@ def _number(polls: Polls, order: Indexes, begins: Flags, next_instance: int) -> 
     first[order[begins]] = True
     new = int(np.count_nonzero(first))
     instance[first] = np.arange(next_instance, next_instance + new, dtype=np.uint64)
-    known = begins | ~polls.fresh[order]
+    known = begins | (order < polls.old_count)
     source = np.maximum.accumulate(np.where(known, np.arange(len(order)), 0))
     instance[order] = instance[order[source]]
     return instance, new
 
 
-def _seen_waits(polls: Polls, before: Indexes, after: Indexes, instance: Unsigned) -> Array:
-    waits = _waits_until(polls, after, instance)
-    waits["start"] = polls.end[before]
-    at_entry = (polls.flags[after] & PollFlag.STATE) != 0
+def _waits(
+    polls: Polls,
+    roles: Roles,
+    since: tuple[int, int],
+    instance: Unsigned,
+    order: Indexes,
+    seen: Indexes,
+    unseen: Indexes,
+) -> Array:
+    """The waits (dtype WAIT, by end) before the polls at `seen` and `unseen` of `order`."""
+    after = np.concatenate([order[seen], order[unseen]])
+    by_place = stable_order(after)
+    by_end = by_place[stable_order(polls.start[after[by_place]])]
+    after = after[by_end]
+    has_before = by_end < len(seen)
+    before = np.concatenate([order[seen - 1], order[unseen]])[by_end]
+
+    at_entry, state = (polls.flags[after] & _STATE) != 0, polls.state[after]
     at_exit = polls.state_after[before]
-    waits["state"] = np.where(at_entry, polls.state[after], np.where(at_exit == UNKNOWN_STATE, 0, at_exit))
-    waits["flags"] = np.where(at_entry | (at_exit != UNKNOWN_STATE), WaitFlag.STATE, 0)
-    proven = at_entry & (polls.state[after] >= FIRST_SUSPEND)
-    waits["flags"] |= np.where((polls.result[before] == UNKNOWN) & ~proven, WaitFlag.AMBIGUOUS, 0).astype(np.uint16)
-    return waits
+    exit_known = at_exit != UNKNOWN_STATE
+    proven = at_entry & (state >= FIRST_SUSPEND)
+    ambiguous = (polls.result[before] == UNKNOWN) & ~proven
+    flags = np.where(at_entry | exit_known, _WAIT_STATE, _NONE) | np.where(ambiguous, _AMBIGUOUS, _NONE)
 
-
-def _unseen_waits(polls: Polls, since: Numbers, after: Indexes, instance: Unsigned) -> Array:
-    """Of futures that had been polled already when the recording began."""
-    waits = _waits_until(polls, after, instance)
-    waits["start"] = since
-    waits["state"] = polls.state[after]
-    waits["flags"] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
-    return waits
-
-
-def _waits_until(polls: Polls, after: Indexes, instance: Unsigned) -> Array:
     waits = np.zeros(len(after), WAIT)
+    waits["start"] = polls.end[before]
     waits["end"] = polls.start[after]
     waits["self"] = polls.self[after]
     waits["instance"] = instance[after]
     waits["task"] = polls.task[after]
     waits["function"] = polls.function[after]
     waits["tid"] = polls.tid[after]
+    waits["flags"] = flags
+    waits["state"] = np.where(at_entry, state, np.where(exit_known, at_exit, np.uint8(0)))
+    if len(unseen):  # of futures that had been polled already when their group was attached
+        begun = np.flatnonzero(~has_before)
+        waits["start"][begun] = np.array(since)[roles.function_group[polls.function[after[begun]]]]
+        waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
     return waits
 
 
@@ -237,9 +233,9 @@ def open_waits(latest: Array, time: int) -> Array:
 
 def latest_of(polls: Polls, identities: Identities) -> Array:
     """What to remember of these polls: dtype LATEST."""
-    kept = np.flatnonzero(identities.is_latest & (polls.over != STILL_OPEN) & ~identities.is_forgotten)
+    kept = identities.remembered
     latest = np.empty(len(kept), LATEST)
-    for name in ("end", "self", "task", "order", "function", "tid", "process", "result", "state_after", "gap"):
+    for name in LATEST.names or ():
         latest[name] = getattr(polls, name)[kept]
     latest["instance"] = identities.instance[kept]
     return latest
