@@ -1,0 +1,79 @@
+"""Names as a timeline shows them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracer.model import FunctionKind, Group, PollFunction, Source, SourceLocation
+from tracer.output.labels import (
+    duration_words,
+    place_words,
+    printable,
+    probed_words,
+    short_name,
+    state_words,
+    wait_name,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "short"),
+    [
+        (FunctionKind.COROUTINE, "my_test", "my_test"),
+        (FunctionKind.COROUTINE, "a::b::c::handle", "c::handle"),
+        (FunctionKind.COROUTINE, "tokio::sync::mutex::Mutex<T>::lock<u64>", "Mutex::lock"),
+        (FunctionKind.COROUTINE, "tk::cycle::{async block#5}", "tk::cycle {block 5}"),
+        (FunctionKind.COROUTINE, "<tk::A as tk::Svc>::call::{async block#0}", "A::call {block 0}"),
+        (FunctionKind.COROUTINE, "<tk::A<dyn Fn() -> u8> as tk::Svc>::call", "A::call"),
+        (FunctionKind.TASK, "task tk::server::{async block#0}", "task tk::server {block 0}"),
+        (FunctionKind.TASK, "raw::poll", "raw::poll"),
+        (FunctionKind.FUTURE, "tokio::time::sleep::Sleep", "Sleep"),
+        (FunctionKind.FUTURE, "&mut tokio::sync::oneshot::Receiver<()>", "&mut Receiver<()>"),
+        (FunctionKind.FUTURE, "f::join::Join<tk::deep<X>, tk::g::{async block#1}>", "Join<deep, g {block 1}>"),
+        (FunctionKind.FUTURE, "Pin<Box<tk::fibr>>", "Pin<Box>"),
+        (FunctionKind.FUTURE, "", ""),
+        (FunctionKind.FUTURE, "odd<>>name<", "odd"),
+        (FunctionKind.COROUTINE, "bad\x1b[31mred", "bad\\x1b[31mred"),
+    ],
+)
+def test_short_names(kind: FunctionKind, name: str, short: str) -> None:
+    assert short_name(PollFunction(1, 1, 1, name, kind, Source.SYMBOLS, ())) == short
+
+
+def test_nothing_from_the_target_reaches_the_terminal() -> None:
+    assert printable("a\x1b]0;x\x07b\u202ec\n") == "a\\x1b]0;x\\x07b\\u202ec\\n"
+    assert printable("naïve → ok") == "naïve → ok"
+
+
+@pytest.mark.parametrize(
+    ("ns", "words"),
+    [
+        (0, "0 ns"),
+        (999, "999 ns"),
+        (1000, "1.00 µs"),
+        (12_345, "12.3 µs"),
+        (999_600, "1.00 ms"),
+        (1.5e9, "1.50 s"),
+        (3.6e12, "3,600 s"),
+    ],
+)
+def test_durations(ns: float, words: str) -> None:
+    assert duration_words(ns) == words
+
+
+def test_places() -> None:
+    registry = "/home/u/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.54.1/src/time/sleep.rs"
+    assert place_words(SourceLocation(registry, 456)) == "tokio-1.54.1/src/time/sleep.rs:456"
+    library = "/rustc/0123456789abcdef0123456789abcdef01234567/library/core/src/future/poll_fn.rs"
+    assert place_words(SourceLocation(library, 9)) == "core/src/future/poll_fn.rs:9"
+    assert place_words(SourceLocation("src/main.rs", 7)) == "src/main.rs:7"
+    assert place_words(None) == ""
+
+
+def test_states_and_groups() -> None:
+    assert [state_words(s) for s in (None, 0, 1, 2, 3, 7)] == [
+        "unknown", "not yet polled", "returned", "panicked", "await #1", "await #5",
+    ]  # fmt: skip
+    assert [wait_name(s) for s in (None, 0, 3)] == ["waiting", "waiting", "waiting at await #1"]
+    groups = [frozenset(Group), frozenset({Group.TASKS}), frozenset[Group]()]
+    assert [probed_words(g) for g in groups] == ["all", "tasks only", "paused"]

@@ -1,0 +1,146 @@
+"""The summary's figures against the spans they are made of, and how it looks."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.perfetto.simulation import PID, QUERY, START, blocks, make_recording, make_threads, many, simulate
+from tracer.model import CaptureEnd, Group, Loss, PlanChange, PollFlag, ProcessEnd, Recording, Spans, Tally
+from tracer.output.accounts import PERCENTILE_ERROR, Accounts
+from tracer.output.summary import Summary
+from tracer.output.tables import print_functions
+
+
+def summed(spans: Spans, pieces: int = 3, recording: Recording | None = None) -> Summary:
+    summary = Summary(recording or make_recording(duration="5"))
+    summary.threads(make_threads())
+    for block in blocks(spans, pieces):
+        summary.spans(block)
+    polls = spans.polls
+    tally = Tally(2 * len(polls) + 3, len(polls), len(spans.waits), len(np.unique(polls["instance"])), 3, 2, 1, 4)
+    summary.close(tally, CaptureEnd(START + 5_000_000_000, "5 s are over", 2 * len(polls), 0, 0.031))
+    return summary
+
+
+def test_figures() -> None:
+    spans = many(60_000, churn=7)
+    document = summed(spans, 9).as_json()
+    json.dumps(document)
+    polls, waits = spans.polls, spans.waits
+    functions = make_recording().plan.functions
+    for row in document["functions"]:
+        index = [one.name for one in functions].index(row["function"])
+        mine, my_waits = polls[polls["function"] == index], waits[waits["function"] == index]
+        length = mine["end"] - mine["start"]
+        assert row["polls"] == len(mine)
+        assert row["busy"] == int(length.sum())
+        assert row["longest"] == int(length.max())
+        assert row["instances"] == len(np.unique(mine["instance"]))
+        assert row["waits"] == len(my_waits)
+        assert row["waiting"] == int((my_waits["end"] - my_waits["start"]).sum())
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            exact = int(np.sort(length)[int(np.ceil(share * len(length))) - 1])
+            assert row[name] == pytest.approx(exact, rel=PERCENTILE_ERROR + 0.001)
+    assert PERCENTILE_ERROR < 0.06
+    assert sum(row["waits"] for row in document["waits_by_await"]) == len(waits)
+    assert [row["busy"] for row in document["functions"]] == sorted(
+        (r["busy"] for r in document["functions"]), reverse=True
+    )
+    assert document["seconds"] == 5.0
+
+
+def test_blocks_do_not_matter() -> None:
+    spans = simulate(0.5, tasks=30)
+    assert summed(spans, 1).as_json() == summed(spans, 50).as_json()
+
+
+def test_the_longest_polls_are_the_innermost() -> None:
+    """A poll of a nest is shown once, by the future that took the time."""
+    spans = simulate(0.5, tasks=30)
+    slow = np.flatnonzero(spans.polls["function"] == QUERY)[20]
+    nest = spans.polls[slow]
+    spans.polls["end"][slow + 1 : slow + 3] += 50_000_000
+    spans.polls["end"][slow] += 50_000_000
+    order = np.argsort(spans.polls["end"], kind="stable")
+    longest = summed(Spans(spans.polls[order], spans.waits)).as_json()["longest_polls"]
+    assert longest[0]["function"] == "echo::db::query"
+    assert (longest[0]["file"], longest[0]["line"]) == ("src/db.rs", 77)
+    assert longest[0]["duration"] == int(nest["end"] - nest["start"])
+    assert longest[0]["thread"].startswith("tokio-worker-")
+    assert [row["duration"] > 40_000_000 for row in longest[:2]] == [True, False]
+
+
+def test_a_bound_is_no_length() -> None:
+    spans = simulate()
+    longest = int(np.argmax(spans.polls["end"] - spans.polls["start"]))
+    spans.polls["flags"][longest] |= int(PollFlag.END_UNKNOWN)
+    spans.polls["depth"][longest] = 60
+    row = summed(spans).as_json()["longest_polls"][0]
+    assert row["note"] == "still running"
+
+
+def test_no_functions_and_nothing_seen() -> None:
+    recording = replace(make_recording(), plan=replace(make_recording().plan, functions=(), refusals=()))
+    summary = Summary(recording)
+    summary.close(Tally(), None)
+    assert summary.as_json()["complete"] is False
+    assert "0 polls" in rendered(summary)
+    assert Accounts(0).waits_at() == []
+
+
+def rendered(summary: Summary, width: int = 100) -> str:
+    text = io.StringIO()
+    summary.print(Console(file=text, width=width, no_color=True, highlight=False))
+    return text.getvalue()
+
+
+def test_one_screen() -> None:
+    """It fits, says what was missed, and lets no control character of the target through."""
+    recording = make_recording()
+    evil = replace(recording.plan.functions[QUERY], name="echo::\x1b[2Jquery[red]")
+    functions = (*recording.plan.functions[:QUERY], evil, *recording.plan.functions[QUERY + 1 :])
+    summary = summed(simulate(), recording=replace(recording, plan=replace(recording.plan, functions=functions)))
+    summary.plan_change(PlanChange(START + 1_500_000_000, frozenset({Group.TASKS}), "probes took 7.1 %"))
+    summary.loss(Loss(1, 53, None, None))
+    summary.process_end(ProcessEnd(START + 5_000_000_000, PID, "it exited with status 0"))
+    text = rendered(summary)
+    assert len(text.splitlines()) < 45
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "\x1b" not in text
+    assert "\\x1b[2Jquery[red]" in text
+    for words in (
+        "echo-server (4242)",
+        "most polling time",
+        "longest polls",
+        "most waiting",
+        "await #1",
+        "53 lost",
+        "3 exits without an entry",
+        "2 polls unwound",
+        "from 1.50 s probed: tasks only (probes took 7.1 %)",
+        "process 4242 ended: it exited with status 0",
+        "overhead: about 3.1%",
+        "not probed 3 (2: exists only inlined into its callers",
+    ):
+        assert words in " ".join(text.split())
+    assert max(len(line) for line in rendered(summary, 80).splitlines()) <= 80
+
+
+def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_recording().plan
+    print_functions(plan)
+    text = capsys.readouterr().out
+    for name in [one.name for one in plan.functions] + [one.name for one in plan.refusals]:
+        assert name in text
+    assert "its first instruction cannot be probed" in text
+    assert "6 functions can be probed, 3 not" in text
+    print_functions(plan, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert [one["function"] for one in document["probed"]] == [one.name for one in plan.functions]
+    assert document["not_probed"][0]["reason"] == "exists only inlined into its callers"

@@ -1,0 +1,62 @@
+"""What is thinned stays within its budget, counts every poll once, and nests."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.perfetto.simulation import many, simulate
+from tracer.model import PollFlag
+from tracer.output.thinning import Budget, select
+
+
+@given(st.integers(0, 3000), st.integers(1, 3), st.integers(0, 3))
+def test_any_budget(budget: int, nested: int, seed: int) -> None:
+    spans = many(600, nested=nested, tasks=20, seed=seed)
+    polls = spans.polls
+    chosen = select(polls, spans.waits, budget)
+    drawn = 2 * chosen.polls.sum() + chosen.waits.sum() + chosen.singles.sum() + len(chosen.merged)
+    assert drawn <= max(budget, 0)
+    assert not (chosen.polls & chosen.singles).any()
+    assert chosen.represented == int(chosen.merged["instance"].sum())
+    assert chosen.represented + int((chosen.polls | chosen.singles).sum()) <= len(polls)
+    kept = polls["end"][chosen.polls] - polls["start"][chosen.polls]
+    left = (polls["end"] - polls["start"])[~chosen.polls]
+    if len(kept) and len(left):
+        assert kept.min() >= left.max()
+    for tid in np.unique(polls["tid"]):
+        here = chosen.merged[chosen.merged["tid"] == tid]
+        for depth in np.unique(here["depth"]):
+            at = np.sort(here[here["depth"] == depth], order="start")
+            assert (at["start"][1:] >= at["end"][:-1]).all()
+        drawn_polls = polls[(chosen.polls | chosen.singles) & (polls["tid"] == tid)]
+        for run in here:
+            crosses = (
+                (drawn_polls["start"] < run["start"])
+                & (run["start"] < drawn_polls["end"])
+                & (drawn_polls["end"] < run["end"])
+            )
+            crosses |= (
+                (run["start"] < drawn_polls["start"])
+                & (drawn_polls["start"] < run["end"])
+                & (run["end"] < drawn_polls["end"])
+            )
+            assert not crosses.any()
+
+
+def test_what_is_unusual_stays() -> None:
+    spans = simulate()
+    spans.polls["flags"][:3] |= int(PollFlag.UNWOUND)
+    chosen = select(spans.polls, spans.waits, 60)
+    assert chosen.polls[:3].all()
+
+
+def test_the_budget_is_shared_by_time() -> None:
+    """What quiet blocks leave over, later ones may use; more events than announced get nothing extra."""
+    budget = Budget(1000, 2000)
+    assert budget.of(100) == 100
+    budget.spend(100, 20)
+    assert budget.of(100) == 980 * 200 // 1800
+    budget.spend(900, 980)
+    assert budget.of(50) == 0
