@@ -51,8 +51,8 @@ def test_a_logging_target_tells_the_truth_about_its_polls(targets: Targets, cell
     same_thread = records["tid"][1:] == records["tid"][:-1]
     assert np.all(records["begin"][1:][same_thread] >= records["end"][:-1][same_thread])
 
-    # The leaves' own counts are those that follow from the numbers of tasks and polls.
-    for function in {place.chain[-1] for place in log.places if place.kind is Kind.POLL}:
+    # The counts that were measured are those that follow from the numbers of tasks and polls.
+    for function in {place.chain[-1] for place in log.places if place.kind is not Kind.PART}:
         assert len(log.polls_of(function)) == totals.polls[function]
 
     for index, place in enumerate(log.places):
@@ -71,14 +71,6 @@ def test_tasks_and_polls_are_as_many_as_they_should_be(targets: Targets, cell: C
     assert result.log.places[0].chain[0] == f"{cell.target}::outer"
     polls = {instance: len(mine) for instance, mine in by_instance(result.log, 0).items()}
     assert polls == dict.fromkeys(range(23), 47)
-
-
-@pytest.mark.cells(targets=("tokio_multi",), profiles=("dev", "release"))
-def test_a_function_that_resumes_has_one_record_for_each_poll(targets: Targets, cell: Cell) -> None:
-    result = run(targets, cell)
-    assert result.log is not None
-    assert result.totals is not None
-    assert len(result.log.polls_of("tokio_multi::steps")) == 23 * 47 == result.totals.polls["tokio_multi::steps"]
 
 
 @pytest.mark.cells(targets=("async_std_sample", "async_std_sample_waiting"))

@@ -24,8 +24,7 @@ const DESCENT: [&str; RECURSION as usize + 1] = {
     chain
 };
 
-const PLACES: [Place; 2] =
-    [Place { kind: Kind::Poll, chain: &DESCENT }, Place { kind: Kind::Poll, chain: LINKS }];
+const PLACES: [Place; 2] = [Place { kind: Kind::Poll, chain: &DESCENT }, Place { kind: Kind::Poll, chain: LINKS }];
 
 fn leaf(place: u32) -> Leaf<Sleep> {
     Leaf::new(place, place, POLLS, || sleep(Duration::from_millis(1)))

@@ -9,8 +9,7 @@ const TASKS: u32 = 100;
 
 const BURST_PARTS: u32 = 0;
 
-const PLACES: [Place; 1] =
-    [Place { kind: Kind::Resume, chain: &["panics::outer", "panics::nested", "panics::burst"] }];
+const PLACES: [Place; 1] = [Place { kind: Kind::Resume, chain: &["panics::outer", "panics::nested", "panics::burst"] }];
 
 /// Frames of a backtrace taken here.
 fn frames() -> usize {
@@ -19,17 +18,15 @@ fn frames() -> usize {
     trace.lines().filter(|line| line.split_once(": ").is_some_and(|(n, _)| n.trim().parse::<u32>().is_ok())).count()
 }
 
-/// Panics in its first poll when `instance` is even, in its second when it is odd.
+/// Panics in its first poll when `instance` is even, in its second when it is odd; the last one takes a backtrace.
 async fn burst(instance: u32) -> u64 {
-    let part = begin();
+    begin().end(BURST_PARTS, instance, 0, Outcome::Unknown);
     if instance == TASKS {
         return frames() as u64;
     }
     if instance % 2 == 0 {
-        part.end(BURST_PARTS, instance, 0, Outcome::Unknown);
         panic!("{instance} in the first poll");
     }
-    part.end(BURST_PARTS, instance, 0, Outcome::Pending);
     Yield::default().await;
     begin().end(BURST_PARTS, instance, 0, Outcome::Unknown);
     panic!("{instance} in the second poll");

@@ -75,6 +75,7 @@ async fn carry<T: ToString, U: ToString>(first: T, second: U, instance: u32) -> 
     value + (first.to_string() + &second.to_string()).len() as u64
 }
 
+#[allow(clippy::manual_async_fn)] // an async block is what it is about
 fn block(instance: u32) -> impl Future<Output = u64> {
     async move { leaf(BLOCK, instance).await + 2 }
 }

@@ -81,7 +81,9 @@ impl Segment {
                 return;
             };
             let outcome = outcome as u32;
-            unsafe { *slot.get() = Record { begin: self.begin, end, address, tid: buffer.tid, place, instance, outcome } };
+            unsafe {
+                *slot.get() = Record { begin: self.begin, end, address, tid: buffer.tid, place, instance, outcome }
+            };
             buffer.used.store(used + 1, Ordering::Release);
         });
     }
