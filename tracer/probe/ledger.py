@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import EVENT, Array, Loss
+from tracer.probe.transport import joined
 
 _MOST_LOOKS = 16
 """A program stays preempted for a few looks at most; then its event is let through late, which
@@ -55,10 +56,9 @@ class _Cpu:
     settled: int = 0  # lost numbers reported
     holes: list[_Hole] = field(default_factory=list)
 
-    def receive(self, events: Array) -> None:
-        """events: of this CPU, dtype EVENT, at least one."""
-        numbers = self.next + (events["sequence"] - np.uint32(self.next & 0xFFFFFFFF)).view(np.int32).astype(np.int64)
-        times = events["time"]
+    def receive(self, sequence: npt.NDArray[np.uint32], times: npt.NDArray[np.uint64]) -> None:
+        """Of this CPU's events, at least one."""
+        numbers = self.next + (sequence - np.uint32(self.next & 0xFFFFFFFF)).view(np.int32).astype(np.int64)
         if np.any(numbers[1:] < numbers[:-1]):
             order = np.argsort(numbers, kind="stable")
             numbers, times = numbers[order], times[order]
@@ -139,7 +139,8 @@ class Ledger:
         if len(events):
             self._held.append(events)
             for number in np.flatnonzero(np.bincount(events["cpu"])).tolist():
-                self._cpus[number].receive(events[events["cpu"] == number])
+                is_its = events["cpu"] == number
+                self._cpus[number].receive(events["sequence"][is_its], events["time"][is_its])
         settled = [cpu.settle(look) for cpu in self._cpus]
         for cpu in self._cpus:
             cpu.sent, cpu.sent_at = int(look.sent[cpu.number]), look.before
@@ -151,7 +152,7 @@ class Ledger:
         """As account(), when nothing more can come: all that is held is released."""
         ready, losses = self.account(look, events)
         rest = self._release(None)
-        return np.concatenate([ready, rest]), losses
+        return joined([ready, rest]), losses
 
     def _complete_until(self) -> int:
         """The latest look whose numbers are all accounted for; looks before it are forgotten."""
@@ -165,18 +166,20 @@ class Ledger:
         return self._looks[0].before if len(self._looks) == _MOST_LOOKS else 0
 
     def _release(self, until: int | None) -> Array:
-        if not self._held:
-            return np.zeros(0, EVENT)
-        events = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        events = _sorted(joined(self._held))
         self._held = []
-        times = events["time"]
-        if until is not None:
-            is_due = times <= until
-            if not is_due.all():
-                later = events[~is_due]
-                self._held = [later]
-                events = events[is_due]
-                times = events["time"]
-        if np.any(times[1:] < times[:-1]):
-            events = events[np.argsort(times, kind="stable")]
+        if until is None:
+            return events
+        due = int(np.searchsorted(events["time"], np.uint64(until), side="right"))
+        if due < len(events):
+            self._held = [events[due:]]
+        return events[:due]
+
+
+def _sorted(events: Array) -> Array:
+    """By time, stable; whole words are moved, since numpy moves records one field at a time."""
+    times = events["time"]
+    if not np.any(times[1:] < times[:-1]):
         return events
+    words = np.ascontiguousarray(events).view("<u8").reshape(len(events), EVENT.itemsize // 8)
+    return words[np.argsort(times, kind="stable")].view(EVENT).reshape(len(events))

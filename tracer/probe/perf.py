@@ -19,15 +19,14 @@ import numpy.typing as npt
 from tracer.errors import AttachFailed
 from tracer.model import EVENT, Array
 from tracer.probe.kernel import Map, cpus, enable_perf_output, open_perf_output
+from tracer.probe.transport import joined
 
 _PAGE = mmap.PAGESIZE
 _HEAD, _TAIL = 1024 // 8, 1032 // 8  # data_head and data_tail in struct perf_event_mmap_page
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
 _DATA_AT = 12  # of a sample: its header and the raw size
 _STRIDE = (_DATA_AT + EVENT.itemsize + 7) // 8 * 8
-_SAMPLE = np.dtype(
-    {"names": ["header", "event"], "formats": ["<u8", EVENT], "offsets": [0, _DATA_AT], "itemsize": _STRIDE}
-)
+_HEADER_MISC = 0xFFFF << 32  # varies: user or kernel mode
 _SAMPLE_HEADER = _RECORD_SAMPLE | _STRIDE << 48
 
 
@@ -37,18 +36,19 @@ def decode(data: npt.NDArray[np.uint8]) -> tuple[Array, int]:
     dropped = 0
     at = 0
     while at < data.size:
-        samples = data[at : at + (data.size - at) // _STRIDE * _STRIDE].view(_SAMPLE)
-        different = samples["header"] & np.uint64(0xFFFF0000FFFFFFFF) != _SAMPLE_HEADER
+        samples = data[at : at + (data.size - at) // _STRIDE * _STRIDE].view("<u8").reshape(-1, _STRIDE // 8)
+        different = samples[:, 0] & np.uint64(~_HEADER_MISC & 2**64 - 1) != _SAMPLE_HEADER
         count = int(different.argmax()) if different.any() else len(samples)
         if count:
-            parts.append(samples["event"][:count].copy())
+            words = samples[:count].view("<u4")[:, _DATA_AT // 4 : (_DATA_AT + EVENT.itemsize) // 4]
+            parts.append(words.copy().view(EVENT).reshape(count))
             at += count * _STRIDE
         else:
             kind, _, size = struct.unpack("<IHH", data[at : at + 8].tobytes())
             if kind == _RECORD_LOST:
                 dropped += int.from_bytes(data[at + 16 : at + 24].tobytes(), "little")
             at += size
-    return (np.concatenate(parts) if parts else np.zeros(0, EVENT)), dropped
+    return joined(parts), dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class PerfBuffers:
             events, dropped = buffer.drain()
             self.dropped += dropped
             parts.append(events)
-        return np.concatenate(parts)
+        return joined(parts)
 
     def close(self) -> None:
         while self._buffers:

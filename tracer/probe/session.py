@@ -19,8 +19,6 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
 from tracer.probe.bcc_program import missing_capabilities
@@ -33,7 +31,7 @@ from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Links, Mult
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
-from tracer.probe.transport import Transport, choose
+from tracer.probe.transport import Transport, choose, joined
 
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
@@ -236,7 +234,7 @@ class ProbeSession:
         parts = [self._transport.drain()]
         while len(parts[-1]):
             parts.append(self._transport.drain())
-        return Batch(*self._ledger.finish(look, np.concatenate(parts)))
+        return Batch(*self._ledger.finish(look, joined(parts)))
 
     def close(self) -> None:
         """Detach and free everything; harmless when repeated."""

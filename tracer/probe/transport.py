@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from tracer.errors import NotTraceable, UsageError
-from tracer.model import Array
+from tracer.model import EVENT, Array
 from tracer.probe.kernel import has_ring_buffer
 
 
@@ -18,6 +21,16 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def joined(parts: Sequence[Array]) -> Array:
+    """Arrays of EVENT as one.  Whole words are moved: numpy moves records one field at a time."""
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return np.zeros(0, EVENT)
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate([part.view("<u8") for part in filled]).view(EVENT)
 
 
 def choose(wanted: str) -> str:
