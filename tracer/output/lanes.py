@@ -66,24 +66,21 @@ class Lanes:
         functions: Integers,
         starts: Integers,
         ends: Integers,
-        ended: npt.NDArray[np.bool_],
+        ended: npt.NDArray[np.uint64],
     ) -> Integers:
         """The track of each slice, NO_TRACK where there are too many.
 
-        ended: this slice is its instance's last.  Slices of one instance do not overlap.
+        ended: the instances of which no further slice comes, also ones of which none is drawn here.
+        Slices of one instance do not overlap.
         """
         ids, first, inverse = np.unique(instances, return_index=True, return_inverse=True)
         begin = np.full(len(ids), np.iinfo(np.int64).max)
         np.minimum.at(begin, inverse, starts)
         last = np.zeros(len(ids), np.int64)
         np.maximum.at(last, inverse, ends)
-        over = np.zeros(len(ids), np.bool_)
-        over[inverse[ended]] = True
-
-        at = np.searchsorted(self._ids, ids)
-        known = np.zeros(len(ids), np.bool_)
-        inside = at < len(self._ids)
-        known[inside] = self._ids[at[inside]] == ids[inside]
+        ended = np.unique(ended)
+        over = _places(ended, ids)[1]
+        at, known = _places(self._ids, ids)
         tracks = np.zeros(len(ids), np.int64)
         lane = np.zeros(len(ids), np.bool_)
         group = np.zeros(len(ids), np.int64)
@@ -105,7 +102,13 @@ class Lanes:
             tracks[one], lane[one] = self._take(key, int(begin[one]))
             if over[one] and lane[one]:
                 self._release(int(group[one]), int(last[one]), int(tracks[one]))
-        self._remember(ids, tracks, last, lane, group, ~known & ~over, at[known & over])
+        undrawn = ended[~_places(ids, ended)[1]]
+        places, were_known = _places(self._ids, undrawn)
+        silent = places[were_known]
+        for place in silent[self._is_lane[silent]].tolist():
+            self._release(int(self._group[place]), int(self._last[place]), int(self._track_of[place]))
+        gone = np.concatenate([at[known & over], silent])
+        self._remember(ids, tracks, last, lane, group, ~known & ~over, gone)
         return np.asarray(tracks[inverse])
 
     def _index(self, key: Group) -> int:
@@ -170,3 +173,13 @@ class Lanes:
         kept = ~old
         self._ids, self._track_of, self._last = self._ids[kept], self._track_of[kept], self._last[kept]
         self._is_lane, self._group = self._is_lane[kept], self._group[kept]
+
+
+def _places(
+    ordered: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Where each wanted value is in an ascending array, and whether it is there."""
+    at = np.searchsorted(ordered, wanted)
+    found = at < len(ordered)
+    found[found] = ordered[at[found]] == wanted[found]
+    return at, found

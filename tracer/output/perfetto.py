@@ -22,7 +22,6 @@ from tracer.model import (
     Spans,
     Tally,
     Thread,
-    WaitFlag,
 )
 from tracer.output.descriptors import Descriptors, Value
 from tracer.output.files import OutputFile
@@ -197,6 +196,7 @@ class PerfettoWriter:
             self._latest = max(self._latest, int(polls["end"].max()))
         if len(waits):
             self._latest = max(self._latest, int(waits["end"].max()))
+        ended = _ended(polls)
         if self._min_ns:
             fixed = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
             long_enough = (polls["end"] - polls["start"] >= self._min_ns) | ((polls["flags"] & fixed) != 0)
@@ -206,7 +206,7 @@ class PerfettoWriter:
         chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
         before = self._slices
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
-        self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)))
+        self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), ended)
         self._write_threads(self._holder.due(_with_merged(polls, chosen)))
         self._merged += len(chosen.merged)
         self._represented += chosen.represented
@@ -214,13 +214,8 @@ class PerfettoWriter:
         self._omitted += len(polls) - drawn + int(np.count_nonzero(~chosen.waits))
         self._budget.spend(arrived, self._slices - before)
 
-    def _write_instances(self, polls: Array, waits: Array) -> None:
+    def _write_instances(self, polls: Array, waits: Array, ended: npt.NDArray[np.uint64]) -> None:
         """Polls and waits on the instances' own tracks, where nothing nests: ENDs before BEGINs will do."""
-        if not len(polls) + len(waits):
-            return
-        flags = polls["flags"]
-        ready = ((flags & int(PollFlag.RESULT)) != 0) & ((flags & int(PollFlag.PENDING)) == 0)
-        over = ready | ((flags & int(PollFlag.UNWOUND)) != 0)
         tids = np.concatenate([polls["tid"], waits["tid"]])
         tracks = self._lanes.assign(
             np.concatenate([polls["instance"], waits["instance"]]),
@@ -228,7 +223,7 @@ class PerfettoWriter:
             np.concatenate([polls["function"], waits["function"]]).astype(np.int64),
             np.concatenate([polls["start"], waits["start"]]),
             np.concatenate([polls["end"], waits["end"]]),
-            np.concatenate([over, (waits["flags"] & int(WaitFlag.END_UNKNOWN)) != 0]),
+            ended,
         )
         poll_tracks, wait_tracks = tracks[: len(polls)], tracks[len(polls) :]
         polls, poll_tracks = pick(polls, poll_tracks != NO_TRACK), poll_tracks[poll_tracks != NO_TRACK]
@@ -423,6 +418,14 @@ class PerfettoWriter:
     def abort(self) -> None:
         """Remove what was written."""
         self._file.abort()
+
+
+def _ended(polls: Array) -> npt.NDArray[np.uint64]:
+    """The instances that ended with one of these polls: Ready, or unwound."""
+    known = int(PollFlag.RESULT | PollFlag.PENDING)
+    flags = polls["flags"]
+    over = ((flags & known) == int(PollFlag.RESULT)) | ((flags & int(PollFlag.UNWOUND)) != 0)
+    return np.asarray(polls["instance"][over])
 
 
 def _with_merged(polls: Array, chosen: Selection) -> Array:

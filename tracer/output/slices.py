@@ -77,6 +77,7 @@ class SliceRows:
             BEGIN,
             field(3, self._merged_category),
             field(10, Varint("name", 4)),
+            field(52, 1),  # one colour for all of them
             self._number("polls", "count"),
             self._number("busy (ns)", "busy"),
         )

@@ -46,7 +46,12 @@ def test_lanes(
     for block in np.array_split(np.array(slices, np.int64), blocks):
         ends, starts, instances, functions, over = block.T if len(block) else np.empty((5, 0), np.int64)
         tracks = lanes.assign(
-            instances.astype(np.uint64), np.ones(len(block), np.int64), functions, starts, ends, over.astype(np.bool_)
+            instances.astype(np.uint64),
+            np.ones(len(block), np.int64),
+            functions,
+            starts,
+            ends,
+            instances[over != 0].astype(np.uint64),
         )
         for track, start, end, instance in zip(
             tracks.tolist(), starts.tolist(), ends.tolist(), instances.tolist(), strict=True
@@ -62,3 +67,25 @@ def test_lanes(
             last = end
         assert is_lane or len(owners[track]) == 1
     assert sum(not is_lane for _, _, is_lane in made) <= own
+
+
+def test_a_lane_is_left_by_a_future_whose_last_poll_is_not_drawn() -> None:
+    """The end of a future counts even when thinning leaves its last poll out."""
+    made: list[bool] = []
+
+    def new_track(_group: tuple[int, int], _number: int, is_lane: bool) -> int:
+        made.append(is_lane)
+        return len(made)
+
+    lanes = Lanes(new_track, max_own=0, max_own_share=0, max_tracks=9, max_known=99)
+
+    def draw(instance: int, start: int, ended: list[int]) -> int:
+        one = np.array([start], np.int64)
+        ids = np.array([instance], np.uint64)
+        return int(lanes.assign(ids, one * 0 + 1, one * 0, one, one + 5, np.array(ended, np.uint64))[0])
+
+    assert draw(1, 10, []) == 1
+    assert draw(2, 20, [1]) == 2
+    assert draw(3, 30, []) == 1
+    assert draw(2, 40, []) == 2
+    assert (lanes.tracks, lanes.lanes, lanes.sharing) == (2, 2, 3)
