@@ -91,6 +91,7 @@ class Reference:
         self.active = set(Group)
         self.since = dict.fromkeys(Group, recording.start)
         self.lossy = dict.fromkeys(Group, False)
+        self.lost_until = -(2**63)
         self.stacks: dict[int, Stack] = {}
         self.latest: dict[tuple[int, int, int], Poll] = {}
         self.polls: list[tuple[int, ...]] = []
@@ -112,6 +113,8 @@ class Reference:
                 self._forget(lambda poll: poll.process == process, item.time)
         elif isinstance(item, Loss):
             self.lossy = dict.fromkeys(Group, True)
+            now = max([self.start, *(stack.last for stack in self.stacks.values())])
+            self.lost_until = max(self.lost_until, now if item.before is None else item.before)
         elif len(self.pids) > 1:
             for thread in item:
                 self._learn(thread)
@@ -293,12 +296,11 @@ class Reference:
                 if not poll.flags & PollFlag.START_UNKNOWN:
                     before.cap = poll.start
             elif before.end <= poll.start and not before.gap and not poll.flags & PollFlag.START_UNKNOWN:
-                flags = 0
-                shown = 0
-                if state is not None or before.state_after != 255:
-                    flags |= WaitFlag.STATE
-                    shown = state if state is not None else before.state_after
-                if before.result == "unknown" and not suspended:
+                flags = shown = 0
+                for known in (state, before.state_after):
+                    if known is not None and 3 <= known < 255 and not shown:
+                        flags, shown = WaitFlag.STATE, known
+                if (before.result == "unknown" and not suspended) or before.end < self.lost_until:
                     flags |= WaitFlag.AMBIGUOUS
                 self._wait(before.end, poll.start, poll, flags, shown)
         if unseen_wait:
@@ -327,8 +329,10 @@ class Reference:
     def _open_waits(self, which: Any, time: int) -> None:
         for poll in self.latest.values():
             if which(poll) and poll.over and not poll.gap and poll.result == "pending":
-                state = 0 if poll.state_after == 255 else poll.state_after
-                flags = WaitFlag.END_UNKNOWN | (WaitFlag.STATE if poll.state_after != 255 else 0)
+                known = 3 <= poll.state_after < 255
+                flags = WaitFlag.END_UNKNOWN | (WaitFlag.STATE if known else 0)
+                flags |= WaitFlag.AMBIGUOUS if poll.end < self.lost_until else 0
+                state = poll.state_after if known else 0
                 self._wait(poll.end, max(time, poll.end), poll, flags, state)
 
     def _forget(self, which: Any, time: int) -> None:

@@ -373,7 +373,7 @@ POLL = np.dtype(
 class WaitFlag(IntFlag):
     START_UNKNOWN = 1  # the poll before it was not seen
     END_UNKNOWN = 2  # no poll followed until the recording's end
-    AMBIGUOUS = 4  # the result of the poll before is unknown: it may have been another future's address
+    AMBIGUOUS = 4  # the poll before may have been another future's (its result is unknown), or a poll between was lost
     STATE = 8  # `state` is known
 
 

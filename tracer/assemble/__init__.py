@@ -39,7 +39,7 @@ def step(state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessE
     if isinstance(item, ProcessEnd):
         return end_process(state, item)
     if isinstance(item, Loss):
-        return note_loss(state), NO_SPANS
+        return note_loss(state, item), NO_SPANS
     return learn_threads(state, item), NO_SPANS
 
 

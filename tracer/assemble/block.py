@@ -51,7 +51,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     untouched = opening.untouched.copy()
     candidates = choose(state.latest, untouched, frames, carried, _file_order(stream, pairs))
     known = candidates.polls(state.latest, untouched, frames, endings)
-    identities = identify(known, state.roles, state.since, state.lossy, state.next_instance)
+    identities = identify(known, state)
     candidates.write_back(identities, untouched, frames)
     _set_parents(state, nesting, frames, carried)
 

@@ -25,12 +25,13 @@ from tracer.assemble.state import (
     Flags,
     State,
 )
-from tracer.model import POLL, Array, PlanChange, PollFlag, ProcessEnd, Spans, Thread
+from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 
 
-def note_loss(state: State) -> State:
-    """From now on an exit without an entry proves nothing."""
-    return replace(state, lossy=(True, True))
+def note_loss(state: State, loss: Loss) -> State:
+    """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
+    until = state.now if loss.before is None else loss.before
+    return replace(state, lossy=(True, True), lost_until=max(state.lost_until, until))
 
 
 def learn_threads(state: State, threads: Sequence[Thread]) -> State:
@@ -52,7 +53,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     on = [GROUP_INDEX[group] for group in change.active - state.active]
     ended = np.isin(state.roles.function_group[state.frames["function"]], off)
     paused = np.isin(state.roles.function_group[state.latest["function"]], off)
-    waits = open_waits(state.latest[paused], change.time)
+    waits = open_waits(state.latest[paused], change.time, state.lost_until)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= paused
@@ -91,7 +92,7 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
 
 def _end(state: State, frames: Flags, latest: Flags, time: int) -> tuple[State, Spans]:
     after, polls = _cut(state, frames, time)
-    waits = open_waits(state.latest[latest], time)
+    waits = open_waits(state.latest[latest], time, state.lost_until)
     return replace(
         after,
         latest=state.latest[~latest],

@@ -22,8 +22,8 @@ from tracer.assemble.state import (
     Flags,
     Indexes,
     Numbers,
-    Roles,
     Small,
+    State,
     Unsigned,
 )
 from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED, WAIT, Array, PollFlag, WaitFlag
@@ -92,24 +92,23 @@ def results_of(flags: npt.NDArray[np.uint16], state_after: Small) -> Small:
     return np.where(flags & np.uint16(PollFlag.RESULT), by_value, by_state)
 
 
-def identify(
-    polls: Polls, roles: Roles, since: tuple[int, int], lossy: tuple[bool, bool], next_instance: int
-) -> Identities:
-    """Number the instances, from next_instance on in the order of their first polls, and find the waits."""
+def identify(polls: Polls, state: State) -> Identities:
+    """Number the instances, from state.next_instance on in the order of their first polls, and find the waits."""
+    roles = state.roles
     order, same = _by_future(polls)
     count = len(order)
-    starts, overs, flags, state = polls.start[order], polls.over[order], polls.flags[order], polls.state[order]
+    starts, overs, flags, states = polls.start[order], polls.over[order], polls.flags[order], polls.state[order]
     results, function, fresh = polls.result[order], polls.function[order], order >= polls.old_count
     has_state = (flags & _STATE) != 0
-    suspended = has_state & (state >= FIRST_SUSPEND)
+    suspended = has_state & (states >= FIRST_SUSPEND)
     # What the poll before, of the same future, says; `over` and what is made of it only where there is one.
     over = same & (_before(overs) <= polls.order[order])
     in_time = _before(polls.end[order]) <= starts
     finished = over & (_before(results) == FINISHED)
     gap = over & _before(polls.gap[order])
     clash = same & ~(over & in_time) & ~roles.may_overlap[function]
-    begins = fresh & (~same | finished | (gap & ~suspended) | clash | (has_state & (state == UNRESUMED)))
-    instance, new = _number(polls, order, begins, next_instance)
+    begins = fresh & (~same | finished | (gap & ~suspended) | clash | (has_state & (states == UNRESUMED)))
+    instance, new = _number(polls, order, begins, state.next_instance)
 
     entered = fresh & ((flags & _START_UNKNOWN) == 0)
     continued = entered & same & ~begins
@@ -117,7 +116,7 @@ def identify(
     unseen = entered & suspended & (~same | finished | gap)
     if unseen.any():
         group = roles.function_group[function]
-        unseen &= (starts >= np.array(since)[group]) & ~np.array(lossy)[group]
+        unseen &= (starts >= np.array(state.since)[group]) & ~np.array(state.lossy)[group]
     overlapped = np.flatnonzero(continued & ~over)
     is_latest = np.ones(count, np.bool_)
     is_latest[:-1] = ~same[1:]
@@ -131,7 +130,7 @@ def identify(
         capped=order[overlapped - 1],
         cap=starts[overlapped],
         remembered=order[remembered],
-        waits=_waits(polls, roles, since, instance, order, seen, np.flatnonzero(unseen)),
+        waits=_waits(polls, state, instance, order, seen, np.flatnonzero(unseen)),
         new=new,
     )
 
@@ -176,15 +175,7 @@ def _number(polls: Polls, order: Indexes, begins: Flags, next_instance: int) -> 
     return instance, new
 
 
-def _waits(
-    polls: Polls,
-    roles: Roles,
-    since: tuple[int, int],
-    instance: Unsigned,
-    order: Indexes,
-    seen: Indexes,
-    unseen: Indexes,
-) -> Array:
+def _waits(polls: Polls, state: State, instance: Unsigned, order: Indexes, seen: Indexes, unseen: Indexes) -> Array:
     """The waits (dtype WAIT, by end) before the polls at `seen` and `unseen` of `order`."""
     after = np.concatenate([order[seen], order[unseen]])
     by_place = stable_order(after)
@@ -193,31 +184,33 @@ def _waits(
     has_before = by_end < len(seen)
     before = np.concatenate([order[seen - 1], order[unseen]])[by_end]
 
-    at_entry, state = (polls.flags[after] & _STATE) != 0, polls.state[after]
-    at_exit = polls.state_after[before]
-    exit_known = at_exit != UNKNOWN_STATE
-    proven = at_entry & (state >= FIRST_SUSPEND)
-    ambiguous = (polls.result[before] == UNKNOWN) & ~proven
-    flags = np.where(at_entry | exit_known, _WAIT_STATE, _NONE) | np.where(ambiguous, _AMBIGUOUS, _NONE)
+    # Only a state of a suspended coroutine says where it waits, and that it is the same one.
+    entry_state, exit_state = polls.state[after], polls.state_after[before]
+    at_entry = ((polls.flags[after] & _STATE) != 0) & (entry_state >= FIRST_SUSPEND)
+    at_exit = (exit_state >= FIRST_SUSPEND) & (exit_state != UNKNOWN_STATE)
+    start = polls.end[before]
+    ambiguous = ((polls.result[before] == UNKNOWN) & ~at_entry) | (start < state.lost_until)
 
     waits = np.zeros(len(after), WAIT)
-    waits["start"] = polls.end[before]
+    waits["start"] = start
     waits["end"] = polls.start[after]
     waits["self"] = polls.self[after]
     waits["instance"] = instance[after]
     waits["task"] = polls.task[after]
     waits["function"] = polls.function[after]
     waits["tid"] = polls.tid[after]
-    waits["flags"] = flags
-    waits["state"] = np.where(at_entry, state, np.where(exit_known, at_exit, np.uint8(0)))
+    waits["flags"] = np.bitwise_or(
+        np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE)
+    )
+    waits["state"] = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
     if len(unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
-        waits["start"][begun] = np.array(since)[roles.function_group[polls.function[after[begun]]]]
+        waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
         waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
     return waits
 
 
-def open_waits(latest: Array, time: int) -> Array:
+def open_waits(latest: Array, time: int, lost_until: int) -> Array:
     """The waits of LATEST polls that nothing has ended by `time`."""
     waiting = latest[(latest["result"] == PENDING) & ~latest["gap"]]
     waits = np.zeros(len(waiting), WAIT)
@@ -225,9 +218,11 @@ def open_waits(latest: Array, time: int) -> Array:
         waits[name] = waiting[name]
     waits["start"] = waiting["end"]
     waits["end"] = np.maximum(waiting["end"], time)
-    known = waiting["state_after"] != UNKNOWN_STATE
-    waits["state"] = np.where(known, waiting["state_after"], 0)
-    waits["flags"] = np.where(known, WaitFlag.END_UNKNOWN | WaitFlag.STATE, WaitFlag.END_UNKNOWN)
+    state = waiting["state_after"]
+    known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
+    waits["state"] = np.where(known, state, 0)
+    waits["flags"] = WaitFlag.END_UNKNOWN
+    waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)
     return waits
 
 

@@ -16,6 +16,7 @@ from tracer.assemble.state import Flags, Indexes, Unsigned
 from tracer.assemble.stream import END, ENTRY, EXIT, TAIL, Rows
 
 _NOBODY = -1
+_MANY_ROUNDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,12 @@ def _next_higher(sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]])
 
     All rows look at once, and jump over what the row they stopped at has jumped over already.
     """
-    target = np.arange(1, len(sp) + 1)
+    target, rounds = np.arange(1, len(sp) + 1), 0
     here = np.flatnonzero((sp[1:] <= sp[:-1]) & (kind[:-1] != END))
     own, at = sp[here], here + 1
     while len(here):
+        if (rounds := rounds + 1) > _MANY_ROUNDS:
+            return _one_by_one(sp, equal_is_enough=False)
         at = target[at]
         target[here] = at
         on = sp[at] <= own
@@ -85,15 +88,29 @@ def _next_higher(sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]])
 
 def _next_not_below(sp: Unsigned, higher: Indexes, start: Indexes) -> Indexes:
     """For each of the rows `start` the next one whose stack pointer is not lower."""
-    target = start + 1
+    target, rounds = start + 1, 0
     below = np.flatnonzero(sp[target] < sp[start])
     own, at = sp[start[below]], target[below]
     while len(below):
+        if (rounds := rounds + 1) > _MANY_ROUNDS:
+            return _one_by_one(sp, equal_is_enough=True)[start]
         at = higher[at]
         target[below] = at
         on = sp[at] < own
         below, own, at = below[on], own[on], at[on]
     return target
+
+
+def _one_by_one(sp: Unsigned, *, equal_is_enough: bool) -> Indexes:
+    """The same for stacks that no program has, which would take the quick way too many rounds."""
+    target = list(range(1, len(sp) + 1))
+    stack: list[tuple[int, int]] = []
+    for row, value in enumerate(sp.tolist()):
+        limit = value + equal_is_enough
+        while stack and stack[-1][0] < limit:
+            target[stack.pop()[1]] = row
+        stack.append((value, row))
+    return np.array(target)
 
 
 def _cut_loops(child: Indexes, function: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:

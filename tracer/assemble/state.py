@@ -178,7 +178,9 @@ NO_THREADS = Threads(
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """since: per group, from when on it is attached.  lossy: per group, events were lost since then."""
+    """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
+    lost_until: events from before this time may be missing.
+    """
 
     roles: Roles
     start: int
@@ -186,6 +188,7 @@ class State:
     active: frozenset[Group]
     since: tuple[int, int]
     lossy: tuple[bool, bool]
+    lost_until: int
     threads: Threads
     frames: Array
     latest: Array
@@ -207,6 +210,7 @@ def first_state(recording: Recording) -> State:
         active=frozenset(Group),
         since=(recording.start, recording.start),
         lossy=(False, False),
+        lost_until=np.iinfo(np.int64).min,
         threads=NO_THREADS,
         frames=np.empty(0, FRAME),
         latest=np.empty(0, LATEST),

@@ -194,6 +194,20 @@ def test_another_functions_exit_ends_nothing_but_shows_that_a_frame_is_gone() ->
     assert result.tally.unmatched_exits == 1
 
 
+def test_stacks_that_no_program_has_take_no_longer() -> None:
+    outer = [(1_000_000 - i, ENTER[PLAIN]) for i in range(2_000)]
+    rising = [(10 + i, ENTER[JUMPING]) for i in range(2_000)]
+    rows = outer + rising + [(sp, LEAVE[PLAIN]) for sp, _ in reversed(outer)]
+    events = np.zeros(len(rows), EVENT)
+    events["sp"], events["probe"] = np.array(rows).T
+    events["time"], events["tid"] = START + np.arange(len(rows)), 1
+    state, spans = step(begin(recording_of(PLAN)), events)
+    plain = spans.polls[spans.polls["function"] == PLAIN]
+    assert sorted(plain["depth"].tolist()) == list(range(2_000))
+    assert not plain["flags"].any()
+    assert (state.tally.unwound, state.tally.unmatched_exits) == (2_000, 0)
+
+
 # ---------------------------------------------------------------- tail jumps
 
 
@@ -372,6 +386,16 @@ def test_a_pending_future_waits_until_the_end() -> None:
     script.enter(10, 900, PLAIN, 1)
     script.leave(20, 900, PLAIN, PENDING, state=5)
     assert script.run().wait == (20, 1_000, WaitFlag.END_UNKNOWN | WaitFlag.STATE, 5)
+
+
+def test_a_wait_across_a_loss_may_hide_a_poll() -> None:
+    script = Script()
+    script.poll(10, 20, PLAIN, 1, PENDING, state=0)
+    script.items.append(Loss(0, 1, START + 30, START + 40))
+    script.poll(70, 80, PLAIN, 1, PENDING, state=4)
+    script.poll(90, 95, PLAIN, 1, READY, state=4)
+    result = script.run()
+    assert [wait["flags"] for wait in result.waits] == [WaitFlag.STATE | WaitFlag.AMBIGUOUS, WaitFlag.STATE]
 
 
 def test_nobody_knows_whether_a_future_of_unknown_result_still_waits() -> None:
