@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,17 +40,42 @@ def make_console(pipe_width: int = _PIPE_WIDTH) -> Console:
     return Console(width=None if terminal else pipe_width, no_color=not terminal, highlight=False, soft_wrap=False)
 
 
-def _table(*columns: str, flexible: tuple[str, ...] = (), words: tuple[str, ...] = (), fold: bool = False) -> Table:
-    """Figures to the right, words to the left, both whole; flexible columns are cut (or folded) to fit."""
+class Column(StrEnum):
+    """What a column holds, which decides where it is cut when there is no room."""
+
+    FIGURE = "figure"  # to the right, never cut
+    WORD = "word"  # never cut
+    NAME = "name"  # cut at its end
+    PLACE = "place"  # cut at its beginning: the line number and the file's own name matter most
+
+
+_GAP = 3
+_LEAST = 12
+
+
+def _table(columns: dict[str, Column], rows: Sequence[Sequence[str]], width: int) -> Table:
+    """A table no wider than `width`, if cutting names and places makes that possible."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    kinds = list(columns.values())
+    flexible = [i for i, kind in enumerate(kinds) if kind in (Column.NAME, Column.PLACE)]
+    while sum(widths) + _GAP * (len(widths) - 1) > width and flexible:
+        widest = max(flexible, key=lambda i: widths[i])
+        if widths[widest] <= _LEAST:
+            break
+        widths[widest] -= 1
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for column in columns:
-        if column in flexible:
-            table.add_column(column, overflow="fold" if fold else "ellipsis", no_wrap=not fold, min_width=10)
-        elif column in words:
-            table.add_column(column, no_wrap=True)
-        else:
-            table.add_column(column, justify="right", no_wrap=True)
+    for name, kind in columns.items():
+        table.add_column(name, justify="right" if kind is Column.FIGURE else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*(Text(_cut(*one)) for one in zip(row, widths, kinds, strict=True)))
     return table
+
+
+def _cut(text: str, width: int, kind: Column) -> str:
+    if cell_len(text) <= width:
+        return text
+    return "…" + text[1 - width :] if kind is Column.PLACE else text[: width - 1] + "…"
 
 
 def _text(words: str, style: str = "") -> Text:
@@ -91,71 +119,76 @@ def _print_header(summary: Summary, console: Console) -> None:
 
 def _print_functions(summary: Summary, console: Console) -> None:
     accounts = summary.accounts
-    table = _table(
-        "most polling time", "polls", "futures", "busy", "mean", "p99", "max", "waits", "waiting",
-        flexible=("most polling time",),
-    )  # fmt: skip
+    figures = ("polls", "futures", "busy", "mean", "p99", "max", "waits", "waiting")
     functions = [(index, one) for index, one in summary.functions() if accounts.polls[index]]
+    rows = []
     for index, function in functions[:_TOP]:
         polls, busy = int(accounts.polls[index]), int(accounts.busy[index])
-        table.add_row(
-            _text(short_name(function)),
-            _count(polls),
-            _count(int(accounts.instances[index])) if accounts.instances[index] else "?",
-            duration_words(busy),
-            duration_words(busy / polls),
-            duration_words(accounts.percentile(index, 0.99)),
-            duration_words(int(accounts.longest_poll[index])),
-            _count(int(accounts.waits[index])),
-            duration_words(int(accounts.waiting[index])),
+        rows.append(
+            (
+                short_name(function),
+                _count(polls),
+                _count(int(accounts.instances[index])) if accounts.instances[index] else "?",
+                duration_words(busy),
+                duration_words(busy / polls),
+                duration_words(accounts.percentile(index, 0.99)),
+                duration_words(int(accounts.longest_poll[index])),
+                _count(int(accounts.waits[index])),
+                duration_words(int(accounts.waiting[index])),
+            )
         )
-    console.print(table)
+    columns = {"most polling time": Column.NAME} | dict.fromkeys(figures, Column.FIGURE)
+    console.print(_table(columns, rows, console.width))
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
     console.print(_text(f"{more}times include the futures polled inside, p99 is within 6 %", "dim"))
     console.print()
 
 
 def _print_longest(summary: Summary, console: Console) -> None:
-    table = _table("longest polls", "at", "took", "place", "thread", flexible=("longest polls", "place", "thread"))
+    rows = []
     for poll in summary.accounts.longest_apart(5):
         function = summary.recording.plan.functions[int(poll["function"])]
         tid = int(poll["tid"])
         bound = bound_words(int(poll["flags"]))
-        table.add_row(
-            _text(short_name(function) + (f" ({bound})" if bound else "")),
-            f"{summary.since_start(int(poll['start'])):.6f} s",
-            ("≥ " if bound else "") + duration_words(int(poll["end"] - poll["start"])),
-            _text(place_words(function.location)),
-            _text(summary.names.get(tid) or str(tid)),
+        rows.append(
+            (
+                short_name(function) + (f" ({bound})" if bound else ""),
+                f"{summary.since_start(int(poll['start'])):.6f} s",
+                ("≥ " if bound else "") + duration_words(int(poll["end"] - poll["start"])),
+                place_words(function.location),
+                summary.names.get(tid) or str(tid),
+            )
         )
-    console.print(table)
+    columns = {
+        "longest polls": Column.NAME,
+        "at": Column.FIGURE,
+        "took": Column.FIGURE,
+        "place": Column.PLACE,
+        "thread": Column.WORD,
+    }
+    console.print(_table(columns, rows, console.width))
     console.print()
 
 
 def _print_waits(summary: Summary, console: Console) -> None:
-    table = _table(
-        "most waiting",
-        "where",
-        "waits",
-        "waiting",
-        "mean",
-        "max",
-        "place",
-        flexible=("most waiting", "place"),
-        words=("where",),
-    )
+    rows = []
     for index, state, count, total, longest in summary.accounts.waits_at()[:_TOP]:
         function = summary.recording.plan.functions[index]
-        table.add_row(
-            _text(short_name(function)),
-            "" if state is None else state_words(state),
-            _count(count),
-            duration_words(total),
-            duration_words(total / count),
-            duration_words(longest),
-            _text(place_words(function.location)),
+        rows.append(
+            (
+                short_name(function),
+                "" if state is None else state_words(state),
+                _count(count),
+                duration_words(total),
+                duration_words(total / count),
+                duration_words(longest),
+                place_words(function.location),
+            )
         )
-    console.print(table)
+    columns = {"most waiting": Column.NAME, "where": Column.WORD}
+    columns |= dict.fromkeys(("waits", "waiting", "mean", "max"), Column.FIGURE)
+    columns |= {"place": Column.PLACE}
+    console.print(_table(columns, rows, console.width))
     console.print()
 
 
@@ -207,10 +240,10 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
     # In a pipe nothing is cut: lines are as long as the longest name needs.
     console = console or make_console(_LIST_WIDTH)
     if plan.functions:
-        console.print(function_table(plan))
+        console.print(function_table(plan, console.width))
     if plan.refusals:
         console.print()
-        console.print(refusal_table(plan))
+        console.print(refusal_table(plan, console.width))
     reasons = Counter(one.reason for one in plan.refusals)
     console.print()
     console.print(_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
@@ -218,20 +251,18 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
         console.print(_text(f"  {count:,}: {reason}"))
 
 
-def function_table(plan: Plan) -> Table:
+def function_table(plan: Plan, width: int) -> Table:
     """The functions that are probed."""
-    table = _table("probed", "kind", "place", flexible=("probed", "place"), words=("kind",), fold=True)
-    for one in sorted(plan.functions, key=_place):
-        table.add_row(_text(one.name), kind_words(one.kind), _text(place_words(one.location)))
-    return table
+    functions = sorted(plan.functions, key=_place)
+    rows = [(one.name, kind_words(one.kind), place_words(one.location)) for one in functions]
+    return _table({"probed": Column.NAME, "kind": Column.WORD, "place": Column.PLACE}, rows, width)
 
 
-def refusal_table(plan: Plan) -> Table:
+def refusal_table(plan: Plan, width: int) -> Table:
     """The functions that are not, and why."""
-    table = _table("not probed", "why", "place", flexible=("not probed", "why", "place"), fold=True)
-    for one in sorted(plan.refusals, key=_place):
-        table.add_row(_text(one.name), _text(one.reason), _text(place_words(one.location)))
-    return table
+    refusals = sorted(plan.refusals, key=_place)
+    rows = [(one.name, one.reason, place_words(one.location)) for one in refusals]
+    return _table({"not probed": Column.NAME, "why": Column.NAME, "place": Column.PLACE}, rows, width)
 
 
 def _place(one: PollFunction | Refusal) -> tuple[bool, str, int, str]:
