@@ -97,6 +97,8 @@ class Abi:
             type_ = self._types.at(offset)
             if depth > _MAX_DEPTH:
                 return Representation(Shape.MEMORY, type_.size)
+            # What contains itself by value cannot exist; the provisional answer ends the recursion.
+            self._known[offset] = Representation(Shape.MEMORY, type_.size)
             known = self._known[offset] = self._represent(type_, depth + 1)
         return known
 

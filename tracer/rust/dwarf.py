@@ -30,6 +30,8 @@ from tracer.target.elf import ElfImage
 _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
 _MAX_UNITS = 1 << 18
 _MAX_LIST = 1 << 16
+_MAX_STRING = 1 << 16
+_ADDRESS_SPACE = 1 << 64
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Dwarf:
         self._image = image
         self.info = self.section(".debug_info")
         self._abbreviations: dict[int, dict[int, Abbreviation]] = {}
+        self._abbreviations_read = 0
         self.units = list(self._read_units())
         self._starts = [unit.offset for unit in self.units]
 
@@ -122,10 +125,16 @@ class Dwarf:
         """The unit's abbreviation table; kept.  Raises DwarfError."""
         table = self._abbreviations.get(unit.abbreviation_offset)
         if table is None:
+            data = self._lazy(".debug_abbrev")
+            self._abbreviations[unit.abbreviation_offset] = {}
             try:
-                table = read_abbreviations(self._lazy(".debug_abbrev"), unit.abbreviation_offset)
+                table, end = read_abbreviations(data, unit.abbreviation_offset)
             except DAMAGE as error:
                 raise DwarfError("an abbreviation table is damaged") from error
+            # Tables do not overlap; if they did, reading them all could take for ever.
+            self._abbreviations_read += end - unit.abbreviation_offset
+            if self._abbreviations_read > 2 * len(data):
+                raise DwarfError("the abbreviation tables overlap")
             self._abbreviations[unit.abbreviation_offset] = table
         return table
 
@@ -260,7 +269,7 @@ class Dwarf:
                 begin, end = self._block(data, at, form)
                 return data[begin:end], end
             case Form.STRING:
-                end = data.index(0, at)
+                end = data.index(0, at, at + _MAX_STRING)
                 return data[at:end].decode("utf-8", "replace"), end + 1
             case Form.LINE_STRP:
                 return _string(self._lazy(".debug_line_str"), _U32(data, at)[0]), at + 4
@@ -350,8 +359,8 @@ class Dwarf:
                     entries = _entries4(self._lazy(".debug_ranges"), offset, base, has_block=False)
                 else:
                     entries = self._entries5(unit, self._lazy(".debug_rnglists"), offset, base, has_block=False)
-                yield from ((begin, end) for begin, end, _ in entries if begin and end > begin)
-            elif base and isinstance(high, int):
+                yield from ((begin, end) for begin, end, _ in entries if 0 < begin < end < _ADDRESS_SPACE)
+            elif base and isinstance(high, int) and base + high < _ADDRESS_SPACE:
                 yield base, base + high
         except DAMAGE as error:
             raise DwarfError("a range list is damaged") from error
@@ -444,4 +453,4 @@ def _entries4(data: bytes, at: int, base: int, *, has_block: bool) -> Iterator[t
 
 
 def _string(data: bytes, offset: int) -> str:
-    return data[offset : data.index(0, offset)].decode("utf-8", "replace")
+    return data[offset : data.index(0, offset, offset + _MAX_STRING)].decode("utf-8", "replace")

@@ -14,6 +14,9 @@ import capstone
 from tracer.model import ExitKind, ExitSite, InstructionCost
 
 _MAX_CODE = 4 << 20
+_BUDGET = 64 << 20
+"""Bytes of code that are read at most for one binary."""
+
 _TABLE_WINDOW = 8
 """Instructions before an indirect jump in which the load from its jump table is looked for."""
 
@@ -38,6 +41,7 @@ class Disassembler:
     """Reads the bodies of functions."""
 
     def __init__(self) -> None:
+        self._budget = _BUDGET
         self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
     def body(
@@ -49,6 +53,9 @@ class Disassembler:
         """
         if not code or len(code) > _MAX_CODE:
             return Body((), InstructionCost.STEPPED, "its size in the symbol table is unusable")
+        self._budget -= len(code)
+        if self._budget < 0:
+            return Body((), InstructionCost.STEPPED, "the binary has more code in poll functions than is looked at")
         first = _refused(code)
         if first is not None:
             return Body((), InstructionCost.STEPPED, first)

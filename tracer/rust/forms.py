@@ -47,6 +47,7 @@ class At(IntEnum):
     DISCR = 0x15
     DISCR_VALUE = 0x16
     COMP_DIR = 0x1B
+    INLINE = 0x20
     ABSTRACT_ORIGIN = 0x31
     DATA_MEMBER_LOCATION = 0x38
     DECL_FILE = 0x3A
@@ -158,14 +159,14 @@ class Abbreviation:
     tail: int
 
 
-def read_abbreviations(data: bytes, at: int) -> dict[int, Abbreviation]:
-    """The table that begins at `at` of .debug_abbrev, by code.  Raises what is in DAMAGE."""
+def read_abbreviations(data: bytes, at: int) -> tuple[dict[int, Abbreviation], int]:
+    """(the table that begins at `at` of .debug_abbrev, by code; its end).  Raises what is in DAMAGE."""
     table: dict[int, Abbreviation] = {}
     size_of = FIXED_SIZE.get
     while True:
         code, at = uleb(data, at)
         if code == 0:
-            return table
+            return table, at
         tag, at = uleb(data, at)
         has_children = data[at] != 0
         at += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from tracer.model import FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
@@ -9,6 +10,7 @@ from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler
 from tracer.rust.forms import DwarfError
+from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
@@ -19,15 +21,13 @@ from tracer.rust.naming import (
     future_type_of,
     generic_arguments,
     is_closure,
+    is_foreign,
 )
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
 from tracer.rust.task_types import TaskTypes
 from tracer.target.elf import ElfImage
-
-_FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
-"""Where the sources of the standard library and of dependencies lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
+    refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
     elif any(function.location is not None for function in functions):
@@ -131,13 +132,13 @@ class _DebugInformation:
         if not image.has_section(".debug_info"):
             return
         try:
-            dwarf = Dwarf(image)
-            lookup = SubprogramLookup(dwarf)
+            self._dwarf = Dwarf(image)
+            lookup = SubprogramLookup(self._dwarf)
         except DwarfError:
             return
         self._lookup = lookup
-        self._lines = LineTables(dwarf)
-        self._judge = Judge(dwarf, self._lines)
+        self._lines = LineTables(self._dwarf)
+        self._judge = Judge(self._dwarf, self._lines)
         self._dies = lookup.find({candidate.address: candidate.size for candidate in candidates})
 
     def knows(self, address: int) -> bool:
@@ -150,6 +151,13 @@ class _DebugInformation:
         self.has_types |= any(verdict.has_types for verdict in verdicts)
         return sorted(verdicts, key=_preference)
 
+    def inlined(self, known: Collection[str]) -> list[Refusal]:
+        """The user's coroutines that exist only inlined into others."""
+        if not self._dies:
+            return []
+        found = InlinedCoroutines(self._dwarf, self._lines).refusals(known)
+        return [refusal for refusal in found if not _is_foreign(refusal.location)]
+
     def location(self, address: int) -> SourceLocation | None:
         """From the line table alone."""
         if self._lookup is None:
@@ -159,9 +167,11 @@ class _DebugInformation:
 
 
 def _preference(verdict: Verdict) -> tuple[bool, bool, str, str]:
-    file = verdict.location.file if verdict.location is not None else ""
-    foreign = not file or any(part in file for part in _FOREIGN)
-    return not verdict.has_types, foreign, verdict.type_path or "", file
+    return not verdict.has_types, _is_foreign(verdict.location), verdict.type_path or "", str(verdict.location)
+
+
+def _is_foreign(location: SourceLocation | None) -> bool:
+    return location is None or is_foreign(location.file)
 
 
 def _describe(candidate: Candidate, information: _DebugInformation, code: _Code) -> PollFunction | Refusal | None:

@@ -53,7 +53,7 @@ class LineTables:
         at = self._data.find(b"\0\x09\x02" + struct.pack("<Q", address), header.program, header.end)
         try:
             found = self._run(header, at if at >= 0 else header.program, address)
-        except DAMAGE:
+        except (DwarfError, *DAMAGE):
             return None
         if found is None or found[1] == 0:
             return None

@@ -145,7 +145,7 @@ class SubprogramLookup:
         for position in _positions(info, unit, np.array(sorted(functions), np.uint64)):
             address = int.from_bytes(info[position : position + 8], "little")
             for before, codes in places.items():
-                for start in _code_starts(info, position - before, codes, unit.first_die):
+                for start in code_starts(info, position - before, codes, unit.first_die):
                     die = self._accept(start, unit, address, functions[address])
                     if die is not None:
                         found.append((address, die))
@@ -213,7 +213,7 @@ class SubprogramLookup:
         found = []
         position = info.find(pattern, unit.first_die, unit.end)
         while position >= 0:
-            for start in _code_starts(info, position, codes, unit.first_die):
+            for start in code_starts(info, position, codes, unit.first_die):
                 die = self._accept(start, unit, address, size)
                 if die is not None:
                     found.append((address, die))
@@ -270,7 +270,7 @@ def _positions(info: bytes, unit: Unit, addresses: npt.NDArray[np.uint64]) -> li
     return sorted(np.concatenate(hits).tolist()) if hits else []
 
 
-def _code_starts(info: bytes, position: int, codes: set[int], least: int) -> list[int]:
+def code_starts(info: bytes, position: int, codes: set[int], least: int) -> list[int]:
     """Where an abbreviation code out of `codes` begins that ends right before `position`."""
     starts = []
     if position - 1 >= least and info[position - 1] < 0x80:

@@ -24,9 +24,15 @@ _FUTURE_TRAIT = "core::future::future::Future"
 _AS_FUTURE = re.compile(rf"^<(?P<type>.+) as {_FUTURE_TRAIT}>::poll$")
 _FOR_FUTURE = re.compile(rf"<impl {_FUTURE_TRAIT} for (?P<type>.+)>::poll$")
 _CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
-_ENVIRONMENT = re.compile(r"\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)(?:_env)?#\d+\}")
 _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
 _MAX_LENGTH = 120
+_FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
+"""Where the sources of the standard library and of dependencies lie."""
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a source file or folder is not the user's own, as far as its path tells."""
+    return any(part in path for part in _FOREIGN)
 
 
 def split_path(path: str) -> list[str]:
@@ -65,11 +71,6 @@ def _split(text: str, separator: str) -> list[str]:
         at += 1
     parts.append(text[start:])
     return parts
-
-
-def is_coroutine_type(path: str) -> bool:
-    """Whether the last segment of a DWARF type's path is a coroutine's environment."""
-    return _ENVIRONMENT.match(split_path(path)[-1]) is not None
 
 
 def future_type_of(symbol_name: str) -> str | None:

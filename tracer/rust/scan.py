@@ -51,11 +51,11 @@ class CodeScan:
             return np.zeros(0, np.int64)
         slots = self._slots(targets)
         found: list[npt.NDArray[np.int64]] = []
+        left = self._image.size  # segments do not overlap, unless somebody made them to
         for segment in self._image.segments:
-            if not segment.flags & _EXECUTABLE:
-                continue
-            size = min(segment.filesz, self._image.size - segment.offset)
-            if size > 6:
+            size = min(segment.filesz, self._image.size - segment.offset, left)
+            if segment.flags & _EXECUTABLE and size > 6:
+                left -= size
                 code = np.frombuffer(self._image.data, np.uint8, size, segment.offset)
                 found += _calls(code, segment.vaddr, targets, slots)
         return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)

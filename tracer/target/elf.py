@@ -46,6 +46,8 @@ FUNCTION, OBJECT, IFUNC = 2, 1, 10
 _MAX_HEADERS = 8192
 _MAX_SECTION = 4 << 30
 _MAX_NOTES = 64 << 10
+_MAX_NAME = 64 << 10
+"""Bytes of a symbol's name that are read; longer ones are cut off."""
 _COMPRESSED = 0x800
 _CHDR_SIZE = 24
 
@@ -86,8 +88,8 @@ class SymbolTable:
         return self.raw_name_at(offset).decode("utf-8", "replace")
 
     def raw_name_at(self, offset: int) -> bytes:
-        end = self.strings.find(b"\0", offset)
-        return self.strings[offset:end] if end >= 0 else self.strings[offset:]
+        end = self.strings.find(b"\0", offset, offset + _MAX_NAME)
+        return self.strings[offset : end if end >= 0 else offset + _MAX_NAME]
 
     def name(self, index: int) -> str:
         return self.name_at(int(self.table["name"][index]))
@@ -135,6 +137,8 @@ class ElfImage:
             elf = ELFFile(cast(IO[bytes], data))
             self._check_header(elf)
             self.segments = tuple(_segments(elf))
+            if any(segment.vaddr + segment.memsz >= 1 << 63 for segment in self.segments):
+                raise _damaged(path, "its addresses are out of range")
             self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
             self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
             self.build_id = self._find_build_id(elf)
@@ -197,6 +201,13 @@ class ElfImage:
         """Whether the section is there and has content in this file."""
         section = self._sections.get(name)
         return section is not None and section.in_file and section.size > 0
+
+    def section_range(self, name: str) -> tuple[int, int] | None:
+        """(begin, end) of the section's content in the file, as its header says; None when it has none."""
+        section = self._sections.get(name)
+        if section is None or not section.in_file:
+            return None
+        return section.offset, section.offset + section.size
 
     def section_address(self, name: str) -> int | None:
         section = self._sections.get(name)

@@ -57,3 +57,8 @@ def read(samples: dict[str, Path]) -> Callable[[str], Binary]:
             return read_binary(image, display_path="sample")
 
     return one
+
+
+def is_logged(name: str) -> bool:
+    """Whether the sample logs the polls of this future."""
+    return "Logged" not in name and name != "sample::absorbed"

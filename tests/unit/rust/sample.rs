@@ -42,7 +42,8 @@ impl<F: Future> Future for Logged<F> {
     }
 }
 
-async fn leaf(n: u32) -> u32 { let mut sum = 0; for i in 0..n { sum += Logged("Small", Small(i)).await } sum }
+async fn absorbed(n: u32) -> u32 { n + 1 }
+async fn leaf(n: u32) -> u32 { let mut sum = 0; for i in 0..n { sum += absorbed(Logged("Small", Small(i)).await).await } sum }
 async fn nothing() { Logged("Unit", Unit(2)).await }
 async fn wide(n: u32) -> String { let a = Logged("leaf", leaf(n)).await; let b = Logged("wide::{async block#0}", async { Logged("leaf", leaf(n)).await + 1 }).await; format!("{a}{b}") }
 async fn generic<T: Copy>(value: T) -> (T, T) { Logged("Word", Word(1)).await; (value, value) }

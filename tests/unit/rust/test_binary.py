@@ -14,7 +14,7 @@ from elftools.dwarf.compileunit import CompileUnit
 from elftools.dwarf.die import DIE
 from elftools.elf.elffile import ELFFile
 
-from tests.unit.rust.conftest import SOURCE
+from tests.unit.rust.conftest import SOURCE, is_logged
 from tracer.errors import NotTraceable
 from tracer.model import Binary, FunctionKind, Source
 from tracer.rust import Cache, read_binary
@@ -40,7 +40,7 @@ def test_everything_is_found_and_placed(build: str, read: Callable[[str], Binary
     assert binary.symbols == "dwarf"
     assert binary.can_unwind == (build != "release-abort")
     assert binary.rustc is not None
-    own = [function for function in binary.functions if function.crate == "sample" and "Logged" not in function.name]
+    own = [function for function in binary.functions if function.crate == "sample" and is_logged(function.name)]
     by_kind = {
         kind: {function.name for function in own if function.kind is kind}
         for kind in (FunctionKind.COROUTINE, FunctionKind.FUTURE)
@@ -62,7 +62,7 @@ def test_builds_without_types(build: str, read: Callable[[str], Binary]) -> None
     binary = read(build)
     has_lines = build in ("limited", "lines")
     assert binary.symbols == ("line tables" if has_lines else "symbol table")
-    own = [function for function in binary.functions if function.crate == "sample" and "Logged" not in function.name]
+    own = [function for function in binary.functions if function.crate == "sample" and is_logged(function.name)]
     assert sum(function.kind is FunctionKind.COROUTINE for function in own) == len(COROUTINES)
     assert sum(function.kind is FunctionKind.FUTURE for function in own) == len(FUTURES)
     for function in own:
@@ -81,7 +81,7 @@ def test_pyelftools_agrees(build: str, samples: dict[str, Path], read: Callable[
         if function.kind is FunctionKind.COROUTINE and function.crate == "sample"
     }
     assert mine == truth
-    assert len(truth) == len(COROUTINES)
+    assert len(truth) == len(COROUTINES) + build.startswith("debug")
 
 
 def _coroutines(path: Path) -> dict[int, tuple[int, int]]:
@@ -129,6 +129,22 @@ def _address(unit: CompileUnit, die: DIE) -> int:
 
 def _text(die: DIE, attribute: str) -> str:
     return str(die.attributes[attribute].value.decode()) if attribute in die.attributes else ""
+
+
+@pytest.mark.parametrize("build", ["release", "release-lto", "release-abort", "limited"])
+def test_a_coroutine_without_function_is_named_with_the_reason(build: str, read: Callable[[str], Binary]) -> None:
+    binary = read(build)
+    assert "sample::absorbed" not in {function.name for function in binary.functions}
+    (refusal,) = [refusal for refusal in binary.refusals if refusal.name == "sample::absorbed"]
+    assert "inlined" in refusal.reason
+    assert refusal.address is None
+    assert refusal.location is not None
+    assert "async fn absorbed" in SOURCE.read_text().splitlines()[refusal.location.line - 1]
+
+
+def test_in_debug_nothing_is_inlined(read: Callable[[str], Binary]) -> None:
+    assert "sample::absorbed" in {function.name for function in read("debug").functions}
+    assert not [refusal for refusal in read("debug").refusals if "inlined" in refusal.reason]
 
 
 # ---------------------------------------------------------------- what cannot be traced

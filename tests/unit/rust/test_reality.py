@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.rust.conftest import is_logged
 from tests.unit.rust.stepper import run_with_breakpoints
 from tracer.model import UNRESUMED, Binary, FunctionKind
 
@@ -19,7 +20,7 @@ def test_every_poll_is_seen_with_its_future_and_result(
     build: str, samples: dict[str, Path], read: Callable[[str], Binary]
 ) -> None:
     functions = [
-        function for function in read(build).functions if function.crate == "sample" and "Logged" not in function.name
+        function for function in read(build).functions if function.crate == "sample" and is_logged(function.name)
     ]
     run = run_with_breakpoints(samples[build], functions)
     truth = [_truth(line) for line in run.output.splitlines()]

@@ -1,0 +1,125 @@
+"""Coroutines that have no function of their own because the compiler inlined all their polls.
+
+Their abstract entries (DW_AT_inline) are found by the place of their name in .debug_str, which the
+linker keeps once for all; a walk over .debug_info would cost more than everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Refusal, SourceLocation
+from tracer.rust.demangle import demangle
+from tracer.rust.dwarf import Die, Dwarf, Unit
+from tracer.rust.forms import FIXED_SIZE, At, DwarfError, Form, Tag
+from tracer.rust.lines import LineTables
+from tracer.rust.lookup import code_starts
+from tracer.rust.naming import coroutine_name, is_foreign
+
+REASON = "inlined into its parent: it has no function of its own"
+
+_NAME = re.compile(rb"\{async_(?:fn|block|closure)#\d+\}[^\0]{0,1000}")
+_BUDGET = 64 << 20
+"""Bytes of units that are searched at most: about 0.3 s."""
+
+
+class InlinedCoroutines:
+    """Finds the user's own in one binary: not those of dependencies, none in DWARF 5, where names are not
+    found by their place, and not all where that would take long."""
+
+    def __init__(self, dwarf: Dwarf, lines: LineTables) -> None:
+        self._dwarf = dwarf
+        self._lines = lines
+        self._places: dict[int, dict[int, set[int]]] = {}
+
+    def refusals(self, known: Collection[str]) -> list[Refusal]:
+        """known: the demangled names of the functions that do exist."""
+        found: dict[str, Refusal] = {}
+        for die in self._entries():
+            linkage = die.string(At.LINKAGE_NAME)
+            if linkage is None:
+                continue
+            symbol = demangle(linkage)
+            if symbol in known:
+                continue
+            location = self._location(die)
+            if location is not None:
+                name = coroutine_name(symbol, None, die.name)
+                found.setdefault(f"{name} {location}", Refusal(name, REASON, None, location))
+        return sorted(found.values(), key=lambda refusal: refusal.name)
+
+    def _location(self, die: Die) -> SourceLocation | None:
+        file, line = die.integer(At.DECL_FILE), die.integer(At.DECL_LINE)
+        path = self._lines.file(die.unit, file) if file is not None else None
+        return SourceLocation(path, line) if path is not None and line else None
+
+    def _entries(self) -> Iterator[Die]:
+        """The abstract subprograms `{async_…}` in the user's own units."""
+        strings, left = self._dwarf.section(".debug_str"), _BUDGET
+        places = [match.start() for match in _NAME.finditer(strings)]
+        names = np.array([place for place in places if strings[place - 1 : place] == b"\0"], np.uint32)
+        if not len(names):
+            return
+        for unit in self._dwarf.units:
+            if not self._is_own(unit):
+                continue
+            left -= unit.end - unit.offset
+            if left < 0:
+                return
+            for position in _positions(self._dwarf.info, unit, names):
+                yield from self._at(position)
+
+    def _is_own(self, unit: Unit) -> bool:
+        try:
+            directory = self._dwarf.root(unit).get(At.COMP_DIR)
+            return self._dwarf.is_rust(unit) and isinstance(directory, str) and not is_foreign(directory)
+        except DwarfError:
+            return False
+
+    def _at(self, position: int) -> Iterator[Die]:
+        try:
+            unit = self._dwarf.unit_of(position)
+            for before, codes in self._name_places(unit).items():
+                for start in code_starts(self._dwarf.info, position - before, codes, unit.first_die):
+                    die = self._dwarf.die(start, unit)
+                    if At.INLINE in die.values and die.name.startswith("{async_"):
+                        yield die
+        except DwarfError:
+            return
+
+    def _name_places(self, unit: Unit) -> dict[int, set[int]]:
+        """{bytes between the code and the name: the codes of subprograms that have it there}."""
+        known = self._places.get(unit.abbreviation_offset)
+        if known is None:
+            places: dict[int, set[int]] = defaultdict(set)
+            for code, abbreviation in self._dwarf.abbreviations(unit).items():
+                before = 0
+                for attribute, form, _ in abbreviation.attributes if abbreviation.tag == Tag.SUBPROGRAM else ():
+                    if attribute == At.NAME and form == Form.STRP:
+                        places[before].add(code)
+                    size = FIXED_SIZE.get(form)
+                    if attribute == At.NAME or size is None:
+                        break
+                    before += size
+            known = self._places[unit.abbreviation_offset] = dict(places)
+        return known
+
+
+def _positions(info: bytes, unit: Unit, names: npt.NDArray[np.uint32]) -> list[int]:
+    """Where in the unit the four bytes of one of the names' places stand."""
+    near = np.zeros(1 << 16, np.bool_)
+    near[names & 0xFFFF] = True
+    hits: list[int] = []
+    for shift in range(4):
+        begin = unit.first_die + shift
+        count = (unit.end - begin) // 4
+        if count > 0:
+            words = np.frombuffer(info, "<u4", count, begin)
+            chosen = np.nonzero(near[words & 0xFFFF])[0]
+            hits += (begin + 4 * chosen[np.isin(words[chosen], names)]).tolist()
+    return sorted(hits)
