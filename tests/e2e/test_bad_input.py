@@ -88,7 +88,7 @@ def test_a_stripped_binary_is_told_what_gives_more(targets: Targets) -> None:
 
 def test_without_rights_it_names_the_capability(targets: Targets) -> None:
     """Still user 0, so that it can read the checkout wherever that is, but with none of the rights of root."""
-    without = ["setpriv", "--bounding-set=-sys_ptrace,-sys_admin,-bpf,-perfmon", RAT]
+    without = ["setpriv", "--bounding-set=-sys_ptrace,-sys_admin,-bpf,-perfmon", str(RAT)]
     with targets.run("spin", "release", "bare", "1") as running:
         command = [*without, "--pid", str(running.pid)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
