@@ -225,6 +225,22 @@ def test_detaching_restores_the_code(turns: Turns, turns_binary: Binary, plan: P
     assert [code(f) for f in turns_binary.functions] == original
 
 
+def test_the_first_of_two_processes_ends(turns: Turns, turns_executable: Path, plan: Plan) -> None:
+    """What is left of the second can still be detached and attached, though the first gave the file's name."""
+    with (
+        started(turns_executable) as first,
+        ProbeSession(plan, [first.process, turns.process], executables=[first.exe]) as session,
+    ):
+        session.attach()
+        first.running.kill()
+        first.running.wait()
+        session.set_active(frozenset())
+        session.set_active(frozenset(Group))
+        turns.run()
+        events, _ = collect(session)
+        assert len(events) == EVENTS
+
+
 def test_groups_come_and_go(turns: Turns, turns_binary: Binary) -> None:
     """Futures detached and attached again: their frames of before are not taken for new ones."""
     plan = make_plan([turns_binary], exit_mode=ExitMode.DEFAULT)
@@ -293,10 +309,12 @@ def test_too_many_probes_for_bcc(turns: Turns, plan: Plan) -> None:
 
 
 def test_a_process_that_is_gone(turns: Turns, plan: Plan) -> None:
-    process, exe = turns.process, turns.exe
+    process, exe, executable = turns.process, turns.exe, turns.executable
     turns.running.kill()
     turns.running.wait()
-    with ProbeSession(plan, [process], executables=[exe]) as session, pytest.raises(NoSuchProcess):
+    with pytest.raises(NoSuchProcess):
+        ProbeSession(plan, [process], executables=[exe])
+    with ProbeSession(plan, [process], executables=[executable]) as session, pytest.raises(NoSuchProcess):
         session.attach()
 
 

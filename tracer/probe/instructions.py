@@ -10,7 +10,6 @@ import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracer.errors import NoSuchProcess
 from tracer.model import Probe, Site
 
 _REFUSED_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
@@ -21,12 +20,9 @@ _REX = range(0x40, 0x50)
 
 
 def wrong_instructions(executable: Path, probes: Sequence[Probe]) -> dict[int, str]:
-    """Probe id → why this probe must not be attached.  Raises NoSuchProcess if the file is gone."""
-    try:
-        with executable.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-            reasons = {probe.id: _reason(probe, data[probe.offset : probe.offset + 3]) for probe in probes}
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise NoSuchProcess("The process ended before the probes were attached.", why=str(error)) from error
+    """Probe id → why this probe must not be attached."""
+    with executable.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        reasons = {probe.id: _reason(probe, data[probe.offset : probe.offset + 3]) for probe in probes}
     return {probe: reason for probe, reason in reasons.items() if reason is not None}
 
 

@@ -108,9 +108,16 @@ class Links:
     def active(self) -> frozenset[Group]:
         return frozenset(self._links)
 
-    def attach(self, groups: Iterable[Group], before: Callable[[Group], None] | None = None) -> None:
+    def attach(
+        self,
+        groups: Iterable[Group],
+        *,
+        before: Callable[[Group], None] | None = None,
+        skips_ended: bool = False,
+    ) -> None:
         """Attach what is not attached yet; `before` is called for each such group first.
 
+        skips_ended: a process that has ended is passed over, else it raises NoSuchProcess.
         Raises Refused (then no group asked for is attached), NoSuchProcess, PermissionMissing or
         AttachFailed.
         """
@@ -123,7 +130,11 @@ class Links:
             for site in (Site.EXIT, Site.RETURN, Site.ENTRY):
                 for group in added:
                     for process in self._processes:
-                        self._attach_site(group, site, process)
+                        try:
+                            self._attach_site(group, site, process)
+                        except NoSuchProcess:
+                            if not skips_ended:
+                                raise
         except BaseException:
             self.detach(added)
             raise

@@ -12,14 +12,16 @@ the links.
 from __future__ import annotations
 
 import atexit
+import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
-from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
+from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
 from tracer.probe.bcc_program import missing_capabilities
 from tracer.probe.calibration import Costs, calibration_plan, calibration_process
@@ -53,7 +55,7 @@ class ProbeSession:
 
     transport: "auto", "ring" or "perf".  buffer_size: bytes, of all CPUs together.  by_bcc: attach
     as on a kernel without uprobe_multi.  Compiles and loads; nothing is attached yet.
-    Raises MissingDependency, PermissionMissing, NotTraceable or AttachFailed.
+    Raises NoSuchProcess, MissingDependency, PermissionMissing, NotTraceable or AttachFailed.
     """
 
     def __init__(
@@ -74,22 +76,29 @@ class ProbeSession:
             )
         self._plan = plan
         self._processes = tuple(processes)
-        self._executables = tuple(executables)
+        # Held open: the path of a process' executable goes with that process, and it may not be the last.
+        self._files = ExitStack()
+        self._executables = [_hold(self._files, path) for path in executables]
         support = MultiSupport.NONE if by_bcc else uprobe_multi_support()
         is_ring = choose(transport) == "ring"
         pages = max(1, 1 << (buffer_size // _PAGE).bit_length() - 1)
         self._closed = False
-        self._program = PollProgram(
-            plan,
-            ring_pages=pages if is_ring else None,
-            by_place=support is MultiSupport.NONE,
-            cache=cache or default_cache(),
-        )
+        try:
+            self._program = PollProgram(
+                plan,
+                ring_pages=pages if is_ring else None,
+                by_place=support is MultiSupport.NONE,
+                cache=cache or default_cache(),
+            )
+        except BaseException:
+            self._files.close()
+            raise
         try:
             fd = self._program.bcc.map_fd("events")
             self._transport: Transport = RingBuffer(fd, pages) if is_ring else PerfBuffers(fd, buffer_size)
         except BaseException:
             self._program.close()
+            self._files.close()
             raise
         self._support = support
         self._attachment = self._choose_attachment(support, self._executables)
@@ -208,9 +217,12 @@ class ProbeSession:
         return Costs(emulated, stepped, returned)
 
     def set_active(self, groups: frozenset[Group]) -> int:
-        """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) when it was done."""
+        """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) when it was done.
+
+        Processes that have ended meanwhile are passed over.  Raises PermissionMissing or AttachFailed.
+        """
         self._links.detach(self._links.active - groups)
-        self._links.attach(groups - self._links.active, before=self._program.begin_epoch)
+        self._links.attach(groups - self._links.active, before=self._program.begin_epoch, skips_ended=True)
         return time.monotonic_ns()
 
     def read(self) -> Batch:
@@ -246,6 +258,7 @@ class ProbeSession:
             links.detach(links.active)
         self._transport.close()
         self._program.close()
+        self._files.close()
 
     def __enter__(self) -> ProbeSession:
         return self
@@ -254,3 +267,19 @@ class ProbeSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _hold(files: ExitStack, path: Path) -> Path:
+    """Another name of the file, good as long as `files` is open."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        files.close()
+        raise NoSuchProcess("The process ended before the probes were attached.", why=str(error)) from error
+    except PermissionError as error:
+        files.close()
+        raise PermissionMissing(
+            f"{path} cannot be read.", why=f"{error}; CAP_SYS_PTRACE is needed", fix="run it as root (sudo)"
+        ) from error
+    files.callback(os.close, file)
+    return Path(f"/proc/self/fd/{file}")

@@ -1,0 +1,54 @@
+"""What probes cost is measured, and held below a limit, on live programs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.kernel.turns import EVENTS, TURN_POLLS, YIELD_POLLS, Turns
+from tracer.model import Binary, ExitMode, Group
+from tracer.probe.guard import Guard, Level, calibrate
+from tracer.probe.plan import make_plan
+from tracer.probe.session import ProbeSession
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.mark.parametrize("options", [{"transport": "ring"}, {"transport": "perf"}, {"by_bcc": True}])
+def test_costs_are_measured_and_leave_no_trace(turns: Turns, turns_binary: Binary, options: dict[str, object]) -> None:
+    plan = make_plan([turns_binary], exit_mode=ExitMode.DEFAULT)
+    with ProbeSession(plan, [turns.process], executables=[turns.exe], **options) as session:  # type: ignore[arg-type]
+        before = time.monotonic()
+        costs = calibrate(session)
+        assert time.monotonic() - before < 2
+        assert 50 < costs.emulated < 100_000
+        assert 50 < costs.returned < 100_000
+        assert 50 < costs.stepped < 1_000_000
+        assert (session.sent, session.lost, session.received, session.threads()) == (0, 0, 0, [])
+        session.attach()
+        assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+        assert len(session.detach().events) == session.sent == EVENTS
+
+
+def test_a_program_that_only_polls_is_sampled(turns: Turns, turns_binary: Binary) -> None:
+    """Nothing but polls of some nanoseconds: no share of its own time could pay for all the probes."""
+    plan = make_plan([turns_binary], exit_mode=ExitMode.DEFAULT)
+    with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
+        guard = Guard(plan, calibrate(session), max_overhead=0.05)
+        session.attach()
+        turns.send("go 100000")
+        began = time.monotonic()
+        first_step = None
+        while time.monotonic() - began < 2:
+            batch = session.read()
+            cpu = time.clock_gettime_ns(~turns.pid << 3 | 2)
+            step = guard.observe(time.monotonic_ns(), batch.events, sum(loss.count for loss in batch.losses), cpu)
+            if step is not None:
+                first_step = first_step or time.monotonic() - began
+                session.set_active(step.active)
+                assert session.active == step.active <= {Group.FUTURES}
+            time.sleep(0.01)
+        assert first_step is not None
+        assert first_step < 0.5
+        assert guard.level is Level.WINDOWS
