@@ -29,6 +29,7 @@ def test_costs_are_measured_and_leave_no_trace(turns: Turns, turns_binary: Binar
         session.attach()
         assert turns.run() == (TURN_POLLS, YIELD_POLLS)
         assert len(session.detach().events) == session.sent == EVENTS
+        assert [thread.tid for thread in session.threads()] == [turns.pid]
 
 
 def test_a_program_that_only_polls_is_sampled(turns: Turns, turns_binary: Binary) -> None:

@@ -118,9 +118,9 @@ class PollProgram:
         return spare
 
     def start_counting(self) -> None:
-        """Forget what was counted so far.  Nothing may be attached meanwhile."""
+        """Forget what was counted so far; threads seen are not new any more.  Nothing may be hit meanwhile."""
+        self.new_threads()
         self._cpus.update(b"\0\0\0\0", bytes(CPU_STATE.itemsize * (cpus("possible")[-1] + 1)))
-        self._known.clear()
         self._threads_seen = 0
 
     def trace(self, process: Process, plan: Plan) -> None:
