@@ -51,14 +51,14 @@ class CaptureReader:
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
-            raise BadCapture(f"{path} cannot be read: {error.strerror}.") from error
+            raise _unreadable(path, error) from error
         try:
             self.size = self._file.seek(0, 2)
             self.recording = self._read_start()
         except BaseException as error:
             self._file.close()
             if isinstance(error, OSError):
-                raise BadCapture(f"{path} cannot be read: {error.strerror}.") from error
+                raise _unreadable(path, error) from error
             raise
 
     def __enter__(self) -> Self:
@@ -101,7 +101,10 @@ class CaptureReader:
         self._file.seek(0)
         start = self._file.read(fmt.FILE_HEADER.size)
         if len(start) < fmt.FILE_HEADER.size or not start.startswith(fmt.MAGIC):
-            raise BadCapture(f"{self.path} is not a capture of rat-ebpf.")
+            raise BadCapture(
+                f"{self.path} is not a capture of rat-ebpf.",
+                fix="make one: sudo rat-ebpf --pid PID --format capture -o FILE.ratcap",
+            )
         _, version, _ = fmt.FILE_HEADER.unpack(start)
         if version != fmt.FORMAT_VERSION:
             raise BadCapture(
@@ -173,3 +176,7 @@ class CaptureReader:
         except _BAD_MESSAGE:
             self.damaged_blocks += 1
             return None
+
+
+def _unreadable(path: Path, error: OSError) -> BadCapture:
+    return BadCapture(f"{path} cannot be read: {error.strerror}.", fix=f"ls -l {path}")

@@ -59,7 +59,7 @@ class CaptureWriter:
                 f"{path} is already there.", why="A capture is never written over a file.", fix=f"rm {path}"
             ) from None
         except OSError as error:
-            raise OutputFailed(f"{path} cannot be created: {error.strerror}.") from error
+            raise _not_writable(path, "created", error) from error
         try:
             ownership.give_to_caller(self._fd)  # at once: it is theirs even when this process is killed
             self._write(fmt.FILE_HEADER.pack(fmt.MAGIC, fmt.FORMAT_VERSION, 0))
@@ -67,7 +67,7 @@ class CaptureWriter:
         except OSError as error:
             os.close(self._fd)
             path.unlink(missing_ok=True)
-            raise OutputFailed(f"{path} cannot be written: {error.strerror}.") from error
+            raise _not_writable(path, "written", error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -191,3 +191,9 @@ class CaptureWriter:
 
 def _block(tag: bytes, payload: bytes, *, time: int) -> bytes:
     return fmt.BlockHeader(tag, 1, len(payload), -1, time, time, zlib.crc32(payload)).pack() + payload
+
+
+def _not_writable(path: Path, doing: str, error: OSError) -> OutputFailed:
+    return OutputFailed(
+        f"{path} cannot be {doing}.", why=f"{error.strerror}.", fix=f"rat-ebpf … -o /another/folder/{path.name}"
+    )

@@ -155,6 +155,7 @@ class ElfImage:
             raise NotTraceable(
                 f"{self.path} is built for {_machine_name(machine, elf)}.",
                 why="Only x86-64 programs can be traced.",
+                fix="Trace an x86-64 build: cargo build --release --target x86_64-unknown-linux-gnu",
             )
         if header.e_type not in ("ET_EXEC", "ET_DYN"):
             raise NotTraceable(
