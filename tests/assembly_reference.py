@@ -187,7 +187,8 @@ class Reference:
         self._gone(stack, sp - 1, now)
         if stack.frames and stack.frames[-1].sp == sp:
             chain = [poll.function for poll in stack.frames if poll.sp == sp]
-            if stack.frames[-1] is not jump or function in chain:
+            task = self.is_task[function] or self.is_task[stack.frames[-1].function]
+            if stack.frames[-1] is not jump or task or function in chain:
                 self._gone(stack, sp, now)
         flags = PollFlag.STATE if state is not None else 0
         if start is not None:

@@ -101,6 +101,7 @@ def busy_plan() -> Plan:
         (None, 6, False),
         (None, 2, True),
         (None, None, False),
+        (None, 0, True),
     ]
     probes = []
     for number, (enters, leaves, is_tail) in enumerate(roles):

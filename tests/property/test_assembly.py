@@ -32,7 +32,7 @@ from tracer.model import (
 PLAN = busy_plan()
 ENTRY_OF = {0: 0, 1: 2, 2: 5, 3: 7, 5: 9, 6: 10}
 EXIT_OF = {0: 1, 1: 3, 2: 6, 6: 11}
-TAIL_OF = {1: 4, 2: 12}
+TAIL_OF = {0: 14, 1: 4, 2: 12}
 
 # ---------------------------------------------------------------- inputs
 
@@ -47,7 +47,7 @@ def noise(draw: st.DrawFn) -> list[Any]:
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.integers(0, 15),  # probe: 14 and 15 do not exist
+                st.integers(0, 16),  # probe: 15 and 16 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
                 st.integers(0, 15),  # flags
             ),
@@ -110,7 +110,7 @@ class Life:
             self.event(tid, sp, EXIT_OF[function], 0, 1 if ready else FIRST_SUSPEND, result)
         elif function in TAIL_OF and fate == 8:
             self.event(tid, sp, TAIL_OF[function], 0, 0, 0)
-            return self.poll(tid, sp, 4)
+            return self.poll(tid, sp, 4) if depth else ready
         return ready  # otherwise it unwound, or has no exit
 
 

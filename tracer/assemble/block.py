@@ -41,7 +41,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     """Take in one block (dtype EVENT)."""
     opening = make_stream(state, events)
     stream, rows = opening.stream, opening.stream.rows
-    pairs = pair(rows)
+    pairs = pair(rows, state.roles.is_task)
     nesting = nest(pairs, len(rows.kind))
     carried = stream.place[pairs.entry] < stream.carried_rows
     frames = _frames(state, stream, pairs, nesting, carried)
@@ -153,7 +153,8 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         frames.flags[jumped] |= np.uint16(PollFlag.TAIL)
         fresh = stream.place[jump] >= stream.carried_rows
         frames.state_after[jumped[fresh]] = _state_after(events, rows.source[jump[fresh]])
-        handing = (pairs.child[jumped] >= 0) | ((rows.kind[jump] == TAIL) & (rows.kind[jump + 1] == END))
+        at_end = (rows.kind[jump] == TAIL) & (rows.kind[jump + 1] == END)
+        handing = (pairs.child[jumped] >= 0) | at_end
         frames.handing[jumped] = np.where(handing, HANDING, HANDED_ON)
     enclosing_tasks(nesting, roles.is_task[frames.function], frames.self, frames.task, carried)
     return frames

@@ -3,7 +3,8 @@
 A frame is over at the first later row of its thread whose stack pointer is not below the frame's own:
 its exit when that row is an exit of its function at its stack pointer, anything else shows that it is
 gone.  A tail jump does not end a frame: the frame whose entry is the very next row, at the same stack
-pointer, runs in its place, and both end together.
+pointer, runs in its place, and both end together.  Task polls take no part in that: a runtime's poll
+jumps to functions of the runtime (tokio's to the one that frees the task), and is called, not jumped to.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Pairs:
     matched_exits: Flags
 
 
-def pair(rows: Rows) -> Pairs:
-    """Pair all rows of a stream."""
+def pair(rows: Rows, is_task: Flags) -> Pairs:
+    """Pair all rows of a stream.  is_task: per function."""
     kind, sp, function = rows.kind, rows.sp, rows.function
     higher = _next_higher(sp, kind)
     entry = np.flatnonzero(kind == ENTRY)
@@ -59,7 +60,7 @@ def pair(rows: Rows) -> Pairs:
         close[jumping] = _next_not_below(sp, higher, jump)
         after = jump + 1
         handed = (kind[jump] == TAIL) & (kind[after] == ENTRY) & (sp[after] == sp[jump])
-        handed &= function[after] != function[jump]
+        handed &= (function[after] != function[jump]) & ~is_task[function[jump]] & ~is_task[function[after]]
         frame_of_row = np.cumsum(kind == ENTRY) - 1
         child[jumping[handed]] = frame_of_row[after[handed]]
         _cut_loops(child, function[entry])

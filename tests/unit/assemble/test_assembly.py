@@ -28,7 +28,7 @@ PLAN = busy_plan()
 TASK, JUMPING, PLAIN, ENDLESS, INSTANT, _, PASSING = range(7)
 ENTER = {TASK: 0, JUMPING: 2, PLAIN: 5, ENDLESS: 7, INSTANT: 8, PASSING: 10}
 LEAVE = {TASK: 1, JUMPING: 3, PLAIN: 6, PASSING: 11}
-JUMP = {JUMPING: 4, PLAIN: 12}
+JUMP = {TASK: 14, JUMPING: 4, PLAIN: 12}
 END = START + 1_000
 PENDING, READY = EventFlag.RESULT | EventFlag.PENDING, EventFlag.RESULT
 
@@ -256,6 +256,28 @@ def test_a_jump_is_no_hand_over_when_anything_came_between() -> None:
     result = script.run()
     result.poll(JUMPING, end=40, end_latest=50, flags=PollFlag.TAIL)
     result.poll(PASSING, depth=0, flags=PollFlag.TAIL | PollFlag.END_UNKNOWN)
+
+
+def test_a_task_poll_that_jumps_to_its_runtime_does_not_become_the_parent_of_the_next_one() -> None:
+    script = Script()
+    script.enter(10, 900, TASK, 1)
+    script.jump(20, 900, TASK)
+    script.enter(30, 900, PLAIN, 2)
+    script.leave(40, 900, PLAIN, READY)
+    result = script.run()
+    result.poll(TASK, start=10, end=20, end_latest=30, flags=PollFlag.TAIL)
+    result.poll(PLAIN, start=30, end=40, depth=0, task=0)
+
+
+def test_a_task_poll_is_never_jumped_to() -> None:
+    script = Script()
+    script.enter(10, 900, JUMPING, 1)
+    script.jump(20, 900, JUMPING)
+    script.enter(30, 900, TASK, 2)
+    script.leave(40, 900, TASK)
+    result = script.run()
+    result.poll(JUMPING, start=10, end=20, end_latest=30, flags=PollFlag.TAIL)
+    result.poll(TASK, start=30, end=40, depth=0)
 
 
 def test_a_chain_of_jumps_ends_together() -> None:
