@@ -18,6 +18,13 @@ BUILDS: dict[str, tuple[str, ...]] = {
     "release": ("-Copt-level=3", "-Cdebuginfo=2"),
     "release-lto": ("-Copt-level=3", "-Cdebuginfo=2", "-Clto=fat", "-Ccodegen-units=1"),
     "release-abort": ("-Copt-level=3", "-Cdebuginfo=2", "-Cpanic=abort"),
+    "release-static": (
+        "-Copt-level=3",
+        "-Cdebuginfo=2",
+        "-Ctarget-feature=+crt-static",
+        "-Crelocation-model=static",
+    ),
+    "release-small": ("-Copt-level=s", "-Cdebuginfo=2"),
     "debug-v5": ("-Copt-level=0", "-Cdebuginfo=2", "-Cdwarf-version=5", "-Csymbol-mangling-version=v0"),
     "release-v5": ("-Copt-level=3", "-Cdebuginfo=2", "-Cdwarf-version=5", "-Csymbol-mangling-version=v0"),
     "limited": ("-Copt-level=3", "-Cdebuginfo=1"),

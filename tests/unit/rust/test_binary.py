@@ -34,7 +34,10 @@ FUTURES = {
 }
 
 
-@pytest.mark.parametrize("build", ["debug", "release", "release-lto", "release-abort", "debug-v5", "release-v5"])
+@pytest.mark.parametrize(
+    "build",
+    ["debug", "release", "release-lto", "release-abort", "release-static", "release-small", "debug-v5", "release-v5"],
+)
 def test_everything_is_found_and_placed(build: str, read: Callable[[str], Binary]) -> None:
     binary = read(build)
     assert binary.symbols == "dwarf"
@@ -188,6 +191,17 @@ def test_a_separate_debug_file(samples: dict[str, Path], read: Callable[[str], B
     assert binary.functions == read("release").functions
     with open_elf(program) as image, open_elf(samples["debug"]) as other, pytest.raises(NotTraceable, match="stripped"):
         read_binary(image, display_path="program", debug=other)
+
+
+@pytest.mark.parametrize("kind", ["zlib", "zstd"])
+def test_compressed_debug_sections(
+    kind: str, samples: dict[str, Path], read: Callable[[str], Binary], tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    subprocess.run(["objcopy", f"--compress-debug-sections={kind}", samples["release"], program], check=True)
+    assert program.stat().st_size < samples["release"].stat().st_size
+    with open_elf(program) as image:
+        assert read_binary(image, display_path="sample").functions == read("release").functions
 
 
 # ---------------------------------------------------------------- the cache

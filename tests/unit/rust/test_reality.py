@@ -11,7 +11,16 @@ from tests.unit.rust.conftest import is_logged
 from tests.unit.rust.stepper import run_with_breakpoints
 from tracer.model import UNRESUMED, Binary, FunctionKind
 
-TYPED = ("debug", "release", "release-lto", "release-abort", "debug-v5", "release-v5")
+TYPED = (
+    "debug",
+    "release",
+    "release-lto",
+    "release-abort",
+    "release-static",
+    "release-small",
+    "debug-v5",
+    "release-v5",
+)
 UNTYPED = ("limited", "lines", "bare", "bare-v0")
 
 
