@@ -8,9 +8,13 @@ from functools import lru_cache
 import cxxfilt
 import pycxxfilt
 
+from tracer.rust.backreferences import is_harmless
+
 _SUFFIX = re.compile(r"\.(?:llvm|lto_priv|part|isra|constprop|cold)\b[.\w]*$|@@?[\w.]+$")
 """What linkers and LLVM append to a symbol: `.llvm.123`, a symbol version."""
 
+_LENGTH = re.compile(r"[1-9]\d{0,4}")
+_LAST = re.compile(r"^h[0-9a-f]{16}$")
 _HASH = re.compile(r"::h[0-9a-f]{16}$")
 _ESCAPE = re.compile(r"\$([A-Za-z0-9]+)\$")
 _ESCAPES = {"SP": "@", "BP": "*", "RF": "&", "LT": "<", "GT": ">", "LP": "(", "RP": ")", "C": ","}
@@ -24,20 +28,32 @@ def demangle(symbol: str) -> str:
     Never raises.
     """
     bare = _SUFFIX.sub("", symbol)
+    if bare.startswith("_R"):
+        try:
+            return (pycxxfilt.demangle(bare) or symbol) if is_harmless(bare) else symbol
+        except ValueError:
+            return symbol
+    parts = _legacy_parts(bare) if bare.startswith("_ZN") else None
+    if parts is None:
+        return symbol
     try:
-        if bare.startswith("_R"):
-            return pycxxfilt.demangle(bare) or symbol
-        if bare.startswith("_ZN"):
-            name = cxxfilt.demangle(bare)
-            return _unescape(_HASH.sub("", name)) if _HASH.search(name) else name
-    except (ValueError, cxxfilt.Error):
-        pass
-    return symbol
+        name = _HASH.sub("", cxxfilt.demangle(bare))
+    except cxxfilt.Error:
+        name = "::".join(parts[:-1])  # it takes no names beyond a kilobyte or so
+    return _unescape(name)
 
 
-def is_rust_symbol(symbol: str) -> bool:
-    """Whether the name is mangled in one of rustc's two ways."""
-    return symbol.startswith("_R") or (symbol.startswith("_ZN") and re.search(r"17h[0-9a-f]{16}E", symbol) is not None)
+def _legacy_parts(symbol: str) -> list[str] | None:
+    """The identifiers of a name in rustc's subset of the C++ mangling: `_ZN`, identifiers with their
+    lengths, the hash, `E`.  None for all others: the whole of C++ mangling has substitutions by which
+    a short name stands for an endless one.
+    """
+    at = 3
+    parts: list[str] = []
+    while match := _LENGTH.match(symbol, at):
+        at = match.end() + int(match[0])
+        parts.append(symbol[match.end() : at])
+    return parts if symbol[at:] == "E" and len(parts) > 1 and _LAST.match(parts[-1]) else None
 
 
 def _unescape(name: str) -> str:

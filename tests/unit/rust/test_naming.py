@@ -27,11 +27,33 @@ from tracer.rust.naming import coroutine_name, crate_of, display_name, future_ty
         ("_RNgarbage", "_RNgarbage"),
         ("_ZN3", "_ZN3"),
         ("main", "main"),
+        ("_ZN3std4main17h0123456789abcdefE", "std::main"),
+        ("_ZN3std4main17h0123456789abcdeE", "_ZN3std4main17h0123456789abcdeE"),
+        ("_ZN3stdE", "_ZN3stdE"),
+        (f"_ZN1a2000{'b' * 2000}17h0123456789abcdefE", f"a::{'b' * 2000}"),
         ("", ""),
     ],
 )
 def test_demangle(symbol: str, readable: str) -> None:
     assert demangle(symbol) == readable
+
+
+def test_names_that_unfold_without_end_stay_as_they_are() -> None:
+    """Each tuple holds the one before twice: thirty of them would be ten gigabytes."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+    def back(target: int) -> str:
+        target -= 1
+        return "B" + (digits[target // 62] if target >= 62 else "") + digits[target % 62] + "_"
+
+    symbol, previous = "_RINvC1a1bTuuE", 8
+    for _ in range(30):
+        begin = len(symbol) - 2
+        symbol += f"T{back(previous)}{back(previous)}E"
+        previous = begin
+    assert demangle(symbol + "E") == symbol + "E"
+    assert demangle("_RINvC1a1bTuuETB7_B7_EE") == "a::b::<((), ()), (((), ()), ((), ()))>"
+    assert demangle("_ZN1aIS_S_E1bE") == "_ZN1aIS_S_E1bE"
 
 
 @given(st.one_of(st.text(), st.text("_RZNCvXs0123456789abE$.u7b", min_size=2).map(lambda text: "_R" + text)))
