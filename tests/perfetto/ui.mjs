@@ -93,7 +93,11 @@ try {
     await page.waitForFunction(() => /Arguments/.test(document.querySelector('.pf-details-shell')?.innerText ?? ''), null, {
       timeout: 20_000,
     });
-    details = await page.evaluate(() => document.querySelector('.pf-details-shell').innerText);
+    details = await page.evaluate(() => {
+      const panel = document.querySelector('.pf-details-shell');
+      [...panel.querySelectorAll('*')].find((one) => one.innerText === 'Arguments')?.scrollIntoView();
+      return panel.innerText;
+    });
   }
   await page.waitForTimeout(1500); // the canvas follows the last change of the page
   const tracks = await page.evaluate(() =>

@@ -59,8 +59,7 @@ class Accounts:
         self.unwound += np.bincount(function[unwound], minlength=self._functions)
         octave = np.log2(np.maximum(length, 1)) * _BINS_AN_OCTAVE
         keys = function * _BINS + octave.astype(np.int64)
-        distinct, counts = np.unique(keys, return_counts=True)
-        self._histogram.reshape(-1)[distinct] += counts
+        self._histogram += np.bincount(keys, minlength=self._histogram.size).reshape(self._histogram.shape)
         self._count_instances(polls["instance"], function)
         self._keep_longest(polls, length)
 
@@ -85,7 +84,8 @@ class Accounts:
         if not len(candidates):
             return
         candidates = candidates[np.argsort(-length[candidates], kind="stable")[:_LONGEST]]
-        chosen = polls.take([_innermost(polls, length, one) for one in candidates.tolist()])
+        ends = np.ascontiguousarray(polls["end"])
+        chosen = polls.take([_innermost(polls, ends, length, one) for one in candidates.tolist()])
         together = join([self.longest, chosen], POLL)
         _, first = np.unique(together[["tid", "start", "end", "depth"]], return_index=True)
         together = together.take(np.sort(first))
@@ -98,14 +98,14 @@ class Accounts:
         self.waits += np.bincount(function, minlength=self._functions)
         self.waiting += np.bincount(function, weights=length, minlength=self._functions).astype(np.int64)
         state = np.where(waits["flags"] & int(WaitFlag.STATE), waits["state"].astype(np.int64), _UNKNOWN_STATE)
-        distinct, inverse = np.unique(function * _STATES + state, return_inverse=True)
-        counts = np.bincount(inverse)
-        totals = np.bincount(inverse, weights=length).astype(np.int64)
-        longest = np.zeros(len(distinct), np.int64)
-        np.maximum.at(longest, inverse, length)
-        for key, count, total, most in zip(
-            distinct.tolist(), counts.tolist(), totals.tolist(), longest.tolist(), strict=True
-        ):
+        keys = function * _STATES + state
+        counts = np.bincount(keys)
+        totals = np.bincount(keys, weights=length)
+        longest = np.zeros(len(counts), np.int64)
+        np.maximum.at(longest, keys, length)
+        seen = np.flatnonzero(counts)
+        columns = (seen, counts[seen], totals[seen].astype(np.int64), longest[seen])
+        for key, count, total, most in zip(*(column.tolist() for column in columns), strict=True):
             old = self._waits_at.get(key, (0, 0, 0))
             self._waits_at[key] = old[0] + count, old[1] + total, max(old[2], most)
 
@@ -136,10 +136,10 @@ class Accounts:
         return chosen
 
 
-def _innermost(polls: Array, length: Integers, outer: int) -> int:
+def _innermost(polls: Array, ends: Integers, length: Integers, outer: int) -> int:
     """The deepest poll inside `outer` (an index) that took 90 % of its time; polls are in the order of their ends."""
     start, end, tid = (int(polls[name][outer]) for name in ("start", "end", "tid"))
-    first = int(np.searchsorted(polls["end"], start))
+    first = int(np.searchsorted(ends, start))
     inside = polls[first : outer + 1]
     fits = (inside["tid"] == tid) & (inside["start"] >= start) & (inside["end"] <= end)
     places = first + np.flatnonzero(fits & (length[first : outer + 1] >= 0.9 * length[outer]))

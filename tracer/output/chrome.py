@@ -43,6 +43,11 @@ from tracer.output.thinning import Budget, everything, select
 from tracer.output.trace import WrittenTrace
 
 _BLOCK = 1 << 15
+# As plain integers: an IntFlag's operators cost a microsecond each, which is what a whole line may.
+_RESULT, _PENDING, _STATE = int(PollFlag.RESULT), int(PollFlag.PENDING), int(PollFlag.STATE)
+_WAIT_STATE = int(WaitFlag.STATE)
+_RESULTS = {_RESULT: "ready", _RESULT | _PENDING: "pending"}
+_STATES = [state_words(state) for state in range(256)]
 
 
 def _us(ns: int) -> str:
@@ -74,6 +79,7 @@ class ChromeWriter:
         self._pids: dict[int, int] = {}
         self._only = recording.processes[0].pid if len(recording.processes) == 1 else 0
         functions = recording.plan.functions
+        self._wait_names: dict[tuple[int, int | None], str] = {}
         self._names = [json.dumps(short_name(one)) for one in functions]
         self._about = [
             f'"function":{_text(one.name)},"location":{_text(str(one.location)) if one.location else "null"},'
@@ -141,8 +147,8 @@ class ChromeWriter:
             *(polls[name].tolist() for name in ("function", "tid", "flags", "state")),
             strict=True,
         ):
-            result = "unknown" if not flags & PollFlag.RESULT else "pending" if flags & PollFlag.PENDING else "ready"
-            more = f',"state":"{state_words(state if flags & PollFlag.STATE else None)}","result":"{result}"'
+            result = _RESULTS.get(flags & (_RESULT | _PENDING), "unknown")
+            more = f',"state":"{_STATES[state] if flags & _STATE else "unknown"}","result":"{result}"'
             if instance:
                 more += f',"self":"{address:#x}","instance":{instance}'
             if task:
@@ -173,9 +179,7 @@ class ChromeWriter:
             *(waits[name].tolist() for name in ("start", "end", "instance", "function", "tid", "flags", "state")),
             strict=True,
         ):
-            name = json.dumps(
-                f"{json.loads(self._names[function])}: {wait_name(state if flags & WaitFlag.STATE else None)}"
-            )
+            name = self._wait_name(function, state if flags & _WAIT_STATE else None)
             notes = wait_notes(flags)
             common = (
                 f'"cat":"wait","id":"{instance:#x}","pid":{self._pids.get(tid, self._only)},"tid":{tid},"name":{name}'
@@ -185,6 +189,14 @@ class ChromeWriter:
             lines.append(f'{{"ph":"b","ts":{_us(start)},{common},"args":{args}}}')
             lines.append(f'{{"ph":"e","ts":{_us(end)},{common}}}')
         return lines
+
+    def _wait_name(self, function: int, state: int | None) -> str:
+        """A wait's name as JSON."""
+        known = self._wait_names.get((function, state))
+        if known is None:
+            short = short_name(self._recording.plan.functions[function])
+            known = self._wait_names[function, state] = json.dumps(f"{short}: {wait_name(state)}")
+        return known
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from now on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tracer.model import (
     FIRST_SUSPEND,
@@ -18,18 +19,18 @@ from tracer.model import (
     WaitFlag,
 )
 
-_POLL_FLAGS = {
-    PollFlag.START_UNKNOWN: "was under way when tracing began",
-    PollFlag.END_UNKNOWN: "end not seen: drawn to the end of the trace",
-    PollFlag.UNWOUND: "unwound by a panic (or its exit was lost)",
-    PollFlag.INFERRED_END: "end inferred: its function has no exit probe",
-    PollFlag.TAIL: "left by a jump, ends with its callee",
-}
-_WAIT_FLAGS = {
-    WaitFlag.START_UNKNOWN: "the poll before it was not seen",
-    WaitFlag.END_UNKNOWN: "no poll followed: drawn to the end of the trace",
-    WaitFlag.AMBIGUOUS: "may belong to another future at the same address",
-}
+_POLL_FLAGS = (
+    (int(PollFlag.START_UNKNOWN), "was under way when tracing began"),
+    (int(PollFlag.END_UNKNOWN), "end not seen: drawn to the end of the trace"),
+    (int(PollFlag.UNWOUND), "unwound by a panic (or its exit was lost)"),
+    (int(PollFlag.INFERRED_END), "end inferred: its function has no exit probe"),
+    (int(PollFlag.TAIL), "left by a jump, ends with its callee"),
+)
+_WAIT_FLAGS = (
+    (int(WaitFlag.START_UNKNOWN), "the poll before it was not seen"),
+    (int(WaitFlag.END_UNKNOWN), "no poll followed: drawn to the end of the trace"),
+    (int(WaitFlag.AMBIGUOUS), "may belong to another future at the same address"),
+)
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?#(\d+)\}$")
@@ -66,12 +67,17 @@ def wait_name(state: int | None) -> str:
 
 def poll_notes(flags: int) -> str:
     """What is unusual about a poll, or ""."""
-    return "; ".join(words for flag, words in _POLL_FLAGS.items() if flags & flag)
+    return _notes(_POLL_FLAGS, flags)
 
 
 def wait_notes(flags: int) -> str:
     """What is unusual about a wait, or ""."""
-    return "; ".join(words for flag, words in _WAIT_FLAGS.items() if flags & flag)
+    return _notes(_WAIT_FLAGS, flags)
+
+
+@lru_cache(maxsize=1024)
+def _notes(words: tuple[tuple[int, str], ...], flags: int) -> str:
+    return "; ".join(text for flag, text in words if flags & flag)
 
 
 def probed_words(active: frozenset[Group]) -> str:
@@ -97,8 +103,8 @@ def _short_path(name: str) -> str:
     return "::".join(path[-2:]) + suffix
 
 
-def _short_type(name: str) -> str:
-    """`a::b::Join<c::D<E>, f::{async block#0}>` becomes `Join<D, f {block 0}>`."""
+def _short_type(name: str, deeper: int = 1) -> str:
+    """`a::b::Join<c::D<E>, f::{async block#0}>` becomes `Join<D, f {block 0}>`; a wrapper shows one level more."""
     reference = _REFERENCE.match(name)
     if reference:
         return reference[0] + _short_type(name[reference.end() :])
@@ -109,6 +115,8 @@ def _short_type(name: str) -> str:
     if not bracket or not base or not arguments.endswith(">"):
         return _element(parts[-1])
     inner = [_REFERENCE.sub("", argument.strip()) for argument in _split(arguments[:-1], ",")]
+    if len(inner) == 1 and deeper:
+        return f"{base}<{_short_type(inner[0], deeper - 1)}>"
     return f"{base}<{', '.join(_short_path(one).split('::')[-1] for one in inner)}>"
 
 

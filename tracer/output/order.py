@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,11 +87,18 @@ def _first_of_unseen_parent(polls: Array) -> Booleans:
 
 def by_thread(polls: Array) -> tuple[npt.NDArray[np.intp], Integers]:
     """Indices sorted by thread (arrival order within one), and the number of the thread of each."""
-    order = np.argsort(polls["tid"], kind="stable")
+    order = stable_order(polls["tid"])
     tids = polls["tid"][order]
     thread = np.zeros(len(tids), np.int64)
     np.cumsum(tids[1:] != tids[:-1], out=thread[1:])
     return order, thread
+
+
+def stable_order(keys: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.intp]:
+    """The indices that sort keys, equal ones in their order; 16-bit keys by radix, many times faster."""
+    if len(keys) and int(keys.max()) - int(keys.min()) < 1 << 16:
+        keys = (keys - keys.min()).astype(np.uint16)
+    return np.argsort(keys, kind="stable")
 
 
 def tied(polls: Array) -> Booleans:

@@ -13,6 +13,7 @@ from tracer.model import (
     WAIT,
     Array,
     CaptureEnd,
+    FunctionKind,
     Group,
     Loss,
     PlanChange,
@@ -37,6 +38,8 @@ _BLOCK = 1 << 16
 """Polls that are written together: enough that numpy's calls cost nothing, 5 MB."""
 _MAX_OWN, _MAX_OWN_SHARE, _MAX_TRACKS, _MAX_KNOWN = 5_000, 500, 20_000, 1 << 17
 """Own tracks of instances in all and of one function, tracks with shared lanes, instances remembered."""
+_KIND_RANK = {FunctionKind.TASK: 0, FunctionKind.COROUTINE: 1_000_000, FunctionKind.FUTURE: 2_000_000}
+"""Tasks come first, then async fns and blocks, then hand-written futures; within a kind by first appearance."""
 _MAX_LOSSES = 10_000
 """Losses drawn one by one."""
 
@@ -168,7 +171,7 @@ class PerfettoWriter:
             self._function_tracks[group] = self._descriptors.track(
                 short_name(function),
                 self._futures[process],
-                rank=len(self._function_tracks),
+                rank=len(self._function_tracks) + _KIND_RANK[function.kind],
                 description=f"{function.name}, {function.location or 'place unknown'}, {kind_words(function.kind)}",
             )
         name = f"{short_name(function)} {'lane ' if is_lane else '#'}{number}"

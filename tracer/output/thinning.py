@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag
-from tracer.output.order import Booleans, by_thread
+from tracer.output.order import Booleans, by_thread, stable_order
 from tracer.output.slices import Integers
 
 SLICES_A_POLL = 3
@@ -120,7 +120,7 @@ def _runs(polls: Array, keep: Booleans, limit: int) -> tuple[Booleans, Array, In
     # Siblings side by side: what is dropped inside something dropped is out of the question.
     outermost = np.flatnonzero(~inside_dropped)
     depth = polls["depth"][order].astype(np.int64)
-    row = outermost[np.lexsort((outermost, depth[outermost], thread[outermost]))]
+    row = outermost[stable_order((thread * (int(depth.max(initial=0)) + 1) + depth)[outermost])]
     dropped = ~kept[row]
     joined = np.zeros(len(row), np.bool_)  # the poll continues the run of the one before it
     joined[1:] = (

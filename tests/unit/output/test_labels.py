@@ -30,7 +30,7 @@ from tracer.output.labels import (
         (FunctionKind.FUTURE, "tokio::time::sleep::Sleep", "Sleep"),
         (FunctionKind.FUTURE, "&mut tokio::sync::oneshot::Receiver<()>", "&mut Receiver<()>"),
         (FunctionKind.FUTURE, "f::join::Join<tk::deep<X>, tk::g::{async block#1}>", "Join<deep, g {block 1}>"),
-        (FunctionKind.FUTURE, "Pin<Box<tk::fibr>>", "Pin<Box>"),
+        (FunctionKind.FUTURE, "Pin<Box<tk::fibr>>", "Pin<Box<fibr>>"),
         (FunctionKind.FUTURE, "", ""),
         (FunctionKind.FUTURE, "odd<>>name<", "odd"),
         (FunctionKind.COROUTINE, "bad\x1b[31mred", "bad\\x1b[31mred"),
