@@ -308,6 +308,16 @@ def test_too_many_probes_for_bcc(turns: Turns, plan: Plan) -> None:
         session.attach()
 
 
+def test_bcc_cannot_attach_before_the_program_is_loaded(turns: Turns, plan: Plan) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as waiting:
+        process = replace(turns.process, pid=waiting.pid)
+        with (
+            ProbeSession(plan, [process], executables=[turns.executable], by_bcc=True) as session,
+            pytest.raises(NotTraceable, match="from its start"),
+        ):
+            session.attach()
+
+
 def test_a_process_that_is_gone(turns: Turns, plan: Plan) -> None:
     process, exe, executable = turns.process, turns.exe, turns.executable
     turns.running.kill()

@@ -155,12 +155,8 @@ class ProbeSession:
         Raises NoSuchProcess, PermissionMissing, AttachFailed, or NotTraceable when too many places
         are asked of BCC's attachment.
         """
-        if self._support is MultiSupport.NONE and len(self._plan.probes) * len(self._processes) > BCC_LIMIT:
-            raise NotTraceable(
-                f"{len(self._plan.probes)} probes are too many for this kernel.",
-                why=f"it has no uprobe_multi links (Linux 6.6); the older way takes {BCC_LIMIT:,} at most",
-                fix="choose fewer functions with --filter, or use --exits task",
-            )
+        if self._support is MultiSupport.NONE:
+            self._check_older_way()
         for process in self._processes:
             self._program.trace(process, self._plan)
         self.read()
@@ -174,6 +170,23 @@ class ProbeSession:
                 return time.monotonic_ns()
             except Refused as refusal:
                 refused |= refusal.probes
+
+    def _check_older_way(self) -> None:
+        """Raises NotTraceable for what only uprobe_multi links can do."""
+        if len(self._plan.probes) * len(self._processes) > BCC_LIMIT:
+            raise NotTraceable(
+                f"{len(self._plan.probes)} probes are too many for this kernel.",
+                why=f"it has no uprobe_multi links (Linux 6.6); the older way takes {BCC_LIMIT:,} at most",
+                fix="choose fewer functions with --filter, or use --exits task",
+            )
+        for process in self._processes:
+            running = Path(f"/proc/{process.pid}/exe")
+            if running.exists() and not running.samefile(self._executables[process.binary]):
+                raise NotTraceable(
+                    "This kernel cannot trace a program from its start.",
+                    why="it has no uprobe_multi links (Linux 6.6); the older way must know where the program is loaded",
+                    fix=f"start {process.name} by itself, then: rat-ebpf --pid PID",
+                )
 
     def _without(self, refused: dict[int, str]) -> list[Probe]:
         """The probes of functions none of whose probes is refused."""
