@@ -15,7 +15,7 @@
 
 BPF_ARRAY(probes, struct probe, PROBES);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
-BPF_ARRAY(epochs, u32, 2);           /* per group: counts its attachments */
+BPF_ARRAY(epochs, u32, 2);           /* per group: counts its attachments; 0: send nothing */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
 
 /* LRU, because a frame that a panic unwinds never reaches its exit and would stay for ever.
@@ -146,7 +146,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 		return 0;
 	group = probe->group;
 	epoch = epochs.lookup(&group);
-	if (!epoch)
+	if (!epoch || !*epoch)
 		return 0;
 
 	event.cpu = bpf_get_smp_processor_id();

@@ -255,6 +255,24 @@ def test_groups_come_and_go(turns: Turns, turns_binary: Binary) -> None:
         assert session.sent == 2 * EVENTS
 
 
+def test_a_group_leaves_at_one_moment(turns: Turns, plan: Plan) -> None:
+    """Neither entries without exits nor exits without entries while the links are being closed."""
+    with session_on(turns, plan) as session:
+        turns.send("go 40")
+        time.sleep(0.02)
+        changed = session.set_active(frozenset())
+        batch = session.read()
+        turns.answer()
+        events, _ = collect(session)
+        events = np.concatenate([batch.events, events])
+    assert 0 < len(events) < 40 * EVENTS
+    # A hit under way at that moment may come a little later, and one frame of each function may be cut.
+    assert int(events["time"].max()) < changed + 1_000_000
+    for name in ("turns", "yield"):
+        entries, exits = (len(of(plan, events, name, entry=entry)) for entry in (True, False))
+        assert 0 <= entries - exits <= 1
+
+
 def test_a_panic_unwinds_through_probed_frames(turns: Turns, plan: Plan) -> None:
     with session_on(turns, plan) as session:
         for _ in range(11):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,14 +95,17 @@ class Refused(Exception):
 
 
 class Links:
-    """What is attached, by group; exits before entries and detached after them, so that no entry is
-    without its exit."""
+    """What is attached, by group.
+
+    Exits come before entries.  Detaching takes the kernel some 50 ms a link: whoever needs a sharp
+    end stops the group's events first (PollProgram.end_epoch).
+    """
 
     def __init__(self, attachment: Attachment, processes: Sequence[Process], probes: Sequence[Probe]) -> None:
         self._attachment = attachment
         self._processes = tuple(processes)
         self._probes = tuple(probes)
-        self._links: dict[Group, dict[Site, list[int]]] = {}
+        self._links: dict[Group, list[int]] = {}
 
     @property
     def active(self) -> frozenset[Group]:
@@ -112,10 +115,9 @@ class Links:
         self,
         groups: Iterable[Group],
         *,
-        before: Callable[[Group], None] | None = None,
         skips_ended: bool = False,
     ) -> None:
-        """Attach what is not attached yet; `before` is called for each such group first.
+        """Attach what is not attached yet.
 
         skips_ended: a process that has ended is passed over, else it raises NoSuchProcess.
         Raises Refused (then no group asked for is attached), NoSuchProcess, PermissionMissing or
@@ -123,15 +125,13 @@ class Links:
         """
         added = [group for group in groups if group not in self._links]
         for group in added:
-            self._links[group] = {site: [] for site in Site}
-            if before is not None:
-                before(group)
+            self._links[group] = []
         try:
-            for site in (Site.EXIT, Site.RETURN, Site.ENTRY):
-                for group in added:
+            for group in added:
+                for sites in ((Site.RETURN,), (Site.EXIT, Site.ENTRY)):
                     for process in self._processes:
                         try:
-                            self._attach_site(group, site, process)
+                            self._attach_sites(group, sites, process)
                         except NoSuchProcess:
                             if not skips_ended:
                                 raise
@@ -139,17 +139,19 @@ class Links:
             self.detach(added)
             raise
 
-    def _attach_site(self, group: Group, site: Site, process: Process) -> None:
+    def _attach_sites(self, group: Group, sites: Sequence[Site], process: Process) -> None:
+        """By one link, which attaches in the order given."""
         probes = [
             probe
+            for site in sites
             for probe in self._probes
-            if probe.group is group and probe.site is site and probe.binary == process.binary
+            if probe.site is site and probe.group is group and probe.binary == process.binary
         ]
         if not probes:
             return
-        is_return = site is Site.RETURN
+        is_return = Site.RETURN in sites
         try:
-            self._links[group][site] += self._attachment.attach(process, probes, is_return=is_return)
+            self._links[group] += self._attachment.attach(process, probes, is_return=is_return)
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise _explained(error, process) from error
@@ -175,11 +177,8 @@ class Links:
         return {}
 
     def detach(self, groups: Iterable[Group]) -> None:
-        """Each link takes the kernel some 50 ms, in which others go on working: entries first."""
-        removed = [self._links.pop(group) for group in groups if group in self._links]
-        for site in (Site.ENTRY, Site.EXIT, Site.RETURN):
-            for links in removed:
-                self._attachment.detach(links[site])
+        for group in groups:
+            self._attachment.detach(self._links.pop(group, ()))
 
 
 def _explained(error: OSError, process: Process) -> RatError:

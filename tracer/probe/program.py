@@ -133,9 +133,16 @@ class PollProgram:
         self._processes.update(struct.pack("<I", process.pid), struct.pack("<I", 1))
 
     def begin_epoch(self, group: Group) -> None:
-        """Forget the functions of `group` that were under way: their exits may have been missed."""
+        """Send this group's hits from here on.  Functions under way at an earlier end are forgotten."""
         self._epoch[group] += 1
-        self._epochs.update(struct.pack("<I", _GROUPS.index(group)), struct.pack("<I", self._epoch[group]))
+        self._set_epoch(group, self._epoch[group])
+
+    def end_epoch(self, group: Group) -> None:
+        """Send no hit of this group from here on."""
+        self._set_epoch(group, 0)
+
+    def _set_epoch(self, group: Group, epoch: int) -> None:
+        self._epochs.update(struct.pack("<I", _GROUPS.index(group)), struct.pack("<I", epoch))
 
     def counters(self) -> Counters:
         states = self._cpu_states()

@@ -166,10 +166,11 @@ class ProbeSession:
         while True:
             self._links = Links(self._attachment, self._processes, self._without(refused))
             try:
-                self._links.attach(groups, before=self._program.begin_epoch)
-                return time.monotonic_ns()
+                self._links.attach(groups)
             except Refused as refusal:
                 refused |= refusal.probes
+            else:
+                return self._begin(groups)
 
     def _check_older_way(self) -> None:
         """Raises NotTraceable for what only uprobe_multi links can do."""
@@ -216,6 +217,7 @@ class ProbeSession:
             attachment = self._choose_attachment(self._support, [running.executable])
             self._program.trace(running.process, plan)
 
+            self._program.begin_epoch(Group.TASKS)
             running.call(_CALLS)
             bare = running.call(_CALLS)
             totals = []
@@ -224,18 +226,35 @@ class ProbeSession:
                 self._calibration_links.append(links)
                 links.attach([Group.TASKS])
                 totals.append(running.call(calls))
+        self._program.end_epoch(Group.TASKS)
         self._transport.drain()
         self._program.start_counting()
         emulated, returned, stepped = (after - before for before, after in pairwise([bare, *totals]))
         return Costs(emulated, stepped, returned)
 
     def set_active(self, groups: frozenset[Group]) -> int:
-        """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) when it was done.
+        """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) of the change.
 
+        What leaves stops sending at that time, all at once, though its links take longer to close;
+        what comes begins when all of it is attached.
         Processes that have ended meanwhile are passed over.  Raises PermissionMissing or AttachFailed.
         """
-        self._links.detach(self._links.active - groups)
-        self._links.attach(groups - self._links.active, before=self._program.begin_epoch, skips_ended=True)
+        coming, leaving = groups - self._links.active, self._links.active - groups
+        changed = self._end(leaving)
+        self._links.detach(leaving)
+        if coming:
+            self._links.attach(coming, skips_ended=True)
+            changed = self._begin(coming)
+        return changed
+
+    def _begin(self, groups: frozenset[Group]) -> int:
+        for group in groups:
+            self._program.begin_epoch(group)
+        return time.monotonic_ns()
+
+    def _end(self, groups: frozenset[Group]) -> int:
+        for group in groups:
+            self._program.end_epoch(group)
         return time.monotonic_ns()
 
     def read(self) -> Batch:
@@ -254,6 +273,7 @@ class ProbeSession:
 
     def detach(self) -> Batch:
         """Detach everything; returns the last events.  received + lost = sent from then on."""
+        self._end(self._links.active)
         self._links.detach(self._links.active)
         look = self._look()
         parts = [self._transport.drain()]
