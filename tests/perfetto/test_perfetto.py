@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,21 @@ from tests.perfetto.simulation import (
     simulate,
 )
 from tests.perfetto.trace_processor import TraceProcessor
-from tracer.model import POLL, WAIT, CaptureEnd, Group, Loss, PlanChange, PollFlag, ProcessEnd, Spans, WaitFlag
+from tracer.model import (
+    POLL,
+    WAIT,
+    CaptureEnd,
+    Group,
+    Loss,
+    PlanChange,
+    PollFlag,
+    ProcessEnd,
+    Spans,
+    Tally,
+    Thread,
+    WaitFlag,
+)
+from tracer.output.perfetto import PerfettoWriter
 
 Load = Callable[[Path], TraceProcessor]
 
@@ -151,6 +166,45 @@ def test_an_unnamed_thread(write: Write, trace_processor: Load) -> None:
     trace = trace_processor(write([spans]).path)
     rows = trace.query(f"select count(*) n, pid {ON_THREADS} join process using (upid) where tid = 999 group by pid")
     assert rows == [{"n": int((spans.polls["tid"] == 999).sum()), "pid": PID}]
+
+
+def test_two_processes(tmp_path: Path, trace_processor: Load) -> None:
+    """Each thread and future under its own process; a thread of which no word came is under none."""
+    first = make_recording()
+    other = replace(first.processes[0], pid=777, name="second")
+    spans = simulate()
+    writer = PerfettoWriter(tmp_path / "t", replace(first, processes=(*first.processes, other)), total_events=0)
+    writer.threads([Thread(WORKERS[0], PID, "one"), Thread(WORKERS[1], 777, "two")])
+    writer.spans(spans)
+    writer.close(Tally(), None)
+    trace = trace_processor(tmp_path / "t")
+    rows = trace.query(
+        "select p.pid, t.tid, count(*) n from slice s join thread_track tt on s.track_id = tt.id "
+        "join thread t using (utid) left join process p using (upid) group by 1, 2"
+    )
+    counts = Counter(spans.polls["tid"].tolist())
+    assert {(r["pid"], r["tid"], r["n"]) for r in rows} == {
+        (PID, WORKERS[0], counts[WORKERS[0]]),
+        (777, WORKERS[1], counts[WORKERS[1]]),
+    }
+    unknown = trace.one(
+        "select count(*) from slice s join track t on s.track_id = t.id "
+        f"where t.name = 'thread {WORKERS[2]} (of an unknown process)'"
+    )
+    assert unknown == counts[WORKERS[2]]
+    pids = trace.query(
+        "select distinct pid from process_track join process using (upid) where process_track.name = 'Futures'"
+    )
+    assert {r["pid"] for r in pids} == {PID, 777}
+    assert trace.query("select name from slice where name like 'the capture breaks off%'")
+
+
+def test_an_empty_recording(write: Write, trace_processor: Load) -> None:
+    """Nothing was polled: the trace still opens, and says when tracing began and ended."""
+    written = write([], end=CaptureEnd(START + 1000, "Ctrl-C", 0, 0))
+    names = {r["name"] for r in trace_processor(written.path).query("select name from slice")}
+    assert names == {"tracing began", "all", "tracing ended: Ctrl-C"}
+    assert written.slices == len(names)
 
 
 def test_what_was_missed(write: Write, trace_processor: Load) -> None:

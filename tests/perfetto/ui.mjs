@@ -95,7 +95,7 @@ try {
     });
     details = await page.evaluate(() => {
       const panel = document.querySelector('.pf-details-shell');
-      [...panel.querySelectorAll('*')].find((one) => one.innerText === 'Arguments')?.scrollIntoView();
+      [...panel.querySelectorAll('*')].find((one) => one.innerText === 'debug')?.scrollIntoView();
       return panel.innerText;
     });
   }

@@ -14,7 +14,6 @@ from tracer.model import (
     Array,
     CaptureEnd,
     FunctionKind,
-    Group,
     Loss,
     PlanChange,
     PollFlag,
@@ -24,10 +23,11 @@ from tracer.model import (
     Tally,
     Thread,
 )
-from tracer.output.descriptors import Descriptors, Value
+from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
-from tracer.output.labels import kind_words, probed_words, short_name
+from tracer.output.labels import kind_words, short_name
 from tracer.output.lanes import NO_TRACK, Lanes
+from tracer.output.notes import Notes
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
 from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
@@ -40,8 +40,6 @@ _MAX_OWN, _MAX_OWN_SHARE, _MAX_TRACKS, _MAX_KNOWN = 5_000, 500, 20_000, 1 << 17
 """Own tracks of instances in all and of one function, tracks with shared lanes, instances remembered."""
 _KIND_RANK = {FunctionKind.TASK: 0, FunctionKind.COROUTINE: 1_000_000, FunctionKind.FUTURE: 2_000_000}
 """Tasks come first, then async fns and blocks, then hand-written futures; within a kind by first appearance."""
-_MAX_LOSSES = 10_000
-"""Losses drawn one by one."""
 
 
 class PerfettoWriter:
@@ -70,12 +68,11 @@ class PerfettoWriter:
         self._buffered = 0
         self._latest = recording.start
         self._slices = self._merged = self._represented = self._omitted = self._too_short = 0
-        self._losses = self._lost = 0
-        self._active = frozenset(probe.group for probe in recording.plan.probes) or frozenset(Group)
-        self._active_since = recording.start
         self._thread_tracks: dict[int, int] = {}
         self._threads: dict[int, Thread] = {}
         self._named: set[int] = set()
+        self._futures: dict[int, int] = {}
+        self._function_tracks: dict[tuple[int, int], int] = {}
         self._holder = Holder(recording.start)
         self._lanes = Lanes(
             self._instance_track,
@@ -86,49 +83,16 @@ class PerfettoWriter:
         )
         try:
             self._descriptors = Descriptors(self._file.write, recording.clock)
-            self._describe()
+            self._notes = Notes(self._descriptors, recording)
+            self._processes = {
+                one.pid: self._descriptors.process(one.pid, one.name, one.command or (one.executable,))
+                for one in recording.processes
+            }
+            self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
             self._rows = SliceRows(self._descriptors, recording.plan.functions)
         except BaseException:
             self._file.abort()
             raise
-
-    # ---- what never changes
-
-    def _describe(self) -> None:
-        recording, tracks = self._recording, self._descriptors
-        self._notes = tracks.track(
-            "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
-        )
-        self._probed = tracks.track("probed", self._notes, rank=0, description="Which probes were attached, and when.")
-        self._loss_group = tracks.track(
-            "lost events", self._notes, rank=1, description="Where events are missing: polls there may lack ends."
-        )
-        self._loss_tracks: dict[int, list[tuple[int, int]]] = {}
-        self._processes = {
-            one.pid: tracks.process(one.pid, one.name, one.command or (one.executable,)) for one in recording.processes
-        }
-        self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
-        self._futures: dict[int, int] = {}
-        self._function_tracks: dict[tuple[int, int], int] = {}
-        plan = recording.plan
-        args: dict[str, Value] = {
-            "rat-ebpf": recording.version,
-            "kernel": recording.kernel,
-            "transport": recording.transport,
-            "exits seen by": str(plan.exit_mode),
-            "functions probed": len(plan.functions),
-            "functions not probed": len(plan.refusals),
-            "probes": len(plan.probes),
-            "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
-        }
-        args |= {f"process {one.pid}": " ".join(one.command) or one.executable for one in recording.processes}
-        args |= {f"option {key}": value for key, value in recording.options.items()}
-        self._note(recording.start, "tracing began", args)
-
-    def _note(self, time: int, name: str, args: dict[str, Value]) -> None:
-        """An instant on the tool's own track, in the order of their coming."""
-        self._descriptors.instant(time, self._notes, name, args)
-        self._slices += 1
 
     # ---- tracks
 
@@ -296,47 +260,15 @@ class PerfettoWriter:
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from now on."""
-        self._probed_until(change.time)
-        self._active, self._active_since = change.active, change.time
-        self._note(change.time, f"probed from here: {probed_words(change.active)}", {"reason": change.reason})
-
-    def _probed_until(self, time: int) -> None:
-        end = max(time, self._active_since)
-        groups = ", ".join(sorted(self._active)) or "none"
-        self._descriptors.slice(self._active_since, end, self._probed, probed_words(self._active), {"groups": groups})
-        self._slices += 1
+        self._notes.plan_change(change)
 
     def loss(self, loss: Loss) -> None:
-        """Events are missing: a slice over the time in which, an instant where only one end is known."""
-        self._lost += loss.count
-        self._losses += 1
-        if self._losses > _MAX_LOSSES:
-            return
-        args: dict[str, Value] = {"events": loss.count, "CPU": loss.cpu}
-        known = [time for time in (loss.after, loss.before) if time is not None]
-        name = f"{loss.count:,} events lost"
-        if len(known) < 2:
-            self._note(known[0] if known else self._latest, name, args | {"when": "not exactly known"})
-            return
-        start, end = min(known), max(known)
-        self._descriptors.slice(start, end, self._loss_track(loss.cpu, start, end), name, args)
-        self._note(start, name, args | {"within (ns)": end - start})
-        self._slices += 1
-
-    def _loss_track(self, cpu: int, start: int, end: int) -> int:
-        """A track of that CPU on which nothing is drawn yet after `start`."""
-        lanes = self._loss_tracks.setdefault(cpu, [])
-        for index, (last, track) in enumerate(lanes):
-            if last <= start:
-                lanes[index] = end, track
-                return track
-        track = self._descriptors.track(f"CPU {cpu}", self._loss_group, rank=cpu)
-        lanes.append((end, track))
-        return track
+        """Events are missing."""
+        self._notes.loss(loss, self._latest)
 
     def process_end(self, end: ProcessEnd) -> None:
         """A process is gone."""
-        self._note(end.time, f"process {end.pid} ended", {"reason": end.reason})
+        self._notes.process_end(end)
 
     # ---- the end
 
@@ -347,13 +279,8 @@ class PerfettoWriter:
             self._write_threads(self._holder.rest())
             for tid, track in self._thread_tracks.items():
                 self._describe_unnamed(tid, track)
-            time = max(self._latest, end.time if end else 0)
-            self._probed_until(time)
             remarks = self._remarks()
-            for remark in remarks:
-                self._note(self._recording.start, remark, {})
-            self._note_end(time, tally, end)
-            self._descriptors.flush()
+            self._notes.close(max(self._latest, end.time if end else 0), tally, end, remarks)
             self._file.commit()
         except BaseException:
             self.abort()
@@ -361,7 +288,7 @@ class PerfettoWriter:
         return WrittenTrace(
             path=self._file.path,
             bytes=self._file.size,
-            slices=self._slices,
+            slices=self._slices + self._notes.slices,
             merged=self._represented,
             omitted=self._omitted + self._too_short,
             remarks=remarks,
@@ -375,23 +302,6 @@ class PerfettoWriter:
             self._descriptors.thread(Thread(tid, self._recording.processes[0].pid, ""), track)
         else:
             self._descriptors.track(f"thread {tid} (of an unknown process)", uuid=track)
-
-    def _note_end(self, time: int, tally: Tally, end: CaptureEnd | None) -> None:
-        args: dict[str, Value] = {
-            "polls": tally.polls,
-            "waits": tally.waits,
-            "instances": tally.instances,
-            "events": tally.events,
-            "exits without an entry": tally.unmatched_exits,
-            "unwound polls": tally.unwound,
-            "under way at the start": tally.open_at_start,
-            "under way at the end": tally.open_at_end,
-        }
-        if end is None:
-            self._note(time, "the capture breaks off here", args)
-            return
-        args |= {"events received": end.received, "events lost": end.lost, "overhead": end.overhead}
-        self._note(time, f"tracing ended: {end.reason}", args)
 
     def _remarks(self) -> tuple[str, ...]:
         remarks = []
@@ -414,8 +324,8 @@ class PerfettoWriter:
             remarks.append(
                 f"{self._lanes.without:,} futures have no row of their own: their polls are on the threads' rows only"
             )
-        if self._losses > _MAX_LOSSES:
-            remarks.append(f"{self._losses - _MAX_LOSSES:,} further losses are not drawn one by one")
+        if self._notes.undrawn_losses():
+            remarks.append(f"{self._notes.undrawn_losses():,} further losses are not drawn one by one")
         return tuple(remarks)
 
     def abort(self) -> None:

@@ -1,0 +1,123 @@
+"""What a trace says of its own making: options, plan changes, losses, ends.  All on the track "rat-ebpf"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tracer.model import CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Recording, Tally
+from tracer.output.descriptors import Descriptors, Value
+from tracer.output.labels import probed_words
+
+_MAX_LOSSES = 10_000
+"""Losses drawn one by one."""
+
+
+class Notes:
+    """Draws them as instants, and as slices where they last: what was probed, and in which time events were lost."""
+
+    def __init__(self, descriptors: Descriptors, recording: Recording) -> None:
+        self._descriptors = descriptors
+        self._start = recording.start
+        self.slices = 0
+        self._losses = 0
+        self._active = frozenset(probe.group for probe in recording.plan.probes) or frozenset(Group)
+        self._active_since = recording.start
+        self._track = descriptors.track(
+            "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
+        )
+        self._probed = descriptors.track(
+            "probed", self._track, rank=0, description="Which probes were attached, and when."
+        )
+        self._loss_group = descriptors.track(
+            "lost events", self._track, rank=1, description="Where events are missing: polls there may lack ends."
+        )
+        self._loss_tracks: dict[int, list[tuple[int, int]]] = {}
+        self._begin(recording)
+
+    def _begin(self, recording: Recording) -> None:
+        plan = recording.plan
+        args: dict[str, Value] = {
+            "rat-ebpf": recording.version,
+            "kernel": recording.kernel,
+            "transport": recording.transport,
+            "exits seen by": str(plan.exit_mode),
+            "functions probed": len(plan.functions),
+            "functions not probed": len(plan.refusals),
+            "probes": len(plan.probes),
+            "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
+        }
+        args |= {f"process {one.pid}": " ".join(one.command) or one.executable for one in recording.processes}
+        args |= {f"option {key}": value for key, value in recording.options.items()}
+        self._note(recording.start, "tracing began", args)
+
+    def _note(self, time: int, name: str, args: Mapping[str, Value]) -> None:
+        self._descriptors.instant(time, self._track, name, args)
+        self.slices += 1
+
+    def plan_change(self, change: PlanChange) -> None:
+        """Other probes from its time on."""
+        self._probed_until(change.time)
+        self._active, self._active_since = change.active, change.time
+        self._note(change.time, f"probed from here: {probed_words(change.active)}", {"reason": change.reason})
+
+    def _probed_until(self, time: int) -> None:
+        end = max(time, self._active_since)
+        groups = ", ".join(sorted(self._active)) or "none"
+        self._descriptors.slice(self._active_since, end, self._probed, probed_words(self._active), {"groups": groups})
+        self.slices += 1
+
+    def loss(self, loss: Loss, latest: int) -> None:
+        """Missing events: a slice over their time; an instant where an end of it is unknown, at worst at `latest`."""
+        self._losses += 1
+        if self._losses > _MAX_LOSSES:
+            return
+        args: dict[str, Value] = {"events": loss.count, "CPU": loss.cpu}
+        known = [time for time in (loss.after, loss.before) if time is not None]
+        name = f"{loss.count:,} events lost"
+        if len(known) < 2:
+            self._note(known[0] if known else latest, name, args | {"when": "not exactly known"})
+            return
+        start, end = min(known), max(known)
+        self._descriptors.slice(start, end, self._loss_track(loss.cpu, start, end), name, args)
+        self._note(start, name, args | {"within (ns)": end - start})
+        self.slices += 1
+
+    def _loss_track(self, cpu: int, start: int, end: int) -> int:
+        """A track of that CPU on which nothing is drawn yet after `start`."""
+        lanes = self._loss_tracks.setdefault(cpu, [])
+        for index, (last, track) in enumerate(lanes):
+            if last <= start:
+                lanes[index] = end, track
+                return track
+        track = self._descriptors.track(f"CPU {cpu}", self._loss_group, rank=cpu)
+        lanes.append((end, track))
+        return track
+
+    def undrawn_losses(self) -> int:
+        """How many losses were too many to be drawn."""
+        return max(0, self._losses - _MAX_LOSSES)
+
+    def process_end(self, end: ProcessEnd) -> None:
+        """A process is gone."""
+        self._note(end.time, f"process {end.pid} ended", {"reason": end.reason})
+
+    def close(self, time: int, tally: Tally, end: CaptureEnd | None, remarks: tuple[str, ...]) -> None:
+        """The last words, at the trace's end; remarks stand at its beginning, where they are seen."""
+        self._probed_until(time)
+        for remark in remarks:
+            self._note(self._start, remark, {})
+        args: dict[str, Value] = {
+            "polls": tally.polls,
+            "waits": tally.waits,
+            "instances": tally.instances,
+            "events": tally.events,
+            "exits without an entry": tally.unmatched_exits,
+            "unwound polls": tally.unwound,
+            "under way at the start": tally.open_at_start,
+            "under way at the end": tally.open_at_end,
+        }
+        if end is None:
+            self._note(time, "the capture breaks off here", args)
+            return
+        args |= {"events received": end.received, "events lost": end.lost, "overhead": end.overhead}
+        self._note(time, f"tracing ended: {end.reason}", args)
