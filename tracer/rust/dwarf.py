@@ -125,17 +125,21 @@ class Dwarf:
         """The unit's abbreviation table; kept.  Raises DwarfError."""
         table = self._abbreviations.get(unit.abbreviation_offset)
         if table is None:
-            data = self._lazy(".debug_abbrev")
             self._abbreviations[unit.abbreviation_offset] = {}
             try:
-                table, end = read_abbreviations(data, unit.abbreviation_offset)
+                table = self._read_table(unit.abbreviation_offset)
             except DAMAGE as error:
                 raise DwarfError("an abbreviation table is damaged") from error
-            # Tables do not overlap; if they did, reading them all could take for ever.
-            self._abbreviations_read += end - unit.abbreviation_offset
-            if self._abbreviations_read > 2 * len(data):
-                raise DwarfError("the abbreviation tables overlap")
             self._abbreviations[unit.abbreviation_offset] = table
+        return table
+
+    def _read_table(self, offset: int, until: int | None = None) -> dict[int, Abbreviation]:
+        data = self._lazy(".debug_abbrev")
+        table, end = read_abbreviations(data, offset, until)
+        # Tables do not overlap; if they did, reading them all could take for ever.
+        self._abbreviations_read += end - offset
+        if self._abbreviations_read > 2 * len(data):
+            raise DwarfError("the abbreviation tables overlap")
         return table
 
     # ------------------------------------------------------------ entries
@@ -145,16 +149,21 @@ class Dwarf:
         if unit.root is None:
             # The bases first: the other attributes may be indices that need them.
             unit.root = {}
-            code, at = self.code_at(unit.first_die)
-            abbreviation = self._abbreviation(unit, code)
+            code, start = self.code_at(unit.first_die)
+            at = start
             try:
+                # Of most units only the root is ever read: of their tables only its line, mostly the first.
+                table = self._abbreviations.get(unit.abbreviation_offset)
+                if table is None:
+                    table = self._read_table(unit.abbreviation_offset, until=code)
+                abbreviation = table[code]
                 for attribute, form, _ in abbreviation.attributes:
                     if form == Form.SEC_OFFSET:
                         unit.bases[attribute] = _U32(self.info, at)[0]
                     at = self._skip_form(at, form)
             except DAMAGE as error:
                 raise DwarfError("a unit is damaged") from error
-            unit.root = self.die(unit.first_die, unit).values
+            unit.root = self._read(unit.first_die, start, unit, abbreviation).values
         return unit.root
 
     def is_rust(self, unit: Unit) -> bool:
@@ -167,7 +176,9 @@ class Dwarf:
         if unit.root is None:
             self.root(unit)
         code, at = self.code_at(offset)
-        abbreviation = self._abbreviation(unit, code)
+        return self._read(offset, at, unit, self._abbreviation(unit, code))
+
+    def _read(self, offset: int, at: int, unit: Unit, abbreviation: Abbreviation) -> Die:
         values: dict[int, Value] = {}
         try:
             for attribute, form, constant in abbreviation.attributes:

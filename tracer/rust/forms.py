@@ -159,8 +159,11 @@ class Abbreviation:
     tail: int
 
 
-def read_abbreviations(data: bytes, at: int) -> tuple[dict[int, Abbreviation], int]:
-    """(the table that begins at `at` of .debug_abbrev, by code; its end).  Raises what is in DAMAGE."""
+def read_abbreviations(data: bytes, at: int, until: int | None = None) -> tuple[dict[int, Abbreviation], int]:
+    """(the table that begins at `at` of .debug_abbrev, by code; its end).  Raises what is in DAMAGE.
+
+    until: stop after this code.
+    """
     table: dict[int, Abbreviation] = {}
     size_of = FIXED_SIZE.get
     while True:
@@ -193,3 +196,5 @@ def read_abbreviations(data: bytes, at: int) -> tuple[dict[int, Abbreviation], i
             else:
                 run += size
         table[code] = Abbreviation(tag, has_children, tuple(attributes), tuple(steps), run)
+        if code == until:
+            return table, at

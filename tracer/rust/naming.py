@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _PRELUDE = re.compile(
     r"\b(?:alloc::(?:boxed::(?=Box)|string::(?=String)|vec::(?=Vec)|sync::(?=Arc)|rc::(?=Rc))"
@@ -81,9 +82,10 @@ def future_type_of(symbol_name: str) -> str | None:
 
 def is_closure(symbol_name: str) -> bool:
     """Whether a demangled name is that of a closure's or a coroutine's body."""
-    return _CLOSURE.match(split_path(symbol_name)[-1]) is not None
+    return _CLOSURE.match(symbol_name.rpartition("::")[2]) is not None
 
 
+@lru_cache(maxsize=1 << 14)
 def display_name(path: str) -> str:
     """A type's path as users know it: coroutine environments and the prelude's paths shortened."""
     path = _unwrapped(path.replace("::<", "<"))
