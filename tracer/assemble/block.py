@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from tracer.assemble.candidates import choose
-from tracer.assemble.columns import Frames, overwrite, packed
-from tracer.assemble.instances import STILL_OPEN, identify, latest_of
+from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
+from tracer.assemble.instances import STILL_OPEN, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
 from tracer.assemble.sorting import stable_order
@@ -21,7 +21,6 @@ from tracer.assemble.state import (
     UNKNOWN_STATE,
     Flags,
     Indexes,
-    Numbers,
     Small,
     State,
     Unsigned,
@@ -49,8 +48,10 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     endings = _endings(state, stream, pairs, frames, is_open)
 
     untouched = opening.untouched.copy()
-    candidates = choose(state.latest, untouched, frames, carried, _file_order(stream, pairs))
-    known = candidates.polls(state.latest, untouched, frames, endings)
+    involved = may_be_among(state.latest, (untouched, frames))
+    latest = pick(state.latest, involved)
+    candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs))
+    known = candidates.polls(latest, untouched, frames, endings)
     identities = identify(known, state)
     candidates.write_back(identities, untouched, frames)
     _set_parents(state, nesting, frames, carried)
@@ -65,7 +66,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         state,
         threads=stream.threads,
         frames=np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))]),
-        latest=latest_of(known, identities),
+        latest=joined(pick(state.latest, ~involved), latest_of(known, identities)),
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -80,21 +81,6 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         ),
     )
     return after, Spans(polls, waits)
-
-
-@dataclass(frozen=True, slots=True)
-class Endings:
-    """How each frame ends; over is STILL_OPEN, and the rest means nothing, for one that stays open.
-
-    over: number of the row that ended it, or showed that it is gone.  seen: time of the last event before.
-    """
-
-    over: Unsigned
-    end: Numbers
-    end_latest: Numbers
-    seen: Numbers
-    flags: np.ndarray[tuple[int], np.dtype[np.uint16]]
-    state_after: Small
 
 
 def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.columns import Frames
+from tracer.assemble.columns import Endings, Frames
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, results_of
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import FRAME, UNKNOWN, Flags, Indexes
 from tracer.model import Array
-
-if TYPE_CHECKING:
-    from tracer.assemble.block import Endings
 
 T = TypeVar("T", bound=np.generic)
 

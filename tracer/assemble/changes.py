@@ -39,7 +39,7 @@ def learn_threads(state: State, threads: Sequence[Thread]) -> State:
     if len(state.pids) <= 1 or not threads:
         return state
     tids = np.array([thread.tid for thread in threads], np.uint32)
-    known = state.threads.including(tids, state)
+    known, _ = state.threads.including(tids, state)
     process = known.process.copy()
     for thread in threads:
         if thread.pid in state.pids:

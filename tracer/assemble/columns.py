@@ -1,4 +1,4 @@
-"""Frames as columns, which numpy works on several times faster than on records."""
+"""Frames as columns, which numpy works on several times faster than on records; and records moved as bytes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,21 @@ class Frames:
     handing: Small
 
 
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """How each frame ends; over is STILL_OPEN, and the rest means nothing, for one that stays open.
+
+    over: number of the row that ended it, or showed that it is gone.  seen: time of the last event before.
+    """
+
+    over: Unsigned
+    end: Numbers
+    end_latest: Numbers
+    seen: Numbers
+    flags: npt.NDArray[np.uint16]
+    state_after: Small
+
+
 def overwrite(columns: Frames, at: Indexes, frames: Array) -> None:
     """Put records (dtype FRAME) at some places."""
     for name in FRAME.names or ():
@@ -46,3 +61,16 @@ def packed(columns: Frames, at: Indexes) -> Array:
     for name in FRAME.names or ():
         frames[name] = getattr(columns, name)[at]
     return frames
+
+
+def pick(records: Array, which: Flags) -> Array:
+    """records[which] of a structured array, ten times faster: numpy moves unstructured bytes whole."""
+    picked: Array = records.view((np.void, records.dtype.itemsize))[which].view(records.dtype)
+    return picked
+
+
+def joined(first: Array, second: Array) -> Array:
+    """Two structured arrays of one dtype after each other; as fast as pick."""
+    parts = [records.view((np.void, records.dtype.itemsize)) for records in (first, second)]
+    records: Array = np.concatenate(parts).view(first.dtype)
+    return records

@@ -6,12 +6,14 @@ that a new instance begins when the previous poll there was the last one, or thi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.columns import Frames
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     FINISHED,
@@ -38,6 +40,8 @@ _WAIT_STATE, _AMBIGUOUS, _NONE = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.A
 _RESULT_OF_STATE = np.full(256, PENDING, np.uint8)
 _RESULT_OF_STATE[[UNRESUMED, UNKNOWN_STATE]] = UNKNOWN
 _RESULT_OF_STATE[[RETURNED, PANICKED]] = FINISHED
+
+_TABLE_BITS = 21
 
 T = TypeVar("T", bound=np.generic)
 
@@ -146,8 +150,8 @@ def _by_future(polls: Polls) -> tuple[Indexes, Flags]:
     """The polls sorted by future, those of one future in their order, and which have the same future as the
     one before.
     """
-    where = polls.function | (polls.process.astype(np.uint64) << _PROCESS_SHIFT)
-    hashes = ((polls.self ^ (where << _FUNCTION_SHIFT)) * _MIXER) >> _HASH_SHIFT  # 48 bits, three digits
+    where = _where(polls.function, polls.process)
+    hashes = _hashes(polls.self, where)
     order = stable_order(hashes)
     hashes = hashes[order]
     same = _same(polls.self[order], where[order])
@@ -155,6 +159,34 @@ def _by_future(polls: Polls) -> tuple[Indexes, Flags]:
         order = np.lexsort((where, polls.self))
         same = _same(polls.self[order], where[order])
     return order, same
+
+
+def _where(function: npt.NDArray[np.uint32], process: npt.NDArray[np.uint16]) -> Unsigned:
+    return function | (process.astype(np.uint64) << _PROCESS_SHIFT)
+
+
+def _hashes(self: Unsigned, where: Unsigned) -> Unsigned:
+    """Of 48 bits, which are three digits for stable_order."""
+    return ((self ^ (where << _FUNCTION_SHIFT)) * _MIXER) >> _HASH_SHIFT
+
+
+def may_be_among(latest: Array, others: Sequence[Array | Frames]) -> Flags:
+    """Which of the LATEST polls may be of a future of the other polls (dtype FRAME, or columns): all that
+    are, and few more.
+    """
+    table = np.zeros(1 << _TABLE_BITS, np.bool_)
+    for other in others:
+        known, self, function, process = (
+            (other.known, other.self, other.function, other.process)
+            if isinstance(other, Frames)
+            else (other["known"], other["self"], other["function"], other["process"])
+        )
+        table[_table_place(self, function, process)[known]] = True
+    return table[_table_place(latest["self"], latest["function"], latest["process"])]
+
+
+def _table_place(self: Unsigned, function: npt.NDArray[np.uint32], process: npt.NDArray[np.uint16]) -> Indexes:
+    return (_hashes(self, _where(function, process)) >> np.uint64(48 - _TABLE_BITS)).astype(np.intp)
 
 
 def _same(self: Unsigned, where: Unsigned) -> Flags:

@@ -149,22 +149,27 @@ class Threads:
     since: Numbers  # shape (2, threads)
     process: npt.NDArray[np.uint16]
 
-    def including(self, tids: npt.NDArray[np.uint32], state: State) -> Threads:
-        """The same threads and those of `tids` (any order, with repetitions), new ones as `state` has it."""
-        at = np.minimum(np.searchsorted(self.tid, tids), max(len(self.tid) - 1, 0))
-        known = self.tid[at] == tids if len(self.tid) else np.zeros(len(tids), np.bool_)
+    def including(self, tids: npt.NDArray[np.uint32], state: State) -> tuple[Threads, Indexes]:
+        """These threads and those of `tids` (any order, with repetitions), new ones as `state` has it; and the
+        place of each of `tids` among them.
+        """
+        place = np.searchsorted(self.tid, tids)
+        known = np.zeros(len(tids), np.bool_)
+        if len(self.tid):
+            known = self.tid[np.minimum(place, len(self.tid) - 1)] == tids
         if known.all():
-            return self
+            return self, place
         new = np.unique(tids[~known])
         at = np.searchsorted(self.tid, new)
         top = [0 if group in state.active else ABOVE_ALL for group in GROUP_INDEX]
-        return Threads(
+        more = Threads(
             tid=np.insert(self.tid, at, new),
             last=np.insert(self.last, at, np.iinfo(np.int64).min),
             top=np.insert(self.top, at, np.array(top, np.uint64)[:, None], axis=1),
             since=np.insert(self.since, at, np.array(state.since)[:, None], axis=1),
             process=np.insert(self.process, at, 0 if len(state.pids) <= 1 else UNKNOWN_PROCESS),
         )
+        return more, np.searchsorted(more.tid, tids)
 
 
 NO_THREADS = Threads(

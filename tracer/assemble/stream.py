@@ -87,8 +87,8 @@ def make_stream(state: State, events: Array) -> Opening:
     if rejected:
         events, probe = events[usable], probe[usable]
     tids = np.ascontiguousarray(events["tid"])
-    threads = state.threads.including(tids, state)
-    rows = _event_rows(state, threads, events, probe, np.searchsorted(threads.tid, tids))
+    threads, thread = state.threads.including(tids, state)
+    rows = _event_rows(state, threads, events, probe, thread)
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
     frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
