@@ -25,6 +25,7 @@ def test_costs_are_measured_and_leave_no_trace(turns: Turns, turns_binary: Binar
         assert 50 < costs.emulated < 100_000
         assert 50 < costs.returned < 100_000
         assert 50 < costs.stepped < 1_000_000
+        assert 0 <= costs.state < 100_000
         assert (session.sent, session.lost, session.received, session.threads()) == (0, 0, 0, [])
         session.attach()
         assert turns.run() == (TURN_POLLS, YIELD_POLLS)

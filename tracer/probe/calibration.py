@@ -58,20 +58,25 @@ _RET_AT = _FUNCTION_AT + 2
 class Costs:
     """Nanoseconds of the target's CPU time that one hit takes.
 
-    returned: of a return probe, beyond the hit at the same function's entry.
+    returned: of a return probe, beyond the hit at the same function's entry.  state: what is added
+    at each where a coroutine's state is read.
     """
 
     emulated: float
     stepped: float
     returned: float
+    state: float = 0.0
 
-    def of(self, probe: Probe) -> float:
+    def of(self, probe: Probe, plan: Plan) -> float:
+        """Of one probe of `plan`."""
+        functions = [plan.functions[index] for index in (probe.enters, probe.leaves) if index is not None]
+        state = self.state if any(function.state_offset is not None for function in functions) else 0.0
         if probe.site is Site.RETURN:
-            return self.returned
-        return self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped
+            return self.returned + state
+        return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state
 
 
-def calibration_plan() -> Plan:
+def calibration_plan(state_offset: int | None) -> Plan:
     """The program's one function with every kind of probe: entry, exit instruction, return."""
     function = PollFunction(
         address=_BASE + _FUNCTION_AT,
@@ -82,7 +87,7 @@ def calibration_plan() -> Plan:
         source=Source.CODE,
         exits=(ExitSite(_RET_AT, ExitKind.RET),),
         self_register=Register.RDI,
-        state_offset=0,
+        state_offset=state_offset,
         entry_cost=InstructionCost.EMULATED,
     )
     binary = Binary("calibration", None, "x86_64", _CODE_AT + len(_CODE), "none", False, (function,))

@@ -29,7 +29,8 @@ _ALARM = 4.0
 """Times the allowance: so high a load is acted upon after the alarm interval."""
 _LEAST_OWN = 0.01
 """Of the CPU time used is the program's own, whatever we think that the probes took: costs are estimates."""
-_ALWAYS_ALLOWED = 0.01
+ALWAYS_ALLOWED = 0.01
+"""Of one processor, whatever the program itself uses."""
 _WINDOW = 100_000_000
 _LONGEST_PAUSE = 20_000_000_000
 _MARGIN = 0.7
@@ -80,7 +81,7 @@ class _Meter:
 
     def load(self, now: int, cpu: int, budget: float) -> float:
         """What the probes took, as a multiple of what they may take."""
-        return self.spent / max(1.0, budget * self.own(cpu), _ALWAYS_ALLOWED * (now - self.start))
+        return self.spent / max(1.0, budget * self.own(cpu), ALWAYS_ALLOWED * (now - self.start))
 
 
 class Guard:
@@ -90,7 +91,7 @@ class Guard:
     """
 
     def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
-        self._cost = np.array([costs.of(probe) for probe in plan.probes])
+        self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
         self._is_task = np.array([probe.group is Group.TASKS for probe in plan.probes], dtype=bool)
         self._groups = frozenset(probe.group for probe in plan.probes)
         self._budget = max_overhead

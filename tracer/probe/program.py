@@ -111,7 +111,8 @@ class PollProgram:
             self._probes.update(struct.pack("<I", probe.id), record.tobytes())
 
     def add_spare(self, plan: Plan) -> Plan:
-        """Let a small plan of our own in, beside the real one; returns it with the ids it got."""
+        """Let a small plan of our own in, beside the real one and instead of another such; returns
+        it with the ids it got."""
         probes = tuple(replace(probe, id=self._spare_id + probe.id) for probe in plan.probes)
         spare = replace(plan, probes=probes)
         self._describe(spare)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -212,7 +211,7 @@ class ProbeSession:
         Raises AttachFailed when that process cannot be run or probed.
         """
         with calibration_process() as running:
-            plan = self._program.add_spare(calibration_plan())
+            plan = self._program.add_spare(calibration_plan(state_offset=None))
             entry, leave, back = plan.probes
             attachment = self._choose_attachment(self._support, [running.executable])
             self._program.trace(running.process, plan)
@@ -220,17 +219,27 @@ class ProbeSession:
             self._program.begin_epoch(Group.TASKS)
             running.call(_CALLS)
             bare = running.call(_CALLS)
-            totals = []
-            for probe, calls in ((entry, _CALLS), (back, _CALLS), (leave, _CALLS // 4)):
+
+            def with_one_more(probe: Probe, calls: int) -> float:
                 links = Links(attachment, [running.process], [probe])
                 self._calibration_links.append(links)
                 links.attach([Group.TASKS])
-                totals.append(running.call(calls))
+                return running.call(calls)
+
+            entered = with_one_more(entry, _CALLS)
+            returned = with_one_more(back, _CALLS)
+            left = with_one_more(leave, _CALLS // 4)
+            self._program.add_spare(calibration_plan(state_offset=0))
+            with_state = running.call(_CALLS // 4)
         self._program.end_epoch(Group.TASKS)
         self._transport.drain()
         self._program.start_counting()
-        emulated, returned, stepped = (after - before for before, after in pairwise([bare, *totals]))
-        return Costs(emulated, stepped, returned)
+        return Costs(
+            emulated=entered - bare,
+            stepped=left - returned,
+            returned=returned - entered,
+            state=max(0.0, with_state - left) / 2,  # at the entry and at the exit; the return finds it done
+        )
 
     def set_active(self, groups: frozenset[Group]) -> int:
         """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) of the change.

@@ -48,7 +48,7 @@ class World:
                     rate = load.tasks if probe.group is Group.TASKS else load.futures
                     parts.append(events(probe.id, round(rate * TICK / 1e9)))
             batch = np.concatenate([np.zeros(0, EVENT), *parts])
-            cost = sum(COSTS.of(self.plan.probes[i]) for i in batch["probe"].tolist())
+            cost = sum(COSTS.of(self.plan.probes[i], self.plan) for i in batch["probe"].tolist())
             self.cost += cost
             self.cpu += int(load.cpu * TICK + cost)
             step = self.guard.observe(self.now, batch, 0, self.cpu)
@@ -130,3 +130,10 @@ def test_lost_hits_cost_as_much(plan: Plan) -> None:
     guard.observe(0, events(0, 0), 0, 0)
     step = guard.observe(300_000_000, events(0, 1_000), 99_000, 300_000_000)
     assert step is not None
+
+
+def test_reading_a_state_costs_more() -> None:
+    future = function("app::fetch", 0x100, state_offset=0x20)
+    plan = make_plan([binary(future, task("raw::poll", 0x200))], exit_mode=ExitMode.RET)
+    costs = Costs(emulated=1_000, stepped=10_000, returned=900, state=300)
+    assert [costs.of(probe, plan) for probe in plan.probes] == [10_300, 10_300, 10_000, 10_000]
