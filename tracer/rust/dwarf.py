@@ -79,6 +79,7 @@ class Dwarf:
         self.info = self.section(".debug_info")
         self._abbreviations: dict[int, dict[int, Abbreviation]] = {}
         self._abbreviations_read = 0
+        self._roots: dict[tuple[int, int], Abbreviation] = {}
         self.units = list(self._read_units())
         self._starts = [unit.offset for unit in self.units]
 
@@ -133,12 +134,19 @@ class Dwarf:
             self._abbreviations[unit.abbreviation_offset] = table
         return table
 
+    def _root_abbreviation(self, offset: int, code: int) -> Abbreviation:
+        """One line of a table; kept, since the units of one object file share their table."""
+        known = self._abbreviations.get(offset, {}).get(code) or self._roots.get((offset, code))
+        if known is None:
+            known = self._roots[offset, code] = self._read_table(offset, until=code)[code]
+        return known
+
     def _read_table(self, offset: int, until: int | None = None) -> dict[int, Abbreviation]:
         data = self._lazy(".debug_abbrev")
         table, end = read_abbreviations(data, offset, until)
         # Tables do not overlap; if they did, reading them all could take for ever.
         self._abbreviations_read += end - offset
-        if self._abbreviations_read > 2 * len(data):
+        if self._abbreviations_read > 4 * len(data):
             raise DwarfError("the abbreviation tables overlap")
         return table
 
@@ -153,10 +161,7 @@ class Dwarf:
             at = start
             try:
                 # Of most units only the root is ever read: of their tables only its line, mostly the first.
-                table = self._abbreviations.get(unit.abbreviation_offset)
-                if table is None:
-                    table = self._read_table(unit.abbreviation_offset, until=code)
-                abbreviation = table[code]
+                abbreviation = self._root_abbreviation(unit.abbreviation_offset, code)
                 for attribute, form, _ in abbreviation.attributes:
                     if form == Form.SEC_OFFSET:
                         unit.bases[attribute] = _U32(self.info, at)[0]
