@@ -28,6 +28,7 @@ from tracer.rust.forms import (
 from tracer.target.elf import ElfImage
 
 _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
+_STRP, _REF4, _DATA1 = int(Form.STRP), int(Form.REF4), int(Form.DATA1)
 _MAX_UNITS = 1 << 18
 _MAX_LIST = 1 << 16
 _MAX_STRING = 1 << 16
@@ -185,9 +186,21 @@ class Dwarf:
 
     def _read(self, offset: int, at: int, unit: Unit, abbreviation: Abbreviation) -> Die:
         values: dict[int, Value] = {}
+        info = self.info
         try:
             for attribute, form, constant in abbreviation.attributes:
-                values[attribute], at = self.read_form(at, form, unit, constant)
+                # Four in five values have one of these forms; the others go the general way.
+                if form == _STRP:
+                    values[attribute] = _string(self._lazy(".debug_str"), _U32(info, at)[0])
+                    at += 4
+                elif form == _REF4:
+                    values[attribute] = _U32(info, at)[0] + unit.offset
+                    at += 4
+                elif form == _DATA1:
+                    values[attribute] = info[at]
+                    at += 1
+                else:
+                    values[attribute], at = self.read_form(at, form, unit, constant)
         except DAMAGE as error:
             raise DwarfError("an entry is damaged") from error
         return Die(offset, unit, abbreviation.tag, abbreviation.has_children, values, at)

@@ -20,6 +20,8 @@ _BUDGET = 64 << 20
 _TABLE_WINDOW = 8
 """Instructions before an indirect jump in which the load from its jump table is looked for."""
 
+_UNREADABLE = "its machine code could not be read to the end"
+
 _BAD_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
 """lock and the segment overrides cs, ss, ds, es: is_prefix_bad()."""
 
@@ -61,12 +63,11 @@ class Disassembler:
             return Body((), InstructionCost.STEPPED, first)
         end = address + len(code)
         exits: list[ExitSite] = []
-        window: list[tuple[str, str]] = []
-        at, entry_cost = address, InstructionCost.STEPPED
-        for start, size, mnemonic, operands in self._engine.disasm_lite(code, address):
-            if start == address:
-                entry_cost = cost_of(code[:size])
-            at = start + size
+        instructions = list(self._engine.disasm_lite(code, address))
+        if not instructions:
+            return Body((), InstructionCost.STEPPED, _UNREADABLE)
+        entry_cost = cost_of(code[: instructions[0][1]])
+        for index, (start, size, mnemonic, operands) in enumerate(instructions):
             kind = None
             if mnemonic[0] == "j" or mnemonic.endswith("jmp"):
                 if operands.startswith("0x"):
@@ -75,30 +76,30 @@ class Disassembler:
                         if mnemonic != "jmp" or is_fragment(target):
                             return Body((), entry_cost, "the compiler split it into parts that lie apart")
                         kind = ExitKind.TAIL
-                elif mnemonic == "jmp" and not _is_jump_table(operands, window):
+                elif mnemonic == "jmp" and not _is_jump_table(
+                    operands, instructions[max(0, index - _TABLE_WINDOW) : index]
+                ):
                     kind = ExitKind.TAIL
             elif mnemonic == "ret" or mnemonic.endswith(" ret"):
                 kind = ExitKind.RET
             if kind is not None:
-                instruction = code[start - address : at - address]
+                instruction = code[start - address : start - address + size]
                 reason = _refused(instruction)
                 if reason is not None:
                     return Body((), entry_cost, reason.replace("first", "last"))
                 exits.append(ExitSite(offset + start - address, kind, cost_of(instruction)))
-            window.append((mnemonic, operands))
-            if len(window) > _TABLE_WINDOW:
-                del window[0]
-        if at != end:
-            return Body((), entry_cost, "its machine code could not be read to the end")
+        last = instructions[-1]
+        if last[0] + last[1] != end:
+            return Body((), entry_cost, _UNREADABLE)
         return Body(tuple(exits), entry_cost)
 
 
-def _is_jump_table(operands: str, window: list[tuple[str, str]]) -> bool:
+def _is_jump_table(operands: str, window: list[tuple[int, int, str, str]]) -> bool:
     """Whether an indirect jump stays in the function: its target was loaded from a table of offsets
     (`movsxd` from an indexed place), or it jumps through an indexed table of addresses."""
     if "*8" in operands:
         return True
-    return "[" not in operands and any(mnemonic == "movsxd" for mnemonic, _ in window)
+    return "[" not in operands and any(mnemonic == "movsxd" for _, _, mnemonic, _ in window)
 
 
 def cost_of(instruction: bytes) -> InstructionCost:

@@ -66,7 +66,7 @@ class InlinedCoroutines:
         if not len(names):
             return
         for unit in self._dwarf.units:
-            if not self._is_own(unit):
+            if not self._is_own(unit) or not self._name_places(unit):
                 continue
             left -= unit.end - unit.offset
             if left < 0:
@@ -93,13 +93,20 @@ class InlinedCoroutines:
             return
 
     def _name_places(self, unit: Unit) -> dict[int, set[int]]:
-        """{bytes between the code and the name: the codes of subprograms that have it there}."""
+        """{bytes between the code and the name: the codes of abstract subprograms that have it there}; empty
+        in most units of a debug build, which are then passed over."""
         known = self._places.get(unit.abbreviation_offset)
         if known is None:
             places: dict[int, set[int]] = defaultdict(set)
-            for code, abbreviation in self._dwarf.abbreviations(unit).items():
+            try:
+                abbreviations = self._dwarf.abbreviations(unit)
+            except DwarfError:
+                abbreviations = {}
+            for code, abbreviation in abbreviations.items():
                 before = 0
-                for attribute, form, _ in abbreviation.attributes if abbreviation.tag == Tag.SUBPROGRAM else ():
+                if abbreviation.tag != Tag.SUBPROGRAM or all(a != At.INLINE for a, _, _ in abbreviation.attributes):
+                    continue
+                for attribute, form, _ in abbreviation.attributes:
                     if attribute == At.NAME and form == Form.STRP:
                         places[before].add(code)
                     size = FIXED_SIZE.get(form)
