@@ -1,0 +1,83 @@
+"""The main job: a release server under load, traced live, its trace opened in the real UI."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.bpftrace import bpftrace_count
+from tests.e2e.command import rat, recording
+from tests.e2e.trace import Trace
+from tests.perfetto.ui import show
+from tests.running import Running, Targets
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+
+def load(targets: Targets, profile: str, server: Running, seconds: float, rate: int) -> int:
+    """Put a load on the server from four connections; returns the number of requests, all of them answered."""
+    address = f"127.0.0.1:{server.ready['port']}"
+    command = [str(targets.path("load", profile)), address, "4", str(seconds), str(rate)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(json.loads(done.stdout)["requests"])
+
+
+def test_every_request_is_a_future(targets: Targets, tmp_path: Path) -> None:
+    """In a debug build each request is one instance of `answer`, and each ends ready."""
+    output = tmp_path / "server.pftrace"
+    with targets.run("server", "dev") as server:
+        with recording("--pid", server.pid, "-o", output, "--max-overhead", 100) as rec:
+            requests = load(targets, "dev", server, 1.5, 300)
+            done = rec.stop()
+        assert done.code == 0, done.err
+    answers = Trace(output).polls({"server::answer"})
+    assert len(answers.instances) == requests
+    assert answers.results["ready"] == requests
+
+
+def test_bpftrace_counts_the_same_polls(targets: Targets, tmp_path: Path) -> None:
+    """Both attached, then a load: function by function the same number of entries."""
+    output = tmp_path / "server.pftrace"
+    path = targets.path("server", "release-debug")
+    listed = json.loads(rat("list", "--json", path).out)["probed"]
+    with targets.run("server", "release-debug") as server:
+        with recording("--pid", server.pid, "-o", output, "--max-overhead", 100, "--exits", "task") as rec:
+            before = len(listed)
+            with bpftrace_count(path, [one["address"] for one in listed], server.pid) as counting:
+                load(targets, "release-debug", server, 1.5, 300)
+            done = rec.stop()
+        assert done.code == 0, done.err
+    assert before > 10
+    trace = Trace(output)
+    # The server's own timers run before and after the load, so that only what the load alone wakes can be equal.
+    names: dict[str, list[int]] = {}
+    for one in listed:
+        names.setdefault(one["function"], []).append(one["address"])
+    equal = {}
+    for function, addresses in names.items():
+        if "serve_connection" in function or "ReadLine" in function or "WriteAll" in function:
+            equal[function] = (len(trace.polls({function})), sum(counting.counts[address] for address in addresses))
+    assert len(equal) >= 4
+    assert sum(ours for ours, _ in equal.values()) > 500
+    assert all(ours == theirs for ours, theirs in equal.values()), equal
+
+
+def test_the_ui_opens_a_real_trace(targets: Targets, tmp_path: Path) -> None:
+    """No import error; the picture is kept, the README shows it."""
+    output = tmp_path / "server.pftrace"
+    with targets.run("server", "release-debug") as server:
+        with recording("--pid", server.pid, "-o", output, "--max-overhead", 100) as rec:
+            load(targets, "release-debug", server, 2, 200)
+            done = rec.stop()
+        assert done.code == 0, done.err
+    Trace(output)
+    shown = show(output, "server.png", expand=["^server.*", "Futures.*connection.*", "Futures"], height=900)
+    assert shown.loaded
+    assert shown.problem is None
+    assert not shown.import_errors
+    titles = {title.split("\n")[-1] for title in shown.tracks}
+    assert any(title.startswith("tokio-rt-worker") for title in titles)
+    assert "server::serve_connection" in titles
