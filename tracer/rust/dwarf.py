@@ -11,6 +11,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from tracer.rust.forms import (
     DAMAGE,
@@ -25,12 +26,12 @@ from tracer.rust.forms import (
     sleb,
     uleb,
 )
+from tracer.rust.lists import entries4, entries5
 from tracer.target.elf import ElfImage
 
 _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
 _STRP, _REF4, _DATA1 = int(Form.STRP), int(Form.REF4), int(Form.DATA1)
 _MAX_UNITS = 1 << 18
-_MAX_LIST = 1 << 16
 _MAX_STRING = 1 << 16
 _ADDRESS_SPACE = 1 << 64
 
@@ -385,9 +386,11 @@ class Dwarf:
         try:
             if isinstance(offset, int):
                 if unit.version < 5:
-                    entries = _entries4(self._lazy(".debug_ranges"), offset, base, has_block=False)
+                    entries = entries4(self._lazy(".debug_ranges"), offset, base, has_block=False)
                 else:
-                    entries = self._entries5(unit, self._lazy(".debug_rnglists"), offset, base, has_block=False)
+                    entries = entries5(
+                        self._lazy(".debug_rnglists"), offset, base, partial(self.address, unit), has_block=False
+                    )
                 yield from ((begin, end) for begin, end, _ in entries if 0 < begin < end < _ADDRESS_SPACE)
             elif base and isinstance(high, int) and base + high < _ADDRESS_SPACE:
                 yield base, base + high
@@ -404,9 +407,11 @@ class Dwarf:
         base = low if isinstance(low, int) else 0
         try:
             if unit.version < 5:
-                entries = _entries4(self._lazy(".debug_loc"), value, base, has_block=True)
+                entries = entries4(self._lazy(".debug_loc"), value, base, has_block=True)
             else:
-                entries = self._entries5(unit, self._lazy(".debug_loclists"), value, base, has_block=True)
+                entries = entries5(
+                    self._lazy(".debug_loclists"), value, base, partial(self.address, unit), has_block=True
+                )
             for begin, end, block in entries:
                 # An empty range at the very entry is how LLVM says "at entry, until the first instruction".
                 if begin <= address < end or begin == address == end:
@@ -414,71 +419,6 @@ class Dwarf:
         except DAMAGE as error:
             raise DwarfError("a location list is damaged") from error
         return None
-
-    def _entries5(
-        self, unit: Unit, data: bytes, at: int, base: int, *, has_block: bool
-    ) -> Iterator[tuple[int, int, bytes]]:
-        """DWARF 5, sections 7.25 and 7.29; location lists have one kind more (5, the default)."""
-        kinds = ["end", "base_x", "xx", "x_length", "offsets", "default", "base", "pair", "length"]
-        if not has_block:
-            kinds.remove("default")
-        for _ in range(_MAX_LIST):
-            kind = kinds[data[at]]
-            at += 1
-            begin = end = 0
-            match kind:
-                case "end":
-                    return
-                case "base_x":
-                    index, at = uleb(data, at)
-                    base = self.address(unit, index)
-                    continue
-                case "base":
-                    base, at = _U64(data, at)[0], at + 8
-                    continue
-                case "xx":
-                    first, at = uleb(data, at)
-                    second, at = uleb(data, at)
-                    begin, end = self.address(unit, first), self.address(unit, second)
-                case "x_length":
-                    first, at = uleb(data, at)
-                    length, at = uleb(data, at)
-                    begin = self.address(unit, first)
-                    end = begin + length
-                case "offsets":
-                    first, at = uleb(data, at)
-                    second, at = uleb(data, at)
-                    begin, end = base + first, base + second
-                case "default":
-                    begin, end = 0, 1 << 64
-                case "pair":
-                    begin, end, at = _U64(data, at)[0], _U64(data, at + 8)[0], at + 16
-                case "length":
-                    begin, at = _U64(data, at)[0], at + 8
-                    length, at = uleb(data, at)
-                    end = begin + length
-            block = b""
-            if has_block:
-                size, at = uleb(data, at)
-                block, at = data[at : at + size], at + size
-            yield begin, end, block
-
-
-def _entries4(data: bytes, at: int, base: int, *, has_block: bool) -> Iterator[tuple[int, int, bytes]]:
-    """DWARF 4, sections 2.17.3 (ranges) and 2.6.2 (locations, with a block each)."""
-    for _ in range(_MAX_LIST):
-        begin, end = _U64(data, at)[0], _U64(data, at + 8)[0]
-        at += 16
-        if begin == 0 == end:
-            return
-        if begin == 0xFFFFFFFFFFFFFFFF:
-            base = end
-            continue
-        block = b""
-        if has_block:
-            size = _U16(data, at)[0]
-            block, at = data[at + 2 : at + 2 + size], at + 2 + size
-        yield base + begin, base + end, block
 
 
 def _string(data: bytes, offset: int) -> str:
