@@ -323,7 +323,7 @@ class Recording:
 class CaptureEnd:
     """The trailer of a capture.  received + lost = what the kernel side sent.
 
-    overhead: the estimated share of the target's CPU time that the probes took, or None.
+    overhead: the estimated share of the CPU time used by the targets that the probes took, or None.
     """
 
     time: int

@@ -104,7 +104,8 @@ class Summary:
         version, kernel, transport, exits: strings · options: object of strings ·
         processes: [{pid, name, command, executable}] · seconds: float · polls, waits, instances, tasks, events,
         lost, unmatched_exits, unwound, open_at_start, open_at_end: integers (polls to unmatched_exits as counted
-        by assembly) · overhead: share of the target's CPU time or null · complete: false when the capture is torn ·
+        by assembly) · overhead: the probes' share of the CPU time used, or null · complete: false when the capture is
+        torn ·
         functions: [{function, kind, crate, file, line, polls, instances, busy, mean, p50, p99, longest, waits, waiting,
         unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
         waits_by_await: [{function, state, await, waits, waiting, longest}], most waiting first; state null: unknown ·

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH, _LIST_WIDTH = 100, 600
 _TOP = 8
+_MAX_CHANGES = 4
 
 
 def make_console(pipe_width: int = _PIPE_WIDTH) -> Console:
@@ -204,10 +205,14 @@ def _print_remarks(summary: Summary, console: Console) -> None:
     console.print(_text(f"events: {tally.events:,}, {', '.join(parts)}", "bold red" if summary.lost else ""))
     if end is not None and end.overhead is not None:
         allowed = f"{summary.recording.max_overhead:.0%}"
-        console.print(_text(f"overhead: about {end.overhead:.1%} of the target's CPU time (allowed: {allowed})"))
-    for change in summary.changes:
+        took = f"the probes took about {end.overhead:.1%} of the CPU time that the target used"
+        console.print(_text(f"overhead: {took} (allowed: {allowed} of its own)"))
+    for change in summary.changes[:_MAX_CHANGES]:
         words = f"from {summary.since_start(change.time):.2f} s probed: {probed_words(change.active)} ({change.reason})"
         console.print(_text(words, "yellow"))
+    if len(summary.changes) > _MAX_CHANGES:
+        more = f"{len(summary.changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
+        console.print(_text(more, "yellow"))
     for gone in summary.ends:
         console.print(_text(f"at {summary.since_start(gone.time):.2f} s process {gone.pid} ended: {gone.reason}"))
     if end is None:

@@ -112,10 +112,14 @@ class Guard:
 
     @property
     def overhead(self) -> float | None:
-        """The share over the whole recording so far; None before the first interval."""
-        if self._whole is None or self._last_cpu == self._whole.cpu:
+        """The probes' share of the CPU time that the program used, over the whole recording; None before it used any.
+
+        The cost of a hit is an estimate and the CPU time is measured: the share of a program that does nothing
+        but hit probes could come out above 1 and is cut there.
+        """
+        if self._whole is None or self._last_cpu <= self._whole.cpu:
             return None
-        return self._whole.spent / self._whole.own(self._last_cpu)
+        return min(1.0, self._whole.spent / (self._last_cpu - self._whole.cpu))
 
     def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
         """Count a batch; returns what to attach when that changes.

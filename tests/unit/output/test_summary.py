@@ -125,7 +125,7 @@ def test_one_screen() -> None:
         "2 polls unwound",
         "from 1.50 s probed: tasks only (probes took 7.1 %)",
         "process 4242 ended: it exited with status 0",
-        "overhead: about 3.1%",
+        "overhead: the probes took about 3.1% of the CPU time",
         "not probed 3 (2: exists only inlined into its callers",
     ):
         assert words in " ".join(text.split())

@@ -93,7 +93,7 @@ def test_the_guard_can_be_told_to_let_everything_pass(plan: Plan) -> None:
     world = World(plan, 1.0)
     assert world.run(5, Load(tasks=100_000, futures=100_000)) == []
     assert world.guard.overhead is not None
-    assert world.guard.overhead > 1
+    assert 0.5 < world.guard.overhead <= 1
 
 
 def test_it_steps_up_when_the_load_has_fallen(plan: Plan) -> None:
