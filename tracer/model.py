@@ -113,7 +113,6 @@ class PollFunction:
 
     address: link-time virtual address.  offset: its place in the file, where probes go.
     state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
-    output: the name of T in Poll<T> where DWARF gives it.
     """
 
     address: int

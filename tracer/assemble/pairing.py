@@ -10,6 +10,7 @@ jumps to functions of the runtime (tokio's to the one that frees the task), and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Pairs:
 def pair(rows: Rows, is_task: Flags) -> Pairs:
     """Pair all rows of a stream.  is_task: per function."""
     kind, sp, function = rows.kind, rows.sp, rows.function
-    higher = _next_higher(sp, kind)
+    higher = _Higher(sp, kind)
     entry = np.flatnonzero(kind == ENTRY)
     close = _next_not_below(sp, higher, entry)
     ends_it = (sp[close] == sp[entry]) & (function[close] == function[entry]) & (kind[close] >= EXIT)
@@ -69,6 +70,21 @@ def pair(rows: Rows, is_task: Flags) -> Pairs:
     return Pairs(entry, close, returned, tail, child, last, matched)
 
 
+class _Higher:
+    """For each row the next one with a higher stack pointer; computed when first asked for.
+
+    Polls without polls in them, one after the other, need none of it.
+    """
+
+    def __init__(self, sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+        self._sp = sp
+        self._kind = kind
+
+    @cached_property
+    def rows(self) -> Indexes:
+        return _next_higher(self._sp, self._kind)
+
+
 def _next_higher(sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Indexes:
     """For each row the next one with a higher stack pointer; of an end row, the row after it.
 
@@ -87,7 +103,7 @@ def _next_higher(sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]])
     return target
 
 
-def _next_not_below(sp: Unsigned, higher: Indexes, start: Indexes) -> Indexes:
+def _next_not_below(sp: Unsigned, higher: _Higher, start: Indexes) -> Indexes:
     """For each of the rows `start` the next one whose stack pointer is not lower."""
     target, rounds = start + 1, 0
     below = np.flatnonzero(sp[target] < sp[start])
@@ -95,7 +111,7 @@ def _next_not_below(sp: Unsigned, higher: Indexes, start: Indexes) -> Indexes:
     while len(below):
         if (rounds := rounds + 1) > _MANY_ROUNDS:
             return _one_by_one(sp, equal_is_enough=True)[start]
-        at = higher[at]
+        at = higher.rows[at]
         target[below] = at
         on = sp[at] < own
         below, own, at = below[on], own[on], at[on]

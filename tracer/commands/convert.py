@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import queue
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tracer.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from tracer.capture import CaptureReader
+    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally, Thread
     from tracer.output.summary import Summary
     from tracer.output.trace import WrittenTrace
+
+    Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | CaptureEnd | list[Thread]
+
+T = TypeVar("T")
 
 CAPTURE_SUFFIX = ".ratcap"
 TRACE_SUFFIX = {"perfetto": ".pftrace", "chrome": ".json"}
@@ -101,51 +110,106 @@ def progress_of(options: argparse.Namespace) -> Callable[[float], None]:
 
 def convert(capture: Path, output: Path, options: TraceOptions, progress: Callable[[float], None]) -> Conversion:
     """Replay a capture into a trace file and a summary.  Raises BadCapture, OutputFailed."""
-    from tracer import assemble
     from tracer.capture import CaptureReader
-    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd
+    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally
     from tracer.output.chrome import ChromeWriter
     from tracer.output.perfetto import PerfettoWriter
     from tracer.output.summary import Summary
 
-    reader = CaptureReader(capture)
-    total = max(1, reader.event_count)
-    writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
-    writer = writer_class(
-        output, reader.recording, max_slices=options.max_slices, total_events=reader.event_count, min_us=options.min_us
-    )
-    summary = Summary(reader.recording)
+    with CaptureReader(capture) as reader:
+        writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
+        writer = writer_class(
+            output,
+            reader.recording,
+            max_slices=options.max_slices,
+            total_events=reader.event_count,
+            min_us=options.min_us,
+        )
+        summary = Summary(reader.recording)
+        end: CaptureEnd | None = None
+        tally = Tally()
+        try:
+            for item in ahead(_assembled(reader)):
+                if isinstance(item, CaptureEnd):
+                    end = item
+                elif isinstance(item, Tally):
+                    tally = item
+                    progress(min(0.99, tally.events / max(1, reader.event_count)))
+                else:
+                    for sink in (writer, summary):
+                        if isinstance(item, Spans):
+                            sink.spans(item)
+                        elif isinstance(item, PlanChange):
+                            sink.plan_change(item)
+                        elif isinstance(item, Loss):
+                            sink.loss(item)
+                        elif isinstance(item, ProcessEnd):
+                            sink.process_end(item)
+                        else:
+                            sink.threads(item)
+            trace = writer.close(tally, end)
+        except BaseException:
+            writer.abort()
+            raise
+        finally:
+            progress(1.0)
+        summary.close(tally, end)
+        return Conversion(trace, summary, reader.torn)
+
+
+def _assembled(reader: CaptureReader) -> Iterator[Assembled]:
+    """The capture's items with its events assembled into spans, and the tally after each step."""
+    from tracer import assemble
+    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd
+
     state = assemble.begin(reader.recording)
     end: CaptureEnd | None = None
-    done = 0
+    for item in reader:
+        if isinstance(item, CaptureEnd):
+            end = item
+            continue
+        if isinstance(item, PlanChange | Loss | ProcessEnd | list):
+            yield item
+        state, spans = assemble.step(state, item)
+        yield spans
+        yield state.tally
+    state, spans = assemble.finish(state, end)
+    yield spans
+    yield state.tally
+    if end is not None:
+        yield end
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, made by a thread of their own a few at a time ahead of the reader.
+
+    numpy gives up the interpreter's lock in its loops: assembling and writing then use two cores.
+    An error of the maker is raised here; a reader that stops early stops the maker.
+    """
+    line: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=8)
+    stopped = threading.Event()
+
+    def put(item: T | BaseException | None) -> bool:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                line.put(item, timeout=0.1)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            if all(put(item) for item in items):
+                put(None)
+        except BaseException as error:  # noqa: BLE001 - handed over, not swallowed
+            put(error)
+
+    thread = threading.Thread(target=make, name="assemble")
+    thread.start()
     try:
-        for item in reader:
-            if isinstance(item, CaptureEnd):
-                end = item
-                continue
-            for sink in (writer, summary):
-                if isinstance(item, PlanChange):
-                    sink.plan_change(item)
-                elif isinstance(item, Loss):
-                    sink.loss(item)
-                elif isinstance(item, ProcessEnd):
-                    sink.process_end(item)
-                elif isinstance(item, list):
-                    sink.threads(item)
-            state, spans = assemble.step(state, item)
-            writer.spans(spans)
-            summary.spans(spans)
-            if not isinstance(item, (PlanChange, Loss, ProcessEnd, list)):
-                done += len(item)
-                progress(min(0.99, done / total))
-        state, spans = assemble.finish(state, end)
-        writer.spans(spans)
-        summary.spans(spans)
-        trace = writer.close(state.tally, end)
-    except BaseException:
-        writer.abort()
-        raise
+        while (item := line.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
     finally:
-        progress(1.0)
-    summary.close(state.tally, end)
-    return Conversion(trace, summary, reader.torn)
+        stopped.set()
+        thread.join()

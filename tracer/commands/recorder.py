@@ -155,9 +155,9 @@ class Recorder:
             time.sleep(TICK)
 
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:
-        writer.events(batch.events)
-        for loss in batch.losses:
+        for loss in batch.losses:  # before the events that come after it
             writer.loss(loss)
+        writer.events(batch.events)
 
     def _hold_overhead(self, session: ProbeSession, writer: CaptureWriter, batch: Batch) -> None:
         """Let the guard look at a batch; attach and detach what it says, and note the change."""
