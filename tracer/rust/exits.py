@@ -102,6 +102,15 @@ def _is_jump_table(operands: str, window: list[tuple[int, int, str, str]]) -> bo
     return "[" not in operands and any(mnemonic == "movsxd" for _, _, mnemonic, _ in window)
 
 
+def thunk_target(code: bytes, address: int) -> int | None:
+    """Where a function goes that is nothing but one direct jump (tokio's task poll in release); else None."""
+    if len(code) == 5 and code[0] == 0xE9:
+        return address + 5 + int.from_bytes(code[1:], "little", signed=True)
+    if len(code) == 2 and code[0] == 0xEB:
+        return address + 2 + int.from_bytes(code[1:], "little", signed=True)
+    return None
+
+
 def cost_of(instruction: bytes) -> InstructionCost:
     """What the kernel does for a probe on this instruction: push, nop, jumps and calls are emulated."""
     first = instruction[0]

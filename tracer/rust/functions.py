@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from tracer.model import FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
-from tracer.rust.exits import Body, Disassembler
+from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
@@ -45,7 +46,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
     information = _DebugInformation(described, candidates)
-    code = _Code(image, named)
+    code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
     for candidate in candidates:
@@ -74,16 +75,37 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
 class _Code:
     """The machine code of the candidates."""
 
-    def __init__(self, image: ElfImage, named: ElfImage) -> None:
+    def __init__(self, image: ElfImage, named: ElfImage, candidates: list[Candidate]) -> None:
         self._image = image
         self._scan = CodeScan(image, named)
+        self._thunks = self._find_thunks(candidates)
         self._disassembler = Disassembler()
         self._prologue = Prologue()
         self._task_types = TaskTypes(image, named)
 
     def body(self, candidate: Candidate) -> Body:
-        content = self._image.read(candidate.address, candidate.size) or b""
-        return self._disassembler.body(content, candidate.address, candidate.offset, self._scan.is_fragment)
+        """A function that only jumps to another one is left where that one is left, on the same stack pointer."""
+        body = self._body_at(candidate.address, candidate.size, candidate.offset)
+        target = self._thunks.get(candidate.address)
+        offset = self._image.offset_of(target) if target is not None else None
+        if target is None or offset is None:
+            return body
+        beyond = self._body_at(target, self._scan.size_of(target), offset)
+        return body if beyond.refusal is not None else replace(body, exits=beyond.exits)
+
+    def _body_at(self, address: int, size: int, offset: int) -> Body:
+        content = self._image.read(address, size) or b""
+        return self._disassembler.body(content, address, offset, self._scan.is_fragment)
+
+    def _find_thunks(self, candidates: list[Candidate]) -> dict[int, int]:
+        """Target by address of the candidates that are thunks to a function of their own, itself no candidate."""
+        targets = {}
+        for candidate in candidates:
+            target = thunk_target(self._image.read(candidate.address, candidate.size) or b"", candidate.address)
+            if target is not None:
+                targets[candidate.address] = target
+        shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
+        return {address: target for address, target in targets.items() if shared[target] == 1}
 
     def task_type(self, candidate: Candidate) -> str | None:
         """The future that a task poll runs: v0 names have it as an argument, else see TaskTypes."""

@@ -37,6 +37,12 @@ class CodeScan:
         """Whether a part of some function that the compiler moved away begins here."""
         return address in self._fragments
 
+    def size_of(self, address: int) -> int:
+        """The size of the function that begins at an address, by its symbol; 0 when there is none."""
+        table = self._named.symbols().table
+        sizes = table["size"][table["address"] == address]
+        return int(sizes.max(initial=0))
+
     @cached_property
     def _fragments(self) -> frozenset[int]:
         symbols = self._named.symbols()
