@@ -117,12 +117,13 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
     from tracer.output.summary import Summary
 
     with CaptureReader(capture) as reader:
+        total = reader.event_count  # now: once it is being read, the reader belongs to another thread
         writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
         writer = writer_class(
             output,
             reader.recording,
             max_slices=options.max_slices,
-            total_events=reader.event_count,
+            total_events=total,
             min_us=options.min_us,
         )
         summary = Summary(reader.recording)
@@ -134,7 +135,7 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
                     end = item
                 elif isinstance(item, Tally):
                     tally = item
-                    progress(min(0.99, tally.events / max(1, reader.event_count)))
+                    progress(min(0.99, tally.events / max(1, total)))
                 else:
                     for sink in (writer, summary):
                         if isinstance(item, Spans):
