@@ -175,3 +175,20 @@ def test_a_replaced_binary_is_traced_all_the_same(targets: Targets, tmp_path: Pa
         trace, result = traced(running, tmp_path / "trace.pftrace")
     assert result.returncode == 0
     assert assert_counts(trace, result, functions_of(targets.path("tokio_multi", "release-debug"))) > 5
+
+
+def test_one_capture_gives_one_trace(targets: Targets, tmp_path: Path) -> None:
+    """Byte by byte, however often it is converted: assembling and writing share nothing but what is handed over."""
+    capture = tmp_path / "deep.ratcap"
+    with targets.run("deep", "release") as running:
+        options = ("--format", "capture", "-o", capture, "--max-overhead", 100)
+        with recording("--pid", running.pid, *options) as rec:
+            running.go()
+            assert running.wait().returncode == 0
+            assert rec.wait().code == 0
+    traces = []
+    for number in range(6):
+        output = tmp_path / f"{number}.pftrace"
+        assert rat("convert", capture, "-o", output).code == 0
+        traces.append(output.read_bytes())
+    assert traces.count(traces[0]) == len(traces)

@@ -282,7 +282,7 @@ def read_recording(data: bytes) -> Recording:
         transport=message.transport,
         kernel=message.kernel,
         max_overhead=message.max_overhead,
-        options=dict(message.options),
+        options=dict(sorted(message.options.items())),  # a map of protobuf has no order,
     )
 
 
