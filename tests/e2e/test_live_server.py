@@ -73,8 +73,16 @@ def test_the_ui_opens_a_real_trace(targets: Targets, tmp_path: Path) -> None:
             load(targets, "release-debug", server, 2, 200)
             done = rec.stop()
         assert done.code == 0, done.err
-    Trace(output)
-    shown = show(output, "server.png", expand=["^server.*", "Futures.*connection.*", "Futures"], height=900)
+    longest = Trace(output).processor.query(
+        "select ts from slice where category = 'poll' and name = 'server::serve_connection' order by dur desc limit 1"
+    )[0]["ts"]
+    shown = show(
+        output,
+        "server.png",
+        expand=["^server.*", "Futures.*connection.*", "Futures"],
+        height=900,
+        **{"from": longest - 25_000_000, "to": longest + 55_000_000},
+    )
     assert shown.loaded
     assert shown.problem is None
     assert not shown.import_errors
