@@ -50,26 +50,39 @@ class Column(StrEnum):
     PLACE = "place"  # cut at its beginning: the line number and the file's own name matter most
 
 
+_FLEXIBLE = (Column.NAME, Column.PLACE)
 _GAP = 3
 _LEAST = 12
 
 
-def _table(columns: dict[str, Column], rows: Sequence[Sequence[str]], width: int) -> Table:
-    """A table no wider than `width`, if cutting names and places makes that possible."""
+def _table(
+    columns: dict[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Table:
+    """A table no wider than `width`, if cutting names and places makes that possible, or leaving columns out.
+
+    expendable: the columns that a narrow terminal does without, the first one first.
+    """
+    names, kinds = list(columns), list(columns.values())
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-    kinds = list(columns.values())
-    flexible = [i for i, kind in enumerate(kinds) if kind in (Column.NAME, Column.PLACE)]
-    while sum(widths) + _GAP * (len(widths) - 1) > width and flexible:
+    left = set(range(len(names)))
+    for name in expendable:
+        least = (min(widths[i], _LEAST) if kinds[i] in _FLEXIBLE else widths[i] for i in left)
+        if sum(least) + _GAP * (len(left) - 1) <= width:
+            break
+        left.discard(names.index(name))
+    flexible = [i for i in left if kinds[i] in _FLEXIBLE]
+    while sum(widths[i] for i in left) + _GAP * (len(left) - 1) > width and flexible:
         widest = max(flexible, key=lambda i: widths[i])
         if widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for name, kind in columns.items():
-        table.add_column(name, justify="right" if kind is Column.FIGURE else "left", no_wrap=True)
+    for i in sorted(left):
+        heading = _cut(names[i], widths[i], Column.NAME)
+        table.add_column(heading, justify="right" if kinds[i] is Column.FIGURE else "left", no_wrap=True)
     for row in cells:
-        table.add_row(*(Text(_cut(*one)) for one in zip(row, widths, kinds, strict=True)))
+        table.add_row(*(Text(_cut(row[i], widths[i], kinds[i])) for i in sorted(left)))
     return table
 
 
@@ -139,7 +152,7 @@ def _print_functions(summary: Summary, console: Console) -> None:
             )
         )
     columns = {"most polling time": Column.NAME} | dict.fromkeys(figures, Column.FIGURE)
-    console.print(_table(columns, rows, console.width))
+    console.print(_table(columns, rows, console.width, ("mean", "waits", "p99", "futures")))
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
     console.print(_text(f"{more}times include the futures polled inside, p99 is within 6 %", "dim"))
     console.print()
@@ -167,7 +180,7 @@ def _print_longest(summary: Summary, console: Console) -> None:
         "place": Column.PLACE,
         "thread": Column.WORD,
     }
-    console.print(_table(columns, rows, console.width))
+    console.print(_table(columns, rows, console.width, ("thread", "at")))
     console.print()
 
 
@@ -189,7 +202,7 @@ def _print_waits(summary: Summary, console: Console) -> None:
     columns = {"most waiting": Column.NAME, "where": Column.WORD}
     columns |= dict.fromkeys(("waits", "waiting", "mean", "max"), Column.FIGURE)
     columns |= {"place": Column.PLACE}
-    console.print(_table(columns, rows, console.width))
+    console.print(_table(columns, rows, console.width, ("mean", "max", "place")))
     console.print()
 
 
