@@ -1,13 +1,16 @@
-"""A Rust program of more than 100 MB: thousands of async fns, in a debug build."""
+"""A Rust program of more than 100 MB in a debug build: hundreds of async fns among thousands of other functions."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-MODULES = 220
-FUNCTIONS = 20
-"""Async fns of a module, each awaiting the next; rustc limits how deep they may nest."""
+MODULES = 110
+ASYNC_FUNCTIONS = 4
+"""Of a module, each awaiting the next."""
+
+PLAIN_FUNCTIONS = 4
+"""Of a module, each with closures and instances of generic code of its own."""
 
 _HEAD = """\
 use std::collections::HashMap;
@@ -49,18 +52,34 @@ def _source() -> str:
     parts = [_HEAD]
     for module in range(MODULES):
         parts.append(f"mod m{module} {{\nuse super::*;")
-        for number in range(FUNCTIONS):
-            rest = f"f{number + 1}(key + 1, names).await" if number + 1 < FUNCTIONS else "Twice(false).await"
+        for number in range(PLAIN_FUNCTIONS):
+            parts.append(
+                f"#[derive(Clone, Debug, Default, PartialEq, PartialOrd)]\n"
+                f"pub struct S{number} {{ key: u64, name: String, values: Vec<u64>, next: Option<Box<S{number}>> }}\n"
+                f"pub fn p{number}(key: u64) -> u64 {{\n"
+                f"    let one = S{number} {{ key, values: vec![key; 3], ..S{number}::default() }};\n"
+                f"    let mut all: HashMap<u64, S{number}> = (0..3).map(|k| (k, one.clone())).collect();\n"
+                f"    all.retain(|k, value| *k != {number} || value.name.is_empty());\n"
+                "    let mut sorted: Vec<_> = all.into_values().filter(|value| value.next.is_none()).collect();\n"
+                "    sorted.sort_by(|a, b| a.partial_cmp(b).unwrap());\n"
+                '    sorted.iter().map(|value| format!("{value:?}").len() as u64).sum()\n}'
+            )
+        for number in range(ASYNC_FUNCTIONS):
+            last = number + 1 == ASYNC_FUNCTIONS
+            rest = "Twice(false).await" if last else f"f{number + 1}(key + 1, names).await"
             parts.append(
                 f"pub async fn f{number}(key: u64, names: &mut Names) -> u64 {{\n"
                 f'    let name = format!("{{key}}-{module}-{number}");\n'
                 "    names.insert(key, name.clone());\n"
                 "    Twice(false).await;\n"
-                f"    let values: Vec<u64> = (0..key % 7).map(|value| value * {number + 1}).collect();\n"
+                f"    let values: Vec<u64> = (0..key % 7).map(|value| p{number}(value)).collect();\n"
                 f"    {rest} + values.iter().sum::<u64>() + name.len() as u64\n}}"
             )
-        parts.append("}")
-    calls = "\n".join(f"    sum += block_on(m{module}::f0(1, &mut names));" for module in range(MODULES))
+        calls = " + ".join(f"p{number}(1)" for number in range(PLAIN_FUNCTIONS))
+        parts.append(f"pub fn all() -> u64 {{ {calls} }}\n}}")
+    calls = "\n".join(
+        f"    sum += m{module}::all() + block_on(m{module}::f0(1, &mut names));" for module in range(MODULES)
+    )
     parts.append(f'fn main() {{\n    let (mut sum, mut names) = (0, Names::new());\n{calls}\n    println!("{{sum}}");')
     parts.append("    std::thread::sleep(std::time::Duration::from_secs(30));\n}")
     return "\n".join(parts) + "\n"
