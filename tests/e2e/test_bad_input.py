@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -101,6 +102,18 @@ def test_an_output_folder_that_is_not_there(targets: Targets, tmp_path: Path) ->
     with targets.run("spin", "release", "bare", "1") as running:
         done = rat("--pid", running.pid, "-d", 1, "-o", tmp_path / "no" / "trace.pftrace")
     assert_helpful(done, ExitCode.OUTPUT_FAILED, "no folder")
+
+
+def test_an_output_that_is_a_device(targets: Targets, tmp_path: Path) -> None:
+    """It is refused before anything is attached, and stays what it is."""
+    device = tmp_path / "null"
+    os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with targets.run("spin", "release", "bare", "1") as running:
+        done = rat("--pid", running.pid, "-d", 1, "-o", device)
+    assert_helpful(done, ExitCode.OUTPUT_FAILED, "device")
+    assert "attached" not in done.err
+    assert device.is_char_device()
+    assert list(tmp_path.iterdir()) == [device]
 
 
 def test_an_output_that_cannot_be_written(targets: Targets) -> None:

@@ -171,6 +171,8 @@ def _output_path(options: argparse.Namespace, survey: Survey) -> Path:
         path = Path(f"rat-{name}-{stamp}{suffix}")
     if path.is_dir():
         raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
+    if path.exists() and not path.is_file():
+        raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
     if not path.parent.is_dir():
         raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
     return path

@@ -39,6 +39,9 @@ class OutputFile:
         self._partial = path.with_name(path.name + ".partial")
         if path.is_dir():
             raise OutputFailed(f"cannot write {path}", why="it is a folder", fix="name a file: -o FILE")
+        if path.exists() and not path.is_file():
+            # Taking its name away would break it for everybody, and a trace cannot be streamed into it.
+            raise OutputFailed(f"cannot write {path}", why="it is a device, pipe or socket", fix="name a file: -o FILE")
         try:
             # A leftover of a run that was killed.  Only the name goes: O_EXCL then makes the file anew.
             self._partial.unlink(missing_ok=True)

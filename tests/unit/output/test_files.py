@@ -47,6 +47,23 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "trace").is_symlink()
 
 
+@pytest.mark.parametrize("is_link", [False, True], ids=["itself", "link"])
+def test_a_device_keeps_its_name(tmp_path: Path, is_link: bool) -> None:
+    """`-o /dev/null` as root would put a file in the device's place, for the whole machine."""
+    device = tmp_path / "pipe"
+    os.mkfifo(device)
+    named = device
+    if is_link:
+        named = tmp_path / "link"
+        named.symlink_to(device)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(OutputFailed) as caught:
+        OutputFile(named)
+    assert "pipe" in caught.value.why
+    assert stat.S_ISFIFO(device.lstat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
 @pytest.mark.parametrize(("name", "why"), [("no/such/trace", "does not exist"), ("", "folder")])
 def test_the_error_says_why(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(OutputFailed) as caught:
