@@ -89,11 +89,21 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise UsageError("convert takes a capture, not a program", fix="rat-ebpf convert FILE.ratcap")
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
-    output = options.output or options.capture.with_suffix(TRACE_SUFFIX[options.format])
+    output = options.output or beside(options.capture, TRACE_SUFFIX[options.format])
+    if output.exists() and output.samefile(options.capture):
+        raise UsageError(
+            "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
+        )
     trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
     result = convert(options.capture, output, trace_options, progress_of(options))
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK
+
+
+def beside(capture: Path, suffix: str) -> Path:
+    """The trace's default name: x.ratcap and the x.pftrace.ratcap of a recording that broke off give x.pftrace."""
+    name = capture.name.removesuffix(CAPTURE_SUFFIX).removesuffix(suffix)
+    return capture.with_name(name + suffix)
 
 
 def progress_of(options: argparse.Namespace) -> Callable[[float], None]:

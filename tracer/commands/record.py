@@ -88,10 +88,10 @@ def size(text: str) -> int:
     """argparse type: bytes, with an optional K, M or G (powers of 1024)."""
     factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
     number = text if factor == 1 else text[:-1]
-    value = int(float(number) * factor)
-    if value < 1 << 20:
-        raise argparse.ArgumentTypeError(f"{text} is below the least size, 1M")
-    return value
+    value = float(number) * factor
+    if not 1 << 20 <= value < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text} is not a size of at least 1M")
+    return int(value)
 
 
 def run(options: argparse.Namespace) -> ExitCode:

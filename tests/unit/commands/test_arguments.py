@@ -1,0 +1,57 @@
+"""What is typed is understood, or refused with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tracer import cli
+from tracer.commands.convert import beside
+from tracer.errors import ExitCode
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--max-size", "inf"),
+        ("--max-size", "1e999"),
+        ("--max-size", "nan"),
+        ("--max-size", "5K"),
+        ("--max-size", "-1G"),
+        ("--max-size", ""),
+        ("--duration", "0"),
+        ("--duration", "nan"),
+        ("--duration", "inf"),
+        ("--max-overhead", "nan"),
+        ("--max-overhead", "0"),
+        ("--max-overhead", "101"),
+        ("--pid", "spin"),
+    ],
+)
+def test_a_value_that_makes_no_sense(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--pid", "1", f"{option}={value}"])
+    assert caught.value.code == ExitCode.USAGE
+    assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("capture", "trace"),
+    [("x.ratcap", "x.pftrace"), ("x.pftrace.ratcap", "x.pftrace"), ("x", "x.pftrace"), ("x.1.ratcap", "x.1.pftrace")],
+)
+def test_the_trace_of_a_capture_has_its_name(capture: str, trace: str) -> None:
+    assert beside(Path("folder") / capture, ".pftrace") == Path("folder") / trace
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "link"]], ids=["default", "link"])
+def test_a_capture_is_not_replaced_by_its_trace(
+    tmp_path: Path, output: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    capture = Path("recorded.pftrace")
+    capture.write_bytes(b"a capture of that name")
+    Path("link").symlink_to(capture)
+    assert cli.main(["convert", str(capture), *output]) == ExitCode.USAGE
+    assert "take the place" in capsys.readouterr().err
+    assert capture.read_bytes() == b"a capture of that name"
