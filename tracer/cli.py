@@ -22,7 +22,7 @@ exit codes: 0 done · 2 wrong usage · 3 no such process · 4 a permission is mi
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code (errors.ExitCode, or that of a launched program)."""
+    """Run one command and return the exit code (errors.ExitCode)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         options = parse(arguments)

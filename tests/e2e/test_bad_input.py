@@ -10,11 +10,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.e2e.command import RAT, Done, rat, recording
 from tests.running import Targets
+from tracer.capture import CaptureReader
 from tracer.errors import ExitCode
+from tracer.model import CaptureEnd
 
 pytestmark = pytest.mark.e2e
 
@@ -185,3 +188,35 @@ def test_the_process_ends_while_attaching(targets: Targets, tmp_path: Path) -> N
             out, err = process.communicate(timeout=30)
         assert "Traceback" not in err
         assert process.returncode in (ExitCode.OK, ExitCode.NO_PROCESS), (out, err)
+
+
+def test_a_busy_process_without_a_poll(targets: Targets, tmp_path: Path) -> None:
+    """What was chosen is never polled: said, and no empty capture stays behind."""
+    with targets.run("spin", "release", "bare", "10") as running:
+        running.go()
+        done = rat("--pid", running.pid, "-d", 1, "-F", "spin::outer", "-N", "^task ", "-o", tmp_path / "x.pftrace")
+    assert_helpful(done, ExitCode.NO_EVENTS, "chose")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launched_program_that_fails_at_once(targets: Targets, tmp_path: Path) -> None:
+    """spin without its arguments panics: the recording is as short, and says how the program ended."""
+    done = rat("-o", tmp_path / "x.pftrace", "--", targets.path("spin", "release"))
+    assert done.code == ExitCode.OK, done.err
+    assert "exit status 101" in done.out
+
+
+def test_nothing_is_claimed_of_the_time_after_the_probes(targets: Targets, tmp_path: Path) -> None:
+    """The recording ends when the probes stop sending; closing their links takes another tenth of a second or more."""
+    capture = tmp_path / "x.ratcap"
+    options = ("--max-overhead", 100, "--format", "capture", "-o", capture)
+    with targets.run("spin", "release", "nested", "10") as running:
+        running.go()
+        done = rat("--pid", running.pid, "-d", 0.5, *options)
+    assert done.code == ExitCode.OK, done.err
+    with CaptureReader(capture) as reader:
+        items = list(reader)
+    end = items[-1]
+    assert isinstance(end, CaptureEnd)
+    last = max(int(item["time"].max()) for item in items if isinstance(item, np.ndarray))
+    assert end.time - last < 50_000_000  # it polls every few microseconds

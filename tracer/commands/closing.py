@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tracer.errors import RatError
 
 if TYPE_CHECKING:
     from tracer.commands.convert import Conversion
     from tracer.commands.recorder import Outcome
+
+
+def say_kept(error: RatError, capture: Path) -> None:
+    """Add to an error's advice that nothing of the recording is lost."""
+    error.fix = "\n".join(filter(None, (error.fix, f"what was recorded is kept: rat-ebpf convert {capture}")))
 
 
 def print_closing(result: Conversion, *, as_json: bool, quiet: bool, outcome: Outcome | None = None) -> None:

@@ -95,7 +95,7 @@ def size(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> ExitCode:
-    """Record, convert, summarise.  With `-- program` the exit code is still ours; the program's is printed."""
+    """Record, convert, summarise.  With `-- program` the exit code is still ours; the program's is in the summary."""
     from tracer.commands.recorder import Recorder, RecordOptions
 
     began = time.monotonic()
@@ -202,7 +202,7 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
 
 def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: Outcome) -> ExitCode:
     """Turn the capture into the trace; the capture stays only when that fails."""
-    from tracer.commands.closing import print_closing
+    from tracer.commands.closing import print_closing, say_kept
 
     trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
     try:
@@ -212,7 +212,7 @@ def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: O
             "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"
         ) from None
     except RatError as error:
-        error.fix = "\n".join(filter(None, (error.fix, f"what was recorded is kept: rat-ebpf convert {capture}")))
+        say_kept(error, capture)
         raise
     capture.unlink()
     print_closing(result, as_json=options.json, quiet=options.quiet, outcome=outcome)

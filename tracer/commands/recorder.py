@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from tracer import __version__
 from tracer.capture import CaptureWriter
+from tracer.commands.closing import say_kept
 from tracer.commands.survey import Survey
-from tracer.errors import NoEvents, NoSuchProcess
+from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
 from tracer.model import CaptureEnd, Plan, PlanChange, ProcessEnd, Recording
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
@@ -32,6 +33,9 @@ LOOK_AROUND = 0.1
 
 BUSY_SHARE = 0.05
 """A target that used this share of a core and sent nothing was not idle: something is wrong."""
+
+LEAST_TO_JUDGE = 1_000_000_000
+"""Nanoseconds: a program that ended sooner, or was let go sooner, may have done no more than start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,6 @@ class Recorder:
         self._capture = capture
         self._options = options
         self._cpu_of: dict[int, int] = {}
-        self._cpu_at_start = self._cpu_time()
 
     def run(self, launched: Launched | None = None) -> Outcome:
         """Record until the duration is over, a signal comes, the targets are gone or the capture is full.
@@ -116,18 +119,24 @@ class Recorder:
                 options=options.asked,
             )
             self._guard = Guard(plan, costs, options.max_overhead)
-            with CaptureWriter(self._capture, recording, options.max_size) as writer:
+            cpu_at_start = self._cpu_time()
+            with CaptureWriter(self._capture, recording, options.max_size) as writer, _kept(writer):
                 options.on_attached(plan)
-                writer.threads([thread for target in self._running.values() for thread in target.threads()])
+                for target in self._running.values():
+                    with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
+                        writer.threads(target.threads())
                 if launched is not None:
                     launched.release()
                     self._reopen(launched.pid)
                 reason = self._carry(session, writer, stop)
+                if launched is not None and (status := launched.poll()) is not None:
+                    reason = f"the program ended with exit status {status}"
+                stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
                 self._take(writer, session.detach())
                 writer.threads(session.threads())
-                end = CaptureEnd(time.monotonic_ns(), reason, session.received, session.lost, self._guard.overhead)
+                end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
                 writer.end(end)
-        self._check_for_silence(session.received)
+                self._check_for_silence(end, stopped - began, self._cpu_time() - cpu_at_start)
         return Outcome(reason, end.received, end.lost)
 
     def _carry(self, session: ProbeSession, writer: CaptureWriter, stop: StopSignal) -> str:
@@ -190,16 +199,23 @@ class Recorder:
 
     def _reopen(self, pid: int) -> None:
         """The launched program has replaced the waiting child: it is another image with another name."""
-        self._running[pid] = TargetProcess.open(pid)
+        with contextlib.suppress(NoSuchProcess, NotTraceable):  # it has ended already, which the first look notes
+            self._running[pid] = TargetProcess.open(pid)
 
-    def _check_for_silence(self, received: int) -> None:
-        used = self._cpu_time() - self._cpu_at_start
-        if received or used <= 0 or self._options.duration is None or used < BUSY_SHARE * 1e9 * self._options.duration:
+    def _check_for_silence(self, end: CaptureEnd, elapsed: int, used: int) -> None:
+        """elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""
+        if end.received or end.lost or used < BUSY_SHARE * elapsed:
             return
+        if self._options.duration is None and elapsed < LEAST_TO_JUDGE:
+            return
+        process = self._survey.processes[0]
+        chosen = {"filter", "notrace", "generated_futures"} & self._options.asked.keys()
         raise NoEvents(
             "The probes were attached, the process worked, and no poll was seen.",
-            why="its futures run in code that has no probe, or it does no async work",
-            fix=f"rat-ebpf list {self._survey.processes[0].pid}",
+            why="the futures that you chose were not polled in that time"
+            if chosen
+            else "its futures run in code that has no probe, or it does no async work",
+            fix=f"rat-ebpf list {process.pid if process.pid in self._running else process.executable}",
         )
 
     def _show_progress(self, session: ProbeSession, writer: CaptureWriter, elapsed: float) -> None:
@@ -213,3 +229,17 @@ class Recorder:
             file=sys.stderr,
             flush=True,
         )
+
+
+@contextlib.contextmanager
+def _kept(writer: CaptureWriter) -> Iterator[None]:
+    """A capture that holds events outlives an error, which then says so; an empty one does not."""
+    try:
+        yield
+    except BaseException as error:
+        writer.close()
+        if not writer.event_count:
+            writer.path.unlink(missing_ok=True)
+        elif isinstance(error, RatError):
+            say_kept(error, writer.path)
+        raise

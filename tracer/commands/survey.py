@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracer import rust
-from tracer.errors import UsageError
+from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
 from tracer.target.debugfile import find_debug_file
@@ -57,8 +58,8 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
     index_of_file: dict[tuple[int, int], int] = {}
     processes = []
     for target in targets:
-        status = target.exe_path.stat()
-        with open_elf(target.exe_path) as image:
+        with _while_it_lives(target), open_elf(target.exe_path) as image:
+            status = target.exe_path.stat()
             index = index_of_file.get((status.st_dev, status.st_ino))
             if index is None:
                 index = index_of_file[status.st_dev, status.st_ino] = len(binaries)
@@ -76,6 +77,20 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
                 )
             )
     return Survey(_plan(binaries, selection, exit_mode), tuple(processes), tuple(executables))
+
+
+@contextlib.contextmanager
+def _while_it_lives(target: TargetProcess) -> Iterator[None]:
+    """Whatever goes wrong with the files of a process that is gone is its end: raises NoSuchProcess."""
+    try:
+        yield
+    except (NotTraceable, OSError):
+        if target.is_alive():
+            raise
+        raise NoSuchProcess(
+            f"Process {target.pid} ended while it was being looked at.",
+            fix="Start the program again and give its new number.",
+        ) from None
 
 
 def launched_process(launched: Launched) -> Process:

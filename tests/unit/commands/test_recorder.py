@@ -1,0 +1,44 @@
+"""What a recording leaves when something goes wrong in the middle of it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.captures import START, busy_plan, events_at, recording_of
+from tracer.capture import CaptureReader, CaptureWriter
+from tracer.commands.recorder import _kept
+from tracer.commands.survey import Selection, survey_processes
+from tracer.errors import AttachFailed, NoSuchProcess
+from tracer.model import ExitMode
+from tracer.target.process import TargetProcess
+
+
+def test_an_error_says_that_the_capture_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "x.ratcap"
+    with CaptureWriter(path, recording_of(busy_plan())) as writer:
+        writer.events(events_at(START + 1, START + 2))
+        with pytest.raises(AttachFailed) as caught, _kept(writer):
+            raise AttachFailed("The kernel refused.", fix="try this")
+    assert caught.value.fix.splitlines() == ["try this", f"what was recorded is kept: rat-ebpf convert {path}"]
+    with CaptureReader(path) as reader:
+        assert reader.event_count == 2
+
+
+def test_an_empty_capture_does_not_outlive_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.ratcap"
+    with pytest.raises(AttachFailed) as caught, CaptureWriter(path, recording_of(busy_plan())) as writer, _kept(writer):
+        raise AttachFailed("The kernel refused.", fix="try this")
+    assert caught.value.fix == "try this"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_ends_while_another_is_looked_at() -> None:
+    process = subprocess.Popen(["/bin/sleep", "60"])
+    target = TargetProcess.open(process.pid)
+    process.kill()
+    process.wait()
+    with pytest.raises(NoSuchProcess, match=str(process.pid)):
+        survey_processes([target], Selection(), ExitMode.DEFAULT)
