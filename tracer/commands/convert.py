@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from tracer.errors import ExitCode, UsageError
@@ -95,7 +97,8 @@ def run(options: argparse.Namespace) -> ExitCode:
             "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
         )
     trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
-    result = convert(options.capture, output, trace_options, progress_of(options))
+    with interruptible():
+        result = convert(options.capture, output, trace_options, progress_of(options))
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK
 
@@ -113,9 +116,28 @@ def progress_of(options: argparse.Namespace) -> Callable[[float], None]:
 
     def draw(share: float) -> None:
         end = "\r\x1b[K" if share >= 1 else ""
-        print(f"\r\x1b[Kwriting the trace … {share:4.0%}{end}", end="", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"\r\x1b[Kwriting the trace … {share:4.0%}{end}", end="", file=sys.stderr, flush=True)
 
     return draw
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends what is being written as Ctrl-C does, by KeyboardInterrupt; a terminal that goes away does not."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def convert(capture: Path, output: Path, options: TraceOptions, progress: Callable[[float], None]) -> Conversion:

@@ -11,7 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer.commands.convert import CAPTURE_SUFFIX, TRACE_SUFFIX, TraceOptions, add_trace_options, convert, progress_of
+from tracer.commands.convert import (
+    CAPTURE_SUFFIX,
+    TRACE_SUFFIX,
+    TraceOptions,
+    add_trace_options,
+    convert,
+    interruptible,
+    progress_of,
+)
 from tracer.commands.list import add_selection_options
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
@@ -197,7 +205,11 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
                 print(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}", file=sys.stderr)
             print(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}", file=sys.stderr)
 
-    return (lambda plan: None) if options.quiet else announce
+    def announce_if_heard(plan: Plan) -> None:
+        with contextlib.suppress(OSError):  # a reader of ours that went away is no reason to stop recording
+            announce(plan)
+
+    return (lambda plan: None) if options.quiet else announce_if_heard
 
 
 def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: Outcome) -> ExitCode:
@@ -206,7 +218,8 @@ def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: O
 
     trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
     try:
-        result = convert(capture, output, trace_options, progress_of(options))
+        with interruptible():
+            result = convert(capture, output, trace_options, progress_of(options))
     except KeyboardInterrupt:
         raise OutputFailed(
             "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"

@@ -222,13 +222,14 @@ class Recorder:
         if not self._options.shows_progress:
             return
         rate = session.received / max(elapsed, 0.1)
-        print(
-            f"\r\x1b[Krecording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
-            f"{writer.size / 1e6:,.1f} MB · Ctrl-C to stop",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        with contextlib.suppress(OSError):  # the terminal is gone; its SIGHUP ends the recording well
+            print(
+                f"\r\x1b[Krecording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
+                f"{writer.size / 1e6:,.1f} MB · Ctrl-C to stop",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 @contextlib.contextmanager
