@@ -65,6 +65,23 @@ def test_bpftrace_counts_the_same_polls(targets: Targets, tmp_path: Path) -> Non
     assert all(ours == theirs for ours, theirs in equal.values()), equal
 
 
+def test_futures_given_up_are_not_taken_for_panics(targets: Targets, tmp_path: Path) -> None:
+    """Task polls go on while the futures' links are being closed; what was open inside them is cut, not unwound."""
+    profile = "release-debug"
+    program = str(targets.path("load", profile))
+    with targets.run("server", profile) as server:
+        command = [program, f"127.0.0.1:{server.ready['port']}", "8", "30", "4000"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+            try:
+                for number in range(4):
+                    output = tmp_path / f"{number}.pftrace"
+                    said = json.loads(rat("--pid", server.pid, "-d", 0.5, "--json", "-o", output).out)
+                    assert "tasks only" in [change["probed"] for change in said["plan_changes"]]
+                    assert (said["lost"], said["unmatched_exits"], said["unwound"]) == (0, 0, 0)
+            finally:
+                running.kill()
+
+
 def test_the_ui_opens_a_real_trace(targets: Targets, tmp_path: Path) -> None:
     """No import error; the picture is kept, the README shows it."""
     output = tmp_path / "server.pftrace"

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tracer import __version__
 from tracer.capture import CaptureWriter
 from tracer.commands.closing import say_kept
@@ -175,12 +177,19 @@ class Recorder:
         if step is None:
             return
         before = time.monotonic_ns()
-        is_leaving = bool(session.active - step.active)
+        leaving = session.active - step.active
         after = session.set_active(step.active)
-        # In the capture the change stands behind all events of what leaves, and before those of what comes.
-        if is_leaving:
-            self._take(writer, session.read())
-        writer.plan_change(PlanChange(after if is_leaving else before, step.active, step.reason))
+        if not leaving:
+            writer.plan_change(PlanChange(before, step.active, step.reason))
+            return
+        # In the capture the change stands behind all events of what leaves, and before what others sent since:
+        # the exit of a task would else seem to unwind the futures that were open inside it.
+        batch = session.read()
+        leaves = np.array([probe.group in leaving for probe in self._survey.plan.probes], np.bool_)
+        is_before = (batch.events["time"] <= after) | leaves[batch.events["probe"]]
+        self._take(writer, Batch(batch.events[is_before], batch.losses))
+        writer.plan_change(PlanChange(after, step.active, step.reason))
+        self._take(writer, Batch(batch.events[~is_before], []))
 
     def _watch_targets(self, writer: CaptureWriter) -> None:
         for pid, target in list(self._running.items()):
