@@ -319,10 +319,15 @@ class Reference:
             for poll in ended:
                 cap = poll.cap if poll.cap is not None and poll is stack.frames[-1] else 2**63 - 1
                 poll.end = poll.end_latest = max(min(time, cap), seen, poll.start)
-                poll.flags |= PollFlag.END_UNKNOWN
+                inside = stack.frames[stack.frames.index(poll) :]
+                if any(self.has_exit[one.function] for one in inside):
+                    poll.flags |= PollFlag.END_UNKNOWN
+                    self.count["open_at_end"] += 1
+                else:  # it may have ended any time since it was last seen
+                    poll.end = max(seen, poll.start)
+                    poll.flags |= PollFlag.INFERRED_END
                 poll.over, poll.gap, poll.result = True, True, "unknown"
                 stack.last = max(stack.last, poll.end)
-                self.count["open_at_end"] += 1
                 self.polls.append(poll.row())
                 poll.state_after = 255
             stack.frames = [poll for poll in stack.frames if poll not in ended]

@@ -27,6 +27,8 @@ from tracer.assemble.state import (
 )
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 
+_INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFlag.END_UNKNOWN)
+
 
 def note_loss(state: State, loss: Loss) -> State:
     """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
@@ -114,7 +116,10 @@ def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
         polls[name] = frames[name]
     polls["end"] = np.maximum(np.maximum(np.minimum(time, cap), seen), frames["start"])
     polls["end_latest"] = polls["end"]
-    polls["flags"] |= np.uint16(PollFlag.END_UNKNOWN)
+    # Without an exit probe an end is seen only by what comes next: nothing came, so it may have ended long ago.
+    inferred = _without_exits(state, innermost)[ended]
+    polls["end"][inferred] = np.maximum(seen, frames["start"])[inferred]
+    polls["flags"] |= np.where(inferred, _INFERRED_END, _END_UNKNOWN)
 
     handed_to_one_that_ended = np.zeros(len(state.frames), np.bool_)
     handed_to_one_that_ended[:-1] = ended[1:] & ~innermost[:-1] & (state.frames["handing"][:-1] == HANDING)
@@ -129,9 +134,21 @@ def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
         tally=replace(
             state.tally,
             polls=state.tally.polls + len(polls),
-            open_at_end=state.tally.open_at_end + len(polls),
+            open_at_end=state.tally.open_at_end + int(np.count_nonzero(~inferred)),
         ),
     ), polls
+
+
+def _without_exits(state: State, innermost: Flags) -> Flags:
+    """The frames in which, as in all that are open inside them, no function has an exit probe.
+
+    innermost: of each frame, whether it is the last one of its thread.
+    """
+    with_exit_from = np.cumsum(state.roles.has_exit[state.frames["function"]][::-1])[::-1]
+    last = np.flatnonzero(innermost)
+    beyond = last[np.searchsorted(last, np.arange(len(innermost)))] + 1
+    without: Flags = with_exit_from == np.append(with_exit_from, 0)[beyond]
+    return without
 
 
 def _interrupted(frames: Array, polls: Array) -> Array:
