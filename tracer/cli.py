@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from tracer import __version__
-from tracer.errors import ExitCode, RatError
+from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
 COMMANDS = ("record", "list", "convert", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
@@ -26,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         options = parse(arguments)
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except RatError as error:
         _explain(error)
         return int(error.code)
@@ -34,8 +37,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) went away: not an error, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         return int(ExitCode.OK)
+    except MemoryError:
+        _explain(
+            OutputFailed("There is not enough memory", fix="record for a shorter time (-d), or fewer futures (-F)")
+        )
+        return int(ExitCode.OUTPUT_FAILED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _silence_output()
+        _explain(
+            OutputFailed(
+                "The standard output cannot be written", why="No space left.", fix="rat-ebpf … > another/place"
+            )
+        )
+        return int(ExitCode.OUTPUT_FAILED)
+
+
+def _silence_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -48,6 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             raise SystemExit(int(ExitCode.USAGE))
         arguments = ["record", *arguments]
     options = parser.parse_args(arguments)
+    if program and arguments[0] != "record":
+        raise UsageError(f"{arguments[0]} takes no program after --", fix=f"rat-ebpf {arguments[0]} --help")
     options.program = program
     return options
 

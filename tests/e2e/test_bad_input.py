@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -220,3 +221,29 @@ def test_nothing_is_claimed_of_the_time_after_the_probes(targets: Targets, tmp_p
     assert isinstance(end, CaptureEnd)
     last = max(int(item["time"].max()) for item in items if isinstance(item, np.ndarray))
     assert end.time - last < 50_000_000  # it polls every few microseconds
+
+
+def test_only_a_recording_takes_a_program() -> None:
+    assert_helpful(rat("doctor", "--", "server"), ExitCode.USAGE, "doctor")
+
+
+def test_a_full_or_closed_standard_output(targets: Targets) -> None:
+    command = [str(RAT), "list", str(targets.path("server", "dev"))]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert_helpful(Done(done.returncode, "", done.stderr), ExitCode.OUTPUT_FAILED, "standard output")
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (closed.returncode, closed.stderr) == (ExitCode.OK, "")
+
+
+def test_json_of_a_capture(targets: Targets, tmp_path: Path) -> None:
+    capture = tmp_path / "spin.ratcap"
+    with targets.run("spin", "release", "bare", "4") as running:
+        running.go()
+        done = rat("--pid", running.pid, "-d", 0.3, "--format", "capture", "-o", capture, "--json")
+    said = json.loads(done.out)
+    assert said["capture"] == str(capture)
+    assert said["events"] > 0

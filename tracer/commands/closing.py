@@ -40,3 +40,17 @@ def print_closing(result: Conversion, *, as_json: bool, quiet: bool, outcome: Ou
         print(remark)
     print(f"trace: {result.trace.path}")
     print("open it at https://ui.perfetto.dev (it stays on your machine) or with any Perfetto trace_processor")
+
+
+def print_capture(capture: Path, outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
+    """What is said when the capture itself was asked for."""
+    if as_json:
+        document = {
+            "capture": str(capture),
+            "ended": outcome.reason,
+            "events": outcome.received,
+            "lost": outcome.lost,
+        }
+        print(json.dumps(document, indent=2))
+    elif not quiet:
+        print(f"{outcome.reason}\ncapture: {capture}\ntrace it: rat-ebpf convert {capture}")

@@ -87,8 +87,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Convert one capture."""
     from tracer.commands.closing import print_closing
 
-    if options.program:
-        raise UsageError("convert takes a capture, not a program", fix="rat-ebpf convert FILE.ratcap")
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
     output = options.output or beside(options.capture, TRACE_SUFFIX[options.format])

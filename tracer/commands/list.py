@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracer.errors import ExitCode, UsageError
+from tracer.errors import ExitCode
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,8 +54,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.output.tables import print_functions
     from tracer.target.process import TargetProcess
 
-    if options.program:
-        raise UsageError("list takes a process id or a file", fix="rat-ebpf list target/release/server")
     selection = Selection(
         compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures
     )

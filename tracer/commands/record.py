@@ -104,6 +104,7 @@ def size(text: str) -> int:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Record, convert, summarise.  With `-- program` the exit code is still ours; the program's is in the summary."""
+    from tracer.commands.closing import print_capture
     from tracer.commands.recorder import Recorder, RecordOptions
 
     began = time.monotonic()
@@ -114,7 +115,6 @@ def run(options: argparse.Namespace) -> ExitCode:
         )
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
-    say = print if not options.quiet and not options.json else _silent
     with _targets(options) as (survey, targets, launched):
         output = _output_path(options, survey)
         capture = output if options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
@@ -129,13 +129,9 @@ def run(options: argparse.Namespace) -> ExitCode:
         )
         outcome = Recorder(survey, targets, capture, record_options).run(launched)
     if options.format == "capture":
-        say(f"{outcome.reason}\ncapture: {capture}\ntrace it: rat-ebpf convert {capture}")
+        print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)
         return ExitCode.OK
     return _finish(options, output, capture, outcome)
-
-
-def _silent(*_: object) -> None:
-    pass
 
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:

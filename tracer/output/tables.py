@@ -35,10 +35,16 @@ _TOP = 8
 _MAX_CHANGES = 4
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which knows that a reader who went away is no error."""
+        raise BrokenPipeError
+
+
 def make_console(pipe_width: int = _PIPE_WIDTH) -> Console:
     """The standard output: colours on a terminal only, a fixed width in a pipe."""
     terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else pipe_width, no_color=not terminal, highlight=False, soft_wrap=False)
+    return _Console(width=None if terminal else pipe_width, no_color=not terminal, highlight=False, soft_wrap=False)
 
 
 class Column(StrEnum):
@@ -217,9 +223,9 @@ def _print_remarks(summary: Summary, console: Console) -> None:
         parts.append(f"under way at the start {tally.open_at_start:,}, at the end {tally.open_at_end:,}")
     console.print(_text(f"events: {tally.events:,}, {', '.join(parts)}", "bold red" if summary.lost else ""))
     if end is not None and end.overhead is not None:
-        allowed = f"{summary.recording.max_overhead:.0%}"
+        allowed = f"{summary.recording.max_overhead:.0%} of its own, and always 1% of a processor"
         took = f"the probes took about {end.overhead:.1%} of the CPU time that the target used"
-        console.print(_text(f"overhead: {took} (allowed: {allowed} of its own)"))
+        console.print(_text(f"overhead: {took} (allowed: {allowed})"))
     for change in summary.changes[:_MAX_CHANGES]:
         words = f"from {summary.since_start(change.time):.2f} s probed: {probed_words(change.active)} ({change.reason})"
         console.print(_text(words, "yellow"))
