@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from tracer.errors import ExitCode
@@ -63,4 +64,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     else:
         survey = survey_file(Path(options.subject), selection, exit_mode)
     print_functions(survey.plan, as_json=options.json)
+    for remark in survey.remarks:
+        print(remark, file=sys.stderr)
     return ExitCode.OK

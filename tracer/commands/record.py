@@ -195,6 +195,8 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
             file=sys.stderr,
             flush=True,
         )
+        for remark in survey.remarks:
+            print(f"  {remark}", file=sys.stderr)
         if options.verbose:
             for binary in plan.binaries:
                 debug = f", debug file {binary.debug_file}" if binary.debug_file else ""

@@ -12,7 +12,7 @@ from tracer import rust
 from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
-from tracer.target.debugfile import find_debug_file
+from tracer.target.debugfile import find_debug_file, find_split_debug
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.launch import Launched
 from tracer.target.process import TargetProcess
@@ -29,11 +29,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found.  executables[i]: the path to open and attach to for plan.binaries[i]."""
+    """What was found.
+
+    executables[i]: the path to open and attach to for plan.binaries[i].  remarks: sentences for people on what would
+    give more.
+    """
 
     plan: Plan
     processes: tuple[Process, ...]
     executables: tuple[Path, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def compile_patterns(expressions: Sequence[str]) -> tuple[re.Pattern[str], ...]:
@@ -57,6 +62,7 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
     executables: list[Path] = []
     index_of_file: dict[tuple[int, int], int] = {}
     processes = []
+    remarks: list[str] = []
     for target in targets:
         with _while_it_lives(target), open_elf(target.exe_path) as image:
             status = target.exe_path.stat()
@@ -64,6 +70,7 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
             if index is None:
                 index = index_of_file[status.st_dev, status.st_ino] = len(binaries)
                 binaries.append(_read(image, target.executable, target.root_path))
+                remarks += _remarks(image, target.executable, target.root_path)
                 executables.append(target.exe_path)
             processes.append(
                 Process(
@@ -76,7 +83,7 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
                     load_bias=target.load_bias(image),
                 )
             )
-    return Survey(_plan(binaries, selection, exit_mode), tuple(processes), tuple(executables))
+    return Survey(_plan(binaries, selection, exit_mode), tuple(processes), tuple(executables), tuple(remarks))
 
 
 @contextlib.contextmanager
@@ -107,11 +114,12 @@ def launched_process(launched: Launched) -> Process:
     )
 
 
-def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, *, root: Path | None = None) -> Survey:
+def survey_file(path: Path, selection: Selection, exit_mode: ExitMode) -> Survey:
     """Plan for a binary on disk, with no process yet.  Needs no rights beyond reading the file."""
     with open_elf(path) as image:
-        binary = _read(image, str(path), root)
-    return Survey(_plan([binary], selection, exit_mode), (), (path,))
+        binary = _read(image, str(path), None)
+        remarks = _remarks(image, str(path), None)
+    return Survey(_plan([binary], selection, exit_mode), (), (path,), tuple(remarks))
 
 
 def _read(image: ElfImage, display_path: str, root: Path | None) -> Binary:
@@ -121,6 +129,17 @@ def _read(image: ElfImage, display_path: str, root: Path | None) -> Binary:
         return rust.read_binary(image, display_path=display_path, cache=cache)
     with open_elf(debug_path) as debug:
         return rust.read_binary(image, display_path=display_path, debug=debug, cache=cache)
+
+
+def _remarks(image: ElfImage, display_path: str, root: Path | None) -> list[str]:
+    split = find_split_debug(image, root)
+    if not split:
+        return []
+    files = split[0].name + (f" and {len(split) - 1} more" if len(split) > 1 else "")
+    return [
+        f"{display_path} has its debug information in {files}, which is not read: functions are found by their symbols"
+        ' (split-debuginfo = "off" in Cargo.toml keeps it in the binary)'
+    ]
 
 
 def _plan(binaries: Sequence[Binary], selection: Selection, exit_mode: ExitMode) -> Plan:

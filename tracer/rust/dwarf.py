@@ -31,6 +31,9 @@ from tracer.target.elf import ElfImage
 
 _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
 _STRP, _REF4, _DATA1 = int(Form.STRP), int(Form.REF4), int(Form.DATA1)
+_HEADER_SIZES = {1: 12, 4: 20}
+"""DW_UT_compile, and DW_UT_skeleton, which has the id of its .dwo as well."""
+
 _MAX_UNITS = 1 << 18
 _MAX_STRING = 1 << 16
 _ADDRESS_SPACE = 1 << 64
@@ -113,8 +116,8 @@ class Dwarf:
             version = _U16(data, at + 4)[0]
             if version == 4 and data[at + 10] == 8:
                 yield Unit(at, end, version, at + 11, _U32(data, at + 6)[0])
-            elif version == 5 and data[at + 6] == 1 and data[at + 7] == 8:
-                yield Unit(at, end, version, at + 12, _U32(data, at + 8)[0])
+            elif version == 5 and data[at + 6] in _HEADER_SIZES and data[at + 7] == 8:
+                yield Unit(at, end, version, at + _HEADER_SIZES[data[at + 6]], _U32(data, at + 8)[0])
             at = end
 
     def unit_of(self, offset: int) -> Unit:

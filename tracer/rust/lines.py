@@ -17,6 +17,8 @@ _BUDGET = 2_000_000
 """Operations of line programs that are run at most for one binary."""
 _PATH, _DIRECTORY = 1, 2  # DW_LNCT_path, DW_LNCT_directory_index
 
+_END_SEQUENCE = b"\0\x01\x01"
+
 
 @dataclass(frozen=True, slots=True)
 class _Header:
@@ -49,10 +51,13 @@ class LineTables:
         header = self._header(unit)
         if header is None:
             return None
-        # DW_LNE_set_address, which begins a sequence, with just this address.
+        # DW_LNE_set_address with just this address; what stands between it and the DW_LNE_end_sequence before it,
+        # such as the file's number, belongs to its sequence.
         at = self._data.find(b"\0\x09\x02" + struct.pack("<Q", address), header.program, header.end)
+        start = self._data.rfind(_END_SEQUENCE, header.program, at) + len(_END_SEQUENCE) if at >= 0 else 0
         try:
-            found = self._run(header, at if at >= 0 else header.program, address)
+            found = self._run(header, start, address, through=at) if start > len(_END_SEQUENCE) else None
+            found = found or self._run(header, header.program, address)
         except (DwarfError, *DAMAGE):
             return None
         if found is None or found[1] == 0:
@@ -141,8 +146,11 @@ class LineTables:
             entries.append(entry)
         return entries, at
 
-    def _run(self, header: _Header, at: int, wanted: int) -> tuple[int, int] | None:
-        """(file, line) of the last row at or before `wanted` in a sequence that covers it."""
+    def _run(self, header: _Header, at: int, wanted: int, through: int = -1) -> tuple[int, int] | None:
+        """(file, line) of the last row at or before `wanted` in a sequence that covers it.
+
+        through: where an instruction must begin before the first row, else `at` was not the place to begin.
+        """
         data, end = self._data, header.end
         address, file, line = 0, 1, 1
         previous: tuple[int, int, int] | None = None
@@ -150,6 +158,8 @@ class LineTables:
             self._budget -= 1
             if self._budget < 0:
                 return None
+            if at == through:
+                through = -1
             opcode = data[at]
             at += 1
             emits = ends = False
@@ -185,6 +195,8 @@ class LineTables:
                     _, at = uleb(data, at)
             if not emits:
                 continue
+            if through >= 0:
+                return None
             if previous is not None and previous[0] <= wanted < address:
                 return previous[1], previous[2]
             if ends:
