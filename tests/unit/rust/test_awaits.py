@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from elftools.elf.elffile import ELFFile
 
 from tests.e2e.trace import plain
 from tests.running import WORKSPACE, Targets
+from tests.sources import is_made_by, source, statement
 from tracer.model import Binary, FunctionKind, PollFunction
 from tracer.rust import read_binary
 from tracer.rust.implementations import Implementations
@@ -144,21 +144,6 @@ def agree(mine: str | None, path: str) -> bool:
 # ---------------------------------------------------------------- the source text
 
 
-@lru_cache(maxsize=16)
-def source(file: str) -> list[str]:
-    return Path(file).read_text().splitlines()
-
-
-def statement(file: str, line: int) -> str:
-    """The source from this line on up to the end of the statement, or to the block that its head opens."""
-    text = ""
-    for one in source(file)[line - 1 :]:
-        text += one.strip() + "\n"
-        if one.rstrip().endswith((";", "{", "}", ",")):
-            break
-    return text
-
-
 @pytest.mark.parametrize("target", ["server", "tokio_multi", "tokio_current", "smol_log", "async_std_log"])
 @pytest.mark.parametrize("profile", ["dev", "release-debug"])
 def test_the_source_awaits_there(targets: Targets, target: str, profile: str) -> None:
@@ -178,17 +163,6 @@ def test_the_source_awaits_there(targets: Targets, target: str, profile: str) ->
             assert is_made_by(point.awaitee, words), (function.name, point, words)
             checked += 1
     assert checked >= 2
-
-
-_VARIABLE = re.compile(r"(?<![.\w])[a-z_]+\.await")
-
-
-def is_made_by(awaitee: str | None, words: str) -> bool:
-    """Whether the text names the async fn that is awaited, or what returns this type; a variable can hold anything."""
-    assert awaitee is not None
-    name = plain(awaitee).rpartition("::")[2]
-    name = {"dyn Future": "boxed", "Yield": "default"}.get(name, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
-    return name in words.lower() or _VARIABLE.search(words) is not None
 
 
 def test_an_await_inside_a_macro_is_not_sold_as_the_users_line(targets: Targets) -> None:
