@@ -7,6 +7,7 @@ import numpy as np
 from tracer.model import (
     EVENT,
     Array,
+    AwaitPoint,
     Binary,
     ClockReading,
     ExitKind,
@@ -133,6 +134,10 @@ _RICH = PollFunction(
     result=ResultEncoding(0xFF, 1),
     runtime=None,
     entry_cost=InstructionCost.EMULATED,
+    awaits=(
+        AwaitPoint(3, SourceLocation("src/main.rs", 7), "tokio::sync::mutex::Mutex<T>::lock<u64>"),
+        AwaitPoint(4, None, None, SourceLocation("tokio/src/macros/select.rs", 746)),
+    ),
 )
 _TASK = PollFunction(
     address=0x2000,

@@ -108,11 +108,27 @@ class ResultEncoding:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitPoint:
+    """One await of a coroutine: where its future stays while its state byte has this value.
+
+    location: the await, or the begin of its statement; None when unknown or when it is inside a macro.
+    awaitee: display name of the type that is awaited.  macro: the place inside the macro (select!, join!)
+    that awaits, which is no line of the coroutine's own.
+    """
+
+    state: int
+    location: SourceLocation | None
+    awaitee: str | None
+    macro: SourceLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PollFunction:
     """One poll function of a binary, keyed by its address; one address can have several names.
 
     address: link-time virtual address.  offset: its place in the file, where probes go.
     state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
+    awaits: by state, ascending; empty where nothing is known of them.
     """
 
     address: int
@@ -131,6 +147,7 @@ class PollFunction:
     result: ResultEncoding | None = None
     runtime: str | None = None  # of a task poll: "tokio", "async-task"
     entry_cost: InstructionCost = InstructionCost.STEPPED
+    awaits: tuple[AwaitPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

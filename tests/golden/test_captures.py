@@ -60,10 +60,20 @@ def contents(path: Path) -> dict[str, Any]:
         }
 
 
+def as_then(value: Any, expected: Any) -> Any:
+    """A value without the fields that the model has got since, which have to be empty."""
+    if isinstance(value, dict):
+        assert not any(value[key] for key in value.keys() - expected.keys())
+        return {key: as_then(part, expected[key]) for key, part in value.items() if key in expected}
+    if isinstance(value, list) and len(value) == len(expected):
+        return [as_then(part, other) for part, other in zip(value, expected, strict=True)]
+    return value
+
+
 @pytest.mark.parametrize("name", CAPTURES)
 def test_a_kept_capture_says_what_it_always_said(name: str) -> None:
     expected = json.loads((FOLDER / f"{name}.json").read_text())
-    assert json.loads(json.dumps(contents(FOLDER / f"{name}.ratcap"))) == expected
+    assert as_then(json.loads(json.dumps(contents(FOLDER / f"{name}.ratcap"))), expected) == expected
 
 
 def test_there_is_one_of_every_format() -> None:

@@ -13,6 +13,7 @@ from tracer.model import (
     POLL,
     UNRESUMED,
     WAIT,
+    AwaitPoint,
     ClockReading,
     ExitMode,
     FunctionKind,
@@ -45,6 +46,15 @@ _FUNCTIONS = [
     (FunctionKind.COROUTINE, "echo::stats::tick::{async block#0}", SourceLocation("src/stats.rs", 8)),
 ]
 TASK, HANDLE, QUERY, ROW, ACCEPT, TICK = range(6)
+_AWAITS = {
+    QUERY: (
+        AwaitPoint(3, SourceLocation("/srv/echo/src/db.rs", 80), "tokio::sync::mutex::Mutex<T>::lock<echo::db::Pool>"),
+        AwaitPoint(
+            4, None, "core::future::poll_fn::PollFn<echo::db::query::{closure#0}>", SourceLocation("select.rs", 7)
+        ),
+        AwaitPoint(5, SourceLocation("/srv/echo/src/db.rs", 84), None),
+    )
+}
 _CHAINS = {"handle": (TASK, HANDLE, QUERY, ROW), "accept": (TASK, ACCEPT), "tick": (TASK, TICK)}
 
 
@@ -61,6 +71,7 @@ def make_recording(**options: str) -> Recording:
             exits=(),
             crate="tokio" if name.startswith("tokio") else "echo",
             location=location,
+            awaits=_AWAITS.get(index, ()),
         )
         for index, (kind, name, location) in enumerate(_FUNCTIONS)
     )

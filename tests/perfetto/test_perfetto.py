@@ -97,7 +97,8 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
         "debug.location": "src/db.rs:77",
         "debug.crate": "echo",
         "debug.kind": "async fn or block",
-        "debug.state": "await #2",
+        "debug.state": "await #2 (in the macro at select.rs:7, function at src/db.rs:77, PollFn<db::query "
+        "{closure 0}>)",
         "debug.result": "pending",
         "debug.self": 0x70,
         "debug.instance": 7,
@@ -117,7 +118,64 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
         k for k, _ in others
     }
     (wait,) = trace.query(f"select s.name, ts, dur {ON_INSTANCES} where s.name like 'waiting%'")
-    assert wait == {"name": "waiting at await #1", "ts": start + 10, "dur": 85}
+    assert wait == {"name": "waiting: Mutex::lock", "ts": start + 10, "dur": 85}
+
+
+def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> None:
+    """As far as the function's table of awaits knows; the macro's line is never told as the await's."""
+    start = START + 1000
+    known, unknown = int(WaitFlag.STATE), int(WaitFlag.AMBIGUOUS)
+    cases = [
+        (QUERY, known, 3),
+        (QUERY, known, 4),
+        (QUERY, known, 5),
+        (QUERY, unknown, 0),
+        (HANDLE, known, 3),
+        (3, 0, 0),
+    ]
+    waits = np.array(
+        [
+            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0)
+            for n, (function, flags, state) in enumerate(cases)
+        ],
+        WAIT,
+    )
+    trace = trace_processor(write([Spans(np.empty(0, POLL), waits)]).path)
+    rows = trace.query(
+        "select s.ts, s.name, a.flat_key as k, coalesce(a.string_value, a.int_value) as v from slice s "
+        "join args a using (arg_set_id) where s.category = 'wait' and k glob '*.*' order by s.ts"
+    )
+    told: dict[str, dict[str, object]] = {}
+    for row in rows:
+        told.setdefault(f"{row['ts'] - start} {row['name']}", {})[str(row["k"]).removeprefix("debug.")] = row["v"]
+    source = {"source.file_name": "/srv/echo/src/db.rs", "source.function_name": "echo::db::query"}
+    own = {"location": "src/db.rs:77"}
+    assert told == {
+        "0 waiting: Mutex::lock": {
+            "state": "await #1",
+            "await": "/srv/echo/src/db.rs:80",
+            "awaitee": "tokio::sync::mutex::Mutex<T>::lock<echo::db::Pool>",
+            "source.line_number": 80,
+            **source,
+            **own,
+        },
+        "10 waiting: PollFn<db::query {closure 0}>": {
+            "state": "await #2",
+            "await in a macro": "select.rs:7",
+            "awaitee": "core::future::poll_fn::PollFn<echo::db::query::{closure#0}>",
+            **own,
+        },
+        "20 waiting at echo/src/db.rs:84": {
+            "state": "await #3",
+            "await": "/srv/echo/src/db.rs:84",
+            "source.line_number": 84,
+            **source,
+            **own,
+        },
+        "30 waiting": {"state": "unknown", "note": "may belong to another future at the same address", **own},
+        "40 waiting at await #1": {"state": "await #1", "location": "src/conn.rs:12"},
+        "50 waiting": {"state": "unknown"},
+    }
 
 
 def test_a_track_for_each_future(write: Write, trace_processor: Load) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from tracer import capture_pb2 as pb
 from tracer.model import (
+    AwaitPoint,
     Binary,
     CaptureEnd,
     ClockReading,
@@ -72,6 +73,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         result=None if result is None else pb.ResultEncoding(mask=result.mask, pending=result.pending),
         runtime=_maybe_text(function.runtime),
         entry_cost=function.entry_cost.value,
+        awaits=[_write_await(one) for one in function.awaits],
     )
 
 
@@ -93,6 +95,25 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         result=ResultEncoding(message.result.mask, message.result.pending) if message.HasField("result") else None,
         runtime=message.runtime if message.HasField("runtime") else None,
         entry_cost=InstructionCost(message.entry_cost),
+        awaits=tuple(_read_await(one) for one in message.awaits),
+    )
+
+
+def _write_await(point: AwaitPoint) -> pb.AwaitPoint:
+    return pb.AwaitPoint(
+        state=point.state,
+        location=_write_location(point.location),
+        awaitee=_maybe_text(point.awaitee),
+        macro=_write_location(point.macro),
+    )
+
+
+def _read_await(message: pb.AwaitPoint) -> AwaitPoint:
+    return AwaitPoint(
+        message.state,
+        _read_location(message.location) if message.HasField("location") else None,
+        message.awaitee if message.HasField("awaitee") else None,
+        _read_location(message.macro) if message.HasField("macro") else None,
     )
 
 

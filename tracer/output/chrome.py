@@ -27,6 +27,7 @@ from tracer.model import (
     Thread,
     WaitFlag,
 )
+from tracer.output.awaits import await_point, await_words, wait_title
 from tracer.output.files import OutputFile
 from tracer.output.labels import (
     kind_words,
@@ -35,7 +36,6 @@ from tracer.output.labels import (
     probed_words,
     short_name,
     state_words,
-    wait_name,
     wait_notes,
 )
 from tracer.output.records import join, pick
@@ -47,7 +47,6 @@ _BLOCK = 1 << 15
 _RESULT, _PENDING, _STATE = int(PollFlag.RESULT), int(PollFlag.PENDING), int(PollFlag.STATE)
 _WAIT_STATE = int(WaitFlag.STATE)
 _RESULTS = {_RESULT: "ready", _RESULT | _PENDING: "pending"}
-_STATES = [state_words(state) for state in range(256)]
 
 
 def _us(ns: int) -> str:
@@ -79,7 +78,8 @@ class ChromeWriter:
         self._pids: dict[int, int] = {}
         self._only = recording.processes[0].pid if len(recording.processes) == 1 else 0
         functions = recording.plan.functions
-        self._wait_names: dict[tuple[int, int | None], str] = {}
+        self._wait_words: dict[tuple[int, int | None], tuple[str, str]] = {}
+        self._state_words: dict[tuple[int, int | None], str] = {}
         self._names = [json.dumps(short_name(one)) for one in functions]
         self._about = [
             f'"function":{_text(one.name)},"location":{_text(str(one.location)) if one.location else "null"},'
@@ -148,7 +148,8 @@ class ChromeWriter:
             strict=True,
         ):
             result = _RESULTS.get(flags & (_RESULT | _PENDING), "unknown")
-            more = f',"state":"{_STATES[state] if flags & _STATE else "unknown"}","result":"{result}"'
+            words = self._state(function, state if flags & _STATE else None)
+            more = f',"state":{words},"result":"{result}"'
             if instance:
                 more += f',"self":"{address:#x}","instance":{instance}'
             if task:
@@ -179,23 +180,37 @@ class ChromeWriter:
             *(waits[name].tolist() for name in ("start", "end", "instance", "function", "tid", "flags", "state")),
             strict=True,
         ):
-            name = self._wait_name(function, state if flags & _WAIT_STATE else None)
+            name, about = self._wait(function, state if flags & _WAIT_STATE else None)
             notes = wait_notes(flags)
             common = (
                 f'"cat":"wait","id":"{instance:#x}","pid":{self._pids.get(tid, self._only)},"tid":{tid},"name":{name}'
             )
             note = f',"note":{json.dumps(notes)}' if notes else ""
-            args = f"{{{self._about[function]}{note}}}"
+            args = f"{{{self._about[function]},{about}{note}}}"
             lines.append(f'{{"ph":"b","ts":{_us(start)},{common},"args":{args}}}')
             lines.append(f'{{"ph":"e","ts":{_us(end)},{common}}}')
         return lines
 
-    def _wait_name(self, function: int, state: int | None) -> str:
-        """A wait's name as JSON."""
-        known = self._wait_names.get((function, state))
+    def _wait(self, function: int, state: int | None) -> tuple[str, str]:
+        """A wait's name and its arguments, as JSON."""
+        known = self._wait_words.get((function, state))
         if known is None:
-            short = short_name(self._recording.plan.functions[function])
-            known = self._wait_names[function, state] = json.dumps(f"{short}: {wait_name(state)}")
+            one = self._recording.plan.functions[function]
+            point = await_point(one, state)
+            about = {"state": state_words(state)}
+            if point is not None:
+                words = {"await": point.location, "await in a macro": point.macro, "awaitee": point.awaitee}
+                about |= {key: printable(str(value)) for key, value in words.items() if value}
+            name = json.dumps(f"{short_name(one)}: {wait_title(one, state)}")
+            known = self._wait_words[function, state] = name, json.dumps(about)[1:-1]
+        return known
+
+    def _state(self, function: int, state: int | None) -> str:
+        """A poll's state as JSON."""
+        known = self._state_words.get((function, state))
+        if known is None:
+            words = await_words(self._recording.plan.functions[function], state)
+            known = self._state_words[function, state] = json.dumps(words)
         return known
 
     def plan_change(self, change: PlanChange) -> None:

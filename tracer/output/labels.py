@@ -95,6 +95,15 @@ def short_name(function: PollFunction) -> str:
     return printable(f"{prefix}{short}")
 
 
+def short_awaitee(name: str) -> str:
+    """The display name of an awaited type in short: async fns have names in lower case, types do not."""
+    last = _split(name, "::")[-1]
+    is_path = (
+        not name.startswith("&") and (last.startswith("{") or last[:1].islower()) and " " not in last.split("<")[0]
+    )
+    return printable(_short_path(name) if is_path else _short_type(name))
+
+
 def _short_path(name: str) -> str:
     """`a::b::C<T>::f::{async block#1}` becomes `C::f {block 1}`."""
     parts = _split(name, "::")

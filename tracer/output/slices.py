@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, PollFlag, PollFunction, WaitFlag
+from tracer.output.awaits import await_point, await_words, wait_title
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
 from tracer.output.records import pick
@@ -25,7 +26,9 @@ BEGIN, END, INSTANT = 1, 2, 3
 """TrackEvent.Type; a poll of no length is an instant, which trace_processor stores as a slice of no length."""
 
 _UNKNOWN_STATE = 256
+_STATES = _UNKNOWN_STATE + 1
 _SELF, _TASK, _NOTE, _RANGE, _PLACE = 1, 2, 4, 8, 16
+_AWAIT, _MACRO, _AWAITEE = 32, 64, 128
 _POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
 _WAIT_NOTES = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS
 
@@ -47,9 +50,7 @@ class SliceRows:
         self._descriptors = descriptors
         self._end = _event(END)
         string, name = descriptors.string, descriptors.name
-        states = [None if state == _UNKNOWN_STATE else state for state in range(_UNKNOWN_STATE + 1)]
-        self._state_iid = np.array([string(state_words(state)) for state in states])
-        self._wait_iid = np.array([name(wait_name(state)) for state in states])
+        self._await_of, self._await_columns = self._intern_awaits(functions)
         self._result_iid = np.array([string(words) for words in ("unknown", "ready", "pending")])
         self._poll_iid = name("poll")
         self._poll_note_iid: dict[int, int] = {}
@@ -70,9 +71,7 @@ class SliceRows:
         self._wait_category = descriptors.category("wait")
         self._merged_category = descriptors.category("merged")
         self._stint = {kind: self._stint_format(kind) for kind in (BEGIN, INSTANT)}
-        self._wait = {
-            (kind, noted): self._wait_format(kind, noted) for kind in (BEGIN, INSTANT) for noted in (False, True)
-        }
+        self._wait_formats: dict[tuple[int, int], RowFormat] = {}
         self._merged = _event(
             BEGIN,
             field(3, self._merged_category),
@@ -81,6 +80,35 @@ class SliceRows:
             self._number("polls", "count"),
             self._number("busy (ns)", "busy"),
         )
+
+    def _intern_awaits(self, functions: Sequence[PollFunction]) -> tuple[Integers, dict[str, Integers]]:
+        """(row of the columns by function and state; the columns' intern ids, 0 for what is not known).
+
+        The first rows are those of the bare states, for functions that have no table of awaits.
+        """
+        string, name, location = self._descriptors.string, self._descriptors.name, self._descriptors.location
+        states = [None if state == _UNKNOWN_STATE else state for state in range(_STATES)]
+        rows = [(name(wait_name(state)), string(state_words(state)), string(state_words(state))) for state in states]
+        columns = [(*row, 0, 0, 0, 0) for row in rows]
+        index = np.tile(np.arange(_STATES), (max(len(functions), 1), 1))
+        for number, function in enumerate(functions):
+            for state in {point.state for point in function.awaits if point.state < _UNKNOWN_STATE}:
+                point = await_point(function, state)
+                assert point is not None
+                index[number, state] = len(columns)
+                columns.append(
+                    (
+                        name(wait_title(function, state)),
+                        string(state_words(state)),
+                        string(await_words(function, state)),
+                        string(str(point.location)) if point.location else 0,
+                        location(function.name, point.location) if point.location else 0,
+                        string(str(point.macro)) if point.macro else 0,
+                        string(point.awaitee) if point.awaitee else 0,
+                    )
+                )
+        keys = ("name", "state", "details", "await", "line", "macro", "awaitee")
+        return index, dict(zip(keys, np.array(columns).T, strict=True))
 
     # ---- formats
 
@@ -134,14 +162,27 @@ class SliceRows:
             self._text("result", "result"),
         )
 
-    def _wait_format(self, kind: int, noted: bool) -> RowFormat:
+    def _wait_format(self, kind: int, known: int) -> RowFormat:
+        if (kind, known) in self._wait_formats:
+            return self._wait_formats[kind, known]
         fields = [
             field(3, self._wait_category),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
             self._text("state", "state"),
         ]
-        return _event(kind, *fields, *([self._text("note", "note")] if noted else []))
+        if known & _AWAIT:
+            fields += [field(34, Varint("line", 3)), self._text("await", "await")]
+        if known & _MACRO:
+            fields.append(self._text("await in a macro", "macro"))
+        if known & _AWAITEE:
+            fields.append(self._text("awaitee", "awaitee"))
+        if known & _PLACE:
+            fields.append(self._text("location", "place"))
+        if known & _NOTE:
+            fields.append(self._text("note", "note"))
+        row = self._wait_formats[kind, known] = _event(kind, *fields)
+        return row
 
     # ---- rows
 
@@ -161,7 +202,7 @@ class SliceRows:
                 "time": some["start"],
                 "track": tracks[chosen],
                 "color": _colors(some),
-                "state": self._states(some, PollFlag.STATE),
+                "state": self._states(some),
                 "result": self._results(some),
             }
             if one & _SELF:
@@ -182,30 +223,33 @@ class SliceRows:
             track=tracks,
             color=_colors(polls),
             thread=polls["tid"],
-            state=self._states(polls, PollFlag.STATE),
+            state=self._states(polls),
             result=self._results(polls),
         )
 
     def waits(self, waits: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
         """The beginnings of waits (WAIT) on instance tracks."""
-        noted = (waits["flags"] & int(_WAIT_NOTES)) != 0
-        for with_note in (False, True):
-            chosen = noted == with_note
-            some = pick(waits, chosen)
-            if not len(some):
-                continue
-            state = np.where(some["flags"] & int(WaitFlag.STATE), some["state"].astype(np.int64), _UNKNOWN_STATE)
+        function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
+        awaits = self._await_of[function, state]
+        place = self._function_columns["place"][function]
+        known = np.where(waits["flags"] & int(_WAIT_NOTES), _NOTE, 0) | np.where(place != 0, _PLACE, 0)
+        for bit, column in ((_AWAIT, "await"), (_MACRO, "macro"), (_AWAITEE, "awaitee")):
+            known |= np.where(self._await_columns[column][awaits] != 0, bit, 0)
+        for one in np.unique(known).tolist():
+            chosen = np.flatnonzero(known == one)
+            some = pick(waits, known == one)
+            row = self._wait_format(kind, one)
             columns: dict[str, npt.ArrayLike] = {
                 "time": some["start"],
                 "track": tracks[chosen],
-                "name": self._wait_iid[state],
                 # One colour for each await of each function: names that differ by a digit only share theirs.
-                "color": some["function"].astype(np.int64) * (_UNKNOWN_STATE + 1) + state + 1,
-                "state": self._state_iid[state],
+                "color": function[chosen] * _STATES + state[chosen] + 1,
+                "place": place[chosen],
+                **{key: values[awaits[chosen]] for key, values in self._await_columns.items()},
             }
-            if with_note:
+            if one & _NOTE:
                 columns["note"] = self._notes(some["flags"], int(_WAIT_NOTES), self._wait_note_iid, wait_notes)
-            yield self._wait[kind, with_note].encode(len(some), **columns)
+            yield row.encode(len(some), **{key: values for key, values in columns.items() if row.has(key)})
 
     def merged(self, starts: Integers, tracks: Integers, counts: Integers, busy: Integers, spans: Integers) -> Rows:
         """The beginnings of merged slices.  busy, spans: ns of polling, and from first start to last end."""
@@ -227,9 +271,9 @@ class SliceRows:
         known |= np.where(polls["end_latest"] > polls["end"], _RANGE, 0)
         return known.astype(np.uint8)
 
-    def _states(self, spans: Array, flag: int) -> npt.NDArray[np.int64]:
-        state = np.where(spans["flags"] & int(flag), spans["state"].astype(np.int64), _UNKNOWN_STATE)
-        return np.asarray(self._state_iid[state])
+    def _states(self, polls: Array) -> Integers:
+        awaits = self._await_of[polls["function"].astype(np.intp), _states(polls, PollFlag.STATE)]
+        return np.asarray(self._await_columns["details"][awaits])
 
     def _results(self, polls: Array) -> npt.NDArray[np.int64]:
         flags = polls["flags"]
@@ -243,6 +287,10 @@ class SliceRows:
             if one not in known:
                 known[one] = self._descriptors.string(words(one))  # type: ignore[operator]
         return np.array([known[one] for one in distinct.tolist()])[inverse]
+
+
+def _states(spans: Array, flag: int) -> Integers:
+    return np.where(spans["flags"] & int(flag), spans["state"].astype(np.int64), _UNKNOWN_STATE)
 
 
 def _colors(polls: Array) -> npt.NDArray[np.uint64]:

@@ -20,6 +20,7 @@ from tracer.model import (
     Thread,
 )
 from tracer.output.accounts import Accounts
+from tracer.output.awaits import await_point
 from tracer.output.labels import probed_words, state_words
 
 if TYPE_CHECKING:
@@ -108,7 +109,10 @@ class Summary:
         torn ·
         functions: [{function, kind, crate, file, line, polls, instances, busy, mean, p50, p99, longest, waits, waiting,
         unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
-        waits_by_await: [{function, state, await, waits, waiting, longest}], most waiting first; state null: unknown ·
+        waits_by_await: [{function, state, await, file, line, awaitee, macro, function_file, function_line, waits,
+        waiting, longest}], most waiting first; state null: unknown; await: the state in words; file, line: of the
+        await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
+        macro, or null; awaitee: the type that is awaited, or null ·
         longest_polls: [{seconds, duration, function, file, line, thread, tid, instance, note}] ·
         plan_changes: [{seconds, probed, reason}] · process_ends: [{seconds, pid, reason}] ·
         not_probed: [{reason, functions}].
@@ -157,14 +161,7 @@ class Summary:
                 for index, one in self.functions()
             ],
             "waits_by_await": [
-                {
-                    "function": functions[index].name,
-                    "state": state,
-                    "await": state_words(state),
-                    "waits": count,
-                    "waiting": total,
-                    "longest": longest,
-                }
+                {**_parking(functions[index], state), "waits": count, "waiting": total, "longest": longest}
                 for index, state, count, total, longest in accounts.waits_at()
             ],
             "longest_polls": [
@@ -196,6 +193,22 @@ def bound_words(flags: int) -> str:
     if start and end:
         return "under way all the time"
     return "began before" if start else "still running" if end else ""
+
+
+def _parking(function: PollFunction, state: int | None) -> dict[str, Any]:
+    point = await_point(function, state)
+    place, macro = (point.location, point.macro) if point else (None, None)
+    return {
+        "function": function.name,
+        "state": state,
+        "await": state_words(state),
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "awaitee": point.awaitee if point else None,
+        "macro": {"file": macro.file, "line": macro.line} if macro else None,
+        "function_file": function.location.file if function.location else None,
+        "function_line": function.location.line if function.location else None,
+    }
 
 
 def _whereabouts(function: PollFunction) -> dict[str, Any]:

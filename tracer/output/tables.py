@@ -16,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer.model import Plan, PollFunction, Refusal
+from tracer.output.awaits import await_point, where_words
 from tracer.output.labels import (
     duration_words,
     kind_words,
     place_words,
     printable,
     probed_words,
+    short_awaitee,
     short_name,
     state_words,
 )
@@ -194,21 +196,23 @@ def _print_waits(summary: Summary, console: Console) -> None:
     rows = []
     for index, state, count, total, longest in summary.accounts.waits_at()[:_TOP]:
         function = summary.recording.plan.functions[index]
+        point = await_point(function, state)
+        number = "" if state is None else state_words(state)
         rows.append(
             (
                 short_name(function),
-                "" if state is None else state_words(state),
+                short_awaitee(point.awaitee) if point and point.awaitee else number,
                 _count(count),
                 duration_words(total),
                 duration_words(total / count),
                 duration_words(longest),
-                place_words(function.location),
+                where_words(function, state),
             )
         )
-    columns = {"most waiting": Column.NAME, "where": Column.WORD}
+    columns = {"most waiting": Column.NAME, "for": Column.NAME}
     columns |= dict.fromkeys(("waits", "waiting", "mean", "max"), Column.FIGURE)
-    columns |= {"place": Column.PLACE}
-    console.print(_table(columns, rows, console.width, ("mean", "max", "place")))
+    columns |= {"where": Column.PLACE}
+    console.print(_table(columns, rows, console.width, ("mean", "max", "where")))
     console.print()
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from tracer import __version__
 from tracer.model import (
+    AwaitPoint,
     Binary,
     ExitKind,
     ExitSite,
@@ -204,12 +205,13 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.address, f.offset, f.size, f.name, f.kind, f.source, [[e.offset, e.kind, e.cost] for e in f.exits],
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
+        [[a.state, _from_location(a.location), a.awaitee, _from_location(a.macro)] for a in f.awaits],
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -227,4 +229,8 @@ def _to_function(row: list[Any]) -> PollFunction:
         result=ResultEncoding(int(result[0]), int(result[1])) if result is not None else None,
         runtime=runtime,
         entry_cost=InstructionCost(entry_cost),
+        awaits=tuple(
+            AwaitPoint(int(state), _to_location(place), awaitee, _to_location(macro))
+            for state, place, awaitee, macro in awaits
+        ),
     )

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
+from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
+from tracer.rust.awaits import Awaits
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
+from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.lines import LineTables
@@ -28,6 +30,7 @@ from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
 from tracer.rust.task_types import TaskTypes
+from tracer.rust.types import Types
 from tracer.target.elf import ElfImage
 
 
@@ -61,6 +64,8 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
+    awaits = information.awaits(functions)
+    functions = [replace(function, awaits=awaits.get(function.address, ())) for function in functions]
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
@@ -149,6 +154,8 @@ class _DebugInformation:
 
     def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
+        self._coroutines: dict[int, list[int]] = {}
+        self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
         if not image.has_section(".debug_info"):
@@ -160,7 +167,8 @@ class _DebugInformation:
             return
         self._lookup = lookup
         self._lines = LineTables(self._dwarf)
-        self._judge = Judge(self._dwarf, self._lines)
+        self._types = Types(self._dwarf)
+        self._judge = Judge(self._dwarf, self._types, self._lines)
         self._dies = lookup.find({candidate.address: candidate.size for candidate in candidates})
 
     def knows(self, address: int) -> bool:
@@ -171,7 +179,26 @@ class _DebugInformation:
         """Several when functions were merged; the user's own code first."""
         verdicts = try_verdicts(self._judge, candidate, self._dies[candidate.address])
         self.has_types |= any(verdict.has_types for verdict in verdicts)
+        self._remember(candidate, verdicts)
         return sorted(verdicts, key=_preference)
+
+    def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
+        """What awaits() needs.  Of merged functions the entries of some may be gone: then nothing is known of all."""
+        bodies = {name for name in candidate.names if is_closure(name)}
+        coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
+        if len(coroutines) >= len(bodies):
+            self._coroutines[candidate.address] = coroutines
+        if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
+            self._implementations.learn(verdicts[0].type_path, *bodies)
+
+    def awaits(self, functions: list[PollFunction]) -> dict[int, tuple[AwaitPoint, ...]]:
+        """By address, where those of the functions that are coroutines wait; to be asked when all are described."""
+        wanted = {
+            function.address: coroutines
+            for function in functions
+            if function.state_offset is not None and (coroutines := self._coroutines.get(function.address))
+        }
+        return Awaits(self._dwarf, self._types, self._lines, self._implementations).of(wanted) if wanted else {}
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""

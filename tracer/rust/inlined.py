@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from tracer.model import Refusal, SourceLocation
 from tracer.rust.demangle import demangle
@@ -20,6 +19,7 @@ from tracer.rust.forms import FIXED_SIZE, At, DwarfError, Form, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import code_starts
 from tracer.rust.naming import coroutine_name, is_foreign
+from tracer.rust.words import word_positions
 
 REASON = "inlined into its parent: it has no function of its own"
 
@@ -71,7 +71,7 @@ class InlinedCoroutines:
             left -= unit.end - unit.offset
             if left < 0:
                 return
-            for position in _positions(self._dwarf.info, unit, names):
+            for position in word_positions(self._dwarf.info, unit, names):
                 yield from self._at(position)
 
     def _is_own(self, unit: Unit) -> bool:
@@ -115,18 +115,3 @@ class InlinedCoroutines:
                     before += size
             known = self._places[unit.abbreviation_offset] = dict(places)
         return known
-
-
-def _positions(info: bytes, unit: Unit, names: npt.NDArray[np.uint32]) -> list[int]:
-    """Where in the unit the four bytes of one of the names' places stand."""
-    near = np.zeros(1 << 16, np.bool_)
-    near[names & 0xFFFF] = True
-    hits: list[int] = []
-    for shift in range(4):
-        begin = unit.first_die + shift
-        count = (unit.end - begin) // 4
-        if count > 0:
-            words = np.frombuffer(info, "<u4", count, begin)
-            chosen = np.nonzero(near[words & 0xFFFF])[0]
-            hits += (begin + 4 * chosen[np.isin(words[chosen], names)]).tolist()
-    return sorted(hits)

@@ -18,11 +18,13 @@ _FIELD_TAGS = frozenset({int(Tag.MEMBER)})
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """offset: bytes into the containing type.  type: position of its type's entry, or None."""
+    """offset: bytes into the containing type.  type: position of its type's entry, or None.
+    declared: (number of the file in its unit's line table, line), or None."""
 
     name: str
     offset: int
     type: int | None
+    declared: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +147,6 @@ def is_coroutine(type_: Type) -> bool:
 
 
 def _member(die: Die) -> Member:
-    return Member(die.name, die.integer(At.DATA_MEMBER_LOCATION) or 0, die.integer(At.TYPE))
+    file, line = die.integer(At.DECL_FILE), die.integer(At.DECL_LINE)
+    declared = (file, line) if file is not None and line else None
+    return Member(die.name, die.integer(At.DATA_MEMBER_LOCATION) or 0, die.integer(At.TYPE), declared)

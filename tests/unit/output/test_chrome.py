@@ -47,6 +47,19 @@ def test_every_poll_and_wait(tmp_path: Path) -> None:
     ends = [e for e in events if e["ph"] == "e"]
     assert sum(begins.values()) == len(ends) == len(spans.waits)
     assert {start for _, _, start in begins} == set(spans.waits["start"].tolist())
+    waits = {e["name"]: e["args"] for e in events if e["ph"] == "b"}
+    assert waits["db::query: waiting: Mutex::lock"] == {
+        "function": "echo::db::query",
+        "location": "src/db.rs:77",
+        "crate": "echo",
+        "kind": "async fn or block",
+        "state": "await #1",
+        "await": "/srv/echo/src/db.rs:80",
+        "awaitee": "tokio::sync::mutex::Mutex<T>::lock<echo::db::Pool>",
+    }
+    assert waits["db::query: waiting: PollFn<db::query {closure 0}>"]["await in a macro"] == "select.rs:7"
+    assert waits["conn::handle: waiting at await #1"]["state"] == "await #1"
+    assert "await #1 (echo/src/db.rs:80, Mutex::lock)" in {e["args"]["state"] for e in polls}
     names = {(e["name"], e["args"]["name"]) for e in events if e["ph"] == "M"}
     assert {("process_name", "echo-server"), ("thread_name", "tokio-worker-1")} <= names
     notes = [e["name"] for e in events if e["ph"] == "i"]

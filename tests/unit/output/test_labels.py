@@ -10,6 +10,7 @@ from tracer.output.labels import (
     place_words,
     printable,
     probed_words,
+    short_awaitee,
     short_name,
     state_words,
     wait_name,
@@ -38,6 +39,27 @@ from tracer.output.labels import (
 )
 def test_short_names(kind: FunctionKind, name: str, short: str) -> None:
     assert short_name(PollFunction(1, 1, 1, name, kind, Source.SYMBOLS, ())) == short
+
+
+@pytest.mark.parametrize(
+    ("awaitee", "short"),
+    [
+        ("tokio::sync::mutex::Mutex<T>::lock<std::collections::hash::map::HashMap<String, u8>>", "Mutex::lock"),
+        ("tokio::net::tcp::listener::{impl#0}::accept", "listener::accept"),
+        ("tk::cycle::{async block#5}", "tk::cycle {block 5}"),
+        ("<tk::A as tk::Svc>::call::{async block#0}", "A::call {block 0}"),
+        ("leaf", "leaf"),
+        ("tokio::time::sleep::Sleep", "Sleep"),
+        ("tokio::io::util::read_line::ReadLine<a::b::BufReader<c::TcpStream>>", "ReadLine<BufReader<TcpStream>>"),
+        ("core::future::poll_fn::PollFn<server::stopped::{closure#0}>", "PollFn<server::stopped {closure 0}>"),
+        ("dyn Future<Output=u64>", "dyn Future<Output=u64>"),
+        ("Pin<Box<tk::fibr>>", "Pin<Box<fibr>>"),
+        ("&mut tokio::sync::oneshot::Receiver<()>", "&mut Receiver<()>"),
+        ("bad\x1b[31mred", "bad\\x1b[31mred"),
+    ],
+)
+def test_short_awaitees(awaitee: str, short: str) -> None:
+    assert short_awaitee(awaitee) == short
 
 
 def test_nothing_from_the_target_reaches_the_terminal() -> None:

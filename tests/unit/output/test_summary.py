@@ -49,6 +49,17 @@ def test_figures() -> None:
             exact = int(np.sort(length)[int(np.ceil(share * len(length))) - 1])
             assert row[name] == pytest.approx(exact, rel=PERCENTILE_ERROR + 0.001)
     assert PERCENTILE_ERROR < 0.06
+    awaits = {(row["function"], row["state"]): row for row in document["waits_by_await"]}
+    for function in functions:
+        for point in function.awaits:
+            if (row := awaits.get((function.name, point.state))) is not None:
+                assert (row["file"], row["line"]) == (
+                    (point.location.file, point.location.line) if point.location else (None, None)
+                )
+                assert row["awaitee"] == point.awaitee
+                assert row["macro"] == ({"file": "select.rs", "line": 7} if point.macro else None)
+                assert (row["function_file"], row["function_line"]) == ("src/db.rs", 77)
+    assert any(row["file"] is None and row["function"] == "echo::conn::handle" for row in awaits.values())
     assert sum(row["waits"] for row in document["waits_by_await"]) == len(waits)
     assert [row["busy"] for row in document["functions"]] == sorted(
         (r["busy"] for r in document["functions"]), reverse=True
@@ -121,6 +132,9 @@ def test_one_screen() -> None:
         "longest polls",
         "most waiting",
         "await #1",
+        "Mutex::lock",
+        "echo/src/db.rs:80",
+        "(function)",
         "53 lost",
         "3 exits without an entry",
         "2 polls unwound",

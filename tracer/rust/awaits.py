@@ -1,0 +1,154 @@
+"""Where coroutines wait and for what, out of the layouts that DWARF has of them.
+
+rustc 1.63 to 1.97: the variant of each suspend state is declared at its await (or at the begin of the
+statement), and its type has a member `__awaitee`.  An await that a macro wrote is declared in the macro.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tracer.model import FIRST_SUSPEND, UNRESUMED, AwaitPoint, SourceLocation
+from tracer.rust.demangle import demangle
+from tracer.rust.dwarf import Dwarf
+from tracer.rust.forms import At, DwarfError, Tag
+from tracer.rust.implementations import Implementations
+from tracer.rust.lines import LineTables
+from tracer.rust.naming import display_name, is_foreign, split_path
+from tracer.rust.type_paths import TypePaths
+from tracer.rust.types import Member, Types
+
+_AWAITEE = "__awaitee"
+_BOXED = re.compile(r"^Pin<Box<\(?(dyn [^()]+?)(?: \+ core::marker::\w+)*\)?>>$")
+_FIELD_TAGS = frozenset({int(Tag.MEMBER)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspension:
+    """One suspend state.  awaitee: position of its type."""
+
+    state: int
+    location: SourceLocation | None
+    macro: SourceLocation | None
+    awaitee: int | None
+
+
+class Awaits:
+    """Reads the coroutines of one binary; implementations: what is known of its `{impl#3}` by now."""
+
+    def __init__(self, dwarf: Dwarf, types: Types, lines: LineTables, implementations: Implementations) -> None:
+        self._dwarf = dwarf
+        self._types = types
+        self._lines = lines
+        self._implementations = implementations
+        self._paths = TypePaths(dwarf)
+
+    def of(self, functions: Mapping[int, Sequence[int]]) -> dict[int, tuple[AwaitPoint, ...]]:
+        """functions: by address the positions of the coroutine types that run there.
+
+        Several are functions that the compiler merged: only what is true of all of them is told.
+        """
+        read = {position: self._suspensions(position) for coroutines in functions.values() for position in coroutines}
+        names = self._names({one.awaitee for states in read.values() for one in states if one.awaitee is not None})
+        points = {
+            position: [
+                AwaitPoint(one.state, one.location, names.get(one.awaitee or 0), one.macro) for one in suspensions
+            ]
+            for position, suspensions in read.items()
+        }
+        found = {}
+        for address, coroutines in functions.items():
+            first, *others = (points[position] for position in coroutines)
+            kept = tuple(one for one in first if all(one in other for other in others))
+            if kept:
+                found[address] = kept
+        return found
+
+    # ------------------------------------------------------------ layouts
+
+    def _suspensions(self, coroutine: int) -> list[_Suspension]:
+        try:
+            part = self._types.at(coroutine).variant_part
+            variants = part.variants if part is not None else ()
+            own = self._place(coroutine, next((member for value, member in variants if value == UNRESUMED), None))
+            return sorted(
+                (
+                    self._suspension(coroutine, value, member, own)
+                    for value, member in variants
+                    if value is not None and value >= FIRST_SUSPEND
+                ),
+                key=lambda one: one.state,
+            )
+        except DwarfError:
+            return []
+
+    def _suspension(self, coroutine: int, state: int, member: Member, own: SourceLocation | None) -> _Suspension:
+        place = self._place(coroutine, member)
+        awaitee = self._awaitee(member.type) if member.type is not None else None
+        if place is None or own is None or not _is_in_macro(place, own):
+            return _Suspension(state, place, None, awaitee)
+        return _Suspension(state, None, place, awaitee)
+
+    def _place(self, coroutine: int, member: Member | None) -> SourceLocation | None:
+        if member is None or member.declared is None:
+            return None
+        file, line = member.declared
+        path = self._lines.file(self._dwarf.unit_of(coroutine), file)
+        return SourceLocation(path, line) if path is not None else None
+
+    def _awaitee(self, suspended: int) -> int | None:
+        for member in self._dwarf.children(self._dwarf.die(suspended), _FIELD_TAGS):
+            if member.name == _AWAITEE:
+                return member.integer(At.TYPE)
+        return None
+
+    # ------------------------------------------------------------ names
+
+    def _names(self, awaitees: Iterable[int]) -> dict[int, str]:
+        """Display names by position of the type; of a coroutine without a path none, its own name says nothing."""
+        paths: dict[int, str] = {}
+        for position in awaitees:
+            try:
+                name = self._types.name_at(position)
+            except DwarfError:
+                continue
+            if name:
+                paths[position] = name
+        paths |= self._paths.of(paths)
+        paths = {position: path for position, path in paths.items() if not path.startswith("{")}
+        for position, path in paths.items():
+            if self._implementations.unknown(path):
+                self._learn(position, path)
+        return {position: _awaited(self._implementations.resolved(path)) for position, path in paths.items()}
+
+    def _learn(self, type_: int, path: str) -> None:
+        """Functions beside the type, in the same `impl`, have symbols that name what it is of."""
+        *scope, _ = split_path(path)
+        inside = next((depth for depth, one in enumerate(reversed(scope)) if one.startswith("{impl#")), None)
+        if inside is None:
+            return
+        try:
+            for up, die in self._paths.functions_beside(type_, inside + 1):
+                symbol = demangle(die.string(At.LINKAGE_NAME) or "")
+                self._implementations.learn("::".join([*scope[: len(scope) - up], die.name]), symbol)
+                if not self._implementations.unknown(path):
+                    return
+        except DwarfError:
+            return
+
+
+def _is_in_macro(place: SourceLocation, own: SourceLocation) -> bool:
+    """Whether an await is written elsewhere than in the body of its function, which begins at `own`."""
+    if place.file == own.file:
+        return place.line < own.line
+    # A body that a macro of some crate made, with the user's code in it, is no such case.
+    return not is_foreign(own.file) or is_foreign(place.file)
+
+
+def _awaited(path: str) -> str:
+    """A type's display name; a pinned box with a trait object is known by its trait."""
+    name = display_name(path)
+    match = _BOXED.match(name)
+    return match[1] if match else name
