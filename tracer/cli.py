@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import os
@@ -16,6 +17,13 @@ COMMANDS = ("record", "list", "convert", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
 
 EPILOG = """\
+examples:
+  sudo rat-ebpf --pid 1234                record until Ctrl-C, then write the trace here
+  sudo rat-ebpf --pid 1234 -d 5 -o x.pftrace
+  sudo rat-ebpf -- ./server --port 80     start a program and record it from its first poll
+  rat-ebpf list target/release/server     what can be probed, and what not and why
+  rat-ebpf record --help                  all options of a recording
+
 exit codes: 0 done · 2 wrong usage · 3 no such process · 4 a permission is missing · 5 not traceable ·
 6 a package is missing · 7 the kernel refused the probes · 8 no events from a busy process ·
 9 the output could not be written · 10 not a readable capture · 1 a bug
@@ -68,12 +76,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if not arguments and not program:
             parser.print_help()
             raise SystemExit(int(ExitCode.USAGE))
+        if arguments and not arguments[0].startswith("-"):
+            raise _unknown_command(arguments[0])
         arguments = ["record", *arguments]
     options = parser.parse_args(arguments)
     if program and arguments[0] != "record":
         raise UsageError(f"{arguments[0]} takes no program after --", fix=f"rat-ebpf {arguments[0]} --help")
     options.program = program
     return options
+
+
+def _unknown_command(word: str) -> UsageError:
+    if word.isdecimal():
+        return UsageError(f"{word} is no command", fix=f"sudo rat-ebpf --pid {word}")
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    return UsageError(f"{word} is no command", fix=f"rat-ebpf {near[0] if near else '--help'}")
 
 
 def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:

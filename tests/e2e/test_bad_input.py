@@ -247,3 +247,16 @@ def test_json_of_a_capture(targets: Targets, tmp_path: Path) -> None:
     said = json.loads(done.out)
     assert said["capture"] == str(capture)
     assert said["events"] > 0
+
+
+@pytest.mark.parametrize(("word", "fix"), [("1234", "sudo rat-ebpf --pid 1234"), ("lst", "rat-ebpf list")])
+def test_a_command_that_is_none(word: str, fix: str) -> None:
+    done = rat(word)
+    assert_helpful(done, ExitCode.USAGE, word)
+    assert done.err.splitlines()[1].strip() == fix
+
+
+def test_a_filter_that_nothing_matches(targets: Targets) -> None:
+    with targets.run("spin", "release", "bare", "1") as running:
+        done = rat("--pid", running.pid, "-d", 1, "-F", "no_such_future")
+    assert_helpful(done, ExitCode.NOT_TRACEABLE, "filters")

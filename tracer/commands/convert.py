@@ -48,8 +48,7 @@ def add_trace_options(parser: argparse.ArgumentParser, formats: tuple[str, ...] 
     parser.add_argument(
         "--format",
         choices=formats,
-        default="perfetto",
-        help="perfetto (default): ui.perfetto.dev · chrome: chrome://tracing JSON",
+        help="perfetto: ui.perfetto.dev · chrome: JSON for chrome://tracing (default: by FILE's ending)",
     )
     parser.add_argument(
         "--min-us", type=float, default=0.0, metavar="US", help="leave out polls shorter than this many microseconds"
@@ -63,6 +62,12 @@ def add_trace_options(parser: argparse.ArgumentParser, formats: tuple[str, ...] 
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON on the standard output")
+
+
+def format_of(output: Path | None) -> str:
+    """The format that a file's ending asks for."""
+    endings = {suffix: name for name, suffix in TRACE_SUFFIX.items()} | {CAPTURE_SUFFIX: "capture"}
+    return endings.get(output.suffix, "perfetto") if output is not None else "perfetto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,9 @@ def run(options: argparse.Namespace) -> ExitCode:
 
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
+    options.format = options.format or format_of(options.output)
+    if options.format == "capture":
+        raise UsageError(f"{options.output} is named like a capture, not like a trace", fix="-o FILE.pftrace")
     output = options.output or beside(options.capture, TRACE_SUFFIX[options.format])
     if output.exists() and output.samefile(options.capture):
         raise UsageError(

@@ -17,6 +17,7 @@ from tracer.commands.convert import (
     TraceOptions,
     add_trace_options,
     convert,
+    format_of,
     interruptible,
     progress_of,
 )
@@ -78,18 +79,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def positive_seconds(text: str) -> float:
     """argparse type: seconds, more than 0."""
-    value = float(text)
-    if not 0 < value < 1e7:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
+    return _number(text, "a number of seconds above 0", 1e7)
 
 
 def percentage(text: str) -> float:
     """argparse type: percent to a share."""
-    value = float(text.removesuffix("%"))
-    if not 0 < value <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100 percent")
-    return value / 100
+    return _number(text.removesuffix("%"), "above 0 and at most 100 percent", 100) / 100
+
+
+def _number(text: str, what: str, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+    return value
 
 
 def size(text: str) -> int:
@@ -115,6 +120,7 @@ def run(options: argparse.Namespace) -> ExitCode:
         )
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
+    options.format = options.format or format_of(options.output)
     with _targets(options) as (survey, targets, launched):
         output = _output_path(options, survey)
         capture = output if options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)

@@ -162,7 +162,7 @@ class Recorder:
             if writer.full:
                 return writer.full
             if self._options.duration is not None and now - began >= self._options.duration:
-                return f"{self._options.duration:g} s are over"
+                return f"recorded for {self._options.duration:g} s"
             time.sleep(TICK)
 
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag, WaitFlag
-from tracer.output.records import join
+from tracer.output.records import join, pick
 
 _BINS_AN_OCTAVE = 6
 _BINS = 64 * _BINS_AN_OCTAVE
@@ -21,10 +23,16 @@ Integers = npt.NDArray[np.int64]
 
 
 class Accounts:
-    """Totals by function; of instances one bit each (they are numbered from 1 on)."""
+    """Totals by function; of instances one bit each (they are numbered from 1 on).
 
-    def __init__(self, functions: int) -> None:
-        self._functions = max(functions, 1)
+    is_task: by function.  uncertain_waits: those not added up, because nobody knows whether the polls before and after
+    were of one future or of two at one address; a task's header is taken for one task.
+    """
+
+    def __init__(self, is_task: Sequence[bool]) -> None:
+        self._functions = max(len(is_task), 1)
+        self._is_task = np.array([*is_task] or [False])
+        self.uncertain_waits = 0
         self.polls = np.zeros(self._functions, np.int64)
         self.busy = np.zeros(self._functions, np.int64)
         self.longest_poll = np.zeros(self._functions, np.int64)
@@ -92,9 +100,15 @@ class Accounts:
         self.longest = together.take(np.argsort(together["start"] - together["end"], kind="stable")[:_LONGEST])
 
     def _add_waits(self, waits: Array) -> None:
+        self.latest = max(self.latest, int(waits["end"].max()))
+        ambiguous = (waits["flags"] & int(WaitFlag.AMBIGUOUS)) != 0
+        certain = ~ambiguous | self._is_task[waits["function"]]
+        self.uncertain_waits += int(np.count_nonzero(~certain))
+        waits = pick(waits, certain)
+        if not len(waits):
+            return
         function = waits["function"].astype(np.int64)
         length = waits["end"] - waits["start"]
-        self.latest = max(self.latest, int(waits["end"].max()))
         self.waits += np.bincount(function, minlength=self._functions)
         self.waiting += np.bincount(function, weights=length, minlength=self._functions).astype(np.int64)
         state = np.where(waits["flags"] & int(WaitFlag.STATE), waits["state"].astype(np.int64), _UNKNOWN_STATE)

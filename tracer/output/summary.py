@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.model import (
     CaptureEnd,
     FunctionKind,
+    Group,
     Loss,
     PlanChange,
     PollFlag,
@@ -32,7 +33,7 @@ class Summary:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.accounts = Accounts(len(recording.plan.functions))
+        self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
         self.ends: list[ProcessEnd] = []
@@ -77,6 +78,16 @@ class Summary:
     def since_start(self, time: int) -> float:
         """A time in seconds since the recording's start."""
         return (time - self.recording.start) / 1e9
+
+    def share_probed(self, group: Group) -> float:
+        """The share of the recording in which a group of probes was attached."""
+        groups = {probe.group for probe in self.recording.plan.probes}
+        since, active, total = self.recording.start, group in groups, 0
+        for change in self.changes:
+            total += change.time - since if active else 0
+            since, active = change.time, group in change.active
+        total += self.recording.start + int(self.seconds * 1e9) - since if active else 0
+        return total / max(1.0, self.seconds * 1e9)
 
     def functions(self) -> list[tuple[int, PollFunction]]:
         """The functions that were polled or waited, the most polling time first."""

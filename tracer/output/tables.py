@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tracer.model import Plan, PollFunction, Refusal
+from tracer.model import Group, Plan, PollFunction, Refusal
 from tracer.output.awaits import await_point, where_words
 from tracer.output.labels import (
     duration_words,
@@ -162,7 +162,12 @@ def _print_functions(summary: Summary, console: Console) -> None:
     columns = {"most polling time": Column.NAME} | dict.fromkeys(figures, Column.FIGURE)
     console.print(_table(columns, rows, console.width, ("mean", "waits", "p99", "futures")))
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
-    console.print(_text(f"{more}times include the futures polled inside, p99 is within 6 %", "dim"))
+    words = "times are wall time and include the futures polled inside and the probes; p99 is within 6 %"
+    console.print(_text(more + words, "dim"))
+    share = summary.share_probed(Group.FUTURES)
+    if summary.changes and share < 0.999:
+        words = f"futures were probed in {share:.1%} of the time only: their figures are of that part"
+        console.print(_text(words, "yellow"))
     console.print()
 
 
@@ -213,6 +218,10 @@ def _print_waits(summary: Summary, console: Console) -> None:
     columns |= dict.fromkeys(("waits", "waiting", "mean", "max"), Column.FIGURE)
     columns |= {"where": Column.PLACE}
     console.print(_table(columns, rows, console.width, ("mean", "max", "where")))
+    uncertain = summary.accounts.uncertain_waits
+    if uncertain:
+        why = "which may span two futures at one address, are left out"
+        console.print(_text(f"{_some(uncertain, 'further wait')}, {why}", "dim"))
     console.print()
 
 
@@ -227,17 +236,19 @@ def _print_remarks(summary: Summary, console: Console) -> None:
         parts.append(f"under way at the start {tally.open_at_start:,}, at the end {tally.open_at_end:,}")
     console.print(_text(f"events: {tally.events:,}, {', '.join(parts)}", "bold red" if summary.lost else ""))
     if end is not None and end.overhead is not None:
-        allowed = f"{summary.recording.max_overhead:.0%} of its own, and always 1% of a processor"
+        allowed = f"{summary.recording.max_overhead:.0%} of its own, or of one processor"
         took = f"the probes took about {end.overhead:.1%} of the CPU time that the target used"
         console.print(_text(f"overhead: {took} (allowed: {allowed})"))
     for change in summary.changes[:_MAX_CHANGES]:
         words = f"from {summary.since_start(change.time):.2f} s probed: {probed_words(change.active)} ({change.reason})"
         console.print(_text(words, "yellow"))
+    if summary.changes:
+        console.print(_text("--max-overhead PERCENT lets them cost more", "dim"))
     if len(summary.changes) > _MAX_CHANGES:
         more = f"{len(summary.changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
         console.print(_text(more, "yellow"))
     for gone in summary.ends:
-        console.print(_text(f"at {summary.since_start(gone.time):.2f} s process {gone.pid} ended: {gone.reason}"))
+        console.print(_text(f"at {summary.since_start(gone.time):.2f} s process {gone.pid}: {gone.reason}"))
     if end is None:
         console.print(_text("the capture breaks off: its end was not written", "yellow"))
     refusals = summary.refusals()

@@ -29,8 +29,6 @@ _ALARM = 4.0
 """Times the allowance: so high a load is acted upon after the alarm interval."""
 _LEAST_OWN = 0.01
 """Of the CPU time used is the program's own, whatever we think that the probes took: costs are estimates."""
-ALWAYS_ALLOWED = 0.01
-"""Of one processor, whatever the program itself uses."""
 _WINDOW = 100_000_000
 _LONGEST_PAUSE = 20_000_000_000
 _MARGIN = 0.7
@@ -80,12 +78,17 @@ class _Meter:
         return sum(self.cost.values())
 
     def load(self, now: int, cpu: int, budget: float) -> float:
-        """What the probes took, as a multiple of what they may take."""
-        return self.spent / max(1.0, budget * self.own(cpu), ALWAYS_ALLOWED * (now - self.start))
+        """What the probes took, as a multiple of what they may take.
+
+        The budget is a share of the program's own CPU time, or of one processor where that is more: a share of
+        what a program uses that mostly sleeps is nothing.
+        """
+        return self.spent / max(1.0, budget * max(self.own(cpu), now - self.start))
 
 
 class Guard:
-    """max_overhead: share of the target's own CPU time that the probes may cost; from 1.0 on it never acts.
+    """max_overhead: share of the target's own CPU time, or of one processor where that is more, that the probes
+    may cost; from 1.0 on it never acts.
 
     Call observe() with every batch while the plan's groups, or what the last Step said, are attached.
     """
@@ -219,10 +222,10 @@ class Guard:
 
 
 def _told(meter: _Meter, now: int, cpu: int) -> str:
-    """The cost in words: of a processor, and of what the program used for itself."""
+    """The cost in words: of a processor, and of what the program used, probes included."""
     rate = meter.spent / max(1, now - meter.start)
-    share = _percent(meter.spent / meter.own(cpu))
-    return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {share} of the program's own"
+    share = _percent(min(1.0, meter.spent / max(1, cpu - meter.cpu)))
+    return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {share} of what the program used"
 
 
 def _percent(share: float) -> str:

@@ -73,7 +73,8 @@ def make_plan(
                 place.leaves, place.exit = index, site
             if has_return:
                 returns.append((number, function.offset, index))
-    if not functions:
+    chosen = include and any(pattern.search(name) for pattern in include for name in _all_names(functions))
+    if not functions or (include and not chosen):
         raise _nothing_left(binaries, bool(include or exclude or generated_only))
     return Plan(
         binaries=tuple(binaries),
@@ -150,7 +151,8 @@ def _is_wanted(
     exclude: Sequence[Pattern[str]],
     generated_only: bool,
 ) -> bool:
-    names = {function.name, *function.names}
+    # A task's symbols all name the runtime: it goes by the future that it runs, as it is shown.
+    names = {function.name} if function.kind is FunctionKind.TASK else {function.name, *function.names}
     if any(pattern.search(name) for pattern in exclude for name in names):
         return False
     if function.kind is FunctionKind.TASK:
@@ -160,13 +162,17 @@ def _is_wanted(
     return not include or any(pattern.search(name) for pattern in include for name in names)
 
 
+def _all_names(functions: Iterable[PollFunction]) -> Iterable[str]:
+    return (name for function in functions for name in (function.name, *function.names))
+
+
 def _require_abort(binaries: Iterable[Binary]) -> None:
     for binary in binaries:
         if binary.can_unwind:
             raise NotTraceable(
                 f"Return probes on every future would make {binary.path} abort when it panics.",
                 why="a panic cannot unwind through a frame with a return probe, and this binary can unwind",
-                fix='use --exits default, or build with panic = "abort"',
+                fix='leave --exits out, or build with panic = "abort"',
             )
 
 
@@ -175,7 +181,8 @@ def _nothing_left(binaries: Sequence[Binary], is_filtered: bool) -> NotTraceable
     paths = ", ".join(binary.path for binary in binaries)
     if found and is_filtered:
         return NotTraceable(
-            f"None of the {found:,} poll functions is left by the filters.", fix=f"rat-ebpf list {binaries[0].path}"
+            f"None of the {found:,} poll functions is what the filters ask for.",
+            fix=f"rat-ebpf list {binaries[0].path}",
         )
     if found:
         return NotTraceable(
@@ -184,5 +191,5 @@ def _nothing_left(binaries: Sequence[Binary], is_filtered: bool) -> NotTraceable
     return NotTraceable(
         f"No poll function was found in {paths}.",
         why="it is not an async Rust program, or all its futures are inlined and its symbols are stripped",
-        fix='in Cargo.toml: [profile.release] debug = 1, strip = "none"; then build and start it again',
+        fix='in Cargo.toml: [profile.release] debug = 2, strip = "none"; then build and start it again',
     )

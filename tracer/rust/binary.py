@@ -16,7 +16,7 @@ _SOURCE_PATH = b"/rustc/"
 """Panic messages of the standard library keep its build path, in stripped programs too."""
 
 _UNWIND = b"_Unwind_RaiseException"
-_PROFILE = "[profile.release]\nstrip = false\ndebug = 1"
+_PROFILE = "[profile.release]\nstrip = false\ndebug = 2"
 
 
 def read_binary(

@@ -12,7 +12,20 @@ import pytest
 from rich.console import Console
 
 from tests.perfetto.simulation import PID, QUERY, START, blocks, make_recording, make_threads, many, simulate
-from tracer.model import CaptureEnd, Group, Loss, PlanChange, PollFlag, ProcessEnd, Recording, Spans, Tally
+from tracer.model import (
+    POLL,
+    WAIT,
+    CaptureEnd,
+    Group,
+    Loss,
+    PlanChange,
+    PollFlag,
+    ProcessEnd,
+    Recording,
+    Spans,
+    Tally,
+    WaitFlag,
+)
 from tracer.output.accounts import PERCENTILE_ERROR, Accounts
 from tracer.output.summary import Summary
 from tracer.output.tables import print_functions
@@ -103,7 +116,18 @@ def test_no_functions_and_nothing_seen() -> None:
     summary.close(Tally(), None)
     assert summary.as_json()["complete"] is False
     assert "0 polls" in rendered(summary)
-    assert Accounts(0).waits_at() == []
+    assert Accounts([]).waits_at() == []
+
+
+def test_a_wait_that_may_span_two_futures_is_not_added_up() -> None:
+    waits = np.zeros(4, WAIT)
+    waits["end"], waits["function"] = 1000, [0, 0, 1, 1]
+    waits["flags"] = [0, WaitFlag.AMBIGUOUS, WaitFlag.AMBIGUOUS, 0]
+    accounts = Accounts([False, True])
+    accounts.add(np.empty(0, POLL), waits)
+    assert accounts.waits.tolist() == [1, 2]  # a task's header is taken for one task
+    assert accounts.waiting.tolist() == [1000, 2000]
+    assert accounts.uncertain_waits == 1
 
 
 def rendered(summary: Summary, width: int = 100) -> str:
@@ -139,7 +163,7 @@ def test_one_screen() -> None:
         "3 exits without an entry",
         "2 polls unwound",
         "from 1.50 s probed: tasks only (probes took 7.1 %)",
-        "process 4242 ended: it exited with status 0",
+        "process 4242: it exited with status 0",
         "overhead: the probes took about 3.1% of the CPU time",
         "not probed 3 (2: exists only inlined into its callers",
     ):

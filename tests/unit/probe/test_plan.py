@@ -117,7 +117,7 @@ def test_a_function_without_an_exit_is_refused_where_exits_are_needed() -> None:
 @pytest.mark.parametrize(
     ("functions", "options", "fix"),
     [
-        ((), {}, "debug = 1"),
+        ((), {}, "debug = 2"),
         ((FUTURE,), {"exclude": [re.compile("fetch")]}, "rat-ebpf list program"),
         ((function("app::forever", 0x900, exits=()),), {}, "rat-ebpf list program"),
     ],

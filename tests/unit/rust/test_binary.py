@@ -163,7 +163,7 @@ def refused(path: Path) -> NotTraceable:
 def test_a_stripped_program_says_how_to_build_it(samples: dict[str, Path]) -> None:
     error = refused(samples["stripped"])
     assert "stripped" in error.what
-    assert "[profile.release]\nstrip = false\ndebug = 1" in error.fix
+    assert "[profile.release]\nstrip = false\ndebug = 2" in error.fix
 
 
 def test_other_languages(tmp_path: Path) -> None:
