@@ -39,7 +39,7 @@ def test_a_program_that_only_polls_is_sampled(turns: Turns, turns_binary: Binary
     with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
         guard = Guard(plan, calibrate(session), max_overhead=0.05)
         session.attach()
-        turns.send("go 100000")
+        turns.send("go 10000000")  # more than it can do in the time
         began = time.monotonic()
         first_step = None
         while time.monotonic() - began < 2:
