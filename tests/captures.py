@@ -26,6 +26,7 @@ from tracer.model import (
     Site,
     Source,
     SourceLocation,
+    TaskIdPath,
 )
 
 START = 1_000
@@ -143,6 +144,7 @@ _TASK = PollFunction(
     source=Source.SYMBOLS,
     exits=(),
     runtime="tokio",
+    task_id=TaskIdPath(16, 72),
 )
 _BINARY = Binary(
     path="/srv/bin/sérver",

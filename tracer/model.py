@@ -38,6 +38,13 @@ class EventFlag(IntFlag):
     STATE = 2  # `state` was read without a fault
     RESULT = 4  # the return value is known
     PENDING = 8  # ... and it is Poll::Pending (else Poll::Ready)
+    TASK_ID = 16  # entry of a task poll: the runtime's id of the task was read
+    NEW_TASK_ID = 32  # ... and is not the one last told for this header: the record before tells it
+
+
+TASK_ID_RECORD = 0xFFFF_FFFF
+"""EVENT.probe of a record that is no hit: it has the time, thread and CPU of the task poll's entry that follows
+it, the task's header in `self` and the runtime's id of the task in `sp`."""
 
 
 UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
@@ -108,6 +115,17 @@ class ResultEncoding:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskIdPath:
+    """How a task's header leads to the runtime's id of the task; all in bytes.
+
+    header + vtable: a pointer to the vtable; that + offset: a u64, the distance from the header to the id (a u64).
+    """
+
+    vtable: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class PollFunction:
     """One poll function of a binary, keyed by its address; one address can have several names.
 
@@ -131,6 +149,7 @@ class PollFunction:
     result: ResultEncoding | None = None
     runtime: str | None = None  # of a task poll: "tokio", "async-task"
     entry_cost: InstructionCost = InstructionCost.STEPPED
+    task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,20 @@ def contents(path: Path) -> dict[str, Any]:
         }
 
 
+def of_its_time(value: Any, then: Any) -> Any:
+    """Without the fields that did not exist when the capture was made."""
+    if isinstance(value, dict) and isinstance(then, dict):
+        return {key: of_its_time(part, then[key]) for key, part in value.items() if key in then}
+    if isinstance(value, list) and isinstance(then, list) and len(value) == len(then):
+        return [of_its_time(part, old) for part, old in zip(value, then, strict=True)]
+    return value
+
+
 @pytest.mark.parametrize("name", CAPTURES)
 def test_a_kept_capture_says_what_it_always_said(name: str) -> None:
     expected = json.loads((FOLDER / f"{name}.json").read_text())
-    assert json.loads(json.dumps(contents(FOLDER / f"{name}.ratcap"))) == expected
+    found = json.loads(json.dumps(contents(FOLDER / f"{name}.ratcap")))
+    assert of_its_time(found, expected) == expected
 
 
 def test_there_is_one_of_every_format() -> None:

@@ -33,6 +33,7 @@ from tracer.model import (
     Site,
     Source,
     SourceLocation,
+    TaskIdPath,
     Thread,
 )
 
@@ -54,7 +55,7 @@ def _write_location(location: SourceLocation | None) -> pb.SourceLocation | None
 
 
 def _write_function(function: PollFunction) -> pb.PollFunction:
-    result = function.result
+    result, ids = function.result, function.task_id
     return pb.PollFunction(
         address=function.address,
         offset=function.offset,
@@ -72,6 +73,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         result=None if result is None else pb.ResultEncoding(mask=result.mask, pending=result.pending),
         runtime=_maybe_text(function.runtime),
         entry_cost=function.entry_cost.value,
+        task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
     )
 
 
@@ -93,6 +95,7 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         result=ResultEncoding(message.result.mask, message.result.pending) if message.HasField("result") else None,
         runtime=message.runtime if message.HasField("runtime") else None,
         entry_cost=InstructionCost(message.entry_cost),
+        task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
     )
 
 

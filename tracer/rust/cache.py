@@ -31,6 +31,7 @@ from tracer.model import (
     ResultEncoding,
     Source,
     SourceLocation,
+    TaskIdPath,
 )
 from tracer.target.elf import ElfImage
 
@@ -204,12 +205,13 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.address, f.offset, f.size, f.name, f.kind, f.source, [[e.offset, e.kind, e.cost] for e in f.exits],
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
+        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, task_id) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -227,4 +229,5 @@ def _to_function(row: list[Any]) -> PollFunction:
         result=ResultEncoding(int(result[0]), int(result[1])) if result is not None else None,
         runtime=runtime,
         entry_cost=InstructionCost(entry_cost),
+        task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
     )
