@@ -85,7 +85,7 @@ def events_at(*times: int) -> Array:
 
 def busy_plan() -> Plan:
     """Every kind of function and probe that assembly tells apart; the names say what they are."""
-    names = ("task", "jumping", "plain", "endless", "instant", "endless task", "passing")
+    names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing")
     functions = [function(name, FunctionKind.TASK if "task" in name else FunctionKind.COROUTINE) for name in names]
     roles: list[tuple[int | None, int | None, bool]] = [
         (0, None, False),

@@ -8,7 +8,7 @@ numpy record), never a guess.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntFlag, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -375,7 +375,7 @@ POLL = np.dtype(
         ("end_latest", "<i8"),  # ns; = end unless the end is known only as a range
         ("self", "<u8"),
         ("instance", "<u8"),  # the future instance; 0: unknown (no self)
-        ("task", "<u8"),  # header pointer of the enclosing task poll; 0: none or unknown
+        ("task", "<u8"),  # the enclosing task: its number, the instance of its polls; 0: none or unknown
         ("parent", "<u8"),  # the instance of the enclosing future poll on the same thread; 0: none
         ("function", "<u4"),  # index into Plan.functions
         ("tid", "<u4"),
@@ -412,17 +412,54 @@ WAIT = np.dtype(
 """From one Pending poll of an instance to its next poll."""
 
 
+class Outcome(IntEnum):
+    """What became of a task."""
+
+    UNKNOWN = 0
+    FINISHED = 1  # its future returned Ready
+    REPLACED = 2  # another task has its header: it had ended
+    RUNNING = 3  # a poll of it was under way when nothing more was seen
+    WAITING = 4  # its last poll returned Pending
+
+
+TASK = np.dtype(
+    [
+        ("task", "<u8"),  # its number: the instance of its polls
+        ("id", "<u8"),  # the runtime's own id; 0: unknown
+        ("header", "<u8"),
+        ("first", "<i8"),  # ns; the start of its first poll seen
+        ("last", "<i8"),  # ns; the end of its last poll seen
+        ("busy", "<i8"),  # ns
+        ("longest", "<i8"),  # ns; of one poll
+        ("waiting", "<i8"),  # ns
+        ("polls", "<u8"),
+        ("function", "<u4"),  # index into Plan.functions
+        ("tid", "<u4"),  # the thread of its first poll seen
+        ("process", "<u2"),  # index into Recording.processes; 65535: unknown
+        ("outcome", "u1"),  # Outcome
+        ("_pad", "u1"),
+    ]
+)
+"""One task of a runtime."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends."""
+    """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends.
+
+    begun, over: dtype TASK, by number: the tasks polled for the first time, before any of their polls (what they
+    have done is 0 still), and those of which no more is seen, after all of their polls.
+    """
 
     polls: Array
     waits: Array
+    begun: Array = field(default_factory=lambda: np.empty(0, TASK))
+    over: Array = field(default_factory=lambda: np.empty(0, TASK))
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What assembly counted; every event is in exactly one interval or in `unmatched`."""
+    """What assembly counted; every event is in exactly one interval, in `unmatched_exits` or in `task_ids`."""
 
     events: int = 0
     polls: int = 0
@@ -432,3 +469,4 @@ class Tally:
     unwound: int = 0
     open_at_end: int = 0
     open_at_start: int = 0
+    task_ids: int = 0  # events that told the id of a task
