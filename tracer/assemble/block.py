@@ -206,8 +206,8 @@ def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endin
     It is told from others of its type by its place inside the task.
     """
     roles = state.roles
-    own = np.flatnonzero(~is_open & ((endings.flags & _READY) != 0) & ~roles.is_task[frames.function])
-    own = own[nesting.parent[own] >= 0]
+    own = np.flatnonzero(roles.may_be_root[frames.function])
+    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & ((endings.flags[own] & _READY) != 0)]
     task = nesting.parent[own]
     is_own = roles.is_task[frames.function[task]] & frames.known[own] & frames.known[task]
     is_own &= roles.future[frames.function[own]] == roles.future[frames.function[task]]

@@ -125,7 +125,7 @@ def identify(polls: Polls, state: State) -> Identities:
     is_next = (gap & ~suspended) | clash | (has_state & (states == UNRESUMED))
     another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
     begins = fresh & (another | is_next)
-    ids, changed, certain = _by_id(polls, order, another, begins)
+    ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function]), another, begins)
     begins = (begins & ~certain) | (fresh & changed)
     instance, new = _number(polls, order, begins, state.next_instance)
 
@@ -162,21 +162,28 @@ def identify(polls: Polls, state: State) -> Identities:
     )
 
 
-def _by_id(polls: Polls, order: Indexes, another: Flags, begins: Flags) -> tuple[Unsigned, Flags, Flags]:
-    """By the runtime's ids, for the polls in that order: their ids, which are of another task than the poll before,
-    and which are certainly of the same.  another: which are of another one whatever their id; begins: which begin an
-    instance by all else.
+def _by_id(
+    polls: Polls, order: Indexes, tasks: Indexes, another: Flags, begins: Flags
+) -> tuple[Unsigned, Flags, Flags]:
+    """By the runtime's ids, for the polls in that order, of which `tasks` are those of tasks: their ids, which are
+    of another task than the poll before, and which are certainly of the same.
+
+    another: which are of another one whatever their id; begins: which begin an instance by all else.
     """
-    ids, telling = polls.id[order], polls.telling[order]
-    none = np.zeros(len(order), np.bool_)
-    if not telling.any():
-        return ids, none, none
-    tells = (telling >= TOLD) | (order < polls.old_count) | another | (begins & (telling == NOT_READ))
-    ids = _spread(ids, tells)
-    before = _before(ids)
+    ids = np.zeros(len(order), np.uint64)
+    changed, certain = np.zeros(len(order), np.bool_), np.zeros(len(order), np.bool_)
+    if not len(tasks):
+        return ids, changed, certain
+    at, another = order[tasks], another[tasks]
+    telling = polls.telling[at]
+    tells = (telling >= TOLD) | (at < polls.old_count) | another | (begins[tasks] & (telling == NOT_READ))
+    spread = _spread(polls.id[at], tells)
     told = ~another & (telling == TOLD)
-    equal = told & (before == ids)
-    return ids, (told & ~equal) | (~another & (telling == LOST)), equal | (~another & (telling == SAME))
+    equal = told & (_before(spread) == spread)
+    ids[tasks] = spread
+    changed[tasks] = (told & ~equal) | (~another & (telling == LOST))
+    certain[tasks] = equal | (~another & (telling == SAME))
+    return ids, changed, certain
 
 
 def _spread(values: Unsigned, known: Flags) -> Unsigned:

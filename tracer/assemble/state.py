@@ -108,7 +108,8 @@ class Roles:
     enters, leaves: function index or -1.  may_overlap: functions whose poll can still be open on one
     thread when the next poll of the instance begins on another: a task poll gives the task back before
     it returns, and the end of a function without exit probes is seen late.  future: a number for each name
-    (in one binary) of a future, of a task poll that of the future it runs.  key: what an address is told
+    (in one binary) of a future, of a task poll that of the future it runs.
+    may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.
     """
 
@@ -121,6 +122,7 @@ class Roles:
     function_group: npt.NDArray[np.intp]
     may_overlap: Flags
     future: Indexes
+    may_be_root: Flags
     key: npt.NDArray[np.uint32]
 
 
@@ -134,6 +136,7 @@ def roles_of(plan: Plan) -> Roles:
             has_exit[probe.leaves] = True
         if probe.enters is not None:
             function_group[probe.enters] = GROUP_INDEX[probe.group]
+    future = _futures(plan)
     return Roles(
         enters=np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32),
         leaves=np.array([-1 if p.leaves is None else p.leaves for p in probes] + [-1], np.int32),
@@ -143,7 +146,8 @@ def roles_of(plan: Plan) -> Roles:
         has_exit=has_exit,
         function_group=function_group,
         may_overlap=is_task | ~has_exit,
-        future=_futures(plan),
+        future=future,
+        may_be_root=~is_task & np.isin(future, future[is_task]),
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
     )
 

@@ -6,10 +6,13 @@ that there are as many here as addresses were in use.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tracer.assemble.columns import joined, pick
-from tracer.assemble.state import NO_TASKS, Flags, Indexes, Tasks, Unsigned
+from tracer.assemble.sorting import stable_order
+from tracer.assemble.state import NO_TASKS, Flags, Indexes, Numbers, Tasks, Unsigned
 from tracer.model import Array, Outcome, PollFlag
 
 _OUTCOMES = np.array([Outcome.UNKNOWN, Outcome.FINISHED, Outcome.UNKNOWN, Outcome.WAITING], np.uint8)
@@ -43,32 +46,71 @@ def with_begun(tasks: Tasks, begun: Array) -> Tasks:
 
 def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Tasks:
     """Add up the polls (dtype POLL, by end) and waits of the tasks themselves."""
-    polls, waits = pick(polls, is_task[polls["function"]]), pick(waits, is_task[waits["function"]])
-    if (not len(polls) and not len(waits)) or not len(tasks.alive):
+    if not len(tasks.alive):
         return tasks
-    alive, leaving, latest = tasks.alive.copy(), tasks.leaving.copy(), tasks.latest.copy()
-    at, known = _places(alive, polls["instance"])
-    at, polls = at[known], pick(polls, known)
-    length = polls["end"] - polls["start"]
-    np.add.at(alive["polls"], at, np.uint64(1))
-    np.add.at(alive["busy"], at, length)
-    np.maximum.at(alive["longest"], at, length)
-    np.maximum.at(alive["last"], at, polls["end"])
-    result = _OUTCOMES[((polls["flags"] & (_RESULT | _PENDING)) // _RESULT)]
-    # The result of the poll that began last counts, in whatever order their ends were seen.
-    order = np.lexsort((result, polls["start"], at))
-    order = order[np.append(at[order][1:] != at[order][:-1], True)] if len(order) else order
-    row, start, outcome = at[order], polls["start"][order], result[order]
-    settled = np.isin(alive["outcome"][row], _ENDED)
-    newer = ~settled & ((start > latest[row]) | ((start == latest[row]) & (outcome > alive["outcome"][row])))
-    alive["outcome"][row[newer]] = outcome[newer]
-    latest[row] = np.maximum(latest[row], start)
-    finished = at[result == Outcome.FINISHED]
-    alive["outcome"][finished] = Outcome.FINISHED
-    leaving[finished] = True
-    at, known = _places(alive, waits["instance"])
-    np.add.at(alive["waiting"], at[known], (waits["end"] - waits["start"])[known])
+    alive, leaving, latest = tasks.alive, tasks.leaving, tasks.latest
+    of_tasks = np.flatnonzero(is_task[polls["function"]])
+    if len(of_tasks):
+        alive, leaving, latest = alive.copy(), leaving.copy(), latest.copy()
+        _add_polls(alive, leaving, latest, _by_task(alive, polls["instance"][of_tasks]), polls, of_tasks)
+    of_tasks = np.flatnonzero(is_task[waits["function"]])
+    if len(of_tasks):
+        alive = alive.copy()
+        each = _by_task(alive, waits["instance"][of_tasks])
+        of_tasks = of_tasks[each.order]
+        if len(of_tasks):
+            alive["waiting"][each.row] += np.add.reduceat(waits["end"][of_tasks] - waits["start"][of_tasks], each.begin)
     return Tasks(alive, leaving, latest)
+
+
+@dataclass(frozen=True, slots=True)
+class _ByTask:
+    """order: the spans of known tasks, those of one task together.  begin: where in it each task's begin.
+    row: its row among the tasks.
+    """
+
+    order: Indexes
+    begin: Indexes
+    row: Indexes
+
+
+def _by_task(alive: Array, numbers: Unsigned) -> _ByTask:
+    at = np.searchsorted(alive["task"], numbers)
+    known = at < len(alive)
+    known[known] = alive["task"][at[known]] == numbers[known]
+    spans = np.flatnonzero(known)
+    order = spans[stable_order(at[spans])]
+    row = at[order]
+    begin = np.flatnonzero(np.append(True, row[1:] != row[:-1])) if len(row) else np.zeros(0, np.intp)
+    return _ByTask(order, begin, row[begin])
+
+
+def _add_polls(alive: Array, leaving: Flags, latest: Numbers, each: _ByTask, polls: Array, of_tasks: Indexes) -> None:
+    """In place."""
+    chosen = of_tasks[each.order]
+    if not len(chosen):
+        return
+    row, begin = each.row, each.begin
+    counts = np.diff(np.append(begin, len(chosen)))
+    start, end, flags = polls["start"][chosen], polls["end"][chosen], polls["flags"][chosen]
+    length = end - start
+    alive["polls"][row] += counts.astype(np.uint64)
+    alive["busy"][row] += np.add.reduceat(length, begin)
+    alive["longest"][row] = np.maximum(alive["longest"][row], np.maximum.reduceat(length, begin))
+    alive["last"][row] = np.maximum(alive["last"][row], np.maximum.reduceat(end, begin))
+    # The result of the poll that began last counts, in whatever order their ends were seen.
+    result = _OUTCOMES[(flags & (_RESULT | _PENDING)) // _RESULT]
+    newest = np.maximum.reduceat(start, begin)
+    of_newest = np.where(start == np.repeat(newest, counts), result, np.uint8(0))
+    outcome = np.maximum.reduceat(of_newest, begin)
+    before = alive["outcome"][row]
+    outcome = np.where(newest >= latest[row], outcome, np.uint8(0))
+    outcome = np.where(newest > latest[row], outcome, np.maximum(before, outcome))
+    latest[row] = np.maximum(latest[row], newest)
+    finished = np.maximum.reduceat((result == Outcome.FINISHED).view(np.uint8), begin) != 0
+    outcome = np.where(np.isin(before, _ENDED), before, outcome)
+    alive["outcome"][row] = np.where(finished, np.uint8(Outcome.FINISHED), outcome)
+    leaving[row[finished]] = True
 
 
 def without_over(tasks: Tasks, polled: Unsigned) -> tuple[Tasks, Array]:
@@ -94,10 +136,3 @@ def polled(frames: Array, is_task: Flags) -> Unsigned:
 
 def _only(tasks: Tasks, which: Flags) -> Tasks:
     return Tasks(pick(tasks.alive, which), tasks.leaving[which], tasks.latest[which])
-
-
-def _places(alive: Array, numbers: Unsigned) -> tuple[Indexes, Flags]:
-    at = np.searchsorted(alive["task"], numbers)
-    known = at < len(alive)
-    known[known] = alive["task"][at[known]] == numbers[known]
-    return at, known
