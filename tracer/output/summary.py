@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.model import (
     CaptureEnd,
-    FunctionKind,
     Loss,
+    Outcome,
     PlanChange,
     PollFlag,
     PollFunction,
@@ -20,6 +20,7 @@ from tracer.model import (
     Thread,
 )
 from tracer.output.accounts import Accounts
+from tracer.output.kinds import TaskKinds
 from tracer.output.labels import probed_words, state_words
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Summary:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.accounts = Accounts(len(recording.plan.functions))
+        self.kinds = TaskKinds(len(recording.plan.functions))
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
         self.ends: list[ProcessEnd] = []
@@ -46,6 +48,7 @@ class Summary:
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
         self.accounts.add(spans.polls, spans.waits)
+        self.kinds.add(spans.over)
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
@@ -84,9 +87,13 @@ class Summary:
         return sorted(seen, key=lambda item: (-int(busy[item[0]]), item[1].name))
 
     def tasks(self) -> int:
-        """Instances of the runtimes' own task polls."""
+        """The tasks seen."""
+        return int(self.kinds.tasks.sum())
+
+    def unidentified(self) -> list[str]:
+        """The runtimes whose tasks have no id that is known, so that they are told apart by their addresses alone."""
         functions = self.recording.plan.functions
-        return sum(int(self.accounts.instances[i]) for i, one in enumerate(functions) if one.kind is FunctionKind.TASK)
+        return sorted({functions[i].runtime or "unknown" for i in self.kinds.seen() if self.kinds.unidentified[i]})
 
     def refusals(self) -> list[tuple[str, int]]:
         """Why functions are not probed: (reason, how many), the most first."""
@@ -108,6 +115,11 @@ class Summary:
         torn ·
         functions: [{function, kind, crate, file, line, polls, instances, busy, mean, p50, p99, longest, waits, waiting,
         unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
+        task_kinds: [{function, file, line, runtime, tasks, polls, busy, longest, waiting, unidentified, outcomes:
+        {unknown, finished, replaced, running, waiting}}], the most busy first; unidentified: tasks whose id of the
+        runtime is not known; outcomes: number of tasks whose future returned (finished), whose place another one has
+        (replaced: ended, nobody knows how), with a poll under way at the end (running), whose last poll was pending
+        (waiting), of which nothing of that is known ·
         waits_by_await: [{function, state, await, waits, waiting, longest}], most waiting first; state null: unknown ·
         longest_polls: [{seconds, duration, function, file, line, thread, tid, instance, note}] ·
         plan_changes: [{seconds, probed, reason}] · process_ends: [{seconds, pid, reason}] ·
@@ -155,6 +167,18 @@ class Summary:
                     "unwound": int(accounts.unwound[index]),
                 }
                 for index, one in self.functions()
+            ],
+            "task_kinds": [
+                {
+                    **_whereabouts(functions[index]),
+                    "runtime": functions[index].runtime,
+                    **{
+                        name: int(getattr(self.kinds, name)[index])
+                        for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
+                    },
+                    "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
+                }
+                for index in self.kinds.seen()
             ],
             "waits_by_await": [
                 {
