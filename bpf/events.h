@@ -64,11 +64,11 @@ struct probe {
 	u32 return_probe;   /* 1 + id of the return probe of the function entered; 0: none */
 	u16 id_vtable;      /* model.TaskIdPath */
 	u16 id_offset;
-	u32 _pad;
+	u32 id_distance;    /* from the header to the id; 0: not yet known */
 	u8 roles;           /* enum probe_role */
 	u8 self;            /* enum self_register, at the entry */
 	u8 group;           /* index into epochs */
-	u8 _pad_end;
+	u8 _pad;
 };
 _Static_assert(sizeof(struct probe) == 48, "probe.program.PROBE has 40 bytes");
 

@@ -125,14 +125,20 @@ static __always_inline void read_result(struct pt_regs *ctx, const struct probe 
 	}
 }
 
-/* Header.vtable, Vtable.id_offset, the id: 0 when one of them cannot be read, or makes no sense. */
-static __always_inline u64 read_task_id(u64 header, const struct probe *probe)
+/* By Header.vtable and Vtable.id_offset; 0 when one of them cannot be read, or makes no sense.  The distance from
+ * the header to the id is built into the code of the task poll itself: it is looked up once for each. */
+static __always_inline u64 read_task_id(u64 header, struct probe *probe)
 {
-	u64 vtable = 0, distance = 0, id = 0;
+	u64 vtable = 0, distance = probe->id_distance, id = 0;
 
-	if (bpf_probe_read_user(&vtable, sizeof(vtable), (void *)(header + probe->id_vtable)) ||
-	    bpf_probe_read_user(&distance, sizeof(distance), (void *)(vtable + probe->id_offset)) ||
-	    distance > MAX_ID_DISTANCE || bpf_probe_read_user(&id, sizeof(id), (void *)(header + distance)))
+	if (!distance) {
+		if (bpf_probe_read_user(&vtable, sizeof(vtable), (void *)(header + probe->id_vtable)) ||
+		    bpf_probe_read_user(&distance, sizeof(distance), (void *)(vtable + probe->id_offset)) ||
+		    distance > MAX_ID_DISTANCE)
+			return 0;
+		probe->id_distance = distance;
+	}
+	if (bpf_probe_read_user(&id, sizeof(id), (void *)(header + distance)))
 		return 0;
 	return id;
 }

@@ -74,7 +74,7 @@ def test_the_ui_opens_a_real_trace(targets: Targets, tmp_path: Path) -> None:
             done = rec.stop()
         assert done.code == 0, done.err
     Trace(output)
-    shown = show(output, "server.png", expand=["^server.*", "Futures.*connection.*", "Futures"], height=900)
+    shown = show(output, "server.png", expand=["^server.*", "Async tasks", "^server::serve_connection"], height=900)
     assert shown.loaded
     assert shown.problem is None
     assert not shown.import_errors

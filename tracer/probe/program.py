@@ -30,11 +30,11 @@ PROBE = np.dtype(
         ("return_probe", "<u4"),
         ("id_vtable", "<u2"),
         ("id_offset", "<u2"),
-        ("_pad", "<u4"),
+        ("id_distance", "<u4"),
         ("roles", "u1"),
         ("self", "u1"),
         ("group", "u1"),
-        ("_pad_end", "u1"),
+        ("_pad", "u1"),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
