@@ -72,11 +72,18 @@ def format_of(output: Path | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """How a capture becomes a trace."""
+    """How a capture becomes a trace; of a recording, format can be "capture": it does not become one."""
 
     format: str = "perfetto"
     min_us: float = 0.0
     max_slices: int = MAX_SLICES
+
+
+def trace_options_of(options: argparse.Namespace) -> TraceOptions:
+    """What the options of add_trace_options ask for.  Raises UsageError."""
+    if options.max_slices < 1000:
+        raise UsageError("--max-slices must be at least 1000")
+    return TraceOptions(options.format or format_of(options.output), options.min_us, options.max_slices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +99,14 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Convert one capture."""
     from tracer.commands.closing import print_closing
 
-    if options.max_slices < 1000:
-        raise UsageError("--max-slices must be at least 1000")
-    options.format = options.format or format_of(options.output)
-    if options.format == "capture":
+    trace_options = trace_options_of(options)
+    if trace_options.format == "capture":
         raise UsageError(f"{options.output} is named like a capture, not like a trace", fix="-o FILE.pftrace")
-    output = options.output or beside(options.capture, TRACE_SUFFIX[options.format])
+    output = options.output or beside(options.capture, TRACE_SUFFIX[trace_options.format])
     if output.exists() and output.samefile(options.capture):
         raise UsageError(
             "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
         )
-    trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
     with interruptible():
         result = convert(options.capture, output, trace_options, progress_of(options))
     print_closing(result, as_json=options.json, quiet=options.quiet)

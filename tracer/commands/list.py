@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tracer.commands.survey import Selection
+    from tracer.model import ExitMode
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,17 +53,24 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> ExitCode:
-    """Print the table."""
-    from tracer.commands.survey import Selection, compile_patterns, survey_file, survey_processes
+def selection_of(options: argparse.Namespace) -> tuple[Selection, ExitMode]:
+    """What the options of add_selection_options ask for.  Raises UsageError."""
+    from tracer.commands.survey import Selection, compile_patterns
     from tracer.model import ExitMode
-    from tracer.output.tables import print_functions
-    from tracer.target.process import TargetProcess
 
     selection = Selection(
         compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures
     )
-    exit_mode = ExitMode(options.exits or "default")
+    return selection, ExitMode(options.exits or "default")
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Print the table."""
+    from tracer.commands.survey import survey_file, survey_processes
+    from tracer.output.tables import print_functions
+    from tracer.target.process import TargetProcess
+
+    selection, exit_mode = selection_of(options)
     if options.subject.isdecimal() and not Path(options.subject).exists():
         survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode)
     else:

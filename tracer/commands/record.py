@@ -17,11 +17,11 @@ from tracer.commands.convert import (
     TraceOptions,
     add_trace_options,
     convert,
-    format_of,
     interruptible,
     progress_of,
+    trace_options_of,
 )
-from tracer.commands.list import add_selection_options
+from tracer.commands.list import add_selection_options, selection_of
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
 if TYPE_CHECKING:
@@ -118,12 +118,10 @@ def run(options: argparse.Namespace) -> ExitCode:
             "name one thing to trace: a process id, or a program after --",
             fix="sudo rat-ebpf --pid 1234\nsudo rat-ebpf -- ./server --port 8080",
         )
-    if options.max_slices < 1000:
-        raise UsageError("--max-slices must be at least 1000")
-    options.format = options.format or format_of(options.output)
+    trace_options = trace_options_of(options)
     with _targets(options) as (survey, targets, launched):
-        output = _output_path(options, survey)
-        capture = output if options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
+        output = _output_path(options.output, trace_options.format, survey)
+        capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
         record_options = RecordOptions(
             duration=options.duration,
             max_overhead=options.max_overhead,
@@ -134,10 +132,10 @@ def run(options: argparse.Namespace) -> ExitCode:
             on_attached=_announcement(options, survey, began),
         )
         outcome = Recorder(survey, targets, capture, record_options).run(launched)
-    if options.format == "capture":
+    if trace_options.format == "capture":
         print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)
         return ExitCode.OK
-    return _finish(options, output, capture, outcome)
+    return _finish(options, trace_options, output, capture, outcome)
 
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:
@@ -151,15 +149,11 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
     """The processes to trace and the plan for them; a launched program waits before its exec until released."""
     from dataclasses import replace
 
-    from tracer.commands.survey import Selection, compile_patterns, launched_process, survey_file, survey_processes
-    from tracer.model import ExitMode
+    from tracer.commands.survey import launched_process, survey_file, survey_processes
     from tracer.target.launch import launch
     from tracer.target.process import TargetProcess
 
-    selection = Selection(
-        compile_patterns(options.filter), compile_patterns(options.notrace), options.generated_futures
-    )
-    exit_mode = ExitMode(options.exits or "default")
+    selection, exit_mode = selection_of(options)
     if not options.program:
         targets = [TargetProcess.open(pid) for pid in dict.fromkeys(options.pid)]
         yield survey_processes(targets, selection, exit_mode), targets, None
@@ -170,11 +164,11 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
         yield replace(survey, processes=(process,)), [TargetProcess.open(launched.pid)], launched
 
 
-def _output_path(options: argparse.Namespace, survey: Survey) -> Path:
+def _output_path(asked: Path | None, trace_format: str, survey: Survey) -> Path:
     """Where the trace will go.  Raises OutputFailed before anything is attached."""
-    suffix = CAPTURE_SUFFIX if options.format == "capture" else TRACE_SUFFIX[options.format]
-    if options.output is not None:
-        path: Path = options.output
+    suffix = CAPTURE_SUFFIX if trace_format == "capture" else TRACE_SUFFIX[trace_format]
+    if asked is not None:
+        path = asked
     else:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in survey.processes[0].name)
@@ -216,11 +210,12 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
     return (lambda plan: None) if options.quiet else announce_if_heard
 
 
-def _finish(options: argparse.Namespace, output: Path, capture: Path, outcome: Outcome) -> ExitCode:
+def _finish(
+    options: argparse.Namespace, trace_options: TraceOptions, output: Path, capture: Path, outcome: Outcome
+) -> ExitCode:
     """Turn the capture into the trace; the capture stays only when that fails."""
     from tracer.commands.closing import print_closing, say_kept
 
-    trace_options = TraceOptions(options.format, options.min_us, options.max_slices)
     try:
         with interruptible():
             result = convert(capture, output, trace_options, progress_of(options))
