@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import queue
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
+from tracer.commands.signals import held_back, interruptible
 from tracer.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -132,24 +131,6 @@ def progress_of(options: argparse.Namespace) -> Callable[[float], None]:
     return draw
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends what is being written as Ctrl-C does, by KeyboardInterrupt; a terminal that goes away does not."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def convert(capture: Path, output: Path, options: TraceOptions, progress: Callable[[float], None]) -> Conversion:
     """Replay a capture into a trace file and a summary.  Raises BadCapture, OutputFailed."""
     from tracer.capture import CaptureReader
@@ -158,9 +139,10 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
     from tracer.output.perfetto import PerfettoWriter
     from tracer.output.summary import Summary
 
-    with CaptureReader(capture) as reader:
+    with CaptureReader(capture) as reader, contextlib.ExitStack() as making:
         total = reader.event_count  # now: once it is being read, the reader belongs to another thread
         writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
+        making.enter_context(held_back())  # a constructor that is interrupted would leave its file behind
         writer = writer_class(
             output,
             reader.recording,
@@ -172,6 +154,7 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
         end: CaptureEnd | None = None
         tally = Tally()
         try:
+            making.close()
             for item in ahead(_assembled(reader)):
                 if isinstance(item, CaptureEnd):
                     end = item

@@ -17,11 +17,11 @@ from tracer.commands.convert import (
     TraceOptions,
     add_trace_options,
     convert,
-    interruptible,
     progress_of,
     trace_options_of,
 )
 from tracer.commands.list import add_selection_options, selection_of
+from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
 if TYPE_CHECKING:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from tracer import __version__
 from tracer.capture import CaptureWriter
 from tracer.commands.closing import say_kept
+from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
 from tracer.model import CaptureEnd, Plan, PlanChange, ProcessEnd, Recording
@@ -65,24 +64,6 @@ class Outcome:
     lost: int
 
 
-class StopSignal:
-    """Ctrl-C, SIGTERM and SIGHUP end a recording; a context manager that gives the signals back."""
-
-    def __init__(self) -> None:
-        self.name: str | None = None
-
-    def __enter__(self) -> StopSignal:
-        self._previous = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        return self
-
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-
 class Recorder:
     """One recording of some processes into one capture file."""
 
@@ -101,7 +82,7 @@ class Recorder:
         """
         survey, options = self._survey, self._options
         with (
-            StopSignal() as stop,
+            stop_signal() as stop,
             ProbeSession(
                 survey.plan, survey.processes, executables=survey.executables, transport=options.transport
             ) as session,

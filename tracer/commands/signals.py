@@ -1,0 +1,60 @@
+"""What ends a recording, and what interrupts the writing of its trace."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+
+_Handler = Callable[[int, FrameType | None], None] | signal.Handlers
+
+
+@contextlib.contextmanager
+def _handling(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class StopSignal:
+    """name: of the signal that came, or None."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        self.name = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def stop_signal() -> Iterator[StopSignal]:
+    """Ctrl-C, SIGTERM and SIGHUP are noted only: whoever records looks, and ends well."""
+    stop = StopSignal()
+    with _handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.note)):
+        yield stop
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends what is being written as Ctrl-C does, by KeyboardInterrupt; a terminal that goes away does not."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handling({signal.SIGTERM: interrupt, signal.SIGHUP: signal.SIG_IGN}):
+        yield
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
