@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
-from tracer.rust.awaits import Awaits
+from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation
+from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
@@ -15,6 +15,7 @@ from tracer.rust.forms import DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
+from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import (
@@ -41,6 +42,7 @@ class Found:
     functions: tuple[PollFunction, ...]
     refusals: tuple[Refusal, ...]
     symbols: str
+    layouts: tuple[Layout, ...] = ()
 
 
 def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
@@ -64,8 +66,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
-    awaits = information.awaits(functions)
-    functions = [replace(function, awaits=awaits.get(function.address, ())) for function in functions]
+    functions, layouts = information.with_layouts(functions)
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
@@ -74,7 +75,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
-    return Found(tuple(functions), tuple(refusals), symbols)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts)
 
 
 class _Code:
@@ -154,7 +155,7 @@ class _DebugInformation:
 
     def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
-        self._coroutines: dict[int, list[int]] = {}
+        self._futures: dict[int, list[int]] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
@@ -183,22 +184,33 @@ class _DebugInformation:
         return sorted(verdicts, key=_preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
-        """What awaits() needs.  Of merged functions the entries of some may be gone: then nothing is known of all."""
+        """What with_layouts() needs.  Of merged functions some may have no entry: then nothing is known of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
-        coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
-        if len(coroutines) >= len(bodies):
-            self._coroutines[candidate.address] = coroutines
+        futures = [verdict.future for verdict in verdicts if verdict.future is not None]
+        if len(futures) >= len(candidate.names):
+            self._futures[candidate.address] = futures
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
 
-    def awaits(self, functions: list[PollFunction]) -> dict[int, tuple[AwaitPoint, ...]]:
-        """By address, where those of the functions that are coroutines wait; to be asked when all are described."""
-        wanted = {
-            function.address: coroutines
-            for function in functions
-            if function.state_offset is not None and (coroutines := self._coroutines.get(function.address))
-        }
-        return Awaits(self._dwarf, self._types, self._lines, self._implementations).of(wanted) if wanted else {}
+    def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
+        """The functions with where they wait, and all layouts; to be asked when all functions are described."""
+        if not self._futures:
+            return functions, ()
+        awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
+        types = {function.address: self._futures.get(function.address, []) for function in functions}
+        found = Layouts(self._dwarf, self._types, awaits).of(one for several in types.values() for one in several)
+        described = []
+        for function in functions:
+            futures = types[function.address]
+            layouts = {found.index.get(one) for one in futures}
+            described.append(
+                replace(
+                    function,
+                    awaits=common(found.points, futures) if function.state_offset is not None and futures else (),
+                    layout=layouts.pop() if len(layouts) == 1 else None,
+                )
+            )
+        return described, found.layouts
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""
