@@ -16,12 +16,13 @@ from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import At, DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.lines import LineTables
-from tracer.rust.naming import display_name, is_foreign, split_path
+from tracer.rust.naming import display_name, is_closure, is_foreign, split_path
 from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Member, Types
 
 AWAITEE = "__awaitee"
 _BOXED = re.compile(r"^Pin<Box<\(?(dyn [^()]+?)(?: \+ core::marker::\w+)*\)?>>$")
+_NAME_OF_BODY = re.compile(r"^\{async_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,12 @@ class Awaits:
         self._implementations = implementations
         self._paths = TypePaths(dwarf)
 
-    def describe(self, coroutines: Iterable[int], others: Iterable[int] = ()) -> Described:
-        """coroutines, others: positions of types; of the others only the paths are asked for."""
+    def describe(self, coroutines: Iterable[int], others: Iterable[int], told: Mapping[int, str]) -> Described:
+        """coroutines, others: positions of types; of the others only the paths are asked for.  told: paths that
+        are known already."""
         read = {position: self._suspensions(position) for position in coroutines}
         awaited = {one.awaitee for states in read.values() for one in states if one.awaitee is not None}
-        paths = self._read_paths({*awaited, *read, *others})
+        paths = self._read_paths({*awaited, *read, *others}, told)
         names = {position: awaited_name(paths[position]) for position in awaited if position in paths}
         points = {
             position: tuple(
@@ -115,22 +117,34 @@ class Awaits:
 
     # ------------------------------------------------------------ names
 
-    def _read_paths(self, types: Iterable[int]) -> dict[int, str]:
+    def _read_paths(self, types: set[int], told: Mapping[int, str]) -> dict[int, str]:
         """By position of the type; of a coroutine without a path none, its own name says nothing."""
-        paths: dict[int, str] = {}
-        for position in types:
+        paths: dict[int, str] = {position: path for position, path in told.items() if position in types}
+        for position in types - paths.keys():
             try:
                 name = self._types.name_at(position)
             except DwarfError:
                 continue
             if name:
                 paths[position] = name
-        paths |= self._paths.of(paths)
+        paths |= self._paths.of(paths.keys() - told.keys())
+        paths |= {position: self._beside(position, name) for position, name in paths.items() if name.startswith("{")}
         paths = {position: path for position, path in paths.items() if not path.startswith("{")}
         for position, path in paths.items():
             if self._implementations.unknown(path):
                 self._learn(position, path)
         return {position: self._implementations.resolved(path) for position, path in paths.items()}
+
+    def _beside(self, coroutine: int, name: str) -> str:
+        """The path of a coroutine that nobody points to: its body's function stands in the same scope."""
+        try:
+            for up, die in self._paths.functions_beside(coroutine, 1):
+                symbol = demangle(die.string(At.LINKAGE_NAME) or "")
+                if up == 0 and is_closure(symbol) and _NAME_OF_BODY.match(die.name):
+                    return "::".join([*split_path(symbol)[:-1], name])
+        except DwarfError:
+            pass
+        return name
 
     def _learn(self, type_: int, path: str) -> None:
         """Functions beside the type, in the same `impl`, have symbols that name what it is of."""

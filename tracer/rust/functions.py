@@ -155,7 +155,7 @@ class _DebugInformation:
 
     def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
-        self._futures: dict[int, list[int]] = {}
+        self._futures: dict[int, dict[int, str]] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
@@ -186,7 +186,7 @@ class _DebugInformation:
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
         """What with_layouts() needs.  Of merged functions some may have no entry: then nothing is known of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
-        futures = [verdict.future for verdict in verdicts if verdict.future is not None]
+        futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
         if len(futures) >= len(candidate.names):
             self._futures[candidate.address] = futures
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
@@ -197,8 +197,9 @@ class _DebugInformation:
         if not self._futures:
             return functions, ()
         awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
-        types = {function.address: self._futures.get(function.address, []) for function in functions}
-        found = Layouts(self._dwarf, self._types, awaits).of(one for several in types.values() for one in several)
+        types = {function.address: self._futures.get(function.address, {}) for function in functions}
+        roots = {position: path for several in types.values() for position, path in several.items()}
+        found = Layouts(self._dwarf, self._types, awaits).of(roots)
         described = []
         for function in functions:
             futures = types[function.address]
@@ -206,7 +207,7 @@ class _DebugInformation:
             described.append(
                 replace(
                     function,
-                    awaits=common(found.points, futures) if function.state_offset is not None and futures else (),
+                    awaits=common(found.points, list(futures)) if function.state_offset is not None and futures else (),
                     layout=layouts.pop() if len(layouts) == 1 else None,
                 )
             )

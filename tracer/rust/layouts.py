@@ -7,7 +7,8 @@ What is shared (Arc, Rc, raw pointers) belongs to nobody's poll and is not follo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, Source
@@ -31,6 +32,8 @@ _UNTOLD = frozenset({"MaybeDone", "TryMaybeDone"})
 _POLL_FN = "PollFn"
 _POINTERS = ("&mut ", "alloc::boxed::Box<")
 """How rustc names the pointers through which a future is polled."""
+
+_UNNAMED = re.compile(r"^\{async_fn_env#\d+\}")
 
 _MAX_GLUE = 12
 _MAX_LAYOUTS = 1 << 14
@@ -72,9 +75,12 @@ class Layouts:
         self._nodes: dict[int, _Node] = {}
         self._waiting: list[int] = []
 
-    def of(self, roots: Iterable[int]) -> FoundLayouts:
-        """roots: positions of the types of futures.  Equal types, of which each unit has its own entry, are one."""
-        wanted = [root for root in dict.fromkeys(roots) if self._root(root)]
+    def of(self, roots: Mapping[int, str]) -> FoundLayouts:
+        """roots: positions of the types of futures, and their paths.
+
+        Equal types, of which each unit has its own entry, are one.
+        """
+        wanted = [root for root in roots if self._root(root)]
         while self._waiting:
             key = self._waiting.pop()
             node = self._nodes[key]
@@ -82,7 +88,7 @@ class Layouts:
                 node.ways = list(self._ways_of(node))
             except DwarfError:
                 node.ways = []
-        return self._compiled(wanted)
+        return self._compiled({root: roots[root] for root in wanted})
 
     # ------------------------------------------------------------ types
 
@@ -127,13 +133,22 @@ class Layouts:
                 if value is not None and value > UNRESUMED and variant.type is not None:
                     for member in self._types.at(variant.type).members:
                         if member.name == AWAITEE:
-                            yield from ((value, way) for way in self._ways(member, variant.offset, 0))
+                            yield from ((value, way) for way in self._awaited(member, variant.offset))
             return
         for value, members in self._groups(type_):
             if node.kind is LayoutKind.FUTURE:
                 members = self._polled(type_, members)
             for base, member in members:
                 yield from ((value, way) for way in self._ways(member, base, 0))
+
+    def _awaited(self, member: Member, base: int) -> list[_Way]:
+        """To what a coroutine awaits: a future, whatever its name."""
+        ways = list(self._ways(member, base, 0))
+        if not ways and member.type is not None:
+            type_ = self._types.at(member.type)
+            if type_.tag == Tag.STRUCTURE and not self._is_glue(type_.name):
+                ways = list(self._way(base + member.offset, False, type_, LayoutKind.FUTURE))
+        return ways
 
     def _groups(self, type_: Type) -> Iterator[tuple[int | None, list[tuple[int, Member]]]]:
         """(discriminant's value, [(offset of what the member is in, member)]): of each variant, and what is always."""
@@ -212,11 +227,12 @@ class Layouts:
 
     # ------------------------------------------------------------ the result
 
-    def _compiled(self, roots: list[int]) -> FoundLayouts:
+    def _compiled(self, roots: dict[int, str]) -> FoundLayouts:
         useful = self._useful()
         known = self._awaits.describe(
             [key for key in useful if self._nodes[key].kind is LayoutKind.COROUTINE],
             [key for key in useful if self._nodes[key].kind is not LayoutKind.GLUE],
+            roots,
         )
         groups: dict[str, dict[str | None, list[int]]] = {}
         for key in useful:
@@ -266,7 +282,7 @@ class Layouts:
         discriminant = part.discriminant if part is not None else None
         path = known.paths.get(key)
         return Layout(
-            name=awaited_name(path) if path is not None else display_name(node.type.name),
+            name=awaited_name(path) if path is not None else display_name(_UNNAMED.sub("{async fn}", node.type.name)),
             kind=node.kind,
             source=Source.DWARF,
             size=node.type.size,
