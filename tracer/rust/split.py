@@ -122,6 +122,9 @@ class _Search:
     def _read(self, path: Path) -> dict[int, SplitUnit]:
         try:
             file = open_split_file(path)
+            for section in file.section_names:
+                if section.endswith(".dwo"):
+                    file.section(section)  # a file that is cut off is found out here, not when it is read
             units = package_units(file) if path == self._package else split_units(file)
         except (NotTraceable, PermissionMissing, DwarfError) as error:
             self._unreadable[path] = str(error).rstrip(".")
