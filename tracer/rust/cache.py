@@ -35,7 +35,9 @@ from tracer.model import (
     ResultEncoding,
     Source,
     SourceLocation,
+    TaskIdPath,
 )
+from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
 _MAGIC = b"RATBIN1\n"
@@ -61,10 +63,16 @@ class Cache:
         return cls(base / "rat-ebpf")
 
     def load(
-        self, image: ElfImage, debug: ElfImage | None, *, display_path: str, debug_path: str | None
+        self,
+        image: ElfImage,
+        debug: ElfImage | None,
+        *,
+        display_path: str,
+        debug_path: str | None,
+        split: SplitDebug | None = None,
     ) -> Binary | None:
         """What was stored for this build, under the paths of today; None when nothing usable was."""
-        name = _file_name(image, debug)
+        name = _file_name(image, debug, split)
         if name is None:
             return None
         try:
@@ -74,8 +82,8 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError, zlib.error):
             return None
 
-    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary) -> None:
-        name = _file_name(image, debug)
+    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary, split: SplitDebug | None = None) -> None:
+        name = _file_name(image, debug, split)
         if name is None:
             return
         content = _encode(binary)
@@ -146,10 +154,11 @@ def _own_code() -> str:
     return digest.hexdigest()
 
 
-def _file_name(image: ElfImage, debug: ElfImage | None) -> str | None:
+def _file_name(image: ElfImage, debug: ElfImage | None, split: SplitDebug | None) -> str | None:
     if image.build_id is None:
         return None
-    key = json.dumps([image.build_id, image.size, debug.size if debug is not None else None, _own_code()])
+    sizes = [image.size, debug.size if debug is not None else None]
+    key = json.dumps([image.build_id, *sizes, split.identity if split is not None else "", _own_code()])
     return hashlib.sha256(key.encode()).hexdigest() + ".bin"
 
 
@@ -211,12 +220,13 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [_from_await(a) for a in f.awaits], f.layout,
+        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits, layout) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, layout, task_id) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -236,6 +246,7 @@ def _to_function(row: list[Any]) -> PollFunction:
         entry_cost=InstructionCost(entry_cost),
         awaits=tuple(_to_await(one) for one in awaits),
         layout=layout,
+        task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
     )
 
 

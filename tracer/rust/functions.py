@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation
+from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
@@ -30,8 +30,10 @@ from tracer.rust.naming import (
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
+from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
+from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
 
 
@@ -45,12 +47,15 @@ class Found:
     layouts: tuple[Layout, ...] = ()
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
-    """The poll functions of `image`; names and debug information come from `debug` where it has them."""
+def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, SplitUnit] | None = None) -> Found:
+    """The poll functions of `image`; names and debug information come from `debug` where it has them.
+
+    split: what is split off from the debug information, by the position of its skeleton.
+    """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(described, candidates)
+    information = _DebugInformation(described, split or {}, candidates)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -88,6 +93,7 @@ class _Code:
         self._disassembler = Disassembler()
         self._prologue = Prologue()
         self._task_types = TaskTypes(image, named)
+        self._task_ids = TaskIds(image)
 
     def body(self, candidate: Candidate) -> Body:
         """A function that only jumps to another one is left where that one is left, on the same stack pointer."""
@@ -121,6 +127,10 @@ class _Code:
                 return arguments[0]
         return self._task_types.of(candidate)
 
+    def task_id(self, runtime: str) -> TaskIdPath | None:
+        """Where a task's id is, by the runtime's version."""
+        return self._task_ids.of(runtime)
+
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate)
 
@@ -153,7 +163,7 @@ class _Code:
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
+    def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._futures: dict[int, dict[int, str]] = {}
         self._implementations = Implementations()
@@ -162,7 +172,7 @@ class _DebugInformation:
         if not image.has_section(".debug_info"):
             return
         try:
-            self._dwarf = Dwarf(image)
+            self._dwarf = Dwarf(image, split)
             lookup = SubprogramLookup(self._dwarf)
         except DwarfError:
             return
@@ -247,7 +257,9 @@ def _describe(candidate: Candidate, information: _DebugInformation, code: _Code)
 def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFunction | Refusal | None:
     if verdict.kind is FunctionKind.TASK:
         path = verdict.type_path or code.task_type(candidate)
-        return _task(candidate, verdict.runtime or "", path, verdict.location, Source.DWARF)
+        runtime = verdict.runtime or ""
+        task_id = verdict.task_id or code.task_id(runtime)
+        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id)
     symbol = _symbol_name(candidate, verdict.kind)
     path = verdict.type_path
     if is_blocking_job(path or future_type_of(symbol) or ""):
@@ -280,7 +292,8 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
 def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _Code) -> PollFunction | Refusal | None:
     for role in (Role.TOKIO, Role.ASYNC_TASK):
         if role in candidate.roles:
-            return _task(candidate, role.value, code.task_type(candidate), location, Source.SYMBOLS)
+            path, task_id = code.task_type(candidate), code.task_id(role.value)
+            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id)
     if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
@@ -308,7 +321,12 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
 
 
 def _task(
-    candidate: Candidate, runtime: str, type_path: str | None, location: SourceLocation | None, source: Source
+    candidate: Candidate,
+    runtime: str,
+    type_path: str | None,
+    location: SourceLocation | None,
+    source: Source,
+    task_id: TaskIdPath | None,
 ) -> PollFunction | Refusal:
     if type_path is not None and is_blocking_job(type_path):
         return _blocking(candidate, task_name(type_path, runtime), location)
@@ -326,6 +344,7 @@ def _task(
         location=location,
         self_register=Register.RDI,
         runtime=runtime,
+        task_id=task_id,
     )
 
 

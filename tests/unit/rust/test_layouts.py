@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,10 @@ from elftools.elf.elffile import ELFFile
 from tests.e2e.trace import plain
 from tests.running import Targets
 from tests.unit.rust.test_awaits import agree, declared_in, path_of, text
-from tracer.model import FIRST_SUSPEND, Layout, LayoutKind
+from tracer.model import FIRST_SUSPEND, Binary, Layout, LayoutKind
 from tracer.rust import read_binary
+from tracer.rust.future_names import future_names
+from tracer.rust.naming import display_name
 from tracer.target.elf import open_elf
 
 State = tuple[int, str, int, int]
@@ -148,7 +150,7 @@ def test_the_layouts_of_a_chain(targets: Targets) -> None:
         "server::answer",
         "server::store",
         "tokio::sync::mutex::Mutex::lock",
-        "tokio::sync::mutex::Mutex::lock::{async block#0}",
+        "tokio::sync::mutex::Mutex::lock",  # the block in it
         "tokio::sync::mutex::Mutex::acquire",
         "tokio::sync::batch_semaphore::Acquire",
     ]
