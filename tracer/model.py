@@ -102,6 +102,15 @@ class SourceLocation:
         return f"{self.file}:{self.line}"
 
 
+_FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
+"""Where the sources of the standard library and of dependencies lie."""
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a source file or folder is not the user's own, as far as its path tells."""
+    return any(part in path for part in _FOREIGN)
+
+
 @dataclass(frozen=True, slots=True)
 class ExitSite:
     """One instruction by which a function is left.  offset: bytes into the file."""
@@ -509,7 +518,7 @@ WAIT = np.dtype(
         ("flags", "<u2"),  # WaitFlag
         ("state", "u1"),  # coroutine state during the wait: which await
         ("_pad", "u1"),
-        ("places", "<u2", (4,)),  # where it waits, numbers of places: several in a join! or select!; 0: none
+        ("places", "<u8"),  # where it waits: up to four numbers of places, 16 bits each, the lowest first; 0: none
     ]
 )
 """From one Pending poll of an instance to its next poll."""

@@ -110,7 +110,7 @@ def _packed(numbers: list[int]) -> int:
     return sum(number << _BITS * place for place, number in enumerate(numbers[:_BRANCHES]))
 
 
-def unpacked(places: Unsigned, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint16]]:
-    """Shape (n, 4).  count: of the plan's places; numbers beyond are none of them."""
-    numbers = np.ascontiguousarray(places, "<u8").view("<u2").reshape(-1, _BRANCHES)
-    return np.where(numbers <= count, numbers, np.uint16(0))
+def checked(places: Unsigned, count: int) -> Unsigned:
+    """Without the numbers that are none of the plan's `count` places."""
+    numbers = np.ascontiguousarray(places, "<u8").view("<u2")
+    return np.where(numbers <= count, numbers, np.uint16(0)).astype("<u2").view(np.uint64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,18 @@ _MAX_INSTANCE = 1 << 28
 _LONGEST = 64
 
 Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitsAt:
+    """The waits of one function in one state (None: unknown) at the same places, as in WAIT.  total, longest: ns."""
+
+    function: int
+    state: int | None
+    places: int
+    count: int
+    total: int
+    longest: int
 
 
 class Accounts:
@@ -41,7 +54,7 @@ class Accounts:
         self.waiting = np.zeros(self._functions, np.int64)
         self.unwound = np.zeros(self._functions, np.int64)
         self._histogram = np.zeros((self._functions, _BINS), np.int64)
-        self._waits_at: dict[int, tuple[int, int, int]] = {}
+        self._waits_at: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._seen = np.zeros(1 << 13, np.uint8)
         self.root_busy = 0
         self.latest = 0
@@ -112,24 +125,26 @@ class Accounts:
         self.waits += np.bincount(function, minlength=self._functions)
         self.waiting += np.bincount(function, weights=length, minlength=self._functions).astype(np.int64)
         state = np.where(waits["flags"] & int(WaitFlag.STATE), waits["state"].astype(np.int64), _UNKNOWN_STATE)
-        keys = function * _STATES + state
+        walked, which = np.unique(waits["places"], return_inverse=True)
+        combinations, keys = np.unique((function * _STATES + state) * len(walked) + which, return_inverse=True)
         counts = np.bincount(keys)
         totals = np.bincount(keys, weights=length)
         longest = np.zeros(len(counts), np.int64)
         np.maximum.at(longest, keys, length)
-        seen = np.flatnonzero(counts)
-        columns = (seen, counts[seen], totals[seen].astype(np.int64), longest[seen])
-        for key, count, total, most in zip(*(column.tolist() for column in columns), strict=True):
+        await_, places = combinations // len(walked), walked[combinations % len(walked)]
+        columns = (await_, places, counts, totals.astype(np.int64), longest)
+        for *one, count, total, most in zip(*(column.tolist() for column in columns), strict=True):
+            key = one[0], one[1]
             old = self._waits_at.get(key, (0, 0, 0))
             self._waits_at[key] = old[0] + count, old[1] + total, max(old[2], most)
 
-    def waits_at(self) -> list[tuple[int, int | None, int, int, int]]:
-        """(function, state or None, count, total ns, longest ns), the most waiting first."""
+    def waits_at(self) -> list[WaitsAt]:
+        """By await and by what is known to be below it, the most waiting first."""
         rows = []
-        for key, (count, total, longest) in self._waits_at.items():
-            function, state = divmod(key, _STATES)
-            rows.append((function, None if state == _UNKNOWN_STATE else state, count, total, longest))
-        return sorted(rows, key=lambda row: -row[3])
+        for (await_, places), (count, total, longest) in self._waits_at.items():
+            function, state = divmod(await_, _STATES)
+            rows.append(WaitsAt(function, None if state == _UNKNOWN_STATE else state, places, count, total, longest))
+        return sorted(rows, key=lambda row: -row.total)
 
     def percentile(self, function: int, share: float) -> float:
         """The poll length in ns that `share` of a function's polls do not exceed, within PERCENTILE_ERROR."""

@@ -100,7 +100,7 @@ class PerfettoWriter:
                 for one in recording.processes
             }
             self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
-            self._rows = SliceRows(self._descriptors, recording.plan.functions)
+            self._rows = SliceRows(self._descriptors, recording.plan)
         except BaseException:
             self._file.abort()
             raise

@@ -21,8 +21,8 @@ from tracer.model import (
     Tally,
     Thread,
 )
-from tracer.output.accounts import Accounts
-from tracer.output.awaits import await_point
+from tracer.output.accounts import Accounts, WaitsAt
+from tracer.output.chains import Chains, Waiting
 from tracer.output.kinds import TaskKinds
 from tracer.output.labels import probed_words, state_words
 
@@ -36,6 +36,7 @@ class Summary:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
+        self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
@@ -43,6 +44,10 @@ class Summary:
         self.lost = 0
         self.tally = Tally()
         self.end: CaptureEnd | None = None
+
+    def whereabouts(self, waits: WaitsAt) -> Waiting:
+        """Where these are, and what for."""
+        return self._chains.waiting(waits.function, waits.state, waits.places)
 
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads."""
@@ -197,8 +202,13 @@ class Summary:
                 for index in self.kinds.seen()
             ],
             "waits_by_await": [
-                {**_parking(functions[index], state), "waits": count, "waiting": total, "longest": longest}
-                for index, state, count, total, longest in accounts.waits_at()
+                {
+                    **_parking(functions[one.function], one.state, self.whereabouts(one)),
+                    "waits": one.count,
+                    "waiting": one.total,
+                    "longest": one.longest,
+                }
+                for one in accounts.waits_at()
             ],
             "longest_polls": [
                 {
@@ -231,16 +241,17 @@ def bound_words(flags: int) -> str:
     return "began before" if start else "still running" if end else ""
 
 
-def _parking(function: PollFunction, state: int | None) -> dict[str, Any]:
-    point = await_point(function, state)
-    place, macro = (point.location, point.macro) if point else (None, None)
+def _parking(function: PollFunction, state: int | None, waiting: Waiting) -> dict[str, Any]:
+    place, macro = waiting.location, waiting.macro
     return {
         "function": function.name,
         "state": state,
         "await": state_words(state),
         "file": place.file if place else None,
         "line": place.line if place else None,
-        "awaitee": point.awaitee if point else None,
+        "awaitee": waiting.awaitee,
+        "chain": list(waiting.chain),
+        "chain_is_whole": waiting.is_whole,
         "macro": {"file": macro.file, "line": macro.line} if macro else None,
         "function_file": function.location.file if function.location else None,
         "function_line": function.location.line if function.location else None,

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer.model import Group, Plan, PollFunction, Refusal
-from tracer.output.awaits import await_point, where_words
+from tracer.output.awaits import short_place, where_words
 from tracer.output.labels import (
     duration_words,
     kind_words,
@@ -226,19 +226,19 @@ def _print_longest(summary: Summary, console: Console) -> None:
 
 def _print_waits(summary: Summary, console: Console) -> None:
     rows = []
-    for index, state, count, total, longest in summary.accounts.waits_at()[:_TOP]:
-        function = summary.recording.plan.functions[index]
-        point = await_point(function, state)
-        number = "" if state is None else state_words(state)
+    for one in summary.accounts.waits_at()[:_TOP]:
+        function = summary.recording.plan.functions[one.function]
+        waiting = summary.whereabouts(one)
+        number = "" if one.state is None else state_words(one.state)
         rows.append(
             (
                 short_name(function),
-                short_awaitee(point.awaitee) if point and point.awaitee else number,
-                _count(count),
-                duration_words(total),
-                duration_words(total / count),
-                duration_words(longest),
-                where_words(function, state),
+                short_awaitee(waiting.awaitee) if waiting.awaitee else number,
+                _count(one.count),
+                duration_words(one.total),
+                duration_words(one.total / one.count),
+                duration_words(one.longest),
+                short_place(waiting.location) if waiting.location else where_words(function, one.state),
             )
         )
     columns = {"most waiting": Column.NAME, "for": Column.NAME}

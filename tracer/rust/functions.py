@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
+from tracer.model import (
+    FunctionKind,
+    Layout,
+    PollFunction,
+    Refusal,
+    Register,
+    Source,
+    SourceLocation,
+    TaskIdPath,
+    is_foreign,
+)
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
@@ -18,15 +28,7 @@ from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
-from tracer.rust.naming import (
-    coroutine_name,
-    crate_of,
-    display_name,
-    future_type_of,
-    generic_arguments,
-    is_closure,
-    is_foreign,
-)
+from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
