@@ -441,16 +441,18 @@ class Reference:
     # ------------------------------------------------------------ places
 
     def _settled(self, function: int, state: int | None) -> int:
-        """Where a coroutine waits, when its state alone tells."""
+        """Where a coroutine waits, as far down as its state alone tells."""
         places = dict(enumerate(self.plan.places, 1))
         below = [n for n, one in places.items() if one.parent and not places[one.parent].parent]
         first = [n for n in below if places[n].function == function and places[n].state == state]
         ends: list[int] = []
+        known = first.copy()
         while first:
             number = first.pop(0)
             children = [n for n, one in places.items() if one.parent == number]
             if any(places[n].state is not None for n in children):
-                return 0
+                ends = known
+                break
             ends += [] if children else [number]
             first = children + first
         return sum(number << 16 * place for place, number in enumerate(ends[:4]))

@@ -325,7 +325,7 @@ class Place:
     Its number, which the kernel sends, is 1 + its index in Plan.places.  parent: number of the place above;
     0: it is the function's own future.  function: index into Plan.functions, whose tree it is in.  layout: index
     into Plan.layouts; None: a pointer on the way.  state: the discriminant of the place above with which this one
-    is there; None: always.  is_polled: polls of it have a probe of their own, so that the tree ends here.
+    is there; None: always.  is_polled: polls of it have a probe of their own.
     """
 
     parent: int

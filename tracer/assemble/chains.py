@@ -70,8 +70,8 @@ def _give(places: Unsigned, events: Array, records: Indexes, entries: Indexes) -
 
 
 def settled_places(plan: Plan) -> Unsigned:
-    """Shape (functions, 257): the places where a poll waits that begins with this state (NO_STATE: not known), where
-    the state alone tells it; else 0."""
+    """Shape (functions, 257): the places where a poll waits that begins with this state (NO_STATE: not known), as far
+    down as the state alone tells."""
     settled = np.zeros((len(plan.functions), NO_STATE + 1), np.uint64)
     below: dict[int, list[int]] = defaultdict(list)
     for number, place in enumerate(plan.places, 1):
@@ -91,7 +91,9 @@ def settled_places(plan: Plan) -> Unsigned:
                 of_state[state].append(number)
         for state, numbers in of_state.items():
             ends = [_ends(plan, below, number) for number in numbers]
-            settled[place.function, state] = _packed([one for several in ends for one in several] if all(ends) else [])
+            settled[place.function, state] = _packed(
+                [one for several in ends for one in several] if all(ends) else numbers
+            )
     return settled
 
 
