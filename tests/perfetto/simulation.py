@@ -226,6 +226,7 @@ def _poll_chain(
                     int(WaitFlag.STATE),
                     task.state,
                     0,
+                    0,
                 )
             )
         end += 900

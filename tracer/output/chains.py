@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from tracer.model import LayoutKind, Plan, SourceLocation, is_foreign
 from tracer.output.awaits import await_point, short_place, wait_title
@@ -63,10 +62,16 @@ class Chains:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._above = {place.parent for place in plan.places}
-        self.waiting = lru_cache(maxsize=1 << 16)(self._waiting)
+        self._known: dict[tuple[int, int | None, int], Waiting] = {}
+
+    def waiting(self, function: int, state: int | None, packed: int) -> Waiting:
+        """packed: the places of a WAIT."""
+        known = self._known.get((function, state, packed))
+        if known is None:
+            known = self._known[function, state, packed] = self._waiting(function, state, packed)
+        return known
 
     def _waiting(self, function: int, state: int | None, packed: int) -> Waiting:
-        """packed: the places of a WAIT."""
         places = [number for shift in (0, 16, 32, 48) if (number := packed >> shift & 0xFFFF)]
         own = self._plan.functions[function]
         point = await_point(own, state)

@@ -84,6 +84,9 @@ class SliceRows:
         self._merged_category = descriptors.category("merged")
         self._stint = {kind: self._stint_format(kind) for kind in (BEGIN, INSTANT)}
         self._wait_formats: dict[tuple[int, int], RowFormat] = {}
+        self._inlined = _event(
+            BEGIN, field(3, descriptors.category("inlined")), field(10, Varint("name", 4)), field(52, 1)
+        )
         self._merged = _event(
             BEGIN,
             field(3, self._merged_category),
@@ -324,6 +327,37 @@ class SliceRows:
         for key, column in self._walked_columns.items():
             column.append(values.get(key, 0))
         return row
+
+    def inlined(self, waits: Array, tracks: Integers) -> Iterator[Rows]:
+        """The beginnings of what lies below waits (WAIT) on instance tracks: the futures on the way to what is waited
+        for that have no function of their own, outer ones first.  How many each wait has: inlined_below()."""
+        names = self._names_below(waits)
+        for level in range(names.shape[1]):
+            some = np.flatnonzero(names[:, level])
+            yield self._inlined.encode(
+                len(some), time=waits["start"][some], track=tracks[some], name=names[some, level]
+            )
+
+    def inlined_below(self, waits: Array) -> Integers:
+        """How many futures without a function of their own lie below each wait."""
+        return np.asarray(np.count_nonzero(self._names_below(waits), axis=1))
+
+    def _names_below(self, waits: Array) -> Integers:
+        """Shape (waits, at most 24): the intern ids of the futures below each; 0: none."""
+        names = np.zeros((len(waits), len(_CHAIN)), np.int64)
+        walked = np.flatnonzero(waits["places"])
+        if not len(walked):
+            return names[:, :0]
+        state = _states(waits, WaitFlag.STATE)[walked]
+        keys = np.stack([waits["function"][walked].astype(np.uint64), state.astype(np.uint64), waits["places"][walked]])
+        distinct, which = np.unique(keys, axis=1, return_inverse=True)
+        table = np.zeros((distinct.shape[1], len(_CHAIN)), np.int64)
+        for row, (function, one, places) in enumerate(distinct.T.tolist()):
+            waiting = self._chains.waiting(function, None if one == _UNKNOWN_STATE else one, places)
+            steps = waiting.inlined[: len(_CHAIN)]
+            table[row, : len(steps)] = [self._descriptors.name(str(step)) for step in steps]
+        names[walked] = table[which.ravel()]
+        return names[:, : int(np.count_nonzero(table, axis=1).max())]
 
     def merged(self, starts: Integers, tracks: Integers, counts: Integers, busy: Integers, spans: Integers) -> Rows:
         """The beginnings of merged slices.  busy, spans: ns of polling, and from first start to last end."""

@@ -31,8 +31,8 @@ from tracer.probe import perf
 from tracer.probe.instructions import _reason
 from tracer.probe.plan import make_plan
 from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
-from tracer.probe.walk import WALK_NODE
 from tracer.probe.sources import bpf_folder
+from tracer.probe.walk import WALK_NODE
 
 HEADER = (bpf_folder() / "events.h").read_text(encoding="utf-8")
 TYPES: dict[str, Any] = {
