@@ -26,7 +26,8 @@ from tracer.model import (
     Tally,
     WaitFlag,
 )
-from tracer.output.accounts import PERCENTILE_ERROR, Accounts
+from tracer.output.accounts import Accounts
+from tracer.output.histogram import PERCENTILE_ERROR
 from tracer.output.summary import Summary
 from tracer.output.tables import print_functions
 
@@ -135,7 +136,7 @@ def test_no_functions_and_nothing_seen() -> None:
     summary.close(Tally(), None)
     assert summary.as_json()["complete"] is False
     assert "0 polls" in rendered(summary)
-    assert Accounts([]).waits_at() == []
+    assert Accounts([]).by_await.by_await() == []
 
 
 def test_a_wait_that_may_span_two_futures_is_not_added_up() -> None:
