@@ -22,7 +22,9 @@ from tracer.output.labels import (
     place_words,
     printable,
     short_awaitee,
+    short_name,
     short_name_of,
+    state_words,
 )
 
 Document = dict[str, Any]
@@ -192,7 +194,7 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
         return
     columns = {"tasks by kind": Column.NAME}
     columns |= dict.fromkeys(("tasks", "polls", "busy", "longest poll", "waiting"), Column.FIGURE)
-    console.print(_table(columns | {"place": Column.PLACE}, rows, console.width, ("place", "longest poll")))
+    console.print(_table(columns | {"place": Column.PLACE}, rows, console.width, ("longest poll", "place")))
     if len(kinds) > _TOP_KINDS:
         console.print(_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
     console.print()
@@ -242,7 +244,7 @@ def _print_waits(document: Document, console: Console) -> None:
     columns = {"most waiting": Column.NAME, "for": Column.NAME, "in tasks": Column.NAME}
     columns |= dict.fromkeys(("waits", "waiting", "p50", "p99", "max"), Column.FIGURE)
     columns |= {"where": Column.PLACE}
-    console.print(_table(columns, rows, console.width, ("in tasks", "p50", "max", "where")))
+    console.print(_table(columns, rows, console.width, ("in tasks", "p50", "max", "waits", "where")))
     uncertain = document["uncertain_waits"]
     if uncertain:
         why = "which may span two futures at one address, are left out"
@@ -304,9 +306,12 @@ def _print_remarks(document: Document, console: Console) -> None:
 # ---- list
 
 
-def print_functions(plan: Plan, *, as_json: bool = False, console: Console | None = None) -> None:
-    """What a plan probes and what not: a table, or a JSON object
-    {"probed": [{function, names, kind, crate, file, line, address, exits, source}],
+def print_functions(
+    plan: Plan, *, with_awaits: bool = False, as_json: bool = False, console: Console | None = None
+) -> None:
+    """What a plan probes and what not: a table (with_awaits: also one of each await), or a JSON object
+    {"probed": [{function, names, kind, crate, file, line, address, exits, source,
+    awaits: [{state, await, file, line, awaitee, macro}]}],
     "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers."""
     if as_json:
         document = {
@@ -320,6 +325,9 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
     console = console or make_console(_LIST_WIDTH)
     if plan.functions:
         console.print(function_table(plan, console.width))
+    if with_awaits and any(one.awaits for one in plan.functions):
+        console.print()
+        console.print(await_table(plan, console.width))
     if plan.refusals:
         console.print()
         console.print(refusal_table(plan, console.width))
@@ -333,8 +341,26 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
 def function_table(plan: Plan, width: int) -> Table:
     """The functions that are probed."""
     functions = sorted(plan.functions, key=_place)
-    rows = [(one.name, kind_words(one.kind), place_words(one.location)) for one in functions]
-    return _table({"probed": Column.NAME, "kind": Column.WORD, "place": Column.PLACE}, rows, width)
+    rows = [
+        (one.name, kind_words(one.kind), _count(len(one.awaits)) if one.awaits else "", place_words(one.location))
+        for one in functions
+    ]
+    columns = {"probed": Column.NAME, "kind": Column.WORD, "awaits": Column.FIGURE, "place": Column.PLACE}
+    return _table(columns, rows, width)
+
+
+def await_table(plan: Plan, width: int) -> Table:
+    """Each await of the functions that are probed, with what is known of it."""
+    rows = [
+        (
+            f"{short_name(one)} {state_words(point.state)}",
+            short_awaitee(point.awaitee) if point.awaitee else "",
+            place_words(point.location) or (f"in the macro at {place_words(point.macro)}" if point.macro else ""),
+        )
+        for one in sorted(plan.functions, key=_place)
+        for point in one.awaits
+    ]
+    return _table({"await": Column.NAME, "for": Column.NAME, "place": Column.PLACE}, rows, width)
 
 
 def refusal_table(plan: Plan, width: int) -> Table:
@@ -362,6 +388,17 @@ def _function_json(function: PollFunction) -> dict[str, Any]:
         "address": function.address,
         "exits": len(function.exits),
         "source": str(function.source),
+        "awaits": [
+            {
+                "state": point.state,
+                "await": state_words(point.state),
+                "file": point.location.file if point.location else None,
+                "line": point.location.line if point.location else None,
+                "awaitee": point.awaitee,
+                "macro": {"file": point.macro.file, "line": point.macro.line} if point.macro else None,
+            }
+            for point in function.awaits
+        ],
     }
 
 
