@@ -45,24 +45,14 @@ def test_a_trace_that_is_cut_off(trace: Path) -> None:
         assert "cut off or damaged" in refused(trace) or "carries no summary" in refused(trace)
 
 
-@pytest.mark.parametrize("from_end", [10, 60, 100, 160])
-def test_a_changed_byte_is_never_believed(trace: Path, from_end: int) -> None:
-    data = bytearray(trace.read_bytes())
-    at = data.rindex(b'"polls":5') + 8
-    data[at] = ord("6")
-    trace.write_bytes(data)
-    assert "carries no summary" in refused(trace)
-    data[at] = ord("5")
-    data[-from_end] ^= 0x41
-    trace.write_bytes(data)
-    assert refused(trace) if data[-from_end:] != b"" and read_or_none(trace) != DOCUMENT else True
-
-
-def read_or_none(path: Path) -> object:
-    try:
-        return read_summary(path)
-    except BadCapture:
-        return None
+def test_a_changed_byte_is_never_believed(write: Write) -> None:
+    trace = write([], summary=DOCUMENT).path
+    data = trace.read_bytes()
+    text = text_of(DOCUMENT).encode()
+    start = data.rindex(text)
+    for at in range(start, start + len(text)):
+        trace.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        assert "carries no summary" in refused(trace)
 
 
 def test_a_trace_without(write: Write) -> None:
