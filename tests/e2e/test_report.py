@@ -10,7 +10,10 @@ import pytest
 from tests.e2e.command import rat
 from tests.e2e.test_bad_input import assert_helpful
 from tests.running import Targets
+from tracer.capture import CaptureReader
 from tracer.errors import ExitCode
+from tracer.model import Tally
+from tracer.output.perfetto import PerfettoWriter
 
 pytestmark = pytest.mark.e2e
 
@@ -74,3 +77,14 @@ def test_files_without_a_summary(name: str, words: str, tmp_path: Path) -> None:
     if name == "empty":
         path.touch()
     assert_helpful(rat("report", path), ExitCode.BAD_CAPTURE, words, name)
+
+
+def test_a_summary_of_another_version(tmp_path: Path) -> None:
+    """One that lacks what this version prints is still a document."""
+    trace = tmp_path / "x.pftrace"
+    with CaptureReader(CAPTURES[0]) as reader:
+        writer = PerfettoWriter(trace, reader.recording, total_events=0)
+    writer.carry({"schema": 1, "seconds": 5.0})
+    writer.close(Tally(), None)
+    assert_helpful(rat("report", trace), ExitCode.BAD_CAPTURE, "another version")
+    assert json.loads(rat("report", "--json", trace).out) == {"schema": 1, "seconds": 5.0}

@@ -101,7 +101,8 @@ def _carried_text(packet: bytes) -> str | None:
     event = _only(packet, _TRACK_EVENT)
     if _only(event, _EVENT_NAME) != SUMMARY.encode():
         return None
-    arguments = {_only(one, _ANNOTATION_NAME): one for number, one in _fields(event) if number == _ANNOTATION}
+    annotations = [one for number, one in _fields(event) if number == _ANNOTATION and isinstance(one, bytes)]
+    arguments = {_only(one, _ANNOTATION_NAME): one for one in annotations}
     text = _only(arguments.get(SUMMARY_KEY.encode(), b""), _ANNOTATION_STRING)
     check = dict(_fields(arguments.get(CHECK_KEY.encode(), b""))).get(_ANNOTATION_INT)
     return text.decode("ascii") if check == zlib.crc32(text) else None
