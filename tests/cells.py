@@ -45,6 +45,7 @@ TARGETS = (
     "deep",
     "spin",
     "life",
+    "short_tasks",
     "server",
     "load",
 )
