@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
 from tracer.rust.awaits import Awaits
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.code_awaits import CodeAwaits
+from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
@@ -69,7 +71,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
-    awaits = information.awaits(functions)
+    awaits = information.awaits(functions) | information.awaits_by_code(functions, code.dispatches())
     functions = [replace(function, awaits=awaits.get(function.address, ())) for function in functions]
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
@@ -118,6 +120,9 @@ class _Code:
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
 
+    def dispatches(self) -> Dispatches:
+        return Dispatches(self._image, self._scan.is_resumption)
+
     def task_type(self, candidate: Candidate) -> str | None:
         """The future that a task poll runs: v0 names have it as an argument, else see TaskTypes."""
         for name in candidate.names:
@@ -165,6 +170,7 @@ class _DebugInformation:
     def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._coroutines: dict[int, list[int]] = {}
+        self._untyped: dict[int, Die] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
@@ -195,6 +201,8 @@ class _DebugInformation:
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
         """What awaits() needs.  Of merged functions the entries of some may be gone: then nothing is known of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
+        if len(verdicts) == 1 == len(bodies) and not verdicts[0].has_types:
+            self._untyped[candidate.address] = self._dies[candidate.address][0]
         coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
         if len(coroutines) >= len(bodies):
             self._coroutines[candidate.address] = coroutines
@@ -209,6 +217,23 @@ class _DebugInformation:
             if function.state_offset is not None and (coroutines := self._coroutines.get(function.address))
         }
         return Awaits(self._dwarf, self._types, self._lines, self._implementations).of(wanted) if wanted else {}
+
+    def awaits_by_code(
+        self, functions: list[PollFunction], dispatches: Dispatches
+    ) -> dict[int, tuple[AwaitPoint, ...]]:
+        """The same of those without types, by what their code and its lines show; nothing of merged ones."""
+        untyped = [
+            (function, self._untyped[function.address])
+            for function in functions
+            if function.kind is FunctionKind.COROUTINE and function.address in self._untyped
+        ]
+        if not untyped:
+            return {}
+        reader = CodeAwaits(self._dwarf, self._lines, dispatches)
+        return {
+            function.address: reader.of(die, function.address, function.size, function.location)
+            for function, die in untyped
+        }
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""
