@@ -96,6 +96,13 @@ class Dispatches:
             else:
                 at += instruction.size
 
+    def callee(self, at: int) -> int | None:
+        """The address that the call at an address goes to; None when it is no call, or an indirect one."""
+        instruction = self._machine.instruction(at)
+        if instruction is None or instruction.mnemonic != "call" or not instruction.op_str.startswith("0x"):
+            return None
+        return int(instruction.op_str, 16)
+
     # ------------------------------------------------------------ jump tables
 
     def _table_end(self, table: int) -> int:

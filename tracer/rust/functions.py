@@ -37,6 +37,9 @@ from tracer.rust.types import Types
 from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
 
+_POINTERS = ("Pin<", "Box<", "&")
+"""Futures whose names say nothing of what they lead to, where symbols name them: `Pin<P>`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -222,18 +225,25 @@ class _DebugInformation:
         self, functions: list[PollFunction], dispatches: Dispatches
     ) -> dict[int, tuple[AwaitPoint, ...]]:
         """The same of those without types, by what their code and its lines show; nothing of merged ones."""
-        untyped = [
-            (function, self._untyped[function.address])
-            for function in functions
-            if function.kind is FunctionKind.COROUTINE and function.address in self._untyped
-        ]
-        if not untyped:
+        if self._lookup is None:
             return {}
-        reader = CodeAwaits(self._dwarf, self._lines, dispatches)
-        return {
-            function.address: reader.of(die, function.address, function.size, function.location)
-            for function, die in untyped
+        futures = {
+            function.address: function.name
+            for function in functions
+            if function.kind is not FunctionKind.TASK
+            and len(function.names) == 1
+            and not function.name.startswith(_POINTERS)
         }
+        reader = CodeAwaits(self._dwarf, self._lines, dispatches, futures)
+        found = {}
+        for function in functions:
+            die = self._untyped.get(function.address)
+            is_alone = sum(map(is_closure, function.names)) == 1 and function.address not in self._dies
+            if function.kind is FunctionKind.COROUTINE and (die is not None or is_alone):
+                unit = self._lookup.unit_at(function.address) if die is None else die.unit
+                if unit is not None:
+                    found[function.address] = reader.of(unit, die, function.address, function.size, function.location)
+        return found
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""
