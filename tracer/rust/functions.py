@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
+from tracer.model import (
+    AwaitPoint,
+    FunctionKind,
+    Layout,
+    PollFunction,
+    Refusal,
+    Register,
+    Source,
+    SourceLocation,
+    TaskIdPath,
+)
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.code_awaits import CodeAwaits
