@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Whereabouts:
     """What is known of a wait.  title: its name.  location, macro, awaitee: as in AwaitPoint, of the innermost
     place in the user's own source.  chain: outer to inner, for people; empty when nothing below is known.
     inlined: the futures on the way that have no function of their own, outer to inner, with their places.
@@ -62,20 +62,20 @@ class Chains:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._above = {place.parent for place in plan.places}
-        self._known: dict[tuple[int, int | None, int], Waiting] = {}
+        self._known: dict[tuple[int, int | None, int], Whereabouts] = {}
 
-    def waiting(self, function: int, state: int | None, packed: int) -> Waiting:
+    def waiting(self, function: int, state: int | None, packed: int) -> Whereabouts:
         """packed: the places of a WAIT."""
         known = self._known.get((function, state, packed))
         if known is None:
             known = self._known[function, state, packed] = self._waiting(function, state, packed)
         return known
 
-    def _waiting(self, function: int, state: int | None, packed: int) -> Waiting:
+    def _waiting(self, function: int, state: int | None, packed: int) -> Whereabouts:
         places = [number for shift in (0, 16, 32, 48) if (number := packed >> shift & 0xFFFF)]
         own = self._plan.functions[function]
         point = await_point(own, state)
-        plain = Waiting(
+        plain = Whereabouts(
             wait_title(own, state),
             point.location if point else None,
             point.macro if point else None,
@@ -89,7 +89,7 @@ class Chains:
         chain = [str(step) for step in common]
         chain += [" → ".join(map(str, tail)) for tail in tails if tail]
         is_whole = all(number not in self._above for number in places)
-        known = Waiting(
+        known = Whereabouts(
             plain.title,
             plain.location,
             plain.macro,
@@ -104,7 +104,7 @@ class Chains:
         names = [common[at + 1].name] if at + 1 < len(common) else [tail[0].name for tail in tails if tail]
         if not names:
             return known
-        return Waiting(
+        return Whereabouts(
             f"waiting: {_listed(names)}",
             common[at].location,
             common[at].macro,
