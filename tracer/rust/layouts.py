@@ -292,6 +292,8 @@ class Layouts:
             edges += [LayoutEdge(value, 0, False, None) for value, _ in part.variants if value not in leading]
         discriminant = part.discriminant if part is not None else None
         path = known.paths.get(key)
+        if node.kind is LayoutKind.OBJECT:
+            path = f"core::pin::Pin<{path or node.type.name}>"  # as one that is awaited
         return Layout(
             name=awaited_name(path) if path is not None else display_name(_UNNAMED.sub("{async fn}", node.type.name)),
             kind=node.kind,
