@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,6 @@ from tracer.model import CHAIN_RECORD, ExitMode, FunctionKind, Plan, Process
 from tracer.probe.plan import make_plan
 from tracer.probe.session import ProbeSession
 from tracer.target.elf import open_elf
-from tracer.target.memory_map import load_bias, read_maps
 
 SECONDS = "2"
 ROUNDS = 3
@@ -55,7 +53,7 @@ def _per_turn(targets: Targets, path: Path, plan: Plan) -> tuple[float, float]:
     """(Nanoseconds of wall time, records of chains) per task poll."""
     with targets.run("spin", "release-debug", "nested", SECONDS, "1", "1") as running:
         executable = Path(f"/proc/{running.pid}/exe")
-        process = Process(running.pid, 0, "spin", (), str(path), 0, _bias(running.pid, path))
+        process = Process(running.pid, 0, "spin", (), str(path), 0, 0)
         with ProbeSession(plan, [process], executables=[executable]) as session:
             session.attach()
             done = threading.Event()

@@ -39,8 +39,8 @@ def waits_of(capture: Path) -> tuple[Plan, Counter[tuple[int, int | None, tuple[
         if not wait["flags"] & int(WaitFlag.END_UNKNOWN):
             packed = int(wait["places"])
             places = tuple(number for shift in (0, 16, 32, 48) if (number := packed >> shift & 0xFFFF))
-            state = int(wait["state"]) if wait["flags"] & int(WaitFlag.STATE) else None
-            found[int(wait["function"]), state, places] += int(wait["end"] - wait["start"])
+            at = int(wait["state"]) if wait["flags"] & int(WaitFlag.STATE) else None
+            found[int(wait["function"]), at, places] += int(wait["end"] - wait["start"])
     return reader.recording.plan, found
 
 
