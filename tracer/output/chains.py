@@ -7,13 +7,15 @@ A wait is named after the innermost place in the user's own source and what is a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracer.model import LayoutKind, Plan, SourceLocation, is_foreign
 from tracer.output.awaits import await_point, short_place, wait_title
 from tracer.output.labels import printable, short_awaitee
 
 _MAX_NAMES = 3
+_SELECT = "/macros/select.rs"
+"""tokio's and futures-util's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Step:
     """One future of a chain.  location, macro: where it awaits the next one, as in AwaitPoint.
 
     inlined: it has no function of its own, so that nothing but its parent's memory tells of it.
+    may_be_off: a branch of a select! whose own memory does not tell whether that branch is enabled.
     """
 
     number: int
@@ -28,9 +31,14 @@ class Step:
     location: SourceLocation | None
     macro: SourceLocation | None
     inlined: bool
+    may_be_off: bool = False
+
+    @property
+    def short(self) -> str:
+        return short_awaitee(self.name) + (" (if enabled)" if self.may_be_off else "")
 
     def __str__(self) -> str:
-        words = [short_awaitee(self.name)]
+        words = [self.short]
         place = self.location or self.macro
         if place is not None:
             words.append(f"at {short_place(place)}")
@@ -101,14 +109,14 @@ class Chains:
         at = max((place for place, step in enumerate(common) if _is_own(step)), default=-1)
         if at < 0 or len(common) == 1 == len(ways):
             return known
-        names = [common[at + 1].name] if at + 1 < len(common) else [tail[0].name for tail in tails if tail]
+        names = [common[at + 1]] if at + 1 < len(common) else [tail[0] for tail in tails if tail]
         if not names:
             return known
         return Whereabouts(
             f"waiting: {_listed(names)}",
             common[at].location,
             common[at].macro,
-            " | ".join(dict.fromkeys(names)),
+            " | ".join(dict.fromkeys(step.name for step in names)),
             known.chain,
             known.inlined,
             is_whole,
@@ -117,12 +125,14 @@ class Chains:
     def _steps(self, number: int) -> tuple[Step, ...]:
         """The futures from a function's own down to this place."""
         steps: list[Step] = []
+        kinds: list[LayoutKind] = []
         state: int | None = None
         while number:
             place = self._plan.places[number - 1]
             layout = self._plan.layouts[place.layout] if place.layout is not None else None
             if layout is not None and layout.kind is not LayoutKind.GLUE:
                 point = next((one for one in layout.awaits if one.state == state), None)
+                kinds.append(layout.kind)
                 steps.append(
                     Step(
                         number,
@@ -133,6 +143,10 @@ class Chains:
                     )
                 )
             state, number = place.state, place.parent
+        # A coroutine's own state tells whether it waits; of other branches only select!'s mask does: nobody reads it.
+        outer = kinds.index(LayoutKind.COROUTINE) if LayoutKind.COROUTINE in kinds else 0
+        if outer > 1 and (macro := steps[outer].macro) is not None and macro.file.endswith(_SELECT):
+            steps[0] = replace(steps[0], may_be_off=True)
         return tuple(reversed(steps))
 
 
@@ -151,7 +165,7 @@ def _common(ways: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
     return ways[0][:shared]
 
 
-def _listed(names: Sequence[str]) -> str:
-    short = list(dict.fromkeys(short_awaitee(name) for name in names))
+def _listed(steps: Sequence[Step]) -> str:
+    short = list(dict.fromkeys(step.short for step in steps))
     more = f" | {len(short) - _MAX_NAMES} more" if len(short) > _MAX_NAMES else ""
     return printable(" | ".join(short[:_MAX_NAMES]) + more)
