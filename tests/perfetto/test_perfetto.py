@@ -143,7 +143,7 @@ def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> 
     ]
     waits = np.array(
         [
-            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0)
+            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0, 0)
             for n, (function, flags, state) in enumerate(cases)
         ],
         WAIT,
