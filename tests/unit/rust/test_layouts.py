@@ -42,7 +42,9 @@ def shapes(path: Path) -> dict[Shape, set[tuple[str, tuple[tuple[str, int], ...]
                     at = number(member, "DW_AT_data_member_location")
                     at += number(awaitee, "DW_AT_data_member_location")
                     states.append((value, Path(declared_in(member)).name, number(member, "DW_AT_decl_line"), at))
-                    awaitees.append((path_of(type_), number(type_, "DW_AT_byte_size")))
+                    awaitees.append(
+                        (path_of(type_), 8 if type_.tag == "DW_TAG_pointer_type" else number(type_, "DW_AT_byte_size"))
+                    )
                 offset = state_offset(die)
                 shape = (number(die, "DW_AT_byte_size"), offset, tuple(states))
                 found[shape].add((path_of(die), tuple(awaitees)))
