@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 
 from tracer.rust.demangle import demangle
-from tracer.rust.naming import future_type_of, split_path
+from tracer.rust.naming import future_type_of
 
 _POLL = b"4poll"
 _LEGACY = re.compile(rb"_ZN[\w.$]*core\.\.future\.\.future\.\.Future[\w.$]*4poll17h[0-9a-f]{16}E")
 _V0 = re.compile(rb"_R\w*6Future4poll\w*")
 _MAX_NAMES = 1 << 14
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_PATH = re.compile(r"[A-Za-z_]\w*(?:::[A-Za-z_]\w*)+")
 
 
-def future_names(strings: bytes) -> frozenset[str]:
-    """The types' own names, without path and arguments, out of the content of .debug_str: `Sleep`, `Timeout`.
+def future_paths(strings: bytes) -> frozenset[str]:
+    """The types' paths without arguments, out of the content of .debug_str: `tokio::time::sleep::Sleep`.
 
     Pointers and references that are futures are left out.
     """
@@ -33,10 +33,10 @@ def future_names(strings: bytes) -> frozenset[str]:
             mangled.add(name)
         at = strings.find(_POLL, max(end, at + 1))
     types = (future_type_of(demangle(name.decode("ascii"))) for name in mangled)
-    names = (base_name(split_path(type_)[-1]) for type_ in types if type_ is not None)
-    return frozenset(name for name in names if _IDENTIFIER.fullmatch(name))
+    paths = (base_name(type_) for type_ in types if type_ is not None)
+    return frozenset(path for path in paths if _PATH.fullmatch(path))
 
 
 def base_name(name: str) -> str:
-    """A type's own name without its arguments."""
+    """A type's name without its arguments."""
     return name.partition("<")[0]

@@ -15,7 +15,7 @@ from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, 
 from tracer.rust.awaits import AWAITEE, Awaits, Described, awaited_name
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError, Tag
-from tracer.rust.future_names import base_name, future_names
+from tracer.rust.future_names import base_name, future_paths
 from tracer.rust.naming import display_name
 from tracer.rust.types import Member, Type, Types, is_coroutine
 
@@ -71,7 +71,9 @@ class Layouts:
     def __init__(self, dwarf: Dwarf, types: Types, awaits: Awaits) -> None:
         self._types = types
         self._awaits = awaits
-        self._futures = future_names(dwarf.section(".debug_str"))
+        self._future_paths = future_paths(dwarf.section(".debug_str"))
+        self._futures = frozenset(path.rpartition("::")[2] for path in self._future_paths)
+        self._certain: set[int] = set()
         self._nodes: dict[int, _Node] = {}
         self._waiting: list[int] = []
 
@@ -101,7 +103,7 @@ class Layouts:
                 kind = LayoutKind.FUTURE  # it has a poll function
             if kind in (None, LayoutKind.OBJECT):
                 return False
-            self._add(type_, kind)
+            self._certain.add(self._add(type_, kind))
         except DwarfError:
             return False
         return True
@@ -156,6 +158,7 @@ class Layouts:
             type_ = self._types.at(member.type)
             if type_.tag == Tag.STRUCTURE and not self._is_glue(type_.name):
                 ways = list(self._way(base + member.offset, False, type_, LayoutKind.FUTURE))
+        self._certain.update(way.key for way in ways)
         return ways
 
     def _groups(self, type_: Type) -> Iterator[tuple[int | None, list[tuple[int, Member]]]]:
@@ -242,6 +245,8 @@ class Layouts:
             [key for key in useful if self._nodes[key].kind is not LayoutKind.GLUE],
             {root: path for root, path in roots.items() if path is not None},
         )
+        for key in [key for key in useful if self._is_mistaken(key, known.paths.get(key))]:
+            del useful[key]
         groups: dict[str, dict[str | None, list[int]]] = {}
         for key in useful:
             paths = groups.setdefault(self._shape(key, known, useful), {})
@@ -256,6 +261,12 @@ class Layouts:
                 firsts.append(keys[0])
         layouts = tuple(self._layout(key, known, place) for key in firsts)
         return FoundLayouts(layouts, {root: place[root] for root in roots if root in place}, known.points)
+
+    def _is_mistaken(self, key: int, path: str | None) -> bool:
+        """Whether it was followed for its own name only, which another type has that is a future."""
+        if key in self._certain or self._nodes[key].kind is not LayoutKind.FUTURE or path is None or "::" not in path:
+            return False
+        return base_name(path) not in self._future_paths
 
     def _shape(self, key: int, known: Described, useful: dict[int, None]) -> str:
         """Equal for the entries that different units have of one type."""

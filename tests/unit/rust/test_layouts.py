@@ -15,7 +15,7 @@ from tests.running import Targets
 from tests.unit.rust.test_awaits import agree, declared_in, path_of, text
 from tracer.model import FIRST_SUSPEND, Binary, Layout, LayoutKind
 from tracer.rust import read_binary
-from tracer.rust.future_names import future_names
+from tracer.rust.future_names import future_paths
 from tracer.rust.naming import display_name
 from tracer.target.elf import open_elf
 
@@ -183,7 +183,7 @@ def test_without_types_there_are_no_layouts(build: str, read: Callable[[str], Bi
     assert all(function.layout is None for function in binary.functions)
 
 
-def test_future_names() -> None:
+def test_future_paths() -> None:
     paths = (
         "_$LT$tokio..time..sleep..Sleep$u20$as$u20$core..future..future..Future$GT$",
         "_$LT$$RF$mut$u20$F$u20$as$u20$core..future..future..Future$GT$",
@@ -192,4 +192,4 @@ def test_future_names() -> None:
     symbols = [f"_ZN{len(path)}{path}4poll17h0123456789abcdefE" for path in paths]
     symbols += ["_RNvXs_NtC1a1bNtB4_5TimerNtNtNtCs1_4core6future6future6Future4poll", "_ZN4poll17h0123456789abcdefE"]
     strings = "\0".join(["", *symbols, ""]).encode()
-    assert future_names(strings) == {"Sleep", "Timer"}
+    assert future_paths(strings) == {"tokio::time::sleep::Sleep", "a::b::Timer"}
