@@ -6,8 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
-from tracer.rust.awaits import Awaits
+from tracer.model import (
+    AwaitPoint,
+    FunctionKind,
+    Layout,
+    PollFunction,
+    Refusal,
+    Register,
+    Source,
+    SourceLocation,
+    TaskIdPath,
+)
+from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.code_awaits import CodeAwaits
 from tracer.rust.dispatch import Dispatches
@@ -17,6 +27,7 @@ from tracer.rust.forms import DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
+from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import (
@@ -48,6 +59,7 @@ class Found:
     functions: tuple[PollFunction, ...]
     refusals: tuple[Refusal, ...]
     symbols: str
+    layouts: tuple[Layout, ...] = ()
 
 
 def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, SplitUnit] | None = None) -> Found:
@@ -74,8 +86,9 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
-    awaits = information.awaits(functions) | information.awaits_by_code(functions, code.dispatches())
-    functions = [replace(function, awaits=awaits.get(function.address, ())) for function in functions]
+    functions, layouts = information.with_layouts(functions)
+    by_code = information.awaits_by_code(functions, code.dispatches())
+    functions = [replace(function, awaits=by_code.get(function.address, function.awaits)) for function in functions]
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
@@ -84,7 +97,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
-    return Found(tuple(functions), tuple(refusals), symbols)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts)
 
 
 class _Code:
@@ -172,7 +185,7 @@ class _DebugInformation:
 
     def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
-        self._coroutines: dict[int, list[int]] = {}
+        self._futures: dict[int, dict[int, str]] = {}
         self._untyped: dict[int, Die] = {}
         self._implementations = Implementations()
         self.has_types = False
@@ -202,24 +215,36 @@ class _DebugInformation:
         return sorted(verdicts, key=_preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
-        """What awaits() needs.  Of merged functions the entries of some may be gone: then nothing is known of all."""
+        """What with_layouts() needs.  Of merged functions some may have no entry: then nothing is known of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
+        futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
+        if len(futures) >= len(candidate.names):
+            self._futures[candidate.address] = futures
         if len(verdicts) == 1 == len(bodies) and not verdicts[0].has_types:
             self._untyped[candidate.address] = self._dies[candidate.address][0]
-        coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
-        if len(coroutines) >= len(bodies):
-            self._coroutines[candidate.address] = coroutines
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
 
-    def awaits(self, functions: list[PollFunction]) -> dict[int, tuple[AwaitPoint, ...]]:
-        """By address, where those of the functions that are coroutines wait; to be asked when all are described."""
-        wanted = {
-            function.address: coroutines
-            for function in functions
-            if function.state_offset is not None and (coroutines := self._coroutines.get(function.address))
-        }
-        return Awaits(self._dwarf, self._types, self._lines, self._implementations).of(wanted) if wanted else {}
+    def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
+        """The functions with where they wait, and all layouts; to be asked when all functions are described."""
+        if not self._futures:
+            return functions, ()
+        awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
+        types = {function.address: self._futures.get(function.address, {}) for function in functions}
+        roots = {position: path for several in types.values() for position, path in several.items()}
+        found = Layouts(self._dwarf, self._types, awaits).of(roots)
+        described = []
+        for function in functions:
+            futures = types[function.address]
+            layouts = {found.index.get(one) for one in futures}
+            described.append(
+                replace(
+                    function,
+                    awaits=common(found.points, list(futures)) if function.state_offset is not None and futures else (),
+                    layout=layouts.pop() if len(layouts) == 1 else None,
+                )
+            )
+        return described, found.layouts
 
     def awaits_by_code(
         self, functions: list[PollFunction], dispatches: Dispatches
