@@ -51,6 +51,11 @@ class CodeScan:
             if any(map(len, _calls(code, function.address, np.array([target]), slots[slots[:, 1] == target, 0])))
         }
 
+    def is_resumption(self, address: int) -> bool:
+        """Whether the call or jump at an address is to that panic."""
+        at = int(np.searchsorted(self._resumptions, address))
+        return at < len(self._resumptions) and int(self._resumptions[at]) == address
+
     def is_fragment(self, address: int) -> bool:
         """Whether a part of some function that the compiler moved away begins here."""
         return address in self._fragments
