@@ -388,7 +388,7 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
         if role in candidate.roles:
             path, task_id = code.task_type(candidate), code.task_id(role.value)
             return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id)
-    if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
+    if (Role.CLOSURE in candidate.roles or is_wrapper_poll(candidate.names)) and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
         kind, source = FunctionKind.FUTURE, Source.SYMBOLS

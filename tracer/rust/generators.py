@@ -18,8 +18,8 @@ RESULTS = ("Poll<", "GeneratorState<")
 PENDING = ("Pending", "Yielded")
 """The variant that stands for a Pending result, of each."""
 
-RESUME = "ResumeTy"
-"""The body's argument that stands for the context; the debug information of a `Generator` has not its first."""
+CONTEXTS = ("ResumeTy", "&mut core::task::wake::Context")
+"""The body's argument that stands for the context; compilers up to rustc 1.75 at least do not tell its first."""
 
 _WRAPPER = re.compile(r"(?<![\w:])(?:core::future::from_generator::)?GenFuture<")
 _WRAPPER_POLL = re.compile(r"^<core::future::from_generator::GenFuture<.+> as core::future::future::Future>::poll$")

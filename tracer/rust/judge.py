@@ -10,7 +10,7 @@ from tracer.rust.abi import Abi, register_of
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError, Tag
-from tracer.rust.generators import RESULTS, RESUME, is_wrapper, unwrapped
+from tracer.rust.generators import CONTEXTS, RESULTS, is_wrapper, unwrapped
 from tracer.rust.lines import LineTables
 from tracer.rust.naming import generic_arguments
 from tracer.rust.task_ids import tokio_id_path
@@ -80,9 +80,9 @@ class Judge:
         if result_at is not None and not self._types.name_at(result_at).startswith(RESULTS):
             return None
         pinned = self._types.at(parameters[0].type)
-        if pinned.name == RESUME and named_coroutine:
-            return Verdict(kind, None, location, has_types=False, own_name=name)  # of its arguments only the second
         if not pinned.name.startswith("Pin<&mut "):
+            if named_coroutine and pinned.name in CONTEXTS:  # it is the second, the first is not told
+                return Verdict(kind, None, location, has_types=False, own_name=name)
             return None
         # No result type: it is zero-sized, which a Poll<T> only is when T cannot exist.
         result = self._types.at(result_at) if result_at is not None else None
