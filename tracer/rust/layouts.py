@@ -22,9 +22,9 @@ from tracer.rust.types import Member, Type, Types, is_coroutine
 _COROUTINE_NAMES = ("{async_", "{coroutine")
 _TRAIT_OBJECT = "dyn core::future::future::Future<"
 _TRANSPARENT = frozenset(
-    {"Pin", "Option", "ManuallyDrop", "MaybeUninit", "MaybeDangling", "UnsafeCell", "UnsafePinned"}
+    {"Pin", "Option", "ManuallyDrop", "MaybeUninit", "MaybeDangling", "UnsafeCell", "UnsafePinned", "GenFuture"}
 )
-"""Wrappers of core that are looked into."""
+"""Wrappers of core that are looked into; the last one is around the coroutines of rustc up to 1.66."""
 
 _UNTOLD = frozenset({"MaybeDone", "TryMaybeDone"})
 """Futures that only hold the branches of a join!: tokio's and futures-util's."""
