@@ -66,6 +66,7 @@ class Source(StrEnum):
     """Where a fact about a function comes from."""
 
     DWARF = "dwarf"
+    TWIN = "twin"  # the debug information of a twin: the same program built again with it
     SYMBOLS = "symbols"
     CODE = "code"
 
@@ -120,13 +121,15 @@ class AwaitPoint:
 
     location: the await, or the begin of its statement; None when unknown or when it is inside a macro.
     awaitee: display name of the type that is awaited.  macro: the place inside the macro (select!, join!)
-    that awaits, which is no line of the coroutine's own.
+    that awaits, which is no line of the coroutine's own.  is_verified: False when the lines are a twin's and nothing
+    in the running binary shows that they are its own.
     """
 
     state: int
     location: SourceLocation | None
     awaitee: str | None
     macro: SourceLocation | None = None
+    is_verified: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ class PollFunction:
     address: link-time virtual address.  offset: its place in the file, where probes go.
     state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
     awaits: by state, ascending; empty where nothing is known of them.
+    layout_source: where the coroutine's layout (state_offset, awaits) comes from; None when nothing is known of it.
     """
 
     address: int
@@ -167,6 +171,7 @@ class PollFunction:
     entry_cost: InstructionCost = InstructionCost.STEPPED
     awaits: tuple[AwaitPoint, ...] = ()
     task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
+    layout_source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,7 @@ class Binary:
 
     path: as the user would name it, for display only; files are opened elsewhere.
     can_unwind: False in a panic=abort build.  symbols: "dwarf", "line tables", "symbol table" or "none".
+    twin: the file whose debug information was used as that of the same program.
     """
 
     path: str
@@ -197,6 +203,7 @@ class Binary:
     refusals: tuple[Refusal, ...] = ()
     rustc: str | None = None
     debug_file: str | None = None
+    twin: str | None = None
 
 
 # ---------------------------------------------------------------- what is probed

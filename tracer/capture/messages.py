@@ -76,6 +76,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         entry_cost=function.entry_cost.value,
         awaits=[_write_await(one) for one in function.awaits],
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
+        layout_source=function.layout_source,
     )
 
 
@@ -99,6 +100,7 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         entry_cost=InstructionCost(message.entry_cost),
         awaits=tuple(_read_await(one) for one in message.awaits),
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
+        layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
     )
 
 
@@ -108,6 +110,7 @@ def _write_await(point: AwaitPoint) -> pb.AwaitPoint:
         location=_write_location(point.location),
         awaitee=_maybe_text(point.awaitee),
         macro=_write_location(point.macro),
+        is_unverified=not point.is_verified,
     )
 
 
@@ -117,6 +120,7 @@ def _read_await(message: pb.AwaitPoint) -> AwaitPoint:
         _read_location(message.location) if message.HasField("location") else None,
         message.awaitee if message.HasField("awaitee") else None,
         _read_location(message.macro) if message.HasField("macro") else None,
+        not message.is_unverified,
     )
 
 
@@ -155,6 +159,7 @@ def _write_binary(binary: Binary) -> pb.Binary:
         refusals=_write_refusals(binary.refusals),
         rustc=_maybe_text(binary.rustc),
         debug_file=_maybe_text(binary.debug_file),
+        twin=_maybe_text(binary.twin),
     )
 
 
@@ -170,6 +175,7 @@ def _read_binary(message: pb.Binary) -> Binary:
         refusals=_read_refusals(message.refusals),
         rustc=message.rustc if message.HasField("rustc") else None,
         debug_file=message.debug_file if message.HasField("debug_file") else None,
+        twin=message.twin if message.HasField("twin") else None,
     )
 
 

@@ -44,12 +44,15 @@ class Found:
     symbols: str
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
-    """The poll functions of `image`; names and debug information come from `debug` where it has them."""
+def find_functions(image: ElfImage, debug: ElfImage | None, *, without_debug_info: bool = False) -> Found:
+    """The poll functions of `image`; names and debug information come from `debug` where it has them.
+
+    without_debug_info: as if there were none.
+    """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(described, candidates)
+    information = _DebugInformation(None if without_debug_info else described, candidates)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -152,19 +155,20 @@ class _Code:
             self_register=known.self_register,
             context_register=known.context_register,
             state_offset=known.state_offset,
+            layout_source=Source.CODE if known.state_offset is not None else None,
         )
 
 
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
+    def __init__(self, image: ElfImage | None, candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._coroutines: dict[int, list[int]] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
-        if not image.has_section(".debug_info"):
+        if image is None or not image.has_section(".debug_info"):
             return
         try:
             self._dwarf = Dwarf(image)
@@ -266,6 +270,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
         context_register=verdict.context_register,
         state_offset=verdict.state_offset,
         result=verdict.result,
+        layout_source=Source.DWARF if verdict.state_offset is not None else None,
     )
     if not verdict.has_types:
         return code.with_arguments(function)
