@@ -3,5 +3,6 @@
 from tracer.rust.binary import read_binary
 from tracer.rust.cache import Cache
 from tracer.rust.demangle import demangle
+from tracer.rust.twin import BUILD_TWIN, with_twin
 
-__all__ = ["Cache", "demangle", "read_binary"]
+__all__ = ["BUILD_TWIN", "Cache", "demangle", "read_binary", "with_twin"]
