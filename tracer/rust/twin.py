@@ -8,7 +8,7 @@ instructions show, and the twin's functions of the same names what those mean.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from tracer.errors import TwinRefused
 from tracer.model import AwaitPoint, Binary, FunctionKind, PollFunction, Refusal, Source, SourceLocation
 from tracer.rust.code_shape import CodeShape, CodeShapes
 from tracer.rust.functions import find_functions
-from tracer.rust.twin_evidence import Contradiction, Evidence, find_contradiction
+from tracer.rust.twin_evidence import Contradiction, Evidence, contradictions
 from tracer.rust.twin_lines import Trust, TwinLines
 from tracer.target.elf import ElfImage
 
@@ -58,8 +58,9 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         )
     running, other = Evidence(image), Evidence(twin_image)
     match = _Match(binary, running.shapes, twin, twin_image, other.shapes)
-    contradiction = match.contradiction() or find_contradiction(running, other)
-    if contradiction is not None:
+    found = [*match.contradictions(), *contradictions(running, other)]
+    if found:
+        contradiction = min(found, key=lambda one: one.order)
         raise TwinRefused(
             f"{twin.path} is no build of {binary.path}.",
             why=f"{contradiction.function}: {contradiction.difference}.",
@@ -106,23 +107,22 @@ class _Match:
             if function.address in self._described:
                 self._plain[_key(function)].append(function)
 
-    def contradiction(self) -> Contradiction | None:
-        """The function whose state is elsewhere than in every function of that name in the twin; or missing names."""
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Functions whose state is elsewhere than in every function of that name in the twin; too many missing names."""
         for function in self._binary.functions:
             if function.kind is not FunctionKind.COROUTINE or function.state_offset is None:
                 continue
             offsets = {self._state_offset(plain) for plain in self._plain[_key(function)]}
             if offsets and None not in offsets and function.state_offset not in offsets:
-                there = " or ".join(f"+{offset}" for offset in sorted(offset for offset in offsets if offset is not None))
-                return Contradiction(
-                    function.name, f"its code reads its state at +{function.state_offset}, the twin has it at {there}"
-                )
+                there = " or ".join(f"+{one}" for one in sorted(one for one in offsets if one is not None))
+                difference = f"its code reads its state at +{function.state_offset}, the twin has it at {there}"
+                yield Contradiction(function.name, difference, function.state_offset, is_future=True)
         ours = {name for function in self._binary.functions for name in function.names}
         theirs = {name for found in self._plain.values() for function in found for name in function.names}
         missing = sorted(ours - theirs)
         if len(missing) > (1 - _LEAST_KNOWN) * len(ours):
-            return Contradiction(missing[0], f"the twin does not have it, nor {len(missing) - 1} more of {len(ours)}")
-        return None
+            difference = f"the twin does not have it, nor {len(missing) - 1} more of {len(ours)} poll functions"
+            yield Contradiction(missing[0], difference, 0, is_future=False)
 
     def _state_offset(self, plain: PollFunction) -> int | None:
         return self._described[plain.address].state_offset

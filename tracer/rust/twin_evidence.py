@@ -18,7 +18,7 @@ import numpy as np
 
 from tracer.rust.code_shape import CodeShape, CodeShapes
 from tracer.rust.demangle import demangle
-from tracer.rust.naming import is_closure
+from tracer.rust.naming import coroutine_name, display_name, is_closure
 from tracer.rust.panic_locations import PanicLocations
 from tracer.target.elf import FUNCTION, ElfImage
 
@@ -32,10 +32,20 @@ _MAX_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """function: the one that gives the other program away.  difference: a sentence."""
+    """function: the one that gives the other program away, or its type.  difference: what follows a colon.
+
+    extent: how much memory it is about, in bytes; what holds the changed future changes too, but is larger.
+    """
 
     function: str
     difference: str
+    extent: int
+    is_future: bool
+
+    @property
+    def order(self) -> tuple[bool, int, str]:
+        """The first in this order is the nearest to what was changed."""
+        return not self.is_future, self.extent, self.function
 
 
 class Evidence:
@@ -109,18 +119,29 @@ class Evidence:
                 yield readable, address, size
 
 
-def find_contradiction(running: Evidence, twin: Evidence) -> Contradiction | None:
-    """The first thing that two builds of one program cannot differ in, and yet these do."""
+def contradictions(running: Evidence, twin: Evidence) -> Iterator[Contradiction]:
+    """What two builds of one program cannot differ in, and yet these do."""
     for name in sorted(running.sizes.keys() & twin.sizes.keys()):
         ours, theirs = running.sizes[name], twin.sizes[name]
         if not ours & theirs:
-            return Contradiction(name, f"its size is {_sizes(ours)} bytes, in the twin {_sizes(theirs)}")
+            difference = f"its size is {_sizes(ours)} bytes, in the twin {_sizes(theirs)}"
+            yield Contradiction(_type_name(name), difference, min(size for size, _ in ours), is_future=_is_future(name))
     for mine, other in ((running.glue, twin.glue), (running.bodies, twin.bodies)):
         for name in sorted(mine.keys() & other.keys()):
             moved = _moved(mine[name], other[name])
             if moved is not None:
-                return Contradiction(name, moved)
-    return None
+                match = _DROP_GLUE.match(name)
+                type_name = match["type"] if match else name
+                extent = max(max(shape.offsets, default=0) for shape in mine[name])
+                yield Contradiction(_type_name(type_name), moved, extent, is_future=_is_future(type_name))
+
+
+def _is_future(type_name: str) -> bool:
+    return is_closure(type_name)
+
+
+def _type_name(type_name: str) -> str:
+    return coroutine_name(type_name, None) if is_closure(type_name) else display_name(type_name)
 
 
 def _sizes(sizes: frozenset[tuple[int, int]]) -> str:
