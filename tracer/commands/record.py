@@ -140,7 +140,17 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:
     """What the user asked for, to be shown in the trace."""
-    shown = ("duration", "filter", "notrace", "generated_futures", "exits", "max_overhead", "transport", "min_us", "symbols")
+    shown = (
+        "duration",
+        "filter",
+        "notrace",
+        "generated_futures",
+        "exits",
+        "max_overhead",
+        "transport",
+        "min_us",
+        "symbols",
+    )
     return {name: str(value) for name in shown if (value := getattr(options, name)) not in (None, [], False, 0.0)}
 
 

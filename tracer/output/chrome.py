@@ -28,7 +28,7 @@ from tracer.model import (
     Thread,
     WaitFlag,
 )
-from tracer.output.awaits import await_point, await_words, wait_title
+from tracer.output.awaits import await_point, await_words, layout_words, wait_title
 from tracer.output.files import OutputFile
 from tracer.output.labels import (
     kind_words,
@@ -213,6 +213,8 @@ class ChromeWriter:
             if point is not None:
                 words = {"await": point.location, "await in a macro": point.macro, "awaitee": point.awaitee}
                 about |= {key: printable(str(value)) for key, value in words.items() if value}
+            if one.layout_source is not None:
+                about["layout"] = layout_words(one, point)
             name = json.dumps(f"{short_name(one)}: {wait_title(one, state)}")
             known = self._wait_words[function, state] = name, json.dumps(about)[1:-1]
         return known

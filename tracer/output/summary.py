@@ -128,10 +128,11 @@ class Summary:
         torn ·
         functions: [{function, kind, crate, file, line, polls, instances, busy, mean, p50, p99, longest, waits, waiting,
         unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
-        waits_by_await: [{function, state, await, file, line, awaitee, macro, function_file, function_line, waits,
-        waiting, longest}], most waiting first; state null: unknown; await: the state in words; file, line: of the
-        await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
-        macro, or null; awaitee: the type that is awaited, or null ·
+        waits_by_await: [{function, state, await, file, line, awaitee, macro, layout, verified, function_file,
+        function_line, waits, waiting, longest}], most waiting first; state null: unknown; await: the state in words;
+        file, line: of the await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
+        macro, or null; awaitee: the type that is awaited, or null; layout: where all this is known from:
+        dwarf, twin, code or null; verified: false when a twin's line is not shown to be the running binary's ·
         task_kinds: [{function, file, line, runtime, tasks, polls, busy, longest, waiting, unidentified, outcomes:
         {unknown, finished, replaced, running, waiting}}], the most busy first; unidentified: tasks whose id of the
         runtime is not known; outcomes: number of tasks whose future returned (finished), whose place another one has
@@ -242,6 +243,8 @@ def _parking(function: PollFunction, state: int | None) -> dict[str, Any]:
         "line": place.line if place else None,
         "awaitee": point.awaitee if point else None,
         "macro": {"file": macro.file, "line": macro.line} if macro else None,
+        "layout": str(function.layout_source) if function.layout_source is not None else None,
+        "verified": point.is_verified if point else None,
         "function_file": function.location.file if function.location else None,
         "function_line": function.location.line if function.location else None,
     }

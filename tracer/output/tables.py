@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer.model import Group, Plan, PollFunction, Refusal
-from tracer.output.awaits import await_point, where_words
+from tracer.output.awaits import await_point, layout_remarks, layout_words, where_words
 from tracer.output.labels import (
     duration_words,
     kind_words,
@@ -281,6 +281,8 @@ def _print_remarks(summary: Summary, console: Console) -> None:
     for runtime in summary.unidentified():
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
         console.print(_text(words))
+    for remark in layout_remarks(summary.recording.plan):
+        console.print(_text(remark))
     refusals = summary.refusals()
     if refusals:
         plan = summary.recording.plan
@@ -296,8 +298,9 @@ def _print_remarks(summary: Summary, console: Console) -> None:
 
 def print_functions(plan: Plan, *, as_json: bool = False, console: Console | None = None) -> None:
     """What a plan probes and what not: a table, or a JSON object
-    {"probed": [{function, names, kind, crate, file, line, address, exits, source}],
-    "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers."""
+    {"probed": [{function, names, kind, crate, file, line, address, exits, source, layout, awaits: [{state, file, line,
+    awaitee, verified}]}], "not_probed": [{function, reason, file, line, address}]}, addresses being link-time
+    integers; layout: where it is known from where the function waits, or null."""
     if as_json:
         document = {
             "probed": [_function_json(one) for one in plan.functions],
@@ -318,13 +321,16 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
     console.print(_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
     for reason, count in reasons.most_common():
         console.print(_text(f"  {count:,}: {reason}"))
+    for remark in layout_remarks(plan):
+        console.print(_text(remark))
 
 
 def function_table(plan: Plan, width: int) -> Table:
     """The functions that are probed."""
     functions = sorted(plan.functions, key=_place)
-    rows = [(one.name, kind_words(one.kind), place_words(one.location)) for one in functions]
-    return _table({"probed": Column.NAME, "kind": Column.WORD, "place": Column.PLACE}, rows, width)
+    rows = [(one.name, kind_words(one.kind), layout_words(one, None), place_words(one.location)) for one in functions]
+    columns = {"probed": Column.NAME, "kind": Column.WORD, "awaits by": Column.WORD, "place": Column.PLACE}
+    return _table(columns, rows, width, ("awaits by",))
 
 
 def refusal_table(plan: Plan, width: int) -> Table:
@@ -352,6 +358,17 @@ def _function_json(function: PollFunction) -> dict[str, Any]:
         "address": function.address,
         "exits": len(function.exits),
         "source": str(function.source),
+        "layout": str(function.layout_source) if function.layout_source is not None else None,
+        "awaits": [
+            {
+                "state": point.state,
+                "file": point.location.file if point.location else None,
+                "line": point.location.line if point.location else None,
+                "awaitee": point.awaitee,
+                "verified": point.is_verified,
+            }
+            for point in function.awaits
+        ],
     }
 
 

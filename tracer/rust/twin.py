@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tracer.errors import TwinRefused
-from tracer.model import AwaitPoint, Binary, FunctionKind, PollFunction, Refusal, Source, SourceLocation
+from tracer.model import AwaitPoint, Binary, FunctionKind, PollFunction, Source, SourceLocation
 from tracer.rust.code_shape import CodeShape, CodeShapes
 from tracer.rust.functions import find_functions
 from tracer.rust.twin_evidence import Contradiction, Evidence, contradictions
@@ -23,15 +23,16 @@ from tracer.target.elf import ElfImage
 BUILD_TWIN = "CARGO_PROFILE_RELEASE_DEBUG=2 cargo build --release --target-dir target-twin"
 """The command that builds one."""
 
-_OWN = frozenset(
-    "address offset size kind source exits entry_cost names runtime task_id self_register context_register"
-    " state_offset result location awaits layout_source".split()
-)
+_OWN = {
+    *("address", "offset", "size", "kind", "source", "exits", "entry_cost", "names", "runtime", "task_id"),
+    *("self_register", "context_register", "state_offset", "result", "location", "awaits", "layout_source"),
+}
 """What a function keeps of itself, or takes over after a closer look; all else that the twin knows is taken over."""
 
-_OWN_BINARY = frozenset(
-    "path build_id architecture size symbols can_unwind functions refusals rustc debug_file twin".split()
-)
+_OWN_BINARY = {
+    *("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc"),
+    *("debug_file", "twin"),
+}
 
 _LEAST_KNOWN = 0.8
 """The share of the running binary's names of poll functions that its twin has at least."""
@@ -64,7 +65,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         raise TwinRefused(
             f"{twin.path} is no build of {binary.path}.",
             why=f"{contradiction.function}: {contradiction.difference}.",
-            fix=f"Check out the source that was deployed, with its Cargo.lock, and build it as it was built:\n{BUILD_TWIN}",
+            fix=f"Check out the source that was deployed, with its Cargo.lock, and build that:\n{BUILD_TWIN}",
         )
     lines = TwinLines(running.locations, other.locations)
     taken = [_taken_over(function, match.facts(function), lines) for function in binary.functions]
@@ -77,9 +78,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
     more: dict[str, Any] = {
         field.name: getattr(twin, field.name) for field in fields(Binary) if field.name not in _OWN_BINARY
     }
-    return replace(
-        binary, functions=tuple(taken), refusals=binary.refusals + inlined, twin=twin.path, **more
-    )
+    return replace(binary, functions=tuple(taken), refusals=binary.refusals + inlined, twin=twin.path, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class _Match:
                 self._plain[_key(function)].append(function)
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Functions whose state is elsewhere than in every function of that name in the twin; too many missing names."""
+        """Functions whose state is elsewhere than in all of that name in the twin; too many missing names."""
         for function in self._binary.functions:
             if function.kind is not FunctionKind.COROUTINE or function.state_offset is None:
                 continue
