@@ -130,9 +130,9 @@ class Summary:
         unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
         waits_by_await: [{function, state, await, file, line, awaitee, macro, layout, verified, function_file,
         function_line, waits, waiting, longest}], most waiting first; state null: unknown; await: the state in words;
-        file, line: of the await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
-        macro, or null; awaitee: the type that is awaited, or null; layout: where all this is known from:
-        dwarf, twin, code or null; verified: false when a twin's line is not shown to be the running binary's ·
+        file, line: of the await (or the begin of its statement), null when unknown or written by a macro; macro:
+        {file, line} in the macro, or null; awaitee: the type that is awaited, or null; layout: from what all this is
+        known: dwarf, twin, code or null; verified: false when a twin's line is not shown to be the running binary's ·
         task_kinds: [{function, file, line, runtime, tasks, polls, busy, longest, waiting, unidentified, outcomes:
         {unknown, finished, replaced, running, waiting}}], the most busy first; unidentified: tasks whose id of the
         runtime is not known; outcomes: number of tasks whose future returned (finished), whose place another one has

@@ -16,6 +16,7 @@ from tracer.errors import TwinRefused
 from tracer.model import AwaitPoint, Binary, FunctionKind, PollFunction, Source, SourceLocation
 from tracer.rust.code_shape import CodeShape, CodeShapes
 from tracer.rust.functions import find_functions
+from tracer.rust.naming import coroutine_name, display_name, is_closure
 from tracer.rust.twin_evidence import Contradiction, Evidence, contradictions
 from tracer.rust.twin_lines import Trust, TwinLines
 from tracer.target.elf import ElfImage
@@ -55,7 +56,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         raise TwinRefused(
             f"{twin.path} is no build of {binary.path}.",
             why=f"rustc {binary.rustc} built the one that runs, rustc {twin.rustc} the twin: layouts may differ.",
-            fix=f"rustup run {binary.rustc} {BUILD_TWIN.partition(' ')[2]}",
+            fix=BUILD_TWIN.replace("cargo", f"cargo +{binary.rustc}"),
         )
     running, other = Evidence(image), Evidence(twin_image)
     match = _Match(binary, running.shapes, twin, twin_image, other.shapes)
@@ -120,8 +121,10 @@ class _Match:
         theirs = {name for found in self._plain.values() for function in found for name in function.names}
         missing = sorted(ours - theirs)
         if len(missing) > (1 - _LEAST_KNOWN) * len(ours):
-            difference = f"the twin does not have it, nor {len(missing) - 1} more of {len(ours)} poll functions"
-            yield Contradiction(missing[0], difference, 0, is_future=False)
+            name = missing[0]
+            shown = coroutine_name(name, None) if is_closure(name) else display_name(name)
+            difference = f"the twin does not have it (of {len(ours)} poll functions it lacks {len(missing)})"
+            yield Contradiction(shown, difference, 0, is_future=False)
 
     def _state_offset(self, plain: PollFunction) -> int | None:
         return self._described[plain.address].state_offset
