@@ -53,9 +53,7 @@ def assert_told(row: dict[str, Any], path: Path) -> int:
 
 
 @pytest.mark.parametrize(("profile", "layout"), [("dev", "dwarf"), ("release-debug", "dwarf"), ("release", "twin")])
-def test_the_server_waits_where_its_source_does(
-    targets: Targets, tmp_path: Path, profile: str, layout: str
-) -> None:
+def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path, profile: str, layout: str) -> None:
     output, capture = tmp_path / "server.pftrace", tmp_path / "server.ratcap"
     twin = ("--symbols", targets.path("server", "release-debug")) if layout == "twin" else ()
     with targets.run("server", profile) as server:

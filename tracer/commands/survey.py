@@ -12,7 +12,7 @@ from tracer import rust
 from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
-from tracer.target.debugfile import find_debug_file, find_split_debug
+from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.launch import Launched
 from tracer.target.process import TargetProcess
@@ -79,8 +79,9 @@ def survey_processes(
                         "these processes run different programs, and --symbols is about one",
                         fix=f"rat-ebpf --pid {target.pid} --symbols TWIN",
                     )
-                binaries.append(_read(image, target.executable, target.root_path, twin))
-                remarks += _remarks(image, target.executable, target.root_path)
+                binary, remarks_on_it = _read(image, target.executable, target.root_path, twin)
+                binaries.append(binary)
+                remarks += remarks_on_it
                 executables.append(target.exe_path)
             processes.append(
                 Process(
@@ -127,42 +128,43 @@ def launched_process(launched: Launched) -> Process:
 def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, twin: Path | None = None) -> Survey:
     """Plan for a binary on disk, with no process yet.  Needs no rights beyond reading the file."""
     with open_elf(path) as image:
-        binary = _read(image, str(path), None, twin)
-        remarks = _remarks(image, str(path), None)
-    return Survey(_plan([binary], selection, exit_mode), (), (path,), tuple(remarks))
+        binary, remarks = _read(image, str(path), None, twin)
+    return Survey(_plan([binary], selection, exit_mode), (), (path,), remarks)
 
 
-def _read(image: ElfImage, display_path: str, root: Path | None, twin: Path | None) -> Binary:
-    """A twin of the very same build is its debug file, and one of a binary that has debug information is not needed."""
+def _read(image: ElfImage, display_path: str, root: Path | None, twin: Path | None) -> tuple[Binary, tuple[str, ...]]:
+    """(the binary, remarks on what of its debug information is not read).
+
+    A twin of the very same build is its debug file, and one of a binary that has debug information is not needed.
+    """
     if twin is None:
-        return _read_alone(image, display_path, root)
+        return _read_alone(image, display_path, find_debug_file(image, root) if _lacks_debug(image) else None, root)
     with open_elf(twin) as twin_image:
         if twin_image.build_id is not None and twin_image.build_id == image.build_id:
-            return rust.read_binary(image, display_path=display_path, debug=twin_image, cache=rust.Cache.default())
-        binary = _read_alone(image, display_path, root)
+            return _read_alone(image, display_path, twin, root)
+        binary, remarks = _read(image, display_path, root, None)
         if binary.symbols == "dwarf":
-            return binary
-        return rust.with_twin(binary, image, _read_alone(twin_image, str(twin), None), twin_image)
+            return binary, (*remarks, f"{display_path} has debug information of its own: {twin} is not used")
+        described, remarks = _read(twin_image, str(twin), None, None)
+        return rust.with_twin(binary, image, described, twin_image), remarks
 
 
-def _read_alone(image: ElfImage, display_path: str, root: Path | None) -> Binary:
+def _lacks_debug(image: ElfImage) -> bool:
+    return not image.has_section(".debug_info")
+
+
+def _read_alone(
+    image: ElfImage, display_path: str, debug_path: Path | None, root: Path | None
+) -> tuple[Binary, tuple[str, ...]]:
     cache = rust.Cache.default()
-    debug_path = None if image.has_section(".debug_info") else find_debug_file(image, root)
+    places = SplitFiles(image, root)
     if debug_path is None:
-        return rust.read_binary(image, display_path=display_path, cache=cache)
+        split = rust.find_split_debug(image, places)
+        return rust.read_binary(image, display_path=display_path, split=split, cache=cache), split.remarks
     with open_elf(debug_path) as debug:
-        return rust.read_binary(image, display_path=display_path, debug=debug, cache=cache)
-
-
-def _remarks(image: ElfImage, display_path: str, root: Path | None) -> list[str]:
-    split = find_split_debug(image, root)
-    if not split:
-        return []
-    files = split[0].name + (f" and {len(split) - 1} more" if len(split) > 1 else "")
-    return [
-        f"{display_path} has its debug information in {files}, which is not read: functions are found by their symbols"
-        ' (split-debuginfo = "off" in Cargo.toml keeps it in the binary)'
-    ]
+        split = rust.find_split_debug(debug, places)
+        binary = rust.read_binary(image, display_path=display_path, debug=debug, split=split, cache=cache)
+    return binary, split.remarks
 
 
 def _plan(binaries: Sequence[Binary], selection: Selection, exit_mode: ExitMode) -> Plan:

@@ -34,6 +34,7 @@ from tracer.model import (
     SourceLocation,
     TaskIdPath,
 )
+from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
 _MAGIC = b"RATBIN1\n"
@@ -59,10 +60,16 @@ class Cache:
         return cls(base / "rat-ebpf")
 
     def load(
-        self, image: ElfImage, debug: ElfImage | None, *, display_path: str, debug_path: str | None
+        self,
+        image: ElfImage,
+        debug: ElfImage | None,
+        *,
+        display_path: str,
+        debug_path: str | None,
+        split: SplitDebug | None = None,
     ) -> Binary | None:
         """What was stored for this build, under the paths of today; None when nothing usable was."""
-        name = _file_name(image, debug)
+        name = _file_name(image, debug, split)
         if name is None:
             return None
         try:
@@ -72,8 +79,8 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError, zlib.error):
             return None
 
-    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary) -> None:
-        name = _file_name(image, debug)
+    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary, split: SplitDebug | None = None) -> None:
+        name = _file_name(image, debug, split)
         if name is None:
             return
         content = _encode(binary)
@@ -144,10 +151,11 @@ def _own_code() -> str:
     return digest.hexdigest()
 
 
-def _file_name(image: ElfImage, debug: ElfImage | None) -> str | None:
+def _file_name(image: ElfImage, debug: ElfImage | None, split: SplitDebug | None) -> str | None:
     if image.build_id is None:
         return None
-    key = json.dumps([image.build_id, image.size, debug.size if debug is not None else None, _own_code()])
+    sizes = [image.size, debug.size if debug is not None else None]
+    key = json.dumps([image.build_id, *sizes, split.identity if split is not None else "", _own_code()])
     return hashlib.sha256(key.encode()).hexdigest() + ".bin"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
@@ -32,6 +32,7 @@ from tracer.rust.scan import CodeScan
 from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
+from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
 
 
@@ -44,15 +45,22 @@ class Found:
     symbols: str
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None, *, without_debug_info: bool = False) -> Found:
+def find_functions(
+    image: ElfImage,
+    debug: ElfImage | None,
+    split: Mapping[int, SplitUnit] | None = None,
+    *,
+    without_debug_info: bool = False,
+) -> Found:
     """The poll functions of `image`; names and debug information come from `debug` where it has them.
 
-    without_debug_info: as if there were none.
+    split: what is split off from the debug information, by the position of its skeleton.  without_debug_info: as if
+    there were none.
     """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(None if without_debug_info else described, candidates)
+    information = _DebugInformation(None if without_debug_info else described, split or {}, candidates)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -162,7 +170,7 @@ class _Code:
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage | None, candidates: list[Candidate]) -> None:
+    def __init__(self, image: ElfImage | None, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._coroutines: dict[int, list[int]] = {}
         self._implementations = Implementations()
@@ -171,7 +179,7 @@ class _DebugInformation:
         if image is None or not image.has_section(".debug_info"):
             return
         try:
-            self._dwarf = Dwarf(image)
+            self._dwarf = Dwarf(image, split)
             lookup = SubprogramLookup(self._dwarf)
         except DwarfError:
             return
