@@ -98,7 +98,7 @@ class _Code:
         self._thunks = self._find_thunks(candidates)
         self._disassembler = Disassembler()
         self._prologue = Prologue()
-        self._task_types = TaskTypes(image, named)
+        self._task_types = TaskTypes(image, named, candidates, self._scan.can_resume)
         self._task_ids = TaskIds(image)
 
     def body(self, candidate: Candidate) -> Body:
@@ -138,7 +138,7 @@ class _Code:
         return self._task_ids.of(runtime)
 
     def can_resume(self, candidate: Candidate) -> bool:
-        return self._scan.can_resume(candidate)
+        return self._scan.can_resume(candidate.address, candidate.size)
 
     def corrected(self, function: PollFunction) -> PollFunction:
         """The function with its arguments where its first instructions show them, if that is elsewhere."""

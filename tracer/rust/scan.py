@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tracer.rust.candidates import Candidate
 from tracer.target.elf import ElfImage
 
 _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
@@ -28,9 +27,9 @@ class CodeScan:
         self._image = image
         self._named = named
 
-    def can_resume(self, candidate: Candidate) -> bool:
+    def can_resume(self, address: int, size: int) -> bool:
         """Whether the function calls the panic of a coroutine that is resumed after its end."""
-        low, high = np.searchsorted(self._resumptions, [candidate.address, candidate.address + candidate.size])
+        low, high = np.searchsorted(self._resumptions, [address, address + size])
         return bool(low < high)
 
     def is_resumption(self, address: int) -> bool:

@@ -1,4 +1,4 @@
-"""Layouts and lines from a twin: what is taken over is right, and another program's is refused, or none of its lines."""
+"""Layouts and lines from a twin: what is taken over is right, and another program, or another line, is refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def coroutines(binary: Binary) -> dict[str, PollFunction]:
 def refusal(running: Path, twin: Path, **changes: str) -> TwinRefused:
     with pytest.raises(TwinRefused) as caught:
         joined(running, twin, **changes)
-    assert caught.value.code is ExitCode.TWIN_REFUSED == 11
+    assert caught.value.code is ExitCode.TWIN_REFUSED
     return caught.value
 
 
