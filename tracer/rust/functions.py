@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
 from tracer.rust.awaits import Awaits
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
@@ -26,6 +27,7 @@ from tracer.rust.naming import (
     is_closure,
     is_foreign,
 )
+from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
@@ -55,7 +57,7 @@ def find_functions(
     """The poll functions of `image`; names and debug information come from `debug` where it has them.
 
     split: what is split off from the debug information, by the position of its skeleton.  without_debug_info: as if
-    there were none.
+    there were none, for a comparison with one that has none.
     """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
@@ -86,6 +88,8 @@ def find_functions(
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
+    if not without_debug_info:
+        functions = [code.located(function) for function in functions]
     return Found(tuple(functions), tuple(refusals), symbols)
 
 
@@ -100,6 +104,8 @@ class _Code:
         self._prologue = Prologue()
         self._task_types = TaskTypes(image, named, candidates, self._scan.can_resume)
         self._task_ids = TaskIds(image)
+        self._dispatches = Dispatches(image, self._scan.is_resumption)
+        self._own_locations = OwnLocations(image)
 
     def body(self, candidate: Candidate) -> Body:
         """A function that only jumps to another one is left where that one is left, on the same stack pointer."""
@@ -136,6 +142,13 @@ class _Code:
     def task_id(self, runtime: str) -> TaskIdPath | None:
         """Where a task's id is, by the runtime's version."""
         return self._task_ids.of(runtime)
+
+    def located(self, function: PollFunction) -> PollFunction:
+        """The function, if it is a coroutine without a place in the source, with the one that its code names."""
+        if function.kind is not FunctionKind.COROUTINE or function.location is not None:
+            return function
+        dispatch = self._dispatches.of(function.address, function.size)
+        return replace(function, location=self._own_locations.of(dispatch)) if dispatch is not None else function
 
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate.address, candidate.size)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tracer.errors import TwinRefused
 from tracer.model import AwaitPoint, Binary, FunctionKind, PollFunction, Source, SourceLocation
-from tracer.rust.code_shape import CodeShape, CodeShapes
+from tracer.rust.code_shape import CodeShape
 from tracer.rust.functions import find_functions
 from tracer.rust.naming import coroutine_name, display_name, is_closure
 from tracer.rust.twin_evidence import Contradiction, Evidence, contradictions
@@ -59,7 +59,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
             fix=BUILD_TWIN.replace("cargo", f"cargo +{binary.rustc}"),
         )
     running, other = Evidence(image), Evidence(twin_image)
-    match = _Match(binary, running.shapes, twin, twin_image, other.shapes)
+    match = _Match(binary, running, twin, twin_image, other)
     found = [*match.contradictions(), *contradictions(running, other)]
     if found:
         contradiction = min(found, key=lambda one: one.order)
@@ -97,10 +97,10 @@ class _Match:
     """
 
     def __init__(
-        self, binary: Binary, shapes: CodeShapes, twin: Binary, twin_image: ElfImage, twin_shapes: CodeShapes
+        self, binary: Binary, evidence: Evidence, twin: Binary, twin_image: ElfImage, twin_evidence: Evidence
     ) -> None:
         self._binary = binary
-        self._shapes, self._twin_shapes = shapes, twin_shapes
+        self._evidence, self._twin_evidence = evidence, twin_evidence
         self._described = {function.address: function for function in twin.functions}
         self._plain: defaultdict[_Key, list[PollFunction]] = defaultdict(list)
         for function in find_functions(twin_image, None, without_debug_info=True).functions:
@@ -108,7 +108,7 @@ class _Match:
                 self._plain[_key(function)].append(function)
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Functions whose state is elsewhere than in all of that name in the twin; too many missing names."""
+        """Functions whose state is elsewhere than in any of that name in the twin, or has other values; lost names."""
         for function in self._binary.functions:
             if function.kind is not FunctionKind.COROUTINE or function.state_offset is None:
                 continue
@@ -116,6 +116,14 @@ class _Match:
             if offsets and None not in offsets and function.state_offset not in offsets:
                 there = " or ".join(f"+{one}" for one in sorted(one for one in offsets if one is not None))
                 difference = f"its code reads its state at +{function.state_offset}, the twin has it at {there}"
+                yield Contradiction(function.name, difference, function.state_offset, is_future=True)
+            states = self._evidence.suspensions(function.address, function.size)
+            others = [self._twin_evidence.suspensions(one.address, one.size) for one in self._plain[_key(function)]]
+            if states is not None and others and None not in others and states not in others:
+                there = " or ".join(
+                    str(count) for count in sorted({len(other) for other in others if other is not None})
+                )
+                difference = f"its code goes on at {len(states)} awaits, the twin's at {there}"
                 yield Contradiction(function.name, difference, function.state_offset, is_future=True)
         ours = {name for function in self._binary.functions for name in function.names}
         theirs = {name for found in self._plain.values() for function in found for name in function.names}
@@ -144,10 +152,10 @@ class _Match:
         return _Facts(described, bool(found) and all(_same_code(ours, self._twin_shape(one)) for one in found))
 
     def _shape(self, function: PollFunction) -> CodeShape | None:
-        return self._shapes.of(function.address, function.size)
+        return self._evidence.shapes.of(function.address, function.size)
 
     def _twin_shape(self, function: PollFunction) -> CodeShape | None:
-        return self._twin_shapes.of(function.address, function.size)
+        return self._twin_evidence.shapes.of(function.address, function.size)
 
 
 def _key(function: PollFunction) -> _Key:

@@ -16,10 +16,13 @@ from functools import cached_property
 
 import numpy as np
 
+from tracer.model import FIRST_SUSPEND
 from tracer.rust.code_shape import CodeShape, CodeShapes
 from tracer.rust.demangle import demangle
+from tracer.rust.dispatch import Dispatches
 from tracer.rust.naming import coroutine_name, display_name, is_closure
 from tracer.rust.panic_locations import PanicLocations
+from tracer.rust.scan import CodeScan
 from tracer.target.elf import FUNCTION, ElfImage
 
 _DROP = re.compile(rb"drop_in_place\$LT\$|drop_in_place|drop_glue")
@@ -55,6 +58,12 @@ class Evidence:
         self._image = image
         self.shapes = CodeShapes(image)
         self.locations = PanicLocations(image)
+        self._dispatches = Dispatches(image, CodeScan(image, image).is_resumption)
+
+    def suspensions(self, address: int, size: int) -> frozenset[int] | None:
+        """The states in which the code of a coroutine goes on somewhere; None when it is not understood."""
+        dispatch = self._dispatches.of(address, size)
+        return frozenset(one for one in dispatch.targets if one >= FIRST_SUSPEND) if dispatch is not None else None
 
     @cached_property
     def glue(self) -> Mapping[str, list[CodeShape]]:

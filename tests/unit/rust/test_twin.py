@@ -115,7 +115,9 @@ def test_a_blank_line_costs_the_lines_after_it(build: Build, running: Path) -> N
         _line("Yield::default().await;")
     ]
     for name in ("sample::second", "sample::last"):
-        assert shifted[name].location is None
+        location = shifted[name].location  # the running code's own, of its panic when it is polled after its end
+        assert location is not None
+        assert location.line == _line(f"async fn {name.partition('::')[2]}")
         assert {point.location for point in shifted[name].awaits} == {None}
         # What does not depend on lines is as right as before.
         assert shifted[name].layout_source is Source.TWIN
@@ -131,6 +133,18 @@ def test_a_blank_line_that_nothing_gives_away_is_marked(build: Build, running: P
     shifted = coroutines(joined(running, build(('println!("{sum}");', '\n    println!("{sum}");'))))
     assert all(point.is_verified for point in shifted["sample::second"].awaits)
     assert not any(point.is_verified for point in shifted["sample::last"].awaits)
+
+
+def test_an_await_more_is_another_program(build: Build, running: Path) -> None:
+    error = refusal(running, build(('println!("{sum}");', 'println!("{sum}"); Yield::default().await;')))
+    assert error.why == "sample::last: its code goes on at 2 awaits, the twin's at 3."
+
+
+def test_the_code_alone_tells_where_a_coroutine_is(running: Path) -> None:
+    for name, function in coroutines(read(running)).items():
+        assert function.location is not None
+        assert function.location.line == _line(f"async fn {name.partition('::')[2]}")
+        assert function.layout_source is Source.CODE
 
 
 def test_another_name_is_another_program(build: Build, running: Path) -> None:
