@@ -82,6 +82,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         functions=found.functions,
         refusals=found.refusals,
         rustc=rustc,
+        layouts=found.layouts,
     )
 
 

@@ -26,6 +26,9 @@ from tracer.model import (
     ExitSite,
     FunctionKind,
     InstructionCost,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
     PollFunction,
     Refusal,
     Register,
@@ -171,6 +174,7 @@ def _encode(binary: Binary) -> bytes:
         "can_unwind": binary.can_unwind,
         "rustc": binary.rustc,
         "functions": [_from_function(function) for function in binary.functions],
+        "layouts": [_from_layout(layout) for layout in binary.layouts],
         "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
     }
     payload = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
@@ -198,6 +202,7 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
         ),
         rustc=stored["rustc"],
         debug_file=debug_path,
+        layouts=tuple(_to_layout(row) for row in stored["layouts"]),
     )
 
 
@@ -214,14 +219,14 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.address, f.offset, f.size, f.name, f.kind, f.source, [[e.offset, e.kind, e.cost] for e in f.exits],
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
-        [[a.state, _from_location(a.location), a.awaitee, _from_location(a.macro)] for a in f.awaits],
+        [_from_await(a) for a in f.awaits], f.layout,
         [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, f.layout_source,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits, task_id, layout_source) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -239,10 +244,43 @@ def _to_function(row: list[Any]) -> PollFunction:
         result=ResultEncoding(int(result[0]), int(result[1])) if result is not None else None,
         runtime=runtime,
         entry_cost=InstructionCost(entry_cost),
-        awaits=tuple(
-            AwaitPoint(int(state), _to_location(place), awaitee, _to_location(macro))
-            for state, place, awaitee, macro in awaits
-        ),
+        awaits=tuple(_to_await(one) for one in awaits),
+        layout=layout,
         task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
         layout_source=Source(layout_source) if layout_source is not None else None,
+    )
+
+
+def _from_await(point: AwaitPoint) -> list[Any]:
+    return [point.state, _from_location(point.location), point.awaitee, _from_location(point.macro)]
+
+
+def _to_await(stored: list[Any]) -> AwaitPoint:
+    state, place, awaitee, macro = stored
+    return AwaitPoint(int(state), _to_location(place), awaitee, _to_location(macro))
+
+
+def _from_layout(one: Layout) -> list[Any]:
+    return [
+        one.name, one.kind, one.source, one.size, [[e.value, e.offset, e.is_pointer, e.child] for e in one.edges],
+        one.discriminant_offset, one.discriminant_size, [_from_await(a) for a in one.awaits],
+        _from_location(one.location), one.path,
+    ]  # fmt: skip
+
+
+def _to_layout(row: list[Any]) -> Layout:
+    name, kind, source, size, edges, discriminant_offset, discriminant_size, awaits, location, path = row
+    return Layout(
+        name=str(name),
+        kind=LayoutKind(kind),
+        source=Source(source),
+        size=int(size),
+        edges=tuple(
+            LayoutEdge(value, int(offset), bool(pointer), int(child)) for value, offset, pointer, child in edges
+        ),
+        discriminant_offset=discriminant_offset,
+        discriminant_size=int(discriminant_size),
+        awaits=tuple(_to_await(one) for one in awaits),
+        location=_to_location(location),
+        path=path,
     )

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tracer.errors import TwinRefused
-from tracer.model import AwaitPoint, Binary, FunctionKind, PollFunction, Source, SourceLocation
+from tracer.model import AwaitPoint, Binary, FunctionKind, Layout, PollFunction, Source, SourceLocation
 from tracer.rust.code_shape import CodeShape
 from tracer.rust.functions import find_functions
 from tracer.rust.naming import coroutine_name, display_name, is_closure
@@ -23,17 +23,6 @@ from tracer.target.elf import ElfImage
 
 BUILD_TWIN = "CARGO_PROFILE_RELEASE_DEBUG=2 cargo build --release --target-dir target-twin"
 """The command that builds one."""
-
-_OWN = {
-    *("address", "offset", "size", "kind", "source", "exits", "entry_cost", "names", "runtime", "task_id"),
-    *("self_register", "context_register", "state_offset", "result", "location", "awaits", "layout_source"),
-}
-"""What a function keeps of itself, or takes over after a closer look; all else that the twin knows is taken over."""
-
-_OWN_BINARY = {
-    *("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc"),
-    *("debug_file", "twin"),
-}
 
 _LEAST_KNOWN = 0.8
 """The share of the running binary's names of poll functions that its twin has at least."""
@@ -76,10 +65,13 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         for refusal in twin.refusals
         if refusal.address is None and refusal.name not in known
     )
-    more: dict[str, Any] = {
-        field.name: getattr(twin, field.name) for field in fields(Binary) if field.name not in _OWN_BINARY
-    }
-    return replace(binary, functions=tuple(taken), refusals=binary.refusals + inlined, twin=twin.path, **more)
+    return replace(
+        binary,
+        functions=tuple(taken),
+        refusals=binary.refusals + inlined,
+        layouts=tuple(_trusted_layout(layout, lines) for layout in twin.layouts),
+        twin=twin.path,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +140,9 @@ class _Match:
             if alike:
                 found = alike
                 break
+        else:
+            # Symbols leave out type arguments: of another code it may be a function of the same name for other types.
+            found = [one for one in found if "<" not in self._described[one.address].name]
         described = tuple(self._described[one.address] for one in found)
         return _Facts(described, bool(found) and all(_same_code(ours, self._twin_shape(one)) for one in found))
 
@@ -178,16 +173,17 @@ def _taken_over(function: PollFunction, facts: _Facts, lines: TwinLines) -> Poll
     found = facts.functions
     if not found:
         return function
-    more = {
-        field.name: _agreed((getattr(one, field.name) for one in found), getattr(function, field.name))
-        for field in fields(PollFunction)
-        if field.name not in _OWN
-    }
-    function = replace(function, **more)
     location = _trusted(_agreed((one.location for one in found), None), lines)
-    function = _with_registers(replace(function, location=location or function.location), facts)
+    function = replace(
+        function,
+        name=_agreed((one.name for one in found), function.name),
+        crate=_agreed((one.crate for one in found), function.crate),
+        location=location or function.location,
+    )
+    function = _with_registers(function, facts)
+    layout = _agreed((one.layout for one in found), None)
     if function.kind is not FunctionKind.COROUTINE:
-        return function
+        return function if layout is None else replace(function, layout=layout, layout_source=Source.TWIN)
     state_offset = _agreed((one.state_offset for one in found), None)
     if state_offset is None or function.state_offset not in (state_offset, None):
         return function
@@ -197,6 +193,7 @@ def _taken_over(function: PollFunction, facts: _Facts, lines: TwinLines) -> Poll
         function,
         state_offset=state_offset,
         awaits=tuple(_trusted_await(point, lines) for point in _common(found)),
+        layout=layout,
         layout_source=Source.TWIN,
     )
 
@@ -229,6 +226,15 @@ def _common(functions: Sequence[PollFunction]) -> list[AwaitPoint]:
 
 def _trusted(location: SourceLocation | None, lines: TwinLines) -> SourceLocation | None:
     return location if location is not None and lines.trust(location) is Trust.SAME else None
+
+
+def _trusted_layout(layout: Layout, lines: TwinLines) -> Layout:
+    return replace(
+        layout,
+        source=Source.TWIN,
+        awaits=tuple(_trusted_await(point, lines) for point in layout.awaits),
+        location=_trusted(layout.location, lines),
+    )
 
 
 def _trusted_await(point: AwaitPoint, lines: TwinLines) -> AwaitPoint:
