@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.code_awaits import CodeAwaits
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
@@ -90,7 +91,7 @@ def find_functions(
     else:
         symbols = "symbol table" if symbol_count else "none"
     if not without_debug_info:
-        functions = [code.located(function) for function in functions]
+        functions = code.filled_in(functions)
     return Found(tuple(functions), tuple(refusals), symbols, layouts)
 
 
@@ -144,12 +145,20 @@ class _Code:
         """Where a task's id is, by the runtime's version."""
         return self._task_ids.of(runtime)
 
-    def located(self, function: PollFunction) -> PollFunction:
-        """The function, if it is a coroutine without a place in the source, with the one that its code names."""
-        if function.kind is not FunctionKind.COROUTINE or function.location is not None:
-            return function
+    def filled_in(self, functions: list[PollFunction]) -> list[PollFunction]:
+        """The functions; of coroutines without debug information also what their own code shows of place and awaits."""
+        awaits = CodeAwaits(self._image, functions)
+        return [
+            self._filled_in(function, awaits) if function.layout_source is Source.CODE else function
+            for function in functions
+        ]
+
+    def _filled_in(self, function: PollFunction, awaits: CodeAwaits) -> PollFunction:
         dispatch = self._dispatches.of(function.address, function.size)
-        return replace(function, location=self._own_locations.of(dispatch)) if dispatch is not None else function
+        if dispatch is None:
+            return function
+        location = function.location or self._own_locations.of(dispatch)
+        return replace(function, location=location, awaits=function.awaits or awaits.of(function, dispatch))
 
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate.address, candidate.size)

@@ -29,6 +29,7 @@ _DROP = re.compile(rb"drop_in_place\$LT\$|drop_in_place|drop_glue")
 _DROP_GLUE = re.compile(r"^core::ptr::drop_(?:in_place|glue)(?:::)?<(?P<type>.+)>$")
 _FUTURE_PART = re.compile(r"\{\{closure\}\}|\{closure#\d+\}")
 _BODY = re.compile(rb"closure")
+_PACKAGE = re.compile(r"(?:^|/)registry/src/[^/]+/([^/]+?)-(\d+\.\d+\.\d+[^/]*)/")
 _RELATIVE = 8  # R_X86_64_RELATIVE
 _MAX_SHOWN = 4
 
@@ -59,6 +60,15 @@ class Evidence:
         self.shapes = CodeShapes(image)
         self.locations = PanicLocations(image)
         self._dispatches = Dispatches(image, CodeScan(image, image).is_resumption)
+
+    @cached_property
+    def packages(self) -> Mapping[str, frozenset[str]]:
+        """The versions of the dependencies that have panic locations, by name."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for file in self.locations.files:
+            if match := _PACKAGE.search(file):
+                found[match[1]].add(match[2])
+        return {name: frozenset(versions) for name, versions in found.items()}
 
     def suspensions(self, address: int, size: int) -> frozenset[int] | None:
         """The states in which the code of a coroutine goes on somewhere; None when it is not understood."""
@@ -130,11 +140,17 @@ class Evidence:
 
 def contradictions(running: Evidence, twin: Evidence) -> Iterator[Contradiction]:
     """What two builds of one program cannot differ in, and yet these do."""
-    for name in sorted(running.sizes.keys() & twin.sizes.keys()):
-        ours, theirs = running.sizes[name], twin.sizes[name]
+    for name in sorted(running.packages.keys() & twin.packages.keys()):
+        ours, theirs = running.packages[name], twin.packages[name]
         if not ours & theirs:
-            difference = f"its size is {_sizes(ours)} bytes, in the twin {_sizes(theirs)}"
-            yield Contradiction(_type_name(name), difference, min(size for size, _ in ours), is_future=_is_future(name))
+            difference = f"its version is {' or '.join(sorted(ours))}, in the twin {' or '.join(sorted(theirs))}"
+            yield Contradiction(f"the dependency {name}", difference, 0, is_future=False)
+    for name in sorted(running.sizes.keys() & twin.sizes.keys()):
+        sizes, others = running.sizes[name], twin.sizes[name]
+        if not sizes & others:
+            difference = f"its size is {_sizes(sizes)} bytes, in the twin {_sizes(others)}"
+            least = min(size for size, _ in sizes)
+            yield Contradiction(_type_name(name), difference, least, is_future=is_closure(name))
     for mine, other in ((running.glue, twin.glue), (running.bodies, twin.bodies)):
         for name in sorted(mine.keys() & other.keys()):
             moved = _moved(mine[name], other[name])
@@ -142,11 +158,7 @@ def contradictions(running: Evidence, twin: Evidence) -> Iterator[Contradiction]
                 match = _DROP_GLUE.match(name)
                 type_name = match["type"] if match else name
                 extent = max(max(shape.offsets, default=0) for shape in mine[name])
-                yield Contradiction(_type_name(type_name), moved, extent, is_future=_is_future(type_name))
-
-
-def _is_future(type_name: str) -> bool:
-    return is_closure(type_name)
+                yield Contradiction(_type_name(type_name), moved, extent, is_future=is_closure(type_name))
 
 
 def _type_name(type_name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import Targets
 from tracer.errors import ExitCode, TwinRefused
 from tracer.model import Binary, FunctionKind, PollFunction, Source
 from tracer.rust import BUILD_TWIN, read_binary, with_twin
@@ -145,6 +146,23 @@ def test_the_code_alone_tells_where_a_coroutine_is(running: Path) -> None:
         assert function.location is not None
         assert function.location.line == _line(f"async fn {name.partition('::')[2]}")
         assert function.layout_source is Source.CODE
+
+
+@pytest.mark.parametrize("name", ["tokio_multi", "tokio_current", "server", "smol_log", "async_std_log", "spin"])
+def test_the_code_alone_never_names_another_awaitee(targets: Targets, name: str) -> None:
+    running, twin = targets.path(name, "release"), targets.path(name, "release-debug")
+    truth = {one.address: one for one in joined(running, twin).functions}
+    named = 0
+    for function in read(running).functions:
+        if function.kind is not FunctionKind.COROUTINE:
+            continue
+        awaited = {one.state: (one.awaitee or "").partition("<")[0] for one in truth[function.address].awaits}
+        assert {one.state for one in function.awaits} == awaited.keys()
+        for point in function.awaits:
+            if point.awaitee is not None:
+                named += 1
+                assert point.awaitee.partition("<")[0].endswith(awaited[point.state])
+    assert named
 
 
 def test_another_name_is_another_program(build: Build, running: Path) -> None:
