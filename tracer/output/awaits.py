@@ -86,8 +86,8 @@ def layout_remarks(plan: Plan) -> list[str]:
     by_code = sum(one.layout_source is Source.CODE for one in coroutines)
     if by_code:
         remarks.append(
-            f"where {by_code:,} of {len(coroutines):,} async functions wait is known from their code only, mostly by number; "
-            "--symbols TWIN tells the lines, if TWIN is the same program built again with debug = 2"
+            f"where {by_code:,} of {len(coroutines):,} async functions wait is known from their code only, mostly by "
+            "number; --symbols TWIN tells the lines, if TWIN is the same program built again with debug = 2"
         )
     return [printable(remark) for remark in remarks]
 
