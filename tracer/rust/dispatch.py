@@ -8,7 +8,7 @@ have ended leads to the panic of being resumed (rustc 1.78 and later).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,6 +77,31 @@ class Dispatches:
         # Of a place that several states share it is not known which of them its code is about.
         shared = Counter(targets.values())
         return Dispatch(offset, {state: target for state, target in targets.items() if shared[target] == 1})
+
+    def path(self, target: int, limit: int) -> Iterator[int]:
+        """The addresses of the instructions from a state's target on, through the first one that does not lead to one
+        next place for certain; at most `limit`.
+        """
+        at = target
+        for _ in range(limit):
+            instruction = self._machine.instruction(at)
+            if instruction is None:
+                return
+            yield at
+            name = instruction.mnemonic
+            if name == "jmp" and instruction.op_str.startswith("0x"):
+                at = int(instruction.op_str, 16)
+            elif name in ("call", "ret", "ud2") or name[0] == "j":
+                return
+            else:
+                at += instruction.size
+
+    def callee(self, at: int) -> int | None:
+        """The address that the call at an address goes to; None when it is no call, or an indirect one."""
+        instruction = self._machine.instruction(at)
+        if instruction is None or instruction.mnemonic != "call" or not instruction.op_str.startswith("0x"):
+            return None
+        return int(instruction.op_str, 16)
 
     # ------------------------------------------------------------ jump tables
 
