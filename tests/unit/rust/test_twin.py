@@ -148,7 +148,7 @@ def test_the_code_alone_tells_where_a_coroutine_is(running: Path) -> None:
         assert function.layout_source is Source.CODE
 
 
-@pytest.mark.parametrize("name", ["tokio_multi", "tokio_current", "server", "smol_log", "async_std_log", "spin"])
+@pytest.mark.parametrize("name", ["tokio_multi", "tokio_current", "server", "smol_log", "async_std_log"])
 def test_the_code_alone_never_names_another_awaitee(targets: Targets, name: str) -> None:
     running, twin = targets.path(name, "release"), targets.path(name, "release-debug")
     truth = {one.address: one for one in joined(running, twin).functions}
