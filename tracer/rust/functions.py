@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -165,10 +165,23 @@ class _Code:
         return self._task_ids.of(runtime)
 
     def filled_in(self, functions: list[PollFunction]) -> list[PollFunction]:
-        """The functions; of coroutines without debug information also what their own code shows of place and awaits."""
+        """The functions; of coroutines without debug information also what their own code shows of place and awaits.
+
+        A task without a place gets that of the coroutine that it runs, as debug information has it.
+        """
         awaits = CodeAwaitees(self._dispatches, functions)
-        return [
+        functions = [
             self._filled_in(function, awaits) if function.layout_source is Source.CODE else function
+            for function in functions
+        ]
+        places: defaultdict[str, set[SourceLocation | None]] = defaultdict(set)
+        for function in functions:
+            if function.kind is FunctionKind.COROUTINE:
+                places[f"task {function.name}"].add(function.location)
+        return [
+            replace(function, location=next(iter(places[function.name])))
+            if function.location is None and len(places.get(function.name, ())) == 1
+            else function
             for function in functions
         ]
 
