@@ -211,7 +211,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	}
 	see_thread(cpu, tid, pid_tgid >> 32);
 
-	if (probe->roles & PROBE_ENTERS) {
+	if (probe->roles & (PROBE_ENTERS | PROBE_ENDS)) {
 		if (probe->self != SELF_UNKNOWN) {
 			event.self = self_at_entry(ctx, probe);
 			event.flags |= EVENT_SELF;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tracer.model import (
@@ -10,13 +12,17 @@ from tracer.model import (
     AwaitPoint,
     Binary,
     ClockReading,
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitMode,
     ExitSite,
     FunctionKind,
     Group,
+    HeaderTest,
     InstructionCost,
     Plan,
+    PlannedEnd,
     PollFunction,
     Probe,
     Process,
@@ -85,7 +91,7 @@ def events_at(*times: int) -> Array:
 
 
 def busy_plan() -> Plan:
-    """Every kind of function and probe that assembly tells apart; the names say what they are."""
+    """Every kind of function, probe and end that assembly tells apart; the names say what they are."""
     names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing")
     functions = [function(name, FunctionKind.TASK if "task" in name else FunctionKind.COROUTINE) for name in names]
     roles: list[tuple[int | None, int | None, bool]] = [
@@ -105,13 +111,24 @@ def busy_plan() -> Plan:
         (None, None, False),
         (None, 0, True),
     ]
+    functions[0] = replace(functions[0], aborted=HeaderTest(0, 7, 4))
     probes = []
     for number, (enters, leaves, is_tail) in enumerate(roles):
         place = next((role for role in (enters, leaves) if role is not None), 2)
         group = Group.TASKS if "task" in names[place] else Group.FUTURES
         site = Site.ENTRY if enters is not None else Site.EXIT
         probes.append(Probe(number, 0, 0x100 + number, site, group, enters, leaves, is_tail))
-    return plan_of(functions, probes)
+    ends = (
+        PlannedEnd(0, EndPoint(0x2000, 0x2000, "complete", EndKind.COMPLETE)),
+        PlannedEnd(0, EndPoint(0x2010, 0x2010, "shutdown", EndKind.SHUTDOWN, only_if=HeaderTest(0, 3, 0))),
+        PlannedEnd(0, EndPoint(0x2020, 0x2020, "drop", EndKind.DROPPED, state_offset=4), (2,)),
+        PlannedEnd(0, EndPoint(0x2030, 0x2030, "drop of several", EndKind.DROPPED), (1, 3)),
+    )
+    for number, one in enumerate(ends):
+        group = Group.FUTURES if one.functions else Group.TASKS
+        place = one.point.offset
+        probes.append(Probe(len(roles) + number, 0, place, Site.END, group, None, None, ends=number))
+    return replace(plan_of(functions, probes), ends=ends)
 
 
 _LEAF = function("leaf")

@@ -27,12 +27,12 @@ from tracer.assemble.state import (
     Unsigned,
 )
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
-from tracer.assemble.tasks import polled, with_begun, with_spans, without_over
+from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
 from tracer.model import POLL, TASK, Array, EventFlag, PollFlag, Spans
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
 _READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
-_NONE = np.uint16(0)
+_PANICKED, _NONE = np.uint16(PollFlag.PANICKED), np.uint16(0)
 
 _SMALLEST_TASK = np.uint64(128)
 """Bytes.  No task of tokio's is smaller (runtime/task/core.rs: Cell is aligned to 128), and in one of async-task's
@@ -55,10 +55,11 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     _give_results_to_tasks(state, nesting, frames, endings, is_open)
 
     untouched = opening.untouched.copy()
-    involved = may_be_among(state.latest, (untouched, frames), state.roles.key)
+    marks = opening.marks
+    involved = may_be_among(state.latest, (untouched, frames, marks), state.roles.key)
     latest = pick(state.latest, involved)
-    candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs))
-    known = candidates.polls(latest, untouched, frames, endings)
+    candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs), marks)
+    known = candidates.polls(latest, untouched, frames, endings, marks)
     identities = identify(known, state)
     candidates.write_back(identities, untouched, frames)
     is_task = state.roles.is_task
@@ -69,14 +70,15 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     closed = np.flatnonzero(~is_open)
     polls = _polls(frames, endings, closed)
     waits = identities.waits
-    waits["task"] = around[identities.followed_by]
+    waits["task"] = around[identities.within]
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
     begun = _begun(known, identities, is_task)
     tasks = with_begun(state.tasks, begun)
     tasks = with_spans(tasks, polls, waits, is_task)
+    tasks = with_ends(tasks, candidates.of_marks(identities.instance), marks.sudden)
     open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
-    tasks, over = without_over(tasks, polled(open_frames, is_task))
+    tasks, over = without_over(tasks, polled(open_frames, is_task), state.lost_until)
     tally = state.tally
     after = replace(
         state,
@@ -97,6 +99,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             unwound=tally.unwound + int(np.count_nonzero(polls["flags"] & _UNWOUND)),
             open_at_start=tally.open_at_start + int(np.count_nonzero(rows.begun_before)),
             task_ids=tally.task_ids + opening.task_ids,
+            ends=tally.ends + opening.ends,
         ),
     )
     return after, Spans(polls, waits, begun, over)
@@ -122,11 +125,17 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     begun = rows.begun_before[row]
     event_flags = events["flags"][source]
     has_state = ((event_flags & _STATE) != 0) & ~begun  # what an exit reads is the state after
+    of_task, byte = roles.is_task[function], events["state"][source]
+    aborted = has_state & of_task & ((byte & roles.aborted.mask[function]) == roles.aborted.value[function])
+    has_state &= ~of_task
     start = rows.time[row]
     if begun.any():
         since = stream.threads.since[roles.function_group[function], thread]
         start = np.where(begun, np.minimum(start, since), start)
     known = (event_flags & _SELF) != 0
+    flags = np.where(has_state, np.uint16(PollFlag.STATE), _NONE)
+    flags |= np.where(begun, np.uint16(PollFlag.START_UNKNOWN), _NONE)
+    flags |= np.where(aborted, np.uint16(PollFlag.ABORTED), _NONE)
     count = len(row)
     frames = Frames(
         start=start,
@@ -142,10 +151,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         tid=stream.threads.tid[thread],
         process=stream.threads.process[thread],
         depth=nesting.depth.copy(),
-        flags=np.bitwise_or(
-            np.where(has_state, np.uint16(PollFlag.STATE), _NONE),
-            np.where(begun, np.uint16(PollFlag.START_UNKNOWN), _NONE),
-        ),
+        flags=flags,
         state=np.where(has_state, events["state"][source], np.uint8(0)),
         state_after=np.full(count, UNKNOWN_STATE, np.uint8),
         known=known,
@@ -203,16 +209,24 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
 def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endings: Endings, is_open: Flags) -> None:
     """A task poll's result is that of the task's own future, where that is seen: in place.
 
-    It is told from others of its type by its place inside the task.
+    It is told from others of its type by its place inside the task.  One that was unwound has panicked, unless its
+    exit may have been lost; so has the task whose poll itself was unwound, where the runtime does not catch.
     """
     roles = state.roles
+    unwound = (endings.flags & _UNWOUND) != 0 if not any(state.lossy) else np.zeros(len(is_open), np.bool_)
     own = np.flatnonzero(roles.may_be_root[frames.function])
-    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & ((endings.flags[own] & _READY) != 0)]
+    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & (((endings.flags[own] & _READY) != 0) | unwound[own])]
     task = nesting.parent[own]
     is_own = roles.is_task[frames.function[task]] & frames.known[own] & frames.known[task]
     is_own &= roles.future[frames.function[own]] == roles.future[frames.function[task]]
     is_own &= frames.self[own] - frames.self[task] - np.uint64(1) < _SMALLEST_TASK - np.uint64(1)
     own, task = own[is_own], task[is_own]
+    panicked = unwound[own]
+    for flags in (frames.flags, endings.flags):
+        flags[task[panicked]] |= _PANICKED
+    thrown = np.flatnonzero(roles.is_task[frames.function] & ~is_open & unwound)
+    endings.flags[thrown] |= _PANICKED
+    own, task = own[~panicked], task[~panicked]
     result = endings.flags[own] & _PENDING
     frames.flags[task] = (frames.flags[task] & ~_PENDING) | result
     untold = ~endings.told[task]

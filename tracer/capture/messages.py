@@ -14,15 +14,19 @@ from tracer.model import (
     Binary,
     CaptureEnd,
     ClockReading,
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitMode,
     ExitSite,
     FunctionKind,
     Group,
+    HeaderTest,
     InstructionCost,
     Loss,
     Plan,
     PlanChange,
+    PlannedEnd,
     PollFunction,
     Probe,
     Process,
@@ -76,6 +80,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         entry_cost=function.entry_cost.value,
         awaits=[_write_await(one) for one in function.awaits],
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
+        aborted=_write_test(function.aborted),
     )
 
 
@@ -99,6 +104,41 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         entry_cost=InstructionCost(message.entry_cost),
         awaits=tuple(_read_await(one) for one in message.awaits),
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
+        aborted=_read_test(message.aborted) if message.HasField("aborted") else None,
+    )
+
+
+def _write_test(test: HeaderTest | None) -> pb.HeaderTest | None:
+    return None if test is None else pb.HeaderTest(offset=test.offset, mask=test.mask, value=test.value)
+
+
+def _read_test(message: pb.HeaderTest) -> HeaderTest:
+    return HeaderTest(message.offset, message.mask, message.value)
+
+
+def _write_end_point(point: EndPoint) -> pb.EndPoint:
+    return pb.EndPoint(
+        address=point.address,
+        offset=point.offset,
+        name=_text(point.name),
+        kind=point.kind.value,
+        futures=point.futures,
+        only_if=_write_test(point.only_if),
+        state_offset=point.state_offset,
+        cost=point.cost.value,
+    )
+
+
+def _read_end_point(message: pb.EndPoint) -> EndPoint:
+    return EndPoint(
+        address=message.address,
+        offset=message.offset,
+        name=message.name,
+        kind=EndKind(message.kind),
+        futures=tuple(message.futures),
+        only_if=_read_test(message.only_if) if message.HasField("only_if") else None,
+        state_offset=message.state_offset if message.HasField("state_offset") else None,
+        cost=InstructionCost(message.cost),
     )
 
 
@@ -155,6 +195,7 @@ def _write_binary(binary: Binary) -> pb.Binary:
         refusals=_write_refusals(binary.refusals),
         rustc=_maybe_text(binary.rustc),
         debug_file=_maybe_text(binary.debug_file),
+        ends=[_write_end_point(point) for point in binary.ends],
     )
 
 
@@ -170,6 +211,7 @@ def _read_binary(message: pb.Binary) -> Binary:
         refusals=_read_refusals(message.refusals),
         rustc=message.rustc if message.HasField("rustc") else None,
         debug_file=message.debug_file if message.HasField("debug_file") else None,
+        ends=tuple(_read_end_point(m) for m in message.ends),
     )
 
 
@@ -206,11 +248,20 @@ def _write_plan(plan: Plan) -> pb.Plan:
                 leaves=p.leaves,
                 is_tail=p.is_tail,
                 cost=p.cost.value,
+                ends=p.ends,
             )
             for p in plan.probes
         ],
         refusals=_write_refusals(plan.refusals),
         exit_mode=plan.exit_mode.value,
+        ends=[
+            pb.PlannedEnd(
+                binary=one.binary,
+                index=plan.binaries[one.binary].ends.index(one.point),
+                functions=one.functions,
+            )
+            for one in plan.ends
+        ],
     )
 
 
@@ -228,13 +279,22 @@ def _read_plan(message: pb.Plan) -> Plan:
         binaries=binaries,
         functions=tuple(functions),
         function_binary=tuple(planned.binary for planned in message.functions),
-        probes=tuple(_read_probe(i, m, len(binaries), len(functions)) for i, m in enumerate(message.probes)),
+        probes=tuple(
+            _read_probe(i, m, len(binaries), len(functions), len(message.ends)) for i, m in enumerate(message.probes)
+        ),
         refusals=_read_refusals(message.refusals),
         exit_mode=ExitMode(message.exit_mode),
+        ends=tuple(_read_end(m, binaries, len(functions)) for m in message.ends),
     )
 
 
-def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int) -> Probe:
+def _read_end(message: pb.PlannedEnd, binaries: tuple[Binary, ...], functions: int) -> PlannedEnd:
+    own = binaries[_check_index(message.binary, len(binaries))].ends
+    point = own[_check_index(message.index, len(own))]
+    return PlannedEnd(message.binary, point, tuple(_check_index(one, functions) for one in message.functions))
+
+
+def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, ends: int) -> Probe:
     return Probe(
         id=number,
         binary=_check_index(message.binary, binaries),
@@ -245,6 +305,7 @@ def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int) -
         leaves=_check_index(message.leaves, functions) if message.HasField("leaves") else None,
         is_tail=message.is_tail,
         cost=InstructionCost(message.cost),
+        ends=_check_index(message.ends, ends) if message.HasField("ends") else None,
     )
 
 

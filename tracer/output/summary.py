@@ -133,10 +133,11 @@ class Summary:
         await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
         macro, or null; awaitee: the type that is awaited, or null ·
         task_kinds: [{function, file, line, runtime, tasks, polls, busy, longest, waiting, unidentified, outcomes:
-        {unknown, finished, replaced, running, waiting}}], the most busy first; unidentified: tasks whose id of the
-        runtime is not known; outcomes: number of tasks whose future returned (finished), whose place another one has
-        (replaced: ended, nobody knows how), with a poll under way at the end (running), whose last poll was pending
-        (waiting), of which nothing of that is known ·
+        {unknown, finished, replaced, running, waiting, panicked, cancelled, ended}}], the most busy first;
+        unidentified: tasks whose id of the runtime is not known; outcomes: number of tasks whose future returned
+        (finished), panicked, was dropped before it returned (cancelled); that ended without anybody seeing how
+        (ended), or whose place another one has (replaced); that were alive at the end, with a poll under way
+        (running) or without (waiting); of which nothing of that is known ·
         longest_polls: [{seconds, duration, function, file, line, thread, tid, instance, note}] ·
         plan_changes: [{seconds, probed, reason}] · process_ends: [{seconds, pid, reason}] ·
         not_probed: [{reason, functions}].

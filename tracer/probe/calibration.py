@@ -77,6 +77,11 @@ class Costs:
         state = self.state if any(function.state_offset is not None for function in functions) else 0.0
         if probe.enters is not None and plan.functions[probe.enters].task_id is not None:
             state += _TASK_ID_COST * self.state
+        if probe.enters is not None and plan.functions[probe.enters].aborted is not None:
+            state += self.state
+        if probe.ends is not None:
+            point = plan.ends[probe.ends].point
+            state += self.state if point.only_if is not None or point.state_offset is not None else 0.0
         if probe.site is Site.RETURN:
             return self.returned + state
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state

@@ -40,7 +40,7 @@ PROBE = np.dtype(
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
 THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
-_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID = 1, 2, 4, 8, 16, 32, 64
+_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
 _NO_OFFSET = 0xFFFFFFFF
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3}
 _GROUPS = (Group.TASKS, Group.FUTURES)
@@ -186,6 +186,8 @@ class PollProgram:
 
 def _address(plan: Plan, probe: Probe) -> int:
     """The link-time address of a probe: it lies in the segment of the function it belongs to."""
+    if probe.ends is not None:
+        return plan.ends[probe.ends].point.address
     index = probe.enters if probe.enters is not None else probe.leaves
     assert index is not None, "a probe has a role"
     function = plan.functions[index]
@@ -210,6 +212,8 @@ def probe_records(plan: Plan, *, by_place: bool) -> Array:
             record["enters"] = probe.enters + 1
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
+            if entered.aborted is not None:
+                record["entry_state"] = entered.aborted.offset
             if entered.task_id is not None and entered.self_register is not None:
                 record["roles"] |= _TASK_ID
                 record["id_vtable"], record["id_offset"] = entered.task_id.vtable, entered.task_id.offset
@@ -217,6 +221,14 @@ def probe_records(plan: Plan, *, by_place: bool) -> Array:
             is_needed = entered.state_offset is not None or (by_place and record["return_probe"])
             if is_needed and probe.enters in left and probe.leaves != probe.enters:
                 record["roles"] |= _REMEMBER
+        if probe.ends is not None:
+            point = plan.ends[probe.ends].point
+            record["roles"] |= _ENDS
+            record["self"] = _REGISTERS[Register.RDI]
+            if point.only_if is not None:
+                record["entry_state"] = point.only_if.offset
+            elif point.state_offset is not None:
+                record["entry_state"] = point.state_offset
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]
             record["roles"] |= _LEAVES

@@ -74,6 +74,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None) -> Binary:
         refusals=found.refusals,
         rustc=rustc,
         debug_file=str(debug.path) if debug is not None else None,
+        ends=found.ends,
     )
 
 

@@ -22,9 +22,12 @@ from tracer import __version__
 from tracer.model import (
     AwaitPoint,
     Binary,
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitSite,
     FunctionKind,
+    HeaderTest,
     InstructionCost,
     PollFunction,
     Refusal,
@@ -163,6 +166,7 @@ def _encode(binary: Binary) -> bytes:
         "can_unwind": binary.can_unwind,
         "rustc": binary.rustc,
         "functions": [_from_function(function) for function in binary.functions],
+        "ends": [_from_end(point) for point in binary.ends],
         "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
     }
     payload = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
@@ -190,6 +194,7 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
         ),
         rustc=stored["rustc"],
         debug_file=debug_path,
+        ends=tuple(_to_end(row) for row in stored["ends"]),
     )
 
 
@@ -207,13 +212,13 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [[a.state, _from_location(a.location), a.awaitee, _from_location(a.macro)] for a in f.awaits],
-        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None,
+        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, _from_test(f.aborted),
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits, task_id) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, task_id, aborted) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -236,4 +241,31 @@ def _to_function(row: list[Any]) -> PollFunction:
             for state, place, awaitee, macro in awaits
         ),
         task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
+        aborted=_to_test(aborted),
+    )
+
+
+def _from_test(test: HeaderTest | None) -> list[int] | None:
+    return [test.offset, test.mask, test.value] if test is not None else None
+
+
+def _to_test(stored: list[Any] | None) -> HeaderTest | None:
+    return HeaderTest(int(stored[0]), int(stored[1]), int(stored[2])) if stored is not None else None
+
+
+def _from_end(p: EndPoint) -> list[Any]:
+    return [p.address, p.offset, p.name, p.kind, p.futures, _from_test(p.only_if), p.state_offset, p.cost]
+
+
+def _to_end(row: list[Any]) -> EndPoint:
+    address, offset, name, kind, futures, only_if, state_offset, cost = row
+    return EndPoint(
+        address=int(address),
+        offset=int(offset),
+        name=str(name),
+        kind=EndKind(kind),
+        futures=tuple(int(one) for one in futures),
+        only_if=_to_test(only_if),
+        state_offset=state_offset,
+        cost=InstructionCost(cost),
     )

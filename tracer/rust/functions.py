@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
+from tracer.model import (
+    AwaitPoint,
+    EndPoint,
+    FunctionKind,
+    PollFunction,
+    Refusal,
+    Register,
+    Source,
+    SourceLocation,
+    TaskIdPath,
+)
 from tracer.rust.awaits import Awaits
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.ends import TOKIO_ABORTED, DropGlue, Ends
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
 from tracer.rust.implementations import Implementations
@@ -42,6 +54,7 @@ class Found:
     functions: tuple[PollFunction, ...]
     refusals: tuple[Refusal, ...]
     symbols: str
+    ends: tuple[EndPoint, ...]
 
 
 def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
@@ -49,7 +62,9 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(described, candidates)
+    ends = Ends(named, image)
+    glue = ends.glue_of({name for candidate in candidates for name in candidate.names})
+    information = _DebugInformation(described, candidates, glue)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -75,7 +90,8 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
-    return Found(tuple(functions), tuple(refusals), symbols)
+    points = ends.points(functions, glue, information.type_paths, information.dropped)
+    return Found(tuple(functions), tuple(refusals), symbols, points)
 
 
 class _Code:
@@ -158,7 +174,9 @@ class _Code:
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
+    def __init__(self, image: ElfImage, candidates: list[Candidate], glue: list[DropGlue]) -> None:
+        self.type_paths: dict[int, set[str]] = defaultdict(set)
+        self.dropped: dict[int, set[str]] = {}
         self._dies: dict[int, list[Die]] = {}
         self._coroutines: dict[int, list[int]] = {}
         self._implementations = Implementations()
@@ -175,7 +193,20 @@ class _DebugInformation:
         self._lines = LineTables(self._dwarf)
         self._types = Types(self._dwarf)
         self._judge = Judge(self._dwarf, self._types, self._lines)
-        self._dies = lookup.find({candidate.address: candidate.size for candidate in candidates})
+        sizes = {one.address: one.size for one in glue}
+        self._dies = lookup.find(sizes | {candidate.address: candidate.size for candidate in candidates})
+        for address in sizes:
+            self.dropped.update({address: names} if (names := self._dropped(self._dies.pop(address, []))) else {})
+
+    def _dropped(self, dies: list[Die]) -> set[str]:
+        """The paths of the types that these functions, instances of drop_in_place, drop."""
+        found = set()
+        for die in dies:
+            with contextlib.suppress(DwarfError):
+                name = next((entry.name for entry in self._dwarf.chain(die) if entry.name), "")
+                if name.startswith(("drop_in_place<", "drop_glue<")) and (arguments := generic_arguments(name)):
+                    found.add(arguments[0])
+        return found
 
     def knows(self, address: int) -> bool:
         """Whether there is an entry for the function at this address."""
@@ -189,8 +220,12 @@ class _DebugInformation:
         return sorted(verdicts, key=_preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
-        """What awaits() needs.  Of merged functions the entries of some may be gone: then nothing is known of all."""
+        """What awaits() and the ends need.
+
+        Of merged functions the entries of some may be gone: then nothing is known of all.
+        """
         bodies = {name for name in candidate.names if is_closure(name)}
+        self.type_paths[candidate.address] |= {one.type_path for one in verdicts if one.type_path and one.has_types}
         coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
         if len(coroutines) >= len(bodies):
             self._coroutines[candidate.address] = coroutines
@@ -328,6 +363,7 @@ def _task(
         self_register=Register.RDI,
         runtime=runtime,
         task_id=task_id,
+        aborted=TOKIO_ABORTED if runtime == "tokio" and task_id is not None else None,
     )
 
 
