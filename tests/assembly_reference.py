@@ -17,6 +17,7 @@ from tracer.model import (
     EventFlag,
     FunctionKind,
     Group,
+    HeaderTest,
     Loss,
     Outcome,
     PlanChange,
@@ -98,7 +99,7 @@ class Task:
     left: bool = False
     replaced: bool = False
     ended: bool = False
-    suddenly: bool = False
+    says: int = 0
     over: bool = False
     lost_until: int = -(2**63)
 
@@ -117,6 +118,10 @@ class Stack:
     frames: list[Poll] = field(default_factory=list)
     last: int = -(2**63)
     jump: Poll | None = None
+
+
+def passes(test: HeaderTest | None, byte: int | None) -> bool:
+    return test is not None and byte is not None and byte & test.mask == test.value
 
 
 class Reference:
@@ -206,6 +211,9 @@ class Reference:
         known = self.probes[probe] if probe < len(self.probes) else None
         if known is not None and known.ends is not None and sp != NOWHERE:
             self.count["ends"] += 1
+            if self.ends[known.ends].point.kind is EndKind.CAUGHT:
+                self._catch(self._stack(tid), sp)
+                return
             self._mark(known.ends, time, self_, tid, state, flags)
             return
         if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
@@ -454,7 +462,9 @@ class Reference:
         known = state if flags & EventFlag.STATE else None
         if not flags & EventFlag.SELF or (test and (known is None or known & test.mask != test.value)):
             return
-        of_task = planned.point.kind is not EndKind.DROPPED
+        kind = planned.point.kind
+        of_task = kind is not EndKind.DROPPED
+        says = 1 + (2 if passes(planned.point.undone, known) else passes(planned.point.done, known))
         if of_task:
             known = None
         for function in [self.is_task.index(True)] if of_task else planned.functions:
@@ -470,8 +480,16 @@ class Reference:
             task = self.tasks.get(mark.instance)
             if of_task and task is not None and not task.over:
                 task.ended = True
-                task.suddenly |= planned.point.kind is EndKind.SHUTDOWN
+                is_idle = before.over and before.end >= self.lost_until
+                is_undone = is_idle and kind in (EndKind.COMPLETE, EndKind.CLOSED)
+                task.says = max(task.says, 3 if is_undone else says)
                 self._leave(task)
+
+    def _catch(self, stack: Stack, sp: int) -> None:
+        """A panic was caught by the innermost function that is on the stack still."""
+        around = next((poll for poll in reversed(stack.frames) if poll.sp > sp), None)
+        if around is not None and self.is_task[around.function]:
+            around.flags |= PollFlag.PANICKED
 
     def _end_wait(self, before: Poll, mark: Poll, known: int | None) -> None:
         suspended = known is not None and known >= 3
@@ -512,20 +530,25 @@ class Reference:
             is_open = not task.over and not task.ended and not task.replaced and task.outcome not in SURE
             task.lost_until = task.lost_until if task.over else self.lost_until
             known_from = max(self.lost_until, self.since[Group.TASKS])
-            watched = self._completes(task.function) and Group.TASKS in self.active and task.last >= known_from
+            watched = (
+                self._has(EndKind.COMPLETE, task.function) and Group.TASKS in self.active and task.last >= known_from
+            )
             if is_open and task.number in cut:
                 task.outcome = Outcome.RUNNING
             elif is_open and not task.left and watched and task.outcome is Outcome.UNKNOWN:
                 task.outcome = Outcome.WAITING
             elif task.outcome not in SURE and task.ended:
-                waited = task.outcome is Outcome.WAITING and task.last >= task.lost_until
-                task.outcome = Outcome.CANCELLED if waited or task.suddenly else Outcome.ENDED
+                waited = task.outcome is Outcome.WAITING and task.last >= task.lost_until and task.says == 1
+                done = task.outcome is Outcome.UNKNOWN and task.latest >= task.lost_until and task.says == 2
+                task.outcome = Outcome.CANCELLED if waited or task.says == 3 else Outcome.ENDED
+                if done and self._has(EndKind.CAUGHT, task.function):
+                    task.outcome = Outcome.FINISHED
             elif task.outcome not in SURE and task.replaced:
                 task.outcome = Outcome.REPLACED
         self.at_header = {key: task for key, task in self.at_header.items() if not which(task)}
 
-    def _completes(self, function: int) -> bool:
-        return any(one.point.kind is EndKind.COMPLETE and one.binary == self.binaries[function] for one in self.ends)
+    def _has(self, kind: EndKind, function: int) -> bool:
+        return any(one.point.kind is kind and one.binary == self.binaries[function] for one in self.ends)
 
     def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int) -> None:
         self.waits.append(

@@ -119,10 +119,14 @@ def busy_plan() -> Plan:
         site = Site.ENTRY if enters is not None else Site.EXIT
         probes.append(Probe(number, 0, 0x100 + number, site, group, enters, leaves, is_tail))
     ends = (
-        PlannedEnd(0, EndPoint(0x2000, 0x2000, "complete", EndKind.COMPLETE)),
-        PlannedEnd(0, EndPoint(0x2010, 0x2010, "shutdown", EndKind.SHUTDOWN, only_if=HeaderTest(0, 3, 0))),
+        PlannedEnd(0, EndPoint(0x2000, 0x2000, "complete", EndKind.COMPLETE, done=HeaderTest(0, 2, 0))),
+        PlannedEnd(
+            0,
+            EndPoint(0x2010, 0x2010, "shut", EndKind.SHUTDOWN, only_if=HeaderTest(0, 3, 0), undone=HeaderTest(0, 0, 0)),
+        ),
         PlannedEnd(0, EndPoint(0x2020, 0x2020, "drop", EndKind.DROPPED, state_offset=4), (2,)),
         PlannedEnd(0, EndPoint(0x2030, 0x2030, "drop of several", EndKind.DROPPED), (1, 3)),
+        PlannedEnd(0, EndPoint(0x2040, 0x2040, "catch", EndKind.CAUGHT)),
     )
     for number, one in enumerate(ends):
         group = Group.FUTURES if one.functions else Group.TASKS

@@ -63,7 +63,7 @@ class HeaderTest(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., mask: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
 
 class EndPoint(_message.Message):
-    __slots__ = ("address", "offset", "name", "kind", "futures", "only_if", "state_offset", "cost")
+    __slots__ = ("address", "offset", "name", "kind", "futures", "only_if", "state_offset", "cost", "done", "undone")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,8 @@ class EndPoint(_message.Message):
     ONLY_IF_FIELD_NUMBER: _ClassVar[int]
     STATE_OFFSET_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     name: str
@@ -80,7 +82,9 @@ class EndPoint(_message.Message):
     only_if: HeaderTest
     state_offset: int
     cost: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ...) -> None: ...
+    done: HeaderTest
+    undone: HeaderTest
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ...) -> None: ...
 
 class PollFunction(_message.Message):
     __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted")

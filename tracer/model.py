@@ -187,14 +187,18 @@ class EndKind(StrEnum):
     SHUTDOWN = "shutdown"  # a task that is not being polled: its future will be dropped
     FREED = "freed"  # a task's memory
     DROPPED = "dropped"  # a future
+    CAUGHT = "caught"  # the unwinding of a panic, on this thread
 
 
 @dataclass(frozen=True, slots=True)
 class EndPoint:
     """A function at whose entry a life ends: that of the task whose header, or of the future whose address, is in rdi.
 
+    Where a panic is caught, rdi is of no interest.
+
     address: link-time virtual address.  offset: its place in the file.  futures: addresses of the poll functions
-    whose futures end here; empty where tasks do.  only_if: of a task, it ends only when its header passes this.
+    whose futures end here; empty where tasks do.  Of a task, by the same byte of its header: only_if: it ends only
+    when the header passes this; done: then its future returned or panicked; undone: then it did not.
     state_offset: of a future, its coroutine's state byte.
     """
 
@@ -204,6 +208,8 @@ class EndPoint:
     kind: EndKind
     futures: tuple[int, ...] = ()
     only_if: HeaderTest | None = None
+    done: HeaderTest | None = None
+    undone: HeaderTest | None = None
     state_offset: int | None = None
     cost: InstructionCost = InstructionCost.STEPPED
 

@@ -49,7 +49,7 @@ def noise(draw: st.DrawFn) -> list[Any]:
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(21), TASK_ID_RECORD]),  # probe: 19 and 20 do not exist
+                st.sampled_from([*range(22), TASK_ID_RECORD]),  # probe: 20 and 21 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
                 st.integers(0, 63),  # flags
             ),
@@ -122,9 +122,16 @@ class Life:
 
     def end(self, tid: int, self_: int, function: int) -> None:
         """Somebody's life ends, of this kind of future or of another."""
-        probe = self.draw(st.sampled_from([15, 16] if function in (0, 5) else [17, 18]))
+        probe = self.draw(st.sampled_from([15, 16, 19] if function in (0, 5) else [17, 18, 19]))
         other = 16 * self.draw(st.integers(1, 4)) + self.draw(st.integers(0, 3))
-        self.event(tid, 8, probe, self.draw(st.sampled_from([self_, other])), self.draw(st.integers(0, 4)), 3)
+        self.event(
+            tid,
+            self.draw(st.sampled_from([8, 4090, 4096])),
+            probe,
+            self.draw(st.sampled_from([self_, other])),
+            self.draw(st.integers(0, 4)),
+            3,
+        )
 
     def task_id(self, tid: int, header: int) -> tuple[int, int]:
         """Tell the id of the task there, an old or a new one, or nothing; yields the flags and the time step."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracer.assemble.candidates import choose
+from tracer.assemble.catches import caught_in
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
@@ -19,6 +20,7 @@ from tracer.assemble.state import (
     NOT_HANDED,
     NOT_READ,
     SHARED_FIELDS,
+    UNDONE,
     UNKNOWN_STATE,
     Flags,
     Indexes,
@@ -45,7 +47,7 @@ _PENDING_EVENT = np.uint8(EventFlag.PENDING)
 def step_events(state: State, events: Array) -> tuple[State, Spans]:
     """Take in one block (dtype EVENT)."""
     opening = make_stream(state, events)
-    stream, rows = opening.stream, opening.stream.rows
+    stream, rows, roles = opening.stream, opening.stream.rows, state.roles
     pairs = pair(rows, state.roles.is_task)
     nesting = nest(pairs, len(rows.kind))
     carried = stream.place[pairs.entry] < stream.carried_rows
@@ -53,6 +55,10 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     is_open = rows.kind[pairs.close] == END
     endings = _endings(state, stream, pairs, frames, is_open)
     _give_results_to_tasks(state, nesting, frames, endings, is_open)
+    panicked = caught_in(opening.catches, stream, pairs, nesting)
+    panicked = panicked[roles.is_task[frames.function[panicked]]]
+    for flags in (frames.flags, endings.flags):
+        flags[panicked] |= _PANICKED
 
     untouched = opening.untouched.copy()
     marks = opening.marks
@@ -76,9 +82,12 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     begun = _begun(known, identities, is_task)
     tasks = with_begun(state.tasks, begun)
     tasks = with_spans(tasks, polls, waits, is_task)
-    tasks = with_ends(tasks, candidates.of_marks(identities.instance), marks.sudden)
+    is_undone = marks.if_idle & candidates.of_marks(identities.idle)
+    tasks = with_ends(
+        tasks, candidates.of_marks(identities.instance), np.where(is_undone, np.uint8(UNDONE), marks.says)
+    )
     open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
-    tasks, over = without_over(tasks, polled(open_frames, is_task), state.lost_until)
+    tasks, over = without_over(tasks, polled(open_frames, is_task), state)
     tally = state.tally
     after = replace(
         state,
@@ -126,7 +135,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     event_flags = events["flags"][source]
     has_state = ((event_flags & _STATE) != 0) & ~begun  # what an exit reads is the state after
     of_task, byte = roles.is_task[function], events["state"][source]
-    aborted = has_state & of_task & ((byte & roles.aborted.mask[function]) == roles.aborted.value[function])
+    aborted = has_state & of_task & roles.aborted.passed(function, byte)
     has_state &= ~of_task
     start = rows.time[row]
     if begun.any():

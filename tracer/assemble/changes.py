@@ -68,7 +68,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     since[on] = np.maximum(change.time, after.threads.last)
     is_task = state.roles.is_task
     tasks = with_spans(state.tasks, polls, waits, is_task)
-    tasks, over = without_over(tasks, polled(after.frames, is_task), state.lost_until)
+    tasks, over = without_over(tasks, polled(after.frames, is_task), state)
     lossy = list(state.lossy)
     group_since = list(state.since)
     for group in on:

@@ -87,6 +87,7 @@ class Polls:
 class Identities:
     """instance, id (of the task, where it is a task's poll): of every poll.  begun: the first polls of new
     instances.  waits: their tasks are still missing.  within: polls in whose tasks the waits are.
+    idle: marks of futures that were certainly not being polled.
     capped, cap: polls that were over by a certain time, whatever their exits say.
     remembered: polls that are over, the latest of their future, and can be followed by another one.
     new: number of new instances.
@@ -100,6 +101,7 @@ class Identities:
     remembered: Indexes
     waits: Array
     within: Indexes
+    idle: Flags
     new: int
 
 
@@ -157,6 +159,8 @@ def identify(polls: Polls, state: State) -> Identities:
     identified[order] = certain
     id_ = np.empty(count, np.uint64)
     id_[order] = ids
+    idle = np.zeros(count, np.bool_)
+    idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
     pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
     waits, within = _waits(polls, state, instance, identified, pairs)
     return Identities(
@@ -168,6 +172,7 @@ def identify(polls: Polls, state: State) -> Identities:
         remembered=order[remembered],
         waits=waits,
         within=within,
+        idle=idle,
         new=new,
     )
 

@@ -126,7 +126,7 @@ class Roles:
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.
     aborted: of each function, the test of a header that tells an aborted task.  completes: task polls of tasks whose
-    end is seen whenever it comes.
+    end is seen whenever it comes; catches: of such whose panics are.
     """
 
     enters: npt.NDArray[np.int32]
@@ -144,6 +144,7 @@ class Roles:
     end_of: EndColumns
     aborted: HeaderTests
     completes: Flags
+    catches: Flags
 
 
 def roles_of(plan: Plan) -> Roles:
@@ -157,6 +158,8 @@ def roles_of(plan: Plan) -> Roles:
         if probe.enters is not None:
             function_group[probe.enters] = GROUP_INDEX[probe.group]
     future = _futures(plan)
+    catching = [one.binary for one in plan.ends if one.point.kind is EndKind.CAUGHT]
+    catching += [number for number, binary in enumerate(plan.binaries) if not binary.can_unwind]
     seen = [one.binary for one in plan.ends if one.point.kind is EndKind.COMPLETE]
     return Roles(
         enters=np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32),
@@ -174,6 +177,7 @@ def roles_of(plan: Plan) -> Roles:
         end_of=end_columns(plan, int(np.argmax(is_task)) if is_task.any() else 0),
         aborted=tests_of([function.aborted for function in functions], otherwise=(0, 1)),
         completes=is_task & np.isin(plan.function_binary, seen),
+        catches=is_task & np.isin(plan.function_binary, catching),
     )
 
 
@@ -242,8 +246,9 @@ class Tasks:
     told: Small
 
 
-NOTHING, ANOTHER, END, SUDDEN_END = 0, 1, 2, 3
-"""Tasks.told: nothing; another task at the header; an end of a task; that of one that was not polled any more."""
+NOTHING, ANOTHER, END, DONE, UNDONE = 0, 1, 2, 3, 4
+"""Tasks.told: nothing; another task at the header; an end of the task; that of one whose future returned, or
+panicked; ... did neither."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.marks import Marks, marks_of
+from tracer.assemble.marks import Catches, Marks, marks_of
 from tracer.assemble.state import (
     ABOVE_ALL,
     HANDED_ON,
@@ -78,7 +78,7 @@ class Opening:
 
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
     task_ids: number of events that told a task's id.  records: those to be remembered.
-    marks: the ends of lives; ends: number of events that told them.
+    marks: the ends of lives; catches: of panics; ends: number of events that told them.
     """
 
     stream: Stream
@@ -87,6 +87,7 @@ class Opening:
     task_ids: int
     records: Array
     marks: Marks
+    catches: Catches
     ends: int
 
 
@@ -110,13 +111,15 @@ def make_stream(state: State, events: Array) -> Opening:
     count, is_mark = len(rows.kind), rows.kind == MARK
     marked = np.flatnonzero(is_mark)
     at = rows.source[marked]
-    marks = marks_of(events, at, (marked + state.next_order).astype(np.uint64), roles, threads, thread[at])
+    marks, catches = marks_of(events, at, marked, roles, threads, thread[at], state.next_order)
     numbers = np.flatnonzero(~is_mark)
     if len(marked):
         rows = _only(rows, numbers)
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
     frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
+    if len(catches.thread):
+        present = np.union1d(present, frame_thread[np.isin(frame_thread, catches.thread)])
     touched = np.isin(frame_thread, present)
     frames = state.frames[touched]
     carried = _carried_rows(frames, frame_thread[touched], threads)
@@ -126,7 +129,7 @@ def make_stream(state: State, events: Array) -> Opening:
         own = np.concatenate([np.arange(first), first + numbers, first + count + np.arange(len(present))])
         stream = replace(stream, place=own[stream.place], event_rows=count)
     stream = replace(stream, ids=ids, telling=telling)
-    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records, marks, len(marked))
+    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records, marks, catches, len(marked))
 
 
 def _only(rows: Rows, which: Indexes) -> Rows:

@@ -14,11 +14,12 @@ from tracer.assemble.columns import joined, pick
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ANOTHER,
+    DONE,
     END,
     NO_TASKS,
     NOTHING,
-    SUDDEN_END,
     TASKS,
+    UNDONE,
     Flags,
     Indexes,
     Numbers,
@@ -80,15 +81,15 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
     return Tasks(alive, leaving, latest, tasks.told)
 
 
-def with_ends(tasks: Tasks, numbers: Unsigned, sudden: Flags) -> Tasks:
-    """Take in the ends of lives: the numbers of tasks, and others, and which were not being polled then."""
+def with_ends(tasks: Tasks, numbers: Unsigned, says: Small) -> Tasks:
+    """Take in the ends of lives: the numbers of tasks, and others, and what is said of each: END, DONE or UNDONE."""
     known = np.isin(numbers, tasks.alive["task"])
     if not known.any():
         return tasks
     leaving, told = tasks.leaving.copy(), tasks.told.copy()
     row = np.searchsorted(tasks.alive["task"], numbers[known])
     leaving[row] = True
-    np.maximum.at(told, row, np.where(sudden[known], np.uint8(SUDDEN_END), np.uint8(END)))
+    np.maximum.at(told, row, says[known])
     return Tasks(tasks.alive, leaving, tasks.latest, told)
 
 
@@ -145,17 +146,17 @@ def _add_polls(alive: Array, leaving: Flags, latest: Numbers, each: _ByTask, pol
     leaving[row[sure != 0]] = True
 
 
-def without_over(tasks: Tasks, polled: Unsigned, lost_until: int) -> tuple[Tasks, Array]:
+def without_over(tasks: Tasks, polled: Unsigned, state: State) -> tuple[Tasks, Array]:
     """Take out the tasks that are over (dtype TASK).  polled: the tasks with a poll under way."""
     if not tasks.leaving.any():
         return tasks, NO_TASKS
     over = tasks.leaving & ~np.isin(tasks.alive["task"], polled)
-    return _only(tasks, ~over), _resolved(tasks, over, lost_until)
+    return _only(tasks, ~over), _resolved(tasks, over, state)
 
 
 def ended(tasks: Tasks, which: Flags, cut: Unsigned, state: State) -> tuple[Tasks, Array]:
     """Take out tasks because nothing more is seen of them.  cut: the tasks with a poll under way until now."""
-    over = _resolved(tasks, which, state.lost_until)
+    over = _resolved(tasks, which, state)
     outcome, told = over["outcome"], tasks.told[which]
     open_ = (told == NOTHING) & ~np.isin(outcome, _SURE)
     is_cut = np.isin(over["task"], cut)
@@ -167,14 +168,18 @@ def ended(tasks: Tasks, which: Flags, cut: Unsigned, state: State) -> tuple[Task
     return _only(tasks, ~which), over
 
 
-def _resolved(tasks: Tasks, which: Flags, lost_until: int) -> Array:
+def _resolved(tasks: Tasks, which: Flags, state: State) -> Array:
     """These tasks with what their polls and all else tell of their outcome."""
     over, told = pick(tasks.alive, which), tasks.told[which]
     outcome: Small = over["outcome"]
     is_sure = np.isin(outcome, _SURE)
     # It was told to wait, and then it was over: nobody polled it to its end.
-    waited = (outcome == Outcome.WAITING) & (over["last"] >= lost_until)
-    by_end = np.where(waited | (told == SUDDEN_END), np.uint8(Outcome.CANCELLED), np.uint8(Outcome.ENDED))
+    waited = (outcome == Outcome.WAITING) & (over["last"] >= state.lost_until) & (told == END)
+    # Panics are seen: it had none in its last poll.
+    returned = (outcome == Outcome.UNKNOWN) & (told == DONE) & (tasks.latest[which] >= state.lost_until)
+    returned &= state.roles.catches[over["function"]]
+    by_end = np.where(waited | (told == UNDONE), np.uint8(Outcome.CANCELLED), np.uint8(Outcome.ENDED))
+    by_end = np.where(returned, np.uint8(Outcome.FINISHED), by_end)
     outcome = np.where(~is_sure & (told >= END), by_end, outcome)
     over["outcome"] = np.where(~is_sure & (told == ANOTHER), np.uint8(Outcome.REPLACED), outcome)
     return over

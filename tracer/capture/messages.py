@@ -124,6 +124,8 @@ def _write_end_point(point: EndPoint) -> pb.EndPoint:
         kind=point.kind.value,
         futures=point.futures,
         only_if=_write_test(point.only_if),
+        done=_write_test(point.done),
+        undone=_write_test(point.undone),
         state_offset=point.state_offset,
         cost=point.cost.value,
     )
@@ -137,6 +139,8 @@ def _read_end_point(message: pb.EndPoint) -> EndPoint:
         kind=EndKind(message.kind),
         futures=tuple(message.futures),
         only_if=_read_test(message.only_if) if message.HasField("only_if") else None,
+        done=_read_test(message.done) if message.HasField("done") else None,
+        undone=_read_test(message.undone) if message.HasField("undone") else None,
         state_offset=message.state_offset if message.HasField("state_offset") else None,
         cost=InstructionCost(message.cost),
     )

@@ -81,7 +81,8 @@ class Costs:
             state += self.state
         if probe.ends is not None:
             point = plan.ends[probe.ends].point
-            state += self.state if point.only_if is not None or point.state_offset is not None else 0.0
+            reads = (point.only_if, point.done, point.undone, point.state_offset)
+            state += self.state if any(one is not None for one in reads) else 0.0
         if probe.site is Site.RETURN:
             return self.returned + state
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state

@@ -225,8 +225,9 @@ def probe_records(plan: Plan, *, by_place: bool) -> Array:
             point = plan.ends[probe.ends].point
             record["roles"] |= _ENDS
             record["self"] = _REGISTERS[Register.RDI]
-            if point.only_if is not None:
-                record["entry_state"] = point.only_if.offset
+            test = point.only_if or point.done or point.undone
+            if test is not None:
+                record["entry_state"] = test.offset
             elif point.state_offset is not None:
                 record["entry_state"] = point.state_offset
         if probe.leaves is not None:

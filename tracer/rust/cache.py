@@ -254,11 +254,12 @@ def _to_test(stored: list[Any] | None) -> HeaderTest | None:
 
 
 def _from_end(p: EndPoint) -> list[Any]:
-    return [p.address, p.offset, p.name, p.kind, p.futures, _from_test(p.only_if), p.state_offset, p.cost]
+    tests = [_from_test(test) for test in (p.only_if, p.done, p.undone)]
+    return [p.address, p.offset, p.name, p.kind, p.futures, tests, p.state_offset, p.cost]
 
 
 def _to_end(row: list[Any]) -> EndPoint:
-    address, offset, name, kind, futures, only_if, state_offset, cost = row
+    address, offset, name, kind, futures, (only_if, done, undone), state_offset, cost = row
     return EndPoint(
         address=int(address),
         offset=int(offset),
@@ -266,6 +267,8 @@ def _to_end(row: list[Any]) -> EndPoint:
         kind=EndKind(kind),
         futures=tuple(int(one) for one in futures),
         only_if=_to_test(only_if),
+        done=_to_test(done),
+        undone=_to_test(undone),
         state_offset=state_offset,
         cost=InstructionCost(cost),
     )

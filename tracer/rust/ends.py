@@ -28,6 +28,9 @@ _PATTERNS = tuple(
         rb"4task3raw7dealloc",
         rb"4task3raw8shutdown",
         rb"drop_future",
+        rb"7destroy",
+        rb"7cleanup",
+        rb"__rust_panic_cleanup",
         rb"drop_in_place\$LT\$",
         rb"13drop_in_place",
         rb"9drop_glue",
@@ -35,23 +38,81 @@ _PATTERNS = tuple(
 )
 """Each begins with a literal, for which `re` has a fast search."""
 
-_OF_TASKS = (
-    (re.compile(r"^<?tokio::runtime::task::state::State>?::transition_to_complete$"), EndKind.COMPLETE),
-    (re.compile(r"^tokio::runtime::task::raw::shutdown(?:::<|<|$)"), EndKind.SHUTDOWN),
-    (re.compile(r"^tokio::runtime::task::raw::dealloc(?:::<|<|$)"), EndKind.FREED),
-    (re.compile(r"^<?async_task::raw::RawTask<.*>::drop_future(?:::<|$)"), EndKind.CLOSED),
-)
-_DROP = re.compile(r"^core::ptr::drop_(?:in_place|glue)(?:::)?<(?P<type>.+)>$")
-
 _RUNNING, _COMPLETE, _CANCELLED = 0b1, 0b10, 0b100_000
-"""tokio 1.25 to 1.54, runtime/task/state.rs: bits of the state."""
+"""tokio 1.25 to 1.54, runtime/task/state.rs: bits of the state, which is the header's first field (core.rs)."""
 
+_IDLE = HeaderTest(0, _RUNNING | _COMPLETE, 0)
+"""State::transition_to_shutdown does nothing but mark a task that is being polled, or complete."""
 
 TOKIO_ABORTED = HeaderTest(0, _RUNNING | _COMPLETE | _CANCELLED, _CANCELLED)
 """Idle and cancelled at the poll's entry: harness.rs, poll_inner, drops the future (TransitionToRunning::Cancelled)."""
 
-_IDLE = HeaderTest(0, _RUNNING | _COMPLETE, 0)
-"""State::transition_to_shutdown does nothing but mark a task that is being polled, or complete."""
+_STATE = 8
+"""async-task 4.4 to 4.7, header.rs, as rustc 1.95 lays it out: vtable, state, awaiter."""
+
+_COMPLETED, _CLOSED = 0b100, 0b1000
+"""async-task 4.0 to 4.7, state.rs."""
+
+ASYNC_TASK_ABORTED = HeaderTest(_STATE, _CLOSED, _CLOSED)
+"""Closed at the poll's entry: raw.rs, run, drops the future."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a life ends at functions of this name; see EndPoint."""
+
+    pattern: re.Pattern[str]
+    kind: EndKind
+    runtime: str
+    only_if: HeaderTest | None = None
+    done: HeaderTest | None = None
+    undone: HeaderTest | None = None
+
+
+_WAYS = (
+    _Way(
+        re.compile(r"^<?tokio::runtime::task::state::State>?::transition_to_complete$"),
+        EndKind.COMPLETE,
+        "tokio",
+        # One that was cancelled while it was polled may have returned all the same.
+        done=HeaderTest(0, _CANCELLED, 0),
+    ),
+    _Way(
+        re.compile(r"^tokio::runtime::task::raw::shutdown(?:::<|<|$)"),
+        EndKind.SHUTDOWN,
+        "tokio",
+        only_if=_IDLE,
+        undone=_IDLE,
+    ),
+    _Way(
+        re.compile(r"^tokio::runtime::task::raw::dealloc(?:::<|<|$)"),
+        EndKind.FREED,
+        "tokio",
+        done=HeaderTest(0, _COMPLETE | _CANCELLED, _COMPLETE),
+        undone=HeaderTest(0, _COMPLETE, 0),
+    ),
+    _Way(
+        re.compile(r"^<?async_task::raw::RawTask<.*>::drop_future(?:::<|$)"),
+        EndKind.CLOSED,
+        "async-task",
+        done=HeaderTest(_STATE, _CLOSED, 0),
+    ),
+    _Way(
+        re.compile(r"^<?async_task::raw::RawTask<.*>::destroy(?:::<|$)"),
+        EndKind.FREED,
+        "async-task",
+        done=HeaderTest(_STATE, _COMPLETED, _COMPLETED),
+        undone=HeaderTest(_STATE, _COMPLETED, 0),
+    ),
+)
+
+_CATCHES = (
+    re.compile(r"^std::panicking::(?:catch_unwind|try)::cleanup$"),
+    re.compile(r"^(?:__rustc::)?__rust_panic_cleanup$"),
+)
+"""Called once for each panic that is caught (std, panicking.rs), by the catching function; the first that exists."""
+
+_DROP = re.compile(r"^core::ptr::drop_(?:in_place|glue)(?:::)?<(?P<type>.+)>$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +129,8 @@ class Ends:
 
     def __init__(self, symbols_of: ElfImage, image: ElfImage) -> None:
         self._image = image
-        self._tasks: dict[int, tuple[str, EndKind]] = {}
+        self._tasks: dict[int, tuple[str, _Way]] = {}
+        self._catches: dict[int, tuple[int, str]] = {}
         self._glue: dict[int, tuple[int, set[str]]] = {}
         symbols = symbols_of.symbols()
         chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
@@ -82,9 +144,12 @@ class Ends:
             if drop:
                 self._glue.setdefault(address, (size, set()))[1].add(drop["type"])
                 continue
-            kind = next((kind for pattern, kind in _OF_TASKS if pattern.match(name)), None)
-            if kind is not None:
-                self._tasks[address] = name, kind
+            way = next((way for way in _WAYS if way.pattern.match(name)), None)
+            if way is not None:
+                self._tasks[address] = name, way
+            rank = next((rank for rank, pattern in enumerate(_CATCHES) if pattern.match(name)), None)
+            if rank is not None:
+                self._catches[address] = min((rank, name), self._catches.get(address, (rank, name)))
 
     def glue_of(self, names: Iterable[str]) -> list[DropGlue]:
         """The drop glue that may be that of the futures whose poll functions have these names."""
@@ -108,14 +173,23 @@ class Ends:
         dropped: the same of the types that drop glue drops.
         """
         tasks = [function for function in functions if function.kind is FunctionKind.TASK]
-        has_state = any(function.aborted is not None for function in tasks)
-        points = [
-            self._point(address, name, kind, only_if=_IDLE if kind is EndKind.SHUTDOWN else None)
-            for address, (name, kind) in self._tasks.items()
-            if tasks and (has_state or kind is not EndKind.SHUTDOWN)
-        ]
+        points: list[EndPoint | None] = []
+        if tasks:
+            points += [self._of_task(address, name, way, tasks) for address, (name, way) in self._tasks.items()]
+            first = min((rank for rank, _ in self._catches.values()), default=0)
+            points += [
+                self._point(address, name, EndKind.CAUGHT)
+                for address, (rank, name) in self._catches.items()
+                if rank == first
+            ]
         points += self._of_futures(functions, glue, types, dropped)
         return tuple(sorted((point for point in points if point is not None), key=lambda point: point.address))
+
+    def _of_task(self, address: int, name: str, way: _Way, tasks: Collection[PollFunction]) -> EndPoint | None:
+        """None also where the end depends on a header whose layout is not known here."""
+        if all(task.aborted is None for task in tasks if task.runtime == way.runtime):
+            return None if way.only_if is not None else self._point(address, name, way.kind)
+        return self._point(address, name, way.kind, only_if=way.only_if, done=way.done, undone=way.undone)
 
     def _of_futures(
         self,
@@ -131,8 +205,9 @@ class Ends:
                 continue
             for path in types.get(function.address, ()):
                 by_type[path].append(function)
-            for one in {_plain(path) for name in function.names if (path := _future(name)) is not None}:
-                by_name[one].append(function)
+            futures = [future for name in function.names if (future := _future(name)) is not None]
+            for plain in {_plain(future) for future in futures}:
+                by_name[plain].append(function)
         copies: dict[str, set[int]] = defaultdict(set)
         for destructor in glue:
             for path in destructor.types:
@@ -168,6 +243,8 @@ class Ends:
         *,
         futures: tuple[int, ...] = (),
         only_if: HeaderTest | None = None,
+        done: HeaderTest | None = None,
+        undone: HeaderTest | None = None,
         state_offset: int | None = None,
     ) -> EndPoint | None:
         """None when the kernel takes no probe there."""
@@ -175,7 +252,7 @@ class Ends:
         cost = entry_cost(self._image.read(address, 16) or b"", address)
         if offset is None or segment is None or not segment.flags & 1 or cost is None:
             return None
-        return EndPoint(address, offset, name, kind, futures, only_if, state_offset, cost)
+        return EndPoint(address, offset, name, kind, futures, only_if, done, undone, state_offset, cost)
 
 
 def _future(name: str) -> str | None:

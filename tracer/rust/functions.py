@@ -11,6 +11,7 @@ from tracer.model import (
     AwaitPoint,
     EndPoint,
     FunctionKind,
+    HeaderTest,
     PollFunction,
     Refusal,
     Register,
@@ -141,6 +142,12 @@ class _Code:
     def task_id(self, runtime: str) -> TaskIdPath | None:
         """Where a task's id is, by the runtime's version."""
         return self._task_ids.of(runtime)
+
+    def aborted(self, runtime: str, task_id: TaskIdPath | None) -> HeaderTest | None:
+        """How a header says that its task was aborted; tokio's are known when the place of the id is."""
+        if runtime == "tokio":
+            return TOKIO_ABORTED if task_id is not None else None
+        return self._task_ids.async_task_aborted
 
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate)
@@ -277,7 +284,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
         path = verdict.type_path or code.task_type(candidate)
         runtime = verdict.runtime or ""
         task_id = verdict.task_id or code.task_id(runtime)
-        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id)
+        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id, code.aborted(runtime, task_id))
     symbol = _symbol_name(candidate, verdict.kind)
     path = verdict.type_path
     if is_blocking_job(path or future_type_of(symbol) or ""):
@@ -311,7 +318,8 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
     for role in (Role.TOKIO, Role.ASYNC_TASK):
         if role in candidate.roles:
             path, task_id = code.task_type(candidate), code.task_id(role.value)
-            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id)
+            aborted = code.aborted(role.value, task_id)
+            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id, aborted)
     if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
@@ -345,6 +353,7 @@ def _task(
     location: SourceLocation | None,
     source: Source,
     task_id: TaskIdPath | None,
+    aborted: HeaderTest | None,
 ) -> PollFunction | Refusal:
     if type_path is not None and is_blocking_job(type_path):
         return _blocking(candidate, task_name(type_path, runtime), location)
@@ -363,7 +372,7 @@ def _task(
         self_register=Register.RDI,
         runtime=runtime,
         task_id=task_id,
-        aborted=TOKIO_ABORTED if runtime == "tokio" and task_id is not None else None,
+        aborted=aborted,
     )
 
 
