@@ -6,13 +6,15 @@
  *
  * Compiled by BCC with
  *   PROBES, FRAMES, THREADS,      sizes of maps
- *   TASKS
+ *   TASKS, WALK_NODES, _EDGES
+ *   WALK_STEPS                    places that one walk comes to at most
  *   RING_PAGES                    size of the ring buffer; without it, a perf buffer per CPU
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
+#include "walk.c"
 
 #define MAX_ID_DISTANCE 0x10000
 
@@ -109,6 +111,14 @@ static __always_inline void read_state(struct event *event, u32 offset)
 	event->flags |= EVENT_STATE;
 }
 
+/* The life of what is in rdi ends; the byte read is the coroutine's state, or of the task's header. */
+static __always_inline void read_end(struct pt_regs *ctx, const struct probe *probe, struct event *event)
+{
+	event->self = ctx->di;
+	event->flags |= EVENT_SELF;
+	read_state(event, probe->entry_state);
+}
+
 /* Coroutine states of rustc 1.63 to 1.97: 0 not yet polled, 1 done, 2 panicked, 3 and above
  * suspended at an await. */
 static __always_inline void read_result(struct pt_regs *ctx, const struct probe *probe, struct event *event)
@@ -167,7 +177,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	struct cpu_state *cpu = cpus.lookup(&zero);
 	struct task_key task = {};
 	struct frame *frame;
-	u64 task_id = 0;
+	u64 task_id = 0, places = 0;
 	u32 *epoch;
 
 	if (!probe || !cpu)
@@ -190,13 +200,24 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 		}
 	}
 
+	if (probe->roles & PROBE_ENTERS && probe->self != SELF_UNKNOWN) {
+		event.self = self_at_entry(ctx, probe);
+		event.flags |= EVENT_SELF;
+		read_state(&event, probe->entry_state);
+		if (probe->walk)
+			places = walk(&event, probe->walk, probe->entry_state != NO_OFFSET && !probe->of_header);
+	}
+
+	if (probe->roles & PROBE_ENDS)
+		read_end(ctx, probe, &event);
+
 	event.cpu = bpf_get_smp_processor_id();
-	event.sequence = fetch_add(&cpu->sent, 1);
+	event.sequence = fetch_add(&cpu->sent, 1 + !!(event.flags & EVENT_NEW_TASK_ID) + !!places);
+	event.time = bpf_ktime_get_ns();
 	if (event.flags & EVENT_NEW_TASK_ID) {
 		struct event record = event;
 
-		event.sequence = fetch_add(&cpu->sent, 1);
-		event.time = record.time = bpf_ktime_get_ns();
+		event.sequence++;
 		record.probe = TASK_ID_RECORD;
 		record.self = task.header;
 		record.sp = task_id;
@@ -206,17 +227,19 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 			task_ids.update(&task, &task_id);
 		else
 			task_ids.delete(&task);
-	} else {
-		event.time = bpf_ktime_get_ns();
+	}
+	if (places) {
+		struct event record = event;
+
+		event.sequence++;
+		record.probe = CHAIN_RECORD;
+		record.sp = places;
+		record.flags = EVENT_SELF;
+		send(ctx, cpu, &record);
 	}
 	see_thread(cpu, tid, pid_tgid >> 32);
 
-	if (probe->roles & (PROBE_ENTERS | PROBE_ENDS)) {
-		if (probe->self != SELF_UNKNOWN) {
-			event.self = self_at_entry(ctx, probe);
-			event.flags |= EVENT_SELF;
-			read_state(&event, probe->entry_state);
-		}
+	if (probe->roles & PROBE_ENTERS) {
 		if (probe->roles & PROBE_REMEMBER) {
 			struct frame begun = {.self = event.self, .probe = id, .epoch = *epoch};
 

@@ -7,7 +7,8 @@ numpy record), never a guess.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag, StrEnum
 
 import numpy as np
@@ -46,6 +47,10 @@ TASK_ID_RECORD = 0xFFFF_FFFF
 """EVENT.probe of a record that is no hit: it has the time, thread and CPU of the task poll's entry that follows
 it, the task's header in `self` and the runtime's id of the task in `sp`."""
 
+
+CHAIN_RECORD = 0xFFFF_FFFE
+"""EVENT.probe of a record that is no hit: it has the time, thread, CPU and `self` of the poll's entry that follows
+it, and in `sp` up to four numbers of places, 16 bits each, the lowest first: where the walk from `self` ended."""
 
 UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
 """Coroutine states of rustc 1.63 to 1.97: not yet polled, done, panicked, first await."""
@@ -129,6 +134,49 @@ class AwaitPoint:
     macro: SourceLocation | None = None
 
 
+class LayoutKind(StrEnum):
+    COROUTINE = "coroutine"
+    FUTURE = "future"  # a hand-written one; where no edge leads on, it is what is waited for
+    GLUE = "glue"  # holds futures and says nothing itself: an Option, a tuple, a pinned pointer
+    OBJECT = "object"  # a trait object: which future it is shows only when it is polled
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutEdge:
+    """From a type to a future in it.
+
+    value: the discriminant with which the future is there; None: with every value that has no edge of its own.
+    offset: bytes from the type's begin.  is_pointer: a pointer to the future is there, not itself.
+    child: index into Binary.layouts (in a plan, into Plan.layouts); None: with this value there is no future.
+    """
+
+    value: int | None
+    offset: int
+    is_pointer: bool
+    child: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a type keeps the futures that it polls; only types that lead to one have a layout.
+
+    name: for display.  path: as DWARF names the type, which tells it from all others; None when it is not known.
+    size: bytes.  discriminant_offset and _size: bytes; None and 0 when all edges hold always.  awaits: of a
+    coroutine, by state, ascending.  location: where a coroutine's body begins.
+    """
+
+    name: str
+    kind: LayoutKind
+    source: Source
+    size: int
+    edges: tuple[LayoutEdge, ...] = ()
+    discriminant_offset: int | None = None
+    discriminant_size: int = 0
+    awaits: tuple[AwaitPoint, ...] = ()
+    location: SourceLocation | None = None
+    path: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TaskIdPath:
     """How a task's header leads to the runtime's id of the task; all in bytes.
@@ -155,7 +203,8 @@ class PollFunction:
 
     address: link-time virtual address.  offset: its place in the file, where probes go.
     state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
-    awaits: by state, ascending; empty where nothing is known of them.
+    awaits: by state, ascending; empty where nothing is known of them.  layout: of what `self` points to, index
+    into Binary.layouts (in a plan, into Plan.layouts); None when it leads to no future, or is not known.
     """
 
     address: int
@@ -175,6 +224,7 @@ class PollFunction:
     runtime: str | None = None  # of a task poll: "tokio", "async-task"
     entry_cost: InstructionCost = InstructionCost.STEPPED
     awaits: tuple[AwaitPoint, ...] = ()
+    layout: int | None = None
     task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
     aborted: HeaderTest | None = None  # of a task poll: passed at its entry, it will drop the future, not poll it
 
@@ -242,7 +292,22 @@ class Binary:
     refusals: tuple[Refusal, ...] = ()
     rustc: str | None = None
     debug_file: str | None = None
+    layouts: tuple[Layout, ...] = ()
     ends: tuple[EndPoint, ...] = ()
+
+
+def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
+    """The layouts of several binaries one after the other, as Plan has them."""
+    layouts: list[Layout] = []
+    for binary in binaries:
+        begin = len(layouts)
+        for layout in binary.layouts:
+            edges = tuple(
+                edge if begin == 0 or edge.child is None else replace(edge, child=begin + edge.child)
+                for edge in layout.edges
+            )
+            layouts.append(replace(layout, edges=edges))
+    return tuple(layouts)
 
 
 # ---------------------------------------------------------------- what is probed
@@ -303,10 +368,28 @@ class PlannedEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """One position in the tree of futures that can be below a poll function's own.
+
+    Its number, which the kernel sends, is 1 + its index in Plan.places.  parent: number of the place above;
+    0: it is the function's own future.  function: index into Plan.functions, whose tree it is in.  layout: index
+    into Plan.layouts; None: a pointer on the way.  state: the discriminant of the place above with which this one
+    is there; None: always.  is_polled: polls of it have a probe of their own, so that the tree ends here.
+    """
+
+    parent: int
+    function: int
+    layout: int | None
+    state: int | None
+    is_polled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What will be attached, and what will not, with the reason.
 
-    functions: of all binaries, in one list; function_binary[i] is the index of i's binary.
+    functions: of all binaries, in one list; function_binary[i] is the index of i's binary.  layouts: of all
+    binaries, one after the other.
     """
 
     binaries: tuple[Binary, ...]
@@ -315,6 +398,8 @@ class Plan:
     probes: tuple[Probe, ...]
     refusals: tuple[Refusal, ...]
     exit_mode: ExitMode
+    layouts: tuple[Layout, ...] = ()
+    places: tuple[Place, ...] = ()
     ends: tuple[PlannedEnd, ...] = ()
 
 
@@ -487,6 +572,7 @@ WAIT = np.dtype(
         ("flags", "<u2"),  # WaitFlag
         ("state", "u1"),  # coroutine state during the wait: which await
         ("_pad", "u1"),
+        ("places", "<u2", (4,)),  # where it waits, numbers of places: several in a join! or select!; 0: none
     ]
 )
 """From one Pending poll of an instance to its next poll, or to its end without one."""
@@ -542,7 +628,8 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids` or `ends`."""
+    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids`, `chains` or
+    `ends`."""
 
     events: int = 0
     polls: int = 0
@@ -553,4 +640,5 @@ class Tally:
     open_at_end: int = 0
     open_at_start: int = 0
     task_ids: int = 0  # events that told the id of a task
+    chains: int = 0  # events that told where the poll after them had been waiting
     ends: int = 0  # events that told the end of a life

@@ -72,6 +72,7 @@ class Candidates:
             tid=named("tid", marks.tid),
             order=named("order", marks.order),
             id=named("id", 0),
+            places=at_entry("places", 0),
             telling=at_entry("telling", NOT_READ),
             over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), endings.over, marks.order),
             start=at_entry("start", marks.time),

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.chains import NO_STATE, unpacked
 from tracer.assemble.columns import Frames
 from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
@@ -30,6 +31,7 @@ from tracer.assemble.state import (
     Flags,
     Indexes,
     Numbers,
+    Roles,
     Small,
     State,
     Unsigned,
@@ -69,6 +71,7 @@ class Polls:
     tid: npt.NDArray[np.uint32]
     order: Unsigned
     id: Unsigned
+    places: Unsigned
     telling: Small
     over: Unsigned
     start: Numbers
@@ -332,6 +335,10 @@ def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pa
     flags |= np.where(cancelled, _CANCELLED, _NONE)
     waits["flags"] = flags | np.where(is_replaced, _REPLACED, _NONE)
     waits["state"] = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
+    # Nothing was walked at an end: the state alone tells.
+    settled = state.roles.settled[waits["function"], np.where(waits["state"], waits["state"].astype(np.intp), NO_STATE)]
+    is_end = has_before & ends
+    waits["places"] = unpacked(np.where(is_end, settled, polls.places[after]), state.roles.places)
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
@@ -339,7 +346,7 @@ def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pa
     return waits, np.where(has_before & ends, before, after)
 
 
-def open_waits(latest: Array, time: int, lost_until: int) -> Array:
+def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array:
     """The waits of LATEST polls that nothing has ended by `time`."""
     waiting = latest[(latest["result"] == PENDING) & ~latest["gap"]]
     waits = np.zeros(len(waiting), WAIT)
@@ -350,6 +357,8 @@ def open_waits(latest: Array, time: int, lost_until: int) -> Array:
     state = waiting["state_after"]
     known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
     waits["state"] = np.where(known, state, 0)
+    settled = roles.settled[waiting["function"], np.where(known, state.astype(np.intp), NO_STATE)]
+    waits["places"] = unpacked(settled, roles.places)
     waits["flags"] = WaitFlag.END_UNKNOWN
     waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)
     return waits

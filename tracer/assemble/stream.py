@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.chains import take_chains
 from tracer.assemble.marks import Catches, Marks, marks_of
 from tracer.assemble.state import (
     ABOVE_ALL,
@@ -25,7 +26,7 @@ from tracer.assemble.state import (
     Unsigned,
 )
 from tracer.assemble.task_ids import take_ids
-from tracer.model import Array
+from tracer.model import TASK_ID_RECORD, Array
 
 END, ENTRY, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5
 """Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  MARK: no row of a
@@ -56,7 +57,7 @@ class Rows:
 class Stream:
     """Rows in thread order.
 
-    ids, telling: of each event, as tracer.assemble.task_ids has them.
+    ids, telling: of each event, as tracer.assemble.task_ids has them.  places: as tracer.assemble.chains has them.
     place: where the row stands in file order: first the carried rows, then the events' rows (and marks), then the ends.
     threads: as they are after these rows.
     """
@@ -68,6 +69,7 @@ class Stream:
     events: Array
     ids: Unsigned | None
     telling: Small | None
+    places: Unsigned | None
     frames: Array
     threads: Threads
 
@@ -77,7 +79,8 @@ class Opening:
     """What make_stream yields.
 
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
-    task_ids: number of events that told a task's id.  records: those to be remembered.
+    task_ids: number of events that told a task's id.  records: those to be remembered.  chain_count, chains: the
+    same of the events that told places.
     marks: the ends of lives; catches: of panics; ends: number of events that told them.
     """
 
@@ -86,6 +89,8 @@ class Opening:
     rejected: int
     task_ids: int
     records: Array
+    chain_count: int
+    chains: Array
     marks: Marks
     catches: Catches
     ends: int
@@ -94,8 +99,11 @@ class Opening:
 def make_stream(state: State, events: Array) -> Opening:
     """Join the open frames and the events (dtype EVENT)."""
     roles = state.roles
-    told = take_ids(events, state.records)
-    task_ids = len(events) - len(told.hits)
+    walked = take_chains(events, state.chains)
+    chain_count = len(events) - len(walked.hits)
+    told = take_ids(walked.hits, state.records)
+    task_ids = len(walked.hits) - len(told.hits)
+    places = None if walked.places is None else walked.places[walked.hits["probe"] != TASK_ID_RECORD]
     events, ids, telling = told.hits, told.ids, told.telling
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
     has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | (roles.ends[probe] >= 0)
@@ -105,6 +113,8 @@ def make_stream(state: State, events: Array) -> Opening:
         events, probe = events[usable], probe[usable]
         if ids is not None and telling is not None:
             ids, telling = ids[usable], telling[usable]
+        if places is not None:
+            places = places[usable]
     tids = np.ascontiguousarray(events["tid"])
     threads, thread = state.threads.including(tids, state)
     rows = _event_rows(state, threads, events, probe, thread)
@@ -128,8 +138,19 @@ def make_stream(state: State, events: Array) -> Opening:
         first = len(carried.kind)
         own = np.concatenate([np.arange(first), first + numbers, first + count + np.arange(len(present))])
         stream = replace(stream, place=own[stream.place], event_rows=count)
-    stream = replace(stream, ids=ids, telling=telling)
-    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records, marks, catches, len(marked))
+    stream = replace(stream, ids=ids, telling=telling, places=places)
+    return Opening(
+        stream=stream,
+        untouched=state.frames[~touched],
+        rejected=rejected,
+        task_ids=task_ids,
+        records=told.records,
+        chain_count=chain_count,
+        chains=walked.records,
+        marks=marks,
+        catches=catches,
+        ends=len(marked),
+    )
 
 
 def _only(rows: Rows, which: Indexes) -> Rows:
@@ -238,6 +259,7 @@ def _in_thread_order(
         events=events,
         ids=None,
         telling=None,
+        places=None,
         frames=frames,
         threads=_seen(threads, present, rows, place < carried),
     )

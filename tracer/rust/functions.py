@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tracer.model import (
@@ -12,6 +12,7 @@ from tracer.model import (
     EndPoint,
     FunctionKind,
     HeaderTest,
+    Layout,
     PollFunction,
     Refusal,
     Register,
@@ -19,8 +20,10 @@ from tracer.model import (
     SourceLocation,
     TaskIdPath,
 )
-from tracer.rust.awaits import Awaits
+from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.code_awaits import CodeAwaits
+from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import TOKIO_ABORTED, DropGlue, Ends
 from tracer.rust.exits import Body, Disassembler, thunk_target
@@ -28,6 +31,7 @@ from tracer.rust.forms import DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
+from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import (
@@ -45,7 +49,11 @@ from tracer.rust.scan import CodeScan
 from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
+from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
+
+_POINTERS = ("Pin<", "Box<", "&")
+"""Futures whose names say nothing of what they lead to, where symbols name them: `Pin<P>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +63,21 @@ class Found:
     functions: tuple[PollFunction, ...]
     refusals: tuple[Refusal, ...]
     symbols: str
-    ends: tuple[EndPoint, ...]
+    layouts: tuple[Layout, ...] = ()
+    ends: tuple[EndPoint, ...] = ()
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
-    """The poll functions of `image`; names and debug information come from `debug` where it has them."""
+def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, SplitUnit] | None = None) -> Found:
+    """The poll functions of `image`; names and debug information come from `debug` where it has them.
+
+    split: what is split off from the debug information, by the position of its skeleton.
+    """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
     ends = Ends(named, image)
     glue = ends.glue_of({name for candidate in candidates for name in candidate.names})
-    information = _DebugInformation(described, candidates, glue)
+    information = _DebugInformation(described, split or {}, candidates, glue)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -81,8 +93,9 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
-    awaits = information.awaits(functions)
-    functions = [replace(function, awaits=awaits.get(function.address, ())) for function in functions]
+    functions, layouts = information.with_layouts(functions)
+    by_code = information.awaits_by_code(functions, code.dispatches())
+    functions = [replace(function, awaits=by_code.get(function.address, function.awaits)) for function in functions]
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
@@ -92,7 +105,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
     else:
         symbols = "symbol table" if symbol_count else "none"
     points = ends.points(functions, glue, information.type_paths, information.dropped)
-    return Found(tuple(functions), tuple(refusals), symbols, points)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts, points)
 
 
 class _Code:
@@ -130,6 +143,9 @@ class _Code:
                 targets[candidate.address] = target
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
+
+    def dispatches(self) -> Dispatches:
+        return Dispatches(self._image, self._scan.is_resumption)
 
     def task_type(self, candidate: Candidate) -> str | None:
         """The future that a task poll runs: v0 names have it as an argument, else see TaskTypes."""
@@ -181,18 +197,21 @@ class _Code:
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage, candidates: list[Candidate], glue: list[DropGlue]) -> None:
+    def __init__(
+        self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate], glue: list[DropGlue]
+    ) -> None:
         self.type_paths: dict[int, set[str]] = defaultdict(set)
         self.dropped: dict[int, set[str]] = {}
         self._dies: dict[int, list[Die]] = {}
-        self._coroutines: dict[int, list[int]] = {}
+        self._futures: dict[int, dict[int, str]] = {}
+        self._untyped: dict[int, Die] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
         if not image.has_section(".debug_info"):
             return
         try:
-            self._dwarf = Dwarf(image)
+            self._dwarf = Dwarf(image, split)
             lookup = SubprogramLookup(self._dwarf)
         except DwarfError:
             return
@@ -227,26 +246,62 @@ class _DebugInformation:
         return sorted(verdicts, key=_preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
-        """What awaits() and the ends need.
-
-        Of merged functions the entries of some may be gone: then nothing is known of all.
-        """
+        """What with_layouts() and the ends need.  Of merged functions some may have no entry: then nothing is known
+        of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
         self.type_paths[candidate.address] |= {one.type_path for one in verdicts if one.type_path and one.has_types}
-        coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
-        if len(coroutines) >= len(bodies):
-            self._coroutines[candidate.address] = coroutines
+        futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
+        if len(futures) >= len(candidate.names):
+            self._futures[candidate.address] = futures
+        if len(verdicts) == 1 == len(bodies) and not verdicts[0].has_types:
+            self._untyped[candidate.address] = self._dies[candidate.address][0]
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
 
-    def awaits(self, functions: list[PollFunction]) -> dict[int, tuple[AwaitPoint, ...]]:
-        """By address, where those of the functions that are coroutines wait; to be asked when all are described."""
-        wanted = {
-            function.address: coroutines
+    def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
+        """The functions with where they wait, and all layouts; to be asked when all functions are described."""
+        if not self._futures:
+            return functions, ()
+        awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
+        types = {function.address: self._futures.get(function.address, {}) for function in functions}
+        roots = {position: path for several in types.values() for position, path in several.items()}
+        found = Layouts(self._dwarf, self._types, awaits).of(roots)
+        described = []
+        for function in functions:
+            futures = types[function.address]
+            layouts = {found.index.get(one) for one in futures}
+            described.append(
+                replace(
+                    function,
+                    awaits=common(found.points, list(futures)) if function.state_offset is not None and futures else (),
+                    layout=layouts.pop() if len(layouts) == 1 else None,
+                )
+            )
+        return described, found.layouts
+
+    def awaits_by_code(
+        self, functions: list[PollFunction], dispatches: Dispatches
+    ) -> dict[int, tuple[AwaitPoint, ...]]:
+        """The same of those without types, by what their code and its lines show; nothing of merged ones."""
+        if self._lookup is None:
+            return {}
+        futures = {
+            function.address: function.name
             for function in functions
-            if function.state_offset is not None and (coroutines := self._coroutines.get(function.address))
+            if function.kind is not FunctionKind.TASK
+            and len(function.names) == 1
+            and not function.name.startswith(_POINTERS)
         }
-        return Awaits(self._dwarf, self._types, self._lines, self._implementations).of(wanted) if wanted else {}
+        reader = CodeAwaits(self._dwarf, self._lines, dispatches, futures)
+        found = {}
+        for function in functions:
+            die = self._untyped.get(function.address)
+            is_alone = sum(map(is_closure, function.names)) == 1 and function.address not in self._dies
+            if function.kind is FunctionKind.COROUTINE and (die is not None or is_alone):
+                unit = self._lookup.unit_at(function.address) if die is None else die.unit
+                if unit is not None:
+                    found[function.address] = reader.of(unit, die, function.address, function.size, function.location)
+        return found
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""
