@@ -30,7 +30,10 @@ _STATES = _UNKNOWN_STATE + 1
 _SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID = 1, 2, 4, 8, 16, 32
 _AWAIT, _MACRO, _AWAITEE = 64, 128, 256
 _POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
-_WAIT_NOTES = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS
+_POLL_NOTES |= PollFlag.ABORTED | PollFlag.PANICKED
+_WAIT_NOTES = (
+    WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS | WaitFlag.CANCELLED | WaitFlag.REPLACED
+)
 
 
 def _event(kind: int, *fields: list[Part]) -> RowFormat:

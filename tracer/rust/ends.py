@@ -57,6 +57,9 @@ ASYNC_TASK_ABORTED = HeaderTest(_STATE, _CLOSED, _CLOSED)
 """Closed at the poll's entry: raw.rs, run, drops the future."""
 
 
+_CELL = re.compile(r"^core::ptr::drop_(?:in_place|glue)(?:::)?<tokio::runtime::task::core::Cell<.+>>$")
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """How a life ends at functions of this name; see EndPoint."""
@@ -86,6 +89,14 @@ _WAYS = (
     ),
     _Way(
         re.compile(r"^tokio::runtime::task::raw::dealloc(?:::<|<|$)"),
+        EndKind.FREED,
+        "tokio",
+        done=HeaderTest(0, _COMPLETE | _CANCELLED, _COMPLETE),
+        undone=HeaderTest(0, _COMPLETE, 0),
+    ),
+    _Way(
+        # What is left of raw::dealloc where it was inlined into the task's poll; the header is the cell's first field.
+        _CELL,
         EndKind.FREED,
         "tokio",
         done=HeaderTest(0, _COMPLETE | _CANCELLED, _COMPLETE),
@@ -140,13 +151,12 @@ class Ends:
             rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
         ):
             name = demangle(symbols.name_at(at))
-            drop = _DROP.match(name)
-            if drop:
-                self._glue.setdefault(address, (size, set()))[1].add(drop["type"])
-                continue
             way = next((way for way in _WAYS if way.pattern.match(name)), None)
+            drop = _DROP.match(name)
             if way is not None:
                 self._tasks[address] = name, way
+            elif drop:
+                self._glue.setdefault(address, (size, set()))[1].add(drop["type"])
             rank = next((rank for rank, pattern in enumerate(_CATCHES) if pattern.match(name)), None)
             if rank is not None:
                 self._catches[address] = min((rank, name), self._catches.get(address, (rank, name)))
@@ -175,7 +185,12 @@ class Ends:
         tasks = [function for function in functions if function.kind is FunctionKind.TASK]
         points: list[EndPoint | None] = []
         if tasks:
-            points += [self._of_task(address, name, way, tasks) for address, (name, way) in self._tasks.items()]
+            is_seen = any(way.kind is EndKind.COMPLETE for _, way in self._tasks.values())
+            points += [
+                self._of_task(address, name, way, tasks)
+                for address, (name, way) in self._tasks.items()
+                if not (is_seen and way.pattern is _CELL)  # its end is known by then
+            ]
             first = min((rank for rank, _ in self._catches.values()), default=0)
             points += [
                 self._point(address, name, EndKind.CAUGHT)
