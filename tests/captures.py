@@ -132,7 +132,9 @@ def busy_plan() -> Plan:
         group = Group.FUTURES if one.functions else Group.TASKS
         place = one.point.offset
         probes.append(Probe(len(roles) + number, 0, place, Site.END, group, None, None, ends=number))
-    return replace(plan_of(functions, probes), ends=ends)
+    plan = plan_of(functions, probes)
+    binary = replace(plan.binaries[0], ends=tuple(one.point for one in ends))
+    return replace(plan, binaries=(binary,), ends=ends)
 
 
 _LEAF = function("leaf")
@@ -171,7 +173,19 @@ _TASK = PollFunction(
     exits=(),
     runtime="tokio",
     task_id=TaskIdPath(16, 72),
+    aborted=HeaderTest(0, 0b100011, 0b100000),
 )
+_END = EndPoint(
+    address=0x3000,
+    offset=0x2FF0,
+    name="tokio::runtime::task::raw::dealloc",
+    kind=EndKind.FREED,
+    only_if=HeaderTest(1, 2, 3),
+    done=HeaderTest(1, 4, 4),
+    undone=HeaderTest(1, 5, 0),
+    cost=InstructionCost.EMULATED,
+)
+_DROP = EndPoint(0x3010, 0x3000, "drop of server::handle", EndKind.DROPPED, (_RICH.address,), state_offset=0)
 _BINARY = Binary(
     path="/srv/bin/sérver",
     build_id=None,
@@ -183,6 +197,7 @@ _BINARY = Binary(
     refusals=(Refusal("gone", "inlined only", None, SourceLocation("a.rs", 3)), Refusal("bad", "lock prefix", 0x10)),
     rustc="rustc 1.95.0",
     debug_file="/usr/lib/debug/x",
+    ends=(_END, _DROP),
 )
 EVERYTHING = Recording(
     version="0.1.0",
@@ -200,9 +215,12 @@ EVERYTHING = Recording(
             Probe(0, 0, 0x1234, Site.ENTRY, Group.FUTURES, 0, None, cost=InstructionCost.EMULATED),
             Probe(1, 0, 0x1260, Site.EXIT, Group.FUTURES, None, 0, is_tail=True),
             Probe(2, 0, 0x2000, Site.RETURN, Group.TASKS, 1, 1),
+            Probe(3, 0, 0x2FF0, Site.END, Group.TASKS, None, None, cost=InstructionCost.EMULATED, ends=0),
+            Probe(4, 0, 0x3000, Site.END, Group.FUTURES, None, None, ends=1),
         ),
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,
+        ends=(PlannedEnd(0, _END), PlannedEnd(0, _DROP, (0,))),
     ),
     transport="perf",
     kernel="6.18",
