@@ -30,6 +30,10 @@ select tt.name as thread, extract_arg(s.arg_set_id, 'debug.task number') number,
 from slice s join thread_track tt on s.track_id = tt.id
 where s.category = 'poll' and extract_arg(s.arg_set_id, 'debug.kind') = 'task of the runtime'
 """
+_CANCELLED = """
+select s.ts from slice s join track t on s.track_id = t.id where t.name glob '*loser*'
+and extract_arg(s.arg_set_id, 'debug.note') glob 'cancelled*'
+"""
 _ROWS = """
 select task.name, kind.name as kind, folder.name as folder,
   (select count(*) from slice where track_id = task.id and name = 'running') polls
@@ -79,6 +83,23 @@ def test_every_panic_of_a_task_is_seen(targets: Targets, tmp_path: Path, profile
     trace, document = traced(targets, tmp_path, "panics", profile)
     assert outcomes_of(document) == {"panicked": 100, "finished": 1}
     assert len(trace.processor.query("select ts from slice where name = 'panicked'")) == 100
+
+
+@pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
+def test_what_is_cut_short_is_cancelled(targets: Targets, tmp_path: Path, profile: str) -> None:
+    """Tasks that are aborted while they wait (5) or are polled (3) or shut down (7); one finishes, and two that are
+    aborted as they return: where their own future is no function, nobody knows whether they did.
+    """
+    trace, document = traced(targets, tmp_path, "cut_short", profile)
+    outcomes = outcomes_of(document)
+    cancelled, self_aborted = 5 + 7, 3
+    unclear = outcomes.pop("ended", 0)
+    assert unclear <= self_aborted + 2
+    assert cancelled <= outcomes.pop("cancelled") <= cancelled + self_aborted
+    assert sum(outcomes.values()) + unclear >= 3
+    assert set(outcomes) == {"finished"}
+    # Where the drop was inlined, only the next one at the address tells of it.
+    assert len(trace.processor.query(_CANCELLED)) in ((11,) if profile == "dev" else (10, 11))
 
 
 def outcomes_of(document: dict[str, Any]) -> dict[str, int]:
