@@ -21,6 +21,10 @@ from tracer.model import (
     Group,
     HeaderTest,
     InstructionCost,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
+    Place,
     Plan,
     PlannedEnd,
     PollFunction,
@@ -35,6 +39,7 @@ from tracer.model import (
     SourceLocation,
     TaskIdPath,
 )
+from tracer.probe.walk import make_walks
 
 START = 1_000
 """When the recordings here begin, ns."""
@@ -63,6 +68,45 @@ def plan_of(functions: list[PollFunction], probes: list[Probe], exit_mode: ExitM
         functions=tuple(functions),
     )
     return Plan((binary,), tuple(functions), (0,) * len(functions), tuple(probes), (), exit_mode)
+
+
+LAYOUTS = (
+    Layout(
+        name="outer",
+        kind=LayoutKind.COROUTINE,
+        source=Source.DWARF,
+        size=64,
+        discriminant_offset=0,
+        discriminant_size=1,
+        # An await of another coroutine; one of two leaves at once; a leaf behind a pointer.
+        edges=(
+            LayoutEdge(3, 8, False, 1),
+            LayoutEdge(4, 8, False, 2),
+            LayoutEdge(4, 9, False, 2),
+            LayoutEdge(5, 8, True, 2),
+        ),
+        awaits=(AwaitPoint(3, SourceLocation("src/main.rs", 30), "inner"), AwaitPoint(4, None, "Leaf")),
+    ),
+    Layout(
+        name="inner",
+        kind=LayoutKind.COROUTINE,
+        source=Source.DWARF,
+        size=32,
+        discriminant_offset=4,
+        discriminant_size=1,
+        edges=(LayoutEdge(3, 8, False, 2), LayoutEdge(4, 16, False, 2)),
+        awaits=(AwaitPoint(3, SourceLocation("src/main.rs", 10), "Leaf"), AwaitPoint(4, None, "Leaf")),
+    ),
+    Layout(name="Leaf", kind=LayoutKind.FUTURE, source=Source.DWARF, size=1),
+)
+"""One of every kind of way from a future to what it waits for."""
+
+
+def walked(plan: Plan, layouts: tuple[Layout, ...]) -> Plan:
+    """The plan, with these layouts in its first binary."""
+    binary = replace(plan.binaries[0], functions=plan.functions, layouts=layouts)
+    places = make_walks(plan.functions, layouts).places
+    return replace(plan, binaries=(binary, *plan.binaries[1:]), layouts=layouts, places=places)
 
 
 def recording_of(plan: Plan, processes: int = 1) -> Recording:
@@ -132,7 +176,9 @@ def busy_plan() -> Plan:
         group = Group.FUTURES if one.functions else Group.TASKS
         place = one.point.offset
         probes.append(Probe(len(roles) + number, 0, place, Site.END, group, None, None, ends=number))
-    plan = plan_of(functions, probes)
+    for number in (1, 2):
+        functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
+    plan = walked(plan_of(functions, probes), LAYOUTS)
     binary = replace(plan.binaries[0], ends=tuple(one.point for one in ends))
     return replace(plan, binaries=(binary,), ends=ends)
 
@@ -155,6 +201,7 @@ _RICH = PollFunction(
     self_register=Register.RSI,
     context_register=Register.RDX,
     state_offset=0,
+    layout=0,
     result=ResultEncoding(0xFF, 1),
     runtime=None,
     entry_cost=InstructionCost.EMULATED,
@@ -196,6 +243,20 @@ _BINARY = Binary(
     functions=(_RICH, _TASK),
     refusals=(Refusal("gone", "inlined only", None, SourceLocation("a.rs", 3)), Refusal("bad", "lock prefix", 0x10)),
     rustc="rustc 1.95.0",
+    layouts=(
+        Layout(
+            "server::handle",
+            LayoutKind.COROUTINE,
+            Source.DWARF,
+            2**40,
+            (LayoutEdge(2**64 - 1, 2**33, True, 0), LayoutEdge(None, 0, False, None)),
+            0,
+            8,
+            (AwaitPoint(3, None, None),),
+            SourceLocation("src/main.rs", 1),
+            "server::handle::{async_fn_env#0}",
+        ),
+    ),
     debug_file="/usr/lib/debug/x",
     ends=(_END, _DROP),
 )
@@ -221,6 +282,8 @@ EVERYTHING = Recording(
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,
         ends=(PlannedEnd(0, _END), PlannedEnd(0, _DROP, (0,))),
+        layouts=_BINARY.layouts,
+        places=(Place(0, 0, 0, None, False), Place(1, 0, None, 2**64 - 1, True)),
     ),
     transport="perf",
     kernel="6.18",

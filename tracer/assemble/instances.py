@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.chains import NO_STATE, unpacked
+from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Frames
 from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
@@ -338,7 +338,7 @@ def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pa
     # Nothing was walked at an end: the state alone tells.
     settled = state.roles.settled[waits["function"], np.where(waits["state"], waits["state"].astype(np.intp), NO_STATE)]
     is_end = has_before & ends
-    waits["places"] = unpacked(np.where(is_end, settled, polls.places[after]), state.roles.places)
+    waits["places"] = checked(np.where(is_end, settled, polls.places[after]), state.roles.places)
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
@@ -358,7 +358,7 @@ def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array
     known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
     waits["state"] = np.where(known, state, 0)
     settled = roles.settled[waiting["function"], np.where(known, state.astype(np.intp), NO_STATE)]
-    waits["places"] = unpacked(settled, roles.places)
+    waits["places"] = checked(settled, roles.places)
     waits["flags"] = WaitFlag.END_UNKNOWN
     waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)
     return waits

@@ -54,6 +54,9 @@ _FUNCTION_AT = _CODE_AT + len(_CODE) - 3
 _RET_AT = _FUNCTION_AT + 2
 
 
+_WALK_COST = 4
+"""In states, of a walk to where the future waits: a read and two look-ups at each place, and most often a record."""
+
 _TASK_ID_COST = 2
 """In states: a task's id takes a read of the target's memory, as a state does, and a look-up."""
 
@@ -83,6 +86,8 @@ class Costs:
             point = plan.ends[probe.ends].point
             reads = (point.only_if, point.done, point.undone, point.state_offset)
             state += self.state if any(one is not None for one in reads) else 0.0
+        if probe.enters is not None and plan.functions[probe.enters].layout is not None:
+            state += _WALK_COST * self.state
         if probe.site is Site.RETURN:
             return self.returned + state
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state
