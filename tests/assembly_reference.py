@@ -57,7 +57,6 @@ class Poll:
     gap: bool = False
     cap: int | None = None
     id: int = 0
-    is_mark: bool = False
     places: int = 0
 
     def row(self) -> tuple[int, ...]:
@@ -487,7 +486,7 @@ class Reference:
             key = (process, -1 if of_task else function, own)
             before = self.latest.get(key)
             mark = Poll(function, own, process, tid, 0, time, 0, known or 0, 0, 0, 0)
-            mark.end, mark.over, mark.result, mark.is_mark = time, True, "finished", True
+            mark.end, mark.over, mark.result = time, True, "finished"
             self.latest[key] = mark
             if before is None:
                 continue
@@ -496,9 +495,12 @@ class Reference:
             task = self.tasks.get(mark.instance)
             if of_task and task is not None and not task.over:
                 task.ended = True
-                is_idle = before.over and before.end >= self.lost_until
+                again = before.over and before.result == "finished"
+                is_idle = before.over and before.end >= self.lost_until and not again
                 is_undone = is_idle and kind in (EndKind.COMPLETE, EndKind.CLOSED)
-                task.says = max(task.says, 3 if is_undone else says)
+                says = 3 if is_undone else says
+                if not again or task.says == 1:
+                    task.says = max(task.says, says)
                 self._leave(task)
 
     def _catch(self, stack: Stack, sp: int) -> None:

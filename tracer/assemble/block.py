@@ -86,9 +86,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     tasks = with_begun(state.tasks, begun)
     tasks = with_spans(tasks, polls, waits, is_task)
     is_undone = marks.if_idle & candidates.of_marks(identities.idle)
-    tasks = with_ends(
-        tasks, candidates.of_marks(identities.instance), np.where(is_undone, np.uint8(UNDONE), marks.says)
-    )
+    says = np.where(is_undone, np.uint8(UNDONE), marks.says)
+    tasks = with_ends(tasks, candidates.of_marks(identities.instance), says, candidates.of_marks(identities.again))
     open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
     tasks, over = without_over(tasks, polled(open_frames, is_task), state)
     tally = state.tally

@@ -90,7 +90,8 @@ class Polls:
 class Identities:
     """instance, id (of the task, where it is a task's poll): of every poll.  begun: the first polls of new
     instances.  waits: their tasks are still missing.  within: polls in whose tasks the waits are.
-    idle: marks of futures that were certainly not being polled.
+    idle: marks of futures that were certainly not being polled; again: of such that had ended, and whose memory may
+    have been another's since.
     capped, cap: polls that were over by a certain time, whatever their exits say.
     remembered: polls that are over, the latest of their future, and can be followed by another one.
     new: number of new instances.
@@ -105,6 +106,7 @@ class Identities:
     waits: Array
     within: Indexes
     idle: Flags
+    again: Flags
     new: int
 
 
@@ -163,7 +165,10 @@ def identify(polls: Polls, state: State) -> Identities:
     id_ = np.empty(count, np.uint64)
     id_[order] = ids
     idle = np.zeros(count, np.bool_)
+    again = np.zeros(count, np.bool_)
+    again[order] = is_mark & finished
     idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
+    idle &= ~again
     pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
     waits, within = _waits(polls, state, instance, identified, pairs)
     return Identities(
@@ -176,6 +181,7 @@ def identify(polls: Polls, state: State) -> Identities:
         waits=waits,
         within=within,
         idle=idle,
+        again=again,
         new=new,
     )
 

@@ -81,15 +81,22 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
     return Tasks(alive, leaving, latest, tasks.told)
 
 
-def with_ends(tasks: Tasks, numbers: Unsigned, says: Small) -> Tasks:
-    """Take in the ends of lives: the numbers of tasks, and others, and what is said of each: END, DONE or UNDONE."""
+def with_ends(tasks: Tasks, numbers: Unsigned, says: Small, again: Flags) -> Tasks:
+    """Take in the ends of lives: the numbers of tasks, and others, and what is said of each: END, DONE or UNDONE.
+
+    again: what is said of a task that had ended by then; it tells only how, where that is still open.
+    """
     known = np.isin(numbers, tasks.alive["task"])
     if not known.any():
         return tasks
     leaving, told = tasks.leaving.copy(), tasks.told.copy()
-    row = np.searchsorted(tasks.alive["task"], numbers[known])
+    row, says, again = np.searchsorted(tasks.alive["task"], numbers[known]), says[known], again[known]
     leaving[row] = True
-    np.maximum.at(told, row, says[known])
+    np.maximum.at(told, row[~again], says[~again])
+    # The last one first, so that the first one counts.
+    later = np.flatnonzero(again & (told[row] == END))[::-1]
+    later = later[says[later] != END]
+    told[row[later]] = says[later]
     return Tasks(tasks.alive, leaving, tasks.latest, told)
 
 

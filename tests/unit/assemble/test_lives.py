@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.captures import START, busy_plan
@@ -146,3 +147,12 @@ def test_a_wait_without_a_drop_ends_when_another_has_the_address() -> None:
 def test_the_poll_of_a_task_goes_on_after_its_end() -> None:
     spans = run([*ending(0)[:-1], event(50, 900, LEAVE_TASK)], plan=PLAN)
     assert [int(one["end"]) - START for one in spans.polls] == [50]
+
+
+def test_what_has_the_memory_of_a_task_after_it_says_nothing_of_it() -> None:
+    """A job of the runtime that is no task, at the same address, while the task's last poll has not returned yet."""
+    first, complete, leave = ending(0)
+    done, other = with_byte(complete, IDLE), end(20, COMPLETE, byte=2, tid=2)
+    shut = end(21, SHUTDOWN, byte=IDLE, tid=2)
+    assert only([first, done, other, shut, leave]) is Outcome.FINISHED
+    assert only([np.concatenate([first, done, other, shut, leave])]) is Outcome.FINISHED
