@@ -33,16 +33,18 @@ class ResultEncoding(_message.Message):
     def __init__(self, mask: _Optional[int] = ..., pending: _Optional[int] = ...) -> None: ...
 
 class AwaitPoint(_message.Message):
-    __slots__ = ("state", "location", "awaitee", "macro")
+    __slots__ = ("state", "location", "awaitee", "macro", "is_unverified")
     STATE_FIELD_NUMBER: _ClassVar[int]
     LOCATION_FIELD_NUMBER: _ClassVar[int]
     AWAITEE_FIELD_NUMBER: _ClassVar[int]
     MACRO_FIELD_NUMBER: _ClassVar[int]
+    IS_UNVERIFIED_FIELD_NUMBER: _ClassVar[int]
     state: int
     location: SourceLocation
     awaitee: str
     macro: SourceLocation
-    def __init__(self, state: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., awaitee: _Optional[str] = ..., macro: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
+    is_unverified: bool
+    def __init__(self, state: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., awaitee: _Optional[str] = ..., macro: _Optional[_Union[SourceLocation, _Mapping]] = ..., is_unverified: _Optional[bool] = ...) -> None: ...
 
 class TaskIdPath(_message.Message):
     __slots__ = ("vtable", "offset")
@@ -87,7 +89,7 @@ class EndPoint(_message.Message):
     def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ...) -> None: ...
 
 class PollFunction(_message.Message):
-    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "layout")
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "layout", "layout_source")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +110,7 @@ class PollFunction(_message.Message):
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     ABORTED_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     size: int
@@ -128,7 +131,8 @@ class PollFunction(_message.Message):
     task_id: TaskIdPath
     aborted: HeaderTest
     layout: int
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., layout: _Optional[int] = ...) -> None: ...
+    layout_source: str
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
 
 class LayoutEdge(_message.Message):
     __slots__ = ("value", "offset", "is_pointer", "child")
@@ -193,7 +197,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "layouts")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "layouts", "twin")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +210,7 @@ class Binary(_message.Message):
     DEBUG_FILE_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
     LAYOUTS_FIELD_NUMBER: _ClassVar[int]
+    TWIN_FIELD_NUMBER: _ClassVar[int]
     path: str
     build_id: str
     architecture: str
@@ -218,7 +223,8 @@ class Binary(_message.Message):
     debug_file: str
     ends: _containers.RepeatedCompositeFieldContainer[EndPoint]
     layouts: _containers.RepeatedCompositeFieldContainer[Layout]
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ...) -> None: ...
+    twin: str
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends")

@@ -23,12 +23,14 @@ from tracer.model import (
 )
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.code_awaitees import CodeAwaitees
 from tracer.rust.code_awaits import CodeAwaits
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import TOKIO_ABORTED, DropGlue, Ends
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
+from tracer.rust.generators import is_wrapper_poll, same_body
 from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
@@ -36,6 +38,7 @@ from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
+from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
@@ -61,17 +64,24 @@ class Found:
     ends: tuple[EndPoint, ...] = ()
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, SplitUnit] | None = None) -> Found:
+def find_functions(
+    image: ElfImage,
+    debug: ElfImage | None,
+    split: Mapping[int, SplitUnit] | None = None,
+    *,
+    without_debug_info: bool = False,
+) -> Found:
     """The poll functions of `image`; names and debug information come from `debug` where it has them.
 
-    split: what is split off from the debug information, by the position of its skeleton.
+    split: what is split off from the debug information, by the position of its skeleton.  without_debug_info: as if
+    there were none, for a comparison with one that has none.
     """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
     ends = Ends(named, image)
     glue = ends.glue_of({name for candidate in candidates for name in candidate.names})
-    information = _DebugInformation(described, split or {}, candidates, glue)
+    information = _DebugInformation(None if without_debug_info else described, split or {}, candidates, glue)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -87,10 +97,19 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
+    functions = information.once_each(functions, code.called_bodies(functions))
+    inlined = information.inlined({name for candidate in candidates for name in candidate.names})
+    refusals += information.without_bodies(inlined, functions)
     functions, layouts = information.with_layouts(functions)
     by_code = information.awaits_by_code(functions, code.dispatches())
-    functions = [replace(function, awaits=by_code.get(function.address, function.awaits)) for function in functions]
-    refusals += information.inlined({name for candidate in candidates for name in candidate.names})
+    functions = [
+        replace(
+            function,
+            name=information.resolved(function.name),
+            awaits=by_code.get(function.address, function.awaits),
+        )
+        for function in functions
+    ]
     if information.has_types:
         symbols = "dwarf"
     elif any(function.location is not None for function in functions):
@@ -98,6 +117,8 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
+    if not without_debug_info:
+        functions = code.filled_in(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     return Found(tuple(functions), tuple(refusals), symbols, layouts, points)
 
@@ -111,8 +132,10 @@ class _Code:
         self._thunks = self._find_thunks(candidates)
         self._disassembler = Disassembler()
         self._prologue = Prologue()
-        self._task_types = TaskTypes(image, named)
+        self._task_types = TaskTypes(image, named, candidates, self._scan.can_resume)
         self._task_ids = TaskIds(image)
+        self._dispatches = self.dispatches()
+        self._own_locations = OwnLocations(image)
 
     def body(self, candidate: Candidate) -> Body:
         """A function that only jumps to another one is left where that one is left, on the same stack pointer."""
@@ -159,8 +182,46 @@ class _Code:
             return TOKIO_ABORTED if task_id is not None else None
         return self._task_ids.async_task_aborted
 
+    def filled_in(self, functions: list[PollFunction]) -> list[PollFunction]:
+        """The functions; of coroutines without debug information also what their own code shows of place and awaits.
+
+        A task without a place gets that of the coroutine that it runs, as debug information has it.
+        """
+        awaits = CodeAwaitees(self._dispatches, functions)
+        functions = [
+            self._filled_in(function, awaits) if function.layout_source is Source.CODE else function
+            for function in functions
+        ]
+        places: defaultdict[str, set[SourceLocation | None]] = defaultdict(set)
+        for function in functions:
+            if function.kind is FunctionKind.COROUTINE:
+                places[f"task {function.name}"].add(function.location)
+        return [
+            replace(function, location=next(iter(places[function.name])))
+            if function.location is None and len(places.get(function.name, ())) == 1
+            else function
+            for function in functions
+        ]
+
+    def _filled_in(self, function: PollFunction, awaits: CodeAwaitees) -> PollFunction:
+        dispatch = self._dispatches.of(function.address, function.size)
+        if dispatch is None:
+            return function
+        location = function.location or self._own_locations.of(dispatch)
+        return replace(function, location=location, awaits=function.awaits or awaits.of(dispatch))
+
     def can_resume(self, candidate: Candidate) -> bool:
-        return self._scan.can_resume(candidate)
+        return self._scan.can_resume(candidate.address, candidate.size)
+
+    def called_bodies(self, functions: list[PollFunction]) -> list[tuple[PollFunction, PollFunction]]:
+        """(poll, body): the polls that older compilers put around the bodies of async fns and that only call them."""
+        bodies = {one.address: one for one in functions if one.kind is FunctionKind.COROUTINE}
+        return [
+            (function, bodies[address])
+            for function in functions
+            if is_wrapper_poll(function.names) and not self._scan.can_resume(function.address, function.size)
+            for address in self._scan.called(function, bodies.keys() - {function.address})
+        ]
 
     def corrected(self, function: PollFunction) -> PollFunction:
         """The function with its arguments where its first instructions show them, if that is elsewhere."""
@@ -185,6 +246,7 @@ class _Code:
             self_register=known.self_register,
             context_register=known.context_register,
             state_offset=known.state_offset,
+            layout_source=Source.CODE if known.state_offset is not None else None,
         )
 
 
@@ -192,7 +254,7 @@ class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
     def __init__(
-        self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate], glue: list[DropGlue]
+        self, image: ElfImage | None, split: Mapping[int, SplitUnit], candidates: list[Candidate], glue: list[DropGlue]
     ) -> None:
         self.type_paths: dict[int, set[str]] = defaultdict(set)
         self.dropped: dict[int, set[str]] = {}
@@ -203,7 +265,7 @@ class _DebugInformation:
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
-        if not image.has_section(".debug_info"):
+        if image is None or not image.has_section(".debug_info"):
             return
         try:
             self._dwarf = Dwarf(image, split)
@@ -281,6 +343,10 @@ class _DebugInformation:
                     layout=layouts.pop() if len(layouts) == 1 else None,
                 )
             )
+        described = [
+            replace(one, layout_source=Source.DWARF) if one.layout is not None and one.layout_source is None else one
+            for one in described
+        ]
         return described, found.layouts
 
     def awaits_by_code(
@@ -306,6 +372,33 @@ class _DebugInformation:
                 if unit is not None:
                     found[function.address] = reader.of(unit, die, function.address, function.size, function.location)
         return found
+
+    def once_each(
+        self, functions: list[PollFunction], pairs: list[tuple[PollFunction, PollFunction]]
+    ) -> list[PollFunction]:
+        """Of each poll and the body that it only calls, the one that more is known of: the poll with its types."""
+        surplus = set()
+        for poll, body in pairs:
+            if poll.kind is FunctionKind.COROUTINE:
+                self._implementations.learn(poll.name, body.name)
+                surplus.add(body.address)
+            else:
+                surplus.add(poll.address)
+        return [function for function in functions if function.address not in surplus]
+
+    def without_bodies(self, inlined: list[Refusal], functions: list[PollFunction]) -> list[Refusal]:
+        """Without those that are inside of the poll that older compilers put around them, and nowhere else."""
+        found = set()
+        for function in functions:
+            body = same_body(function, inlined)
+            if body is not None:
+                found.add(body)
+                self._implementations.learn(function.name, body.name)
+        return [body for body in inlined if body not in found]
+
+    def resolved(self, name: str) -> str:
+        """A display name with types in the place of `{impl#3}`, as far as they were learned."""
+        return self._implementations.resolved(name)
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""
@@ -367,6 +460,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
         context_register=verdict.context_register,
         state_offset=verdict.state_offset,
         result=verdict.result,
+        layout_source=Source.DWARF if verdict.state_offset is not None else None,
     )
     if not verdict.has_types:
         return code.with_arguments(function)
@@ -379,7 +473,7 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
             path, task_id = code.task_type(candidate), code.task_id(role.value)
             aborted = code.aborted(role.value, task_id)
             return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id, aborted)
-    if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
+    if (Role.CLOSURE in candidate.roles or is_wrapper_poll(candidate.names)) and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
         kind, source = FunctionKind.FUTURE, Source.SYMBOLS

@@ -9,7 +9,7 @@ mod future;
 mod protocol;
 
 pub use buffer::{begin, now, Segment};
-pub use future::{apart, Apart, Leaf, Yield};
+pub use future::{apart, opaque, Apart, Leaf, Yield};
 pub use protocol::{finish, ready, wait_for_go};
 
 /// What the records of a place claim.
