@@ -45,6 +45,7 @@ enum probe_role {
 	PROBE_RESULT = 16,  /* result_mask and result_pending are known */
 	PROBE_RECALL = 32,  /* what ends here was remembered at its entry */
 	PROBE_TASK_ID = 64, /* a task poll begins here; id_vtable and id_offset lead to the task's id */
+	PROBE_ENDS = 128,   /* a life ends here: nothing is entered or left */
 };
 
 enum self_register {
@@ -60,7 +61,7 @@ enum self_register {
 struct probe {
 	u64 result_mask;
 	u64 result_pending; /* Poll::Pending when (rax & result_mask) is this */
-	u32 entry_state;    /* the state byte's offset from self, or NO_OFFSET; of the function entered */
+	u32 entry_state;    /* the state byte's offset from self, or NO_OFFSET; of what is entered, or ends */
 	u32 exit_state;     /* ... of the function left */
 	u32 enters;         /* 1 + index into Plan.functions; 0: none */
 	u32 leaves;
@@ -72,7 +73,8 @@ struct probe {
 	u8 roles;           /* enum probe_role */
 	u8 self;            /* enum self_register, at the entry */
 	u8 group;           /* index into epochs */
-	u8 _pad[5];
+	u8 of_header;       /* entry_state is the offset of a byte of a task's header */
+	u8 _pad[4];
 };
 _Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");
 

@@ -111,6 +111,14 @@ static __always_inline void read_state(struct event *event, u32 offset)
 	event->flags |= EVENT_STATE;
 }
 
+/* The life of what is in rdi ends; the byte read is the coroutine's state, or of the task's header. */
+static __always_inline void read_end(struct pt_regs *ctx, const struct probe *probe, struct event *event)
+{
+	event->self = ctx->di;
+	event->flags |= EVENT_SELF;
+	read_state(event, probe->entry_state);
+}
+
 /* Coroutine states of rustc 1.63 to 1.97: 0 not yet polled, 1 done, 2 panicked, 3 and above
  * suspended at an await. */
 static __always_inline void read_result(struct pt_regs *ctx, const struct probe *probe, struct event *event)
@@ -197,8 +205,11 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 		event.flags |= EVENT_SELF;
 		read_state(&event, probe->entry_state);
 		if (probe->walk)
-			places = walk(&event, probe->walk, probe->entry_state != NO_OFFSET);
+			places = walk(&event, probe->walk, probe->entry_state != NO_OFFSET && !probe->of_header);
 	}
+
+	if (probe->roles & PROBE_ENDS)
+		read_end(ctx, probe, &event);
 
 	event.cpu = bpf_get_smp_processor_id();
 	event.sequence = fetch_add(&cpu->sent, 1 + !!(event.flags & EVENT_NEW_TASK_ID) + !!places);

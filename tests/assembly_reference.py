@@ -14,9 +14,11 @@ from tracer.model import (
     CHAIN_RECORD,
     TASK_ID_RECORD,
     CaptureEnd,
+    EndKind,
     EventFlag,
     FunctionKind,
     Group,
+    HeaderTest,
     Loss,
     Outcome,
     PlanChange,
@@ -29,6 +31,7 @@ from tracer.model import (
 )
 
 NOWHERE = 2**64 - 1
+SURE = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED)
 
 
 @dataclass(eq=False)
@@ -94,6 +97,12 @@ class Task:
     latest: int = -(2**63)
     open: int = 0
     forgotten: bool = False
+    left: bool = False
+    replaced: bool = False
+    ended: bool = False
+    says: int = 0
+    over: bool = False
+    lost_until: int = -(2**63)
 
     def row(self) -> tuple[int, ...]:
         return (
@@ -112,6 +121,10 @@ class Stack:
     jump: Poll | None = None
 
 
+def passes(test: HeaderTest | None, byte: int | None) -> bool:
+    return test is not None and byte is not None and byte & test.mask == test.value
+
+
 class Reference:
     def __init__(self, recording: Recording) -> None:
         plan = recording.plan
@@ -120,6 +133,9 @@ class Reference:
         names = [f.name.removeprefix("task ") for f in plan.functions]
         self.future = list(zip(plan.function_binary, names, strict=True))
         self.has_exit = [any(p.leaves == i for p in plan.probes) for i in range(len(plan.functions))]
+        self.aborted = [f.aborted for f in plan.functions]
+        self.ends = plan.ends
+        self.binaries = plan.function_binary
         self.group = [Group.TASKS if task else Group.FUTURES for task in self.is_task]
         self.pids = [p.pid for p in recording.processes]
         self.start = recording.start
@@ -202,6 +218,13 @@ class Reference:
                 record = self.records.get(tid, (-1, 0, 0))
                 told = record[2] if record[:2] == (time, self_) else 0
         known = self.probes[probe] if probe < len(self.probes) else None
+        if known is not None and known.ends is not None and sp != NOWHERE:
+            self.count["ends"] += 1
+            if self.ends[known.ends].point.kind is EndKind.CAUGHT:
+                self._catch(self._stack(tid), sp)
+                return
+            self._mark(known.ends, time, self_, tid, state, flags)
+            return
         if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
             self.count["unmatched_exits"] += 1
             return
@@ -251,9 +274,15 @@ class Reference:
             task = self.is_task[function] or self.is_task[stack.frames[-1].function]
             if stack.frames[-1] is not jump or task or function in chain:
                 self._gone(stack, sp, now)
+        test, aborted = self.aborted[function], False
+        if self.is_task[function]:
+            aborted = state is not None and test is not None and state & test.mask == test.value
+            state = None
         flags = PollFlag.STATE if state is not None else 0
         if start is not None:
             flags |= PollFlag.START_UNKNOWN
+        if aborted:
+            flags |= PollFlag.ABORTED
         around = stack.frames[-1] if stack.frames else None
         poll = Poll(
             function,
@@ -310,14 +339,19 @@ class Reference:
 
     def _give_result(self, stack: Stack, poll: Poll) -> None:
         """A task's own future, which lies inside the task, has the result of the task's poll."""
-        around = stack.frames[-1] if stack.frames else None
-        if around is None or not self.is_task[around.function] or self.is_task[poll.function]:
-            return
-        if around.self is None or poll.self is None or not 0 < poll.self - around.self < 128:
-            return
-        if self.future[around.function] == self.future[poll.function]:
+        around = self._own_task(stack, poll)
+        if around is not None:
             around.flags &= ~PollFlag.PENDING
             around.flags |= PollFlag.RESULT | (poll.flags & PollFlag.PENDING)
+
+    def _own_task(self, stack: Stack, poll: Poll) -> Poll | None:
+        """The poll of the task whose own future's poll this is."""
+        around = stack.frames[-1] if stack.frames else None
+        if around is None or not self.is_task[around.function] or self.is_task[poll.function]:
+            return None
+        if around.self is None or poll.self is None or not 0 < poll.self - around.self < 128:
+            return None
+        return around if self.future[around.function] == self.future[poll.function] else None
 
     def _gone(self, stack: Stack, sp: int, now: int) -> None:
         """Frames up to this stack pointer were left unseen."""
@@ -330,6 +364,10 @@ class Reference:
                 flag = 0 if poll.jumped else flag
             below = poll
             poll.flags |= flag
+            if flag == PollFlag.UNWOUND and not any(self.lossy.values()):
+                panicked = poll if self.is_task[poll.function] else self._own_task(stack, poll)
+                if panicked is not None:
+                    panicked.flags |= PollFlag.PANICKED
             self._over(poll, stack.last, now, stack.last)
 
     def _over(self, poll: Poll, end: int, latest: int, seen: int) -> None:
@@ -337,7 +375,9 @@ class Reference:
         poll.end = max(min(end, cap), seen)
         poll.end_latest = max(min(latest, cap), poll.end)
         poll.over = True
-        if poll.flags & PollFlag.RESULT:
+        if poll.flags & (PollFlag.ABORTED | PollFlag.PANICKED):
+            poll.result = "finished"
+        elif poll.flags & PollFlag.RESULT:
             poll.result = "pending" if poll.flags & PollFlag.PENDING else "finished"
         elif not poll.flags & PollFlag.TAIL and poll.state_after != 255:
             poll.result = "pending" if poll.state_after >= 3 else "finished" if poll.state_after else "unknown"
@@ -355,13 +395,20 @@ class Reference:
         task.busy += poll.end - poll.start
         task.longest = max(task.longest, poll.end - poll.start)
         task.last = max(task.last, poll.end)
-        result = Outcome.UNKNOWN
-        if poll.flags & PollFlag.RESULT:
-            result = Outcome.WAITING if poll.flags & PollFlag.PENDING else Outcome.FINISHED
-        newer = poll.start > task.latest or (poll.start == task.latest and result > task.outcome)
-        if result is Outcome.FINISHED or (newer and task.outcome not in (Outcome.FINISHED, Outcome.REPLACED)):
-            task.outcome = result
+        is_ready = poll.flags & PollFlag.RESULT and not poll.flags & PollFlag.PENDING
+        if is_ready or task.outcome is Outcome.FINISHED:
+            task.outcome = Outcome.FINISHED
+        elif (poll.flags & PollFlag.PANICKED and not poll.flags & PollFlag.ABORTED) or task.outcome is Outcome.PANICKED:
+            task.outcome = Outcome.PANICKED
+        elif poll.flags & PollFlag.ABORTED or task.outcome is Outcome.CANCELLED:
+            task.outcome = Outcome.CANCELLED
+        else:
+            result = Outcome.WAITING if poll.flags & PollFlag.RESULT else Outcome.UNKNOWN
+            if poll.start > task.latest or (poll.start == task.latest and result > task.outcome):
+                task.outcome = result
+        task.over |= task.outcome in SURE
         task.latest = max(task.latest, poll.start)
+        self._leave(task)
 
     # ------------------------------------------------------------ instances
 
@@ -388,6 +435,8 @@ class Reference:
         )
         known_same = before is not None and not another and (told == "same" or (told and told == before.id))
         if before is None or another or (not known_same and (looks_new or told is not None)):
+            if before is not None:
+                self._drop_replaced(before, poll.start)
             self.count["instances"] += 1
             poll.instance = self.count["instances"]
             poll.id = told if isinstance(told, int) else 0
@@ -400,6 +449,8 @@ class Reference:
                     before.cap = poll.start
             elif before.end <= poll.start and not before.gap and not poll.flags & PollFlag.START_UNKNOWN:
                 flags = shown = 0
+                if poll.flags & PollFlag.ABORTED:
+                    flags = WaitFlag.CANCELLED
                 for known in (state, before.state_after):
                     if known is not None and 3 <= known < 255 and not shown:
                         flags, shown = WaitFlag.STATE, known
@@ -411,24 +462,111 @@ class Reference:
                 self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0, poll.places
             )
 
+    def _drop_replaced(self, before: Poll, time: int) -> None:
+        """Another one at its address: whoever waited there was dropped."""
+        if before.over and before.end <= time and not before.gap and before.result == "pending":
+            state = before.state_after if 3 <= before.state_after < 255 else 0
+            flags = WaitFlag.CANCELLED | WaitFlag.REPLACED | (WaitFlag.STATE if state else 0)
+            flags |= WaitFlag.AMBIGUOUS if before.end < self.lost_until else 0
+            self._wait(before.end, time, before, flags, state, self._settled(before.function, state or None))
+
+    def _mark(self, end: int, time: int, own: int, tid: int, state: int, flags: int) -> None:
+        """The end of a life."""
+        planned, process = self.ends[end], self._stack(tid).process
+        test, time = planned.point.only_if, min(time, 2**63 - 1)
+        known = state if flags & EventFlag.STATE else None
+        if not flags & EventFlag.SELF or (test and (known is None or known & test.mask != test.value)):
+            return
+        kind = planned.point.kind
+        of_task = kind is not EndKind.DROPPED
+        says = 1 + (2 if passes(planned.point.undone, known) else passes(planned.point.done, known))
+        if of_task:
+            known = None
+        for function in [self.is_task.index(True)] if of_task else planned.functions:
+            key = (process, -1 if of_task else function, own)
+            before = self.latest.get(key)
+            mark = Poll(function, own, process, tid, 0, time, 0, known or 0, 0, 0, 0)
+            mark.end, mark.over, mark.result = time, True, "finished"
+            self.latest[key] = mark
+            if before is None:
+                continue
+            mark.instance, mark.id = before.instance, before.id
+            self._end_wait(before, mark, known)
+            task = self.tasks.get(mark.instance)
+            if of_task and task is not None and not task.over:
+                task.ended = True
+                again = before.over and before.result == "finished"
+                is_idle = before.over and before.end >= self.lost_until and not again
+                is_undone = is_idle and kind in (EndKind.COMPLETE, EndKind.CLOSED)
+                says = 3 if is_undone else says
+                if not again or task.says == 1:
+                    task.says = max(task.says, says)
+                self._leave(task)
+
+    def _catch(self, stack: Stack, sp: int) -> None:
+        """A panic was caught by the innermost function that is on the stack still."""
+        around = next((poll for poll in reversed(stack.frames) if poll.sp > sp), None)
+        if around is not None and self.is_task[around.function]:
+            around.flags |= PollFlag.PANICKED
+
+    def _end_wait(self, before: Poll, mark: Poll, known: int | None) -> None:
+        suspended = known is not None and known >= 3
+        waited = before.result == "pending" if known is None else suspended and before.result != "finished"
+        if not waited or not before.over or before.end > mark.start or before.gap:
+            return
+        wait_flags, shown = int(WaitFlag.CANCELLED), 0
+        for one in (known, before.state_after):
+            if one is not None and 3 <= one < 255 and not shown:
+                wait_flags, shown = wait_flags | WaitFlag.STATE, one
+        wait_flags |= WaitFlag.AMBIGUOUS if before.end < self.lost_until else 0
+        mark.task = before.task
+        self._wait(before.end, mark.start, mark, wait_flags, shown, self._settled(mark.function, shown or None))
+
+    def _leave(self, task: Task) -> None:
+        """A task that is over, and not being polled, is told."""
+        if (task.ended or task.over) and not task.open:
+            task.over = True
+            task.lost_until = self.lost_until
+
     def _begin_task(self, poll: Poll) -> None:
         assert poll.self is not None
         task = Task(poll.instance, poll.id, poll.self, poll.start, poll.start, poll.function, poll.tid, poll.process)
         self.tasks[task.number] = task
         before = self.at_header.get((task.process, task.header))
         self.at_header[task.process, task.header] = task
-        if before is None or before.outcome is Outcome.FINISHED:
+        if before is None or before.over:
             return
+        before.left = True
         if before.function != task.function or (before.id and task.id and before.id != task.id):
-            before.outcome = Outcome.REPLACED
+            before.replaced = True
 
     def _end_tasks(self, which: Any, cut: set[int]) -> None:
         for task in self.tasks.values():
-            is_left = not task.forgotten and which(task)
-            if is_left and task.number in cut and task.outcome not in (Outcome.FINISHED, Outcome.REPLACED):
+            if task.forgotten or not which(task):
+                continue
+            task.forgotten = True
+            is_open = not task.over and not task.ended and not task.replaced and task.outcome not in SURE
+            task.lost_until = task.lost_until if task.over else self.lost_until
+            known_from = max(self.lost_until, self.since[Group.TASKS])
+            watched = (
+                self._has(EndKind.COMPLETE, task.function) and Group.TASKS in self.active and task.last >= known_from
+            )
+            if is_open and task.number in cut:
                 task.outcome = Outcome.RUNNING
-            task.forgotten |= bool(which(task))
+            elif is_open and not task.left and watched and task.outcome is Outcome.UNKNOWN:
+                task.outcome = Outcome.WAITING
+            elif task.outcome not in SURE and task.ended:
+                waited = task.outcome is Outcome.WAITING and task.last >= task.lost_until and task.says == 1
+                done = task.outcome is Outcome.UNKNOWN and task.latest >= task.lost_until and task.says == 2
+                task.outcome = Outcome.CANCELLED if waited or task.says == 3 else Outcome.ENDED
+                if done and self._has(EndKind.CAUGHT, task.function):
+                    task.outcome = Outcome.FINISHED
+            elif task.outcome not in SURE and task.replaced:
+                task.outcome = Outcome.REPLACED
         self.at_header = {key: task for key, task in self.at_header.items() if not which(task)}
+
+    def _has(self, kind: EndKind, function: int) -> bool:
+        return any(one.point.kind is kind and one.binary == self.binaries[function] for one in self.ends)
 
     def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int, packed: int) -> None:
         places = [packed >> shift & 0xFFFF for shift in (0, 16, 32, 48)]
@@ -474,7 +612,8 @@ class Reference:
                     poll.end = max(seen, poll.start)
                     poll.flags |= PollFlag.INFERRED_END
                 poll.over, poll.gap, poll.result = True, True, "unknown"
-                if poll.flags & PollFlag.RESULT and not poll.flags & PollFlag.PENDING:
+                is_ready = poll.flags & PollFlag.RESULT and not poll.flags & PollFlag.PENDING
+                if is_ready or poll.flags & (PollFlag.ABORTED | PollFlag.PANICKED):
                     poll.result = "finished"
                 stack.last = max(stack.last, poll.end)
                 self._closed(poll)

@@ -12,17 +12,21 @@ from tracer.model import (
     AwaitPoint,
     Binary,
     ClockReading,
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitMode,
     ExitSite,
     FunctionKind,
     Group,
+    HeaderTest,
     InstructionCost,
     Layout,
     LayoutEdge,
     LayoutKind,
     Place,
     Plan,
+    PlannedEnd,
     PollFunction,
     Probe,
     Process,
@@ -131,7 +135,7 @@ def events_at(*times: int) -> Array:
 
 
 def busy_plan() -> Plan:
-    """Every kind of function and probe that assembly tells apart; the names say what they are."""
+    """Every kind of function, probe and end that assembly tells apart; the names say what they are."""
     names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing")
     functions = [function(name, FunctionKind.TASK if "task" in name else FunctionKind.COROUTINE) for name in names]
     roles: list[tuple[int | None, int | None, bool]] = [
@@ -151,15 +155,32 @@ def busy_plan() -> Plan:
         (None, None, False),
         (None, 0, True),
     ]
+    functions[0] = replace(functions[0], aborted=HeaderTest(0, 7, 4))
     probes = []
     for number, (enters, leaves, is_tail) in enumerate(roles):
         place = next((role for role in (enters, leaves) if role is not None), 2)
         group = Group.TASKS if "task" in names[place] else Group.FUTURES
         site = Site.ENTRY if enters is not None else Site.EXIT
         probes.append(Probe(number, 0, 0x100 + number, site, group, enters, leaves, is_tail))
+    ends = (
+        PlannedEnd(0, EndPoint(0x2000, 0x2000, "complete", EndKind.COMPLETE, done=HeaderTest(0, 2, 0))),
+        PlannedEnd(
+            0,
+            EndPoint(0x2010, 0x2010, "shut", EndKind.SHUTDOWN, only_if=HeaderTest(0, 3, 0), undone=HeaderTest(0, 0, 0)),
+        ),
+        PlannedEnd(0, EndPoint(0x2020, 0x2020, "drop", EndKind.DROPPED, state_offset=4), (2,)),
+        PlannedEnd(0, EndPoint(0x2030, 0x2030, "drop of several", EndKind.DROPPED), (1, 3)),
+        PlannedEnd(0, EndPoint(0x2040, 0x2040, "catch", EndKind.CAUGHT)),
+    )
+    for number, one in enumerate(ends):
+        group = Group.FUTURES if one.functions else Group.TASKS
+        place = one.point.offset
+        probes.append(Probe(len(roles) + number, 0, place, Site.END, group, None, None, ends=number))
     for number in (1, 2):
         functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
-    return walked(plan_of(functions, probes), LAYOUTS)
+    plan = walked(plan_of(functions, probes), LAYOUTS)
+    binary = replace(plan.binaries[0], ends=tuple(one.point for one in ends))
+    return replace(plan, binaries=(binary,), ends=ends)
 
 
 _LEAF = function("leaf")
@@ -201,7 +222,19 @@ _TASK = PollFunction(
     exits=(),
     runtime="tokio",
     task_id=TaskIdPath(16, 72),
+    aborted=HeaderTest(0, 0b100011, 0b100000),
 )
+_END = EndPoint(
+    address=0x3000,
+    offset=0x2FF0,
+    name="tokio::runtime::task::raw::dealloc",
+    kind=EndKind.FREED,
+    only_if=HeaderTest(1, 2, 3),
+    done=HeaderTest(1, 4, 4),
+    undone=HeaderTest(1, 5, 0),
+    cost=InstructionCost.EMULATED,
+)
+_DROP = EndPoint(0x3010, 0x3000, "drop of server::handle", EndKind.DROPPED, (_RICH.address,), state_offset=0)
 _BINARY = Binary(
     path="/srv/bin/sérver",
     build_id=None,
@@ -228,6 +261,7 @@ _BINARY = Binary(
     ),
     debug_file="/usr/lib/debug/x",
     twin="target-twin/release/server",
+    ends=(_END, _DROP),
 )
 EVERYTHING = Recording(
     version="0.1.0",
@@ -245,9 +279,12 @@ EVERYTHING = Recording(
             Probe(0, 0, 0x1234, Site.ENTRY, Group.FUTURES, 0, None, cost=InstructionCost.EMULATED),
             Probe(1, 0, 0x1260, Site.EXIT, Group.FUTURES, None, 0, is_tail=True),
             Probe(2, 0, 0x2000, Site.RETURN, Group.TASKS, 1, 1),
+            Probe(3, 0, 0x2FF0, Site.END, Group.TASKS, None, None, cost=InstructionCost.EMULATED, ends=0),
+            Probe(4, 0, 0x3000, Site.END, Group.FUTURES, None, None, ends=1),
         ),
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,
+        ends=(PlannedEnd(0, _END), PlannedEnd(0, _DROP, (0,))),
         layouts=_BINARY.layouts,
         places=(Place(0, 0, 0, None, False), Place(1, 0, None, 2**64 - 1, True)),
     ),

@@ -50,6 +50,7 @@ TARGETS = (
     "async_std_sample",
     "async_std_sample_waiting",
     "panics",
+    "cut_short",
     "deep",
     "spin",
     "life",

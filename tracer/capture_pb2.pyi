@@ -54,8 +54,42 @@ class TaskIdPath(_message.Message):
     offset: int
     def __init__(self, vtable: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
+class HeaderTest(_message.Message):
+    __slots__ = ("offset", "mask", "value")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    mask: int
+    value: int
+    def __init__(self, offset: _Optional[int] = ..., mask: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+
+class EndPoint(_message.Message):
+    __slots__ = ("address", "offset", "name", "kind", "futures", "only_if", "state_offset", "cost", "done", "undone")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FUTURES_FIELD_NUMBER: _ClassVar[int]
+    ONLY_IF_FIELD_NUMBER: _ClassVar[int]
+    STATE_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_FIELD_NUMBER: _ClassVar[int]
+    address: int
+    offset: int
+    name: str
+    kind: str
+    futures: _containers.RepeatedScalarFieldContainer[int]
+    only_if: HeaderTest
+    state_offset: int
+    cost: str
+    done: HeaderTest
+    undone: HeaderTest
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ...) -> None: ...
+
 class PollFunction(_message.Message):
-    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "layout", "layout_source")
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "layout", "layout_source")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +108,7 @@ class PollFunction(_message.Message):
     ENTRY_COST_FIELD_NUMBER: _ClassVar[int]
     AWAITS_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    ABORTED_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     address: int
@@ -94,9 +129,10 @@ class PollFunction(_message.Message):
     entry_cost: str
     awaits: _containers.RepeatedCompositeFieldContainer[AwaitPoint]
     task_id: TaskIdPath
+    aborted: HeaderTest
     layout: int
     layout_source: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
 
 class LayoutEdge(_message.Message):
     __slots__ = ("value", "offset", "is_pointer", "child")
@@ -161,7 +197,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "layouts", "twin")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "layouts", "twin")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +208,7 @@ class Binary(_message.Message):
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     RUSTC_FIELD_NUMBER: _ClassVar[int]
     DEBUG_FILE_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
     LAYOUTS_FIELD_NUMBER: _ClassVar[int]
     TWIN_FIELD_NUMBER: _ClassVar[int]
     path: str
@@ -184,12 +221,13 @@ class Binary(_message.Message):
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     rustc: str
     debug_file: str
+    ends: _containers.RepeatedCompositeFieldContainer[EndPoint]
     layouts: _containers.RepeatedCompositeFieldContainer[Layout]
     twin: str
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost")
+    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends")
     BINARY_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +236,7 @@ class Probe(_message.Message):
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     IS_TAIL_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
     binary: int
     offset: int
     site: str
@@ -206,7 +245,8 @@ class Probe(_message.Message):
     leaves: int
     is_tail: bool
     cost: str
-    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ...) -> None: ...
+    ends: int
+    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ...) -> None: ...
 
 class PlannedFunction(_message.Message):
     __slots__ = ("binary", "index", "changed")
@@ -218,21 +258,33 @@ class PlannedFunction(_message.Message):
     changed: PollFunction
     def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ..., changed: _Optional[_Union[PollFunction, _Mapping]] = ...) -> None: ...
 
+class PlannedEnd(_message.Message):
+    __slots__ = ("binary", "index", "functions")
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    binary: int
+    index: int
+    functions: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ..., functions: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Plan(_message.Message):
-    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "places")
+    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "places")
     BINARIES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     EXIT_MODE_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     binaries: _containers.RepeatedCompositeFieldContainer[Binary]
     functions: _containers.RepeatedCompositeFieldContainer[PlannedFunction]
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     exit_mode: str
+    ends: _containers.RepeatedCompositeFieldContainer[PlannedEnd]
     places: _containers.RepeatedCompositeFieldContainer[Place]
-    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
 
 class Process(_message.Message):
     __slots__ = ("pid", "start_time", "name", "command", "executable", "binary", "load_bias")

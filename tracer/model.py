@@ -201,6 +201,15 @@ class TaskIdPath:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderTest:
+    """Something that is so of a task when the byte at `offset` of its header has this value: byte & mask == value."""
+
+    offset: int
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class PollFunction:
     """One poll function of a binary, keyed by its address; one address can have several names.
 
@@ -231,6 +240,42 @@ class PollFunction:
     layout: int | None = None
     task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
     layout_source: Source | None = None
+    aborted: HeaderTest | None = None  # of a task poll: passed at its entry, it will drop the future, not poll it
+
+
+class EndKind(StrEnum):
+    """What has come to its end where a function begins."""
+
+    COMPLETE = "complete"  # a task: its future is gone, be it finished, panicked or dropped
+    CLOSED = "closed"  # the same, but seen only where the compiler left it a function
+    SHUTDOWN = "shutdown"  # a task that is not being polled: its future will be dropped
+    FREED = "freed"  # a task's memory
+    DROPPED = "dropped"  # a future
+    CAUGHT = "caught"  # the unwinding of a panic, on this thread
+
+
+@dataclass(frozen=True, slots=True)
+class EndPoint:
+    """A function at whose entry a life ends: that of the task whose header, or of the future whose address, is in rdi.
+
+    Where a panic is caught, rdi is of no interest.
+
+    address: link-time virtual address.  offset: its place in the file.  futures: addresses of the poll functions
+    whose futures end here; empty where tasks do.  Of a task, by the same byte of its header: only_if: it ends only
+    when the header passes this; done: then its future returned or panicked; undone: then it did not.
+    state_offset: of a future, its coroutine's state byte.
+    """
+
+    address: int
+    offset: int
+    name: str
+    kind: EndKind
+    futures: tuple[int, ...] = ()
+    only_if: HeaderTest | None = None
+    done: HeaderTest | None = None
+    undone: HeaderTest | None = None
+    state_offset: int | None = None
+    cost: InstructionCost = InstructionCost.STEPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +309,7 @@ class Binary:
     debug_file: str | None = None
     layouts: tuple[Layout, ...] = ()
     twin: str | None = None
+    ends: tuple[EndPoint, ...] = ()
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
@@ -296,6 +342,7 @@ class Site(StrEnum):
     ENTRY = "entry"
     EXIT = "exit"
     RETURN = "return"
+    END = "end"  # where a life ends: the entry of a function that is no poll
 
 
 class Group(StrEnum):
@@ -312,6 +359,7 @@ class Probe:
     enters / leaves: index into Plan.functions of the function that begins / ends here, or None; an
     address can be both (a function whose first instruction is its `ret`: it begins, then ends).
     is_tail: the function is left by a jump, so that a callee runs on in its frame.
+    ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.
     """
 
     id: int
@@ -323,6 +371,16 @@ class Probe:
     leaves: int | None
     is_tail: bool = False
     cost: InstructionCost = InstructionCost.STEPPED
+    ends: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEnd:
+    """An EndPoint of one binary.  functions: whose futures end here, as indexes into Plan.functions."""
+
+    binary: int
+    point: EndPoint
+    functions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +416,7 @@ class Plan:
     exit_mode: ExitMode
     layouts: tuple[Layout, ...] = ()
     places: tuple[Place, ...] = ()
+    ends: tuple[PlannedEnd, ...] = ()
 
 
 # ---------------------------------------------------------------- the process
@@ -484,6 +543,8 @@ class PollFlag(IntFlag):
     PENDING = 64  # ... and it is Pending, else Ready
     STATE = 128  # `state` was read at entry
     MERGED = 256  # it stands for several short ones (only made by the output, to keep a trace openable)
+    ABORTED = 512  # of a task: it was aborted before, so that this poll drops the future without polling it
+    PANICKED = 1024  # of a task: its future panicked
 
 
 POLL = np.dtype(
@@ -511,6 +572,8 @@ class WaitFlag(IntFlag):
     END_UNKNOWN = 2  # no poll followed until the recording's end
     AMBIGUOUS = 4  # the poll before may have been another future's (its result is unknown), or a poll between was lost
     STATE = 8  # `state` is known
+    CANCELLED = 16  # it ended because the future, or the task, was dropped: there is no next poll
+    REPLACED = 32  # ... which was seen only by another one at its address, at `end`
 
 
 WAIT = np.dtype(
@@ -521,14 +584,14 @@ WAIT = np.dtype(
         ("instance", "<u8"),
         ("task", "<u8"),
         ("function", "<u4"),
-        ("tid", "<u4"),  # the thread of the poll that follows (or, when none does, of the one before)
+        ("tid", "<u4"),  # the thread of the poll that follows, or of the drop (when none is seen, of the poll before)
         ("flags", "<u2"),  # WaitFlag
         ("state", "u1"),  # coroutine state during the wait: which await
         ("_pad", "u1"),
         ("places", "<u8"),  # where it waits: up to four numbers of places, 16 bits each, the lowest first; 0: none
     ]
 )
-"""From one Pending poll of an instance to its next poll."""
+"""From one Pending poll of an instance to its next poll, or to its end without one."""
 
 
 class Outcome(IntEnum):
@@ -538,7 +601,10 @@ class Outcome(IntEnum):
     FINISHED = 1  # its future returned Ready
     REPLACED = 2  # another task has its header: it had ended
     RUNNING = 3  # a poll of it was under way when nothing more was seen
-    WAITING = 4  # its last poll returned Pending
+    WAITING = 4  # its last poll did not end it
+    PANICKED = 5  # its future panicked
+    CANCELLED = 6  # its future was dropped before it returned: aborted, or the runtime shut down
+    ENDED = 7  # it has ended, but how was not seen
 
 
 TASK = np.dtype(
@@ -578,8 +644,8 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids` or
-    `chains`."""
+    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids`, `chains` or
+    `ends`."""
 
     events: int = 0
     polls: int = 0
@@ -591,3 +657,4 @@ class Tally:
     open_at_start: int = 0
     task_ids: int = 0  # events that told the id of a task
     chains: int = 0  # events that told where the poll after them had been waiting
+    ends: int = 0  # events that told the end of a life

@@ -50,7 +50,7 @@ def noise(draw: st.DrawFn) -> list[Any]:
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(17), TASK_ID_RECORD, CHAIN_RECORD]),  # probe: 15 and 16 do not exist
+                st.sampled_from([*range(22), TASK_ID_RECORD, CHAIN_RECORD]),  # probe: 20 and 21 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
                 st.integers(0, 63),  # flags
             ),
@@ -111,6 +111,8 @@ class Life:
         self.event(tid, sp, ENTRY_OF[function], self_, state, known | task_id, after)
         for _ in range(self.draw(st.integers(0, 2)) if depth < 3 else 0):
             self.poll(tid, sp - 16 * self.draw(st.integers(1, 3)), depth + 1)
+        if self.draw(st.integers(0, 4)) == 0:
+            self.end(tid, self_, function)
         ready: bool = self.draw(st.booleans())
         self.states[self_] = 0 if ready else FIRST_SUSPEND
         fate = self.draw(st.integers(0, 9))
@@ -121,6 +123,19 @@ class Life:
             self.event(tid, sp, TAIL_OF[function], 0, 0, 0)
             return self.poll(tid, sp, 4) if depth else ready
         return ready  # otherwise it unwound, or has no exit
+
+    def end(self, tid: int, self_: int, function: int) -> None:
+        """Somebody's life ends, of this kind of future or of another."""
+        probe = self.draw(st.sampled_from([15, 16, 19] if function in (0, 5) else [17, 18, 19]))
+        other = 16 * self.draw(st.integers(1, 4)) + self.draw(st.integers(0, 3))
+        self.event(
+            tid,
+            self.draw(st.sampled_from([8, 4090, 4096])),
+            probe,
+            self.draw(st.sampled_from([self_, other])),
+            self.draw(st.integers(0, 4)),
+            3,
+        )
 
     def task_id(self, tid: int, header: int) -> tuple[int, int]:
         """Tell the id of the task there, an old or a new one, or nothing; yields the flags and the time step."""
@@ -268,6 +283,8 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
             nothing += 1
             continue
         probe = PLAN.probes[event["probe"]]
+        if probe.ends is not None:
+            continue
         entries += probe.enters is not None
         exits += probe.leaves is not None
         nothing += probe.enters is None and probe.leaves is None
@@ -277,8 +294,14 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     assert tally.waits == len(waits)
     assert nothing <= tally.unmatched_exits <= exits + nothing
     assert tally.open_at_start == begun
+    assert tally.ends == sum(is_end(event) for event in events)
     assert tally.task_ids == sum(int(event["probe"]) == TASK_ID_RECORD for event in events)
     assert tally.chains == sum(int(event["probe"]) == CHAIN_RECORD for event in events)
+
+
+def is_end(event: Any) -> bool:
+    known = event["probe"] < len(PLAN.probes) and event["sp"] != 2**64 - 1
+    return known and PLAN.probes[event["probe"]].ends is not None
 
 
 @given(lives())

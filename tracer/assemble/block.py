@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.candidates import choose
+from tracer.assemble.catches import caught_in
 from tracer.assemble.chains import NO_STATE
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
@@ -21,6 +22,7 @@ from tracer.assemble.state import (
     NOT_HANDED,
     NOT_READ,
     SHARED_FIELDS,
+    UNDONE,
     UNKNOWN_STATE,
     Flags,
     Indexes,
@@ -30,12 +32,12 @@ from tracer.assemble.state import (
     Unsigned,
 )
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
-from tracer.assemble.tasks import polled, with_begun, with_spans, without_over
+from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
 from tracer.model import POLL, TASK, Array, EventFlag, PollFlag, Spans
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
 _READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
-_NONE = np.uint16(0)
+_PANICKED, _NONE = np.uint16(PollFlag.PANICKED), np.uint16(0)
 
 _SMALLEST_TASK = np.uint64(128)
 """Bytes.  No task of tokio's is smaller (runtime/task/core.rs: Cell is aligned to 128), and in one of async-task's
@@ -48,7 +50,7 @@ _PENDING_EVENT = np.uint8(EventFlag.PENDING)
 def step_events(state: State, events: Array) -> tuple[State, Spans]:
     """Take in one block (dtype EVENT)."""
     opening = make_stream(state, events)
-    stream, rows = opening.stream, opening.stream.rows
+    stream, rows, roles = opening.stream, opening.stream.rows, state.roles
     pairs = pair(rows, state.roles.is_task)
     nesting = nest(pairs, len(rows.kind))
     carried = stream.place[pairs.entry] < stream.carried_rows
@@ -56,12 +58,17 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     is_open = rows.kind[pairs.close] == END
     endings = _endings(state, stream, pairs, frames, is_open)
     _give_results_to_tasks(state, nesting, frames, endings, is_open)
+    panicked = caught_in(opening.catches, stream, pairs, nesting)
+    panicked = panicked[roles.is_task[frames.function[panicked]]]
+    for flags in (frames.flags, endings.flags):
+        flags[panicked] |= _PANICKED
 
     untouched = opening.untouched.copy()
-    involved = may_be_among(state.latest, (untouched, frames), state.roles.key)
+    marks = opening.marks
+    involved = may_be_among(state.latest, (untouched, frames, marks), state.roles.key)
     latest = pick(state.latest, involved)
-    candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs))
-    known = candidates.polls(latest, untouched, frames, endings)
+    candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs), marks)
+    known = candidates.polls(latest, untouched, frames, endings, marks)
     identities = identify(known, state)
     candidates.write_back(identities, untouched, frames)
     is_task = state.roles.is_task
@@ -72,14 +79,17 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     closed = np.flatnonzero(~is_open)
     polls = _polls(frames, endings, closed)
     waits = identities.waits
-    waits["task"] = around[identities.followed_by]
+    waits["task"] = around[identities.within]
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
     begun = _begun(known, identities, is_task)
     tasks = with_begun(state.tasks, begun)
     tasks = with_spans(tasks, polls, waits, is_task)
+    is_undone = marks.if_idle & candidates.of_marks(identities.idle)
+    says = np.where(is_undone, np.uint8(UNDONE), marks.says)
+    tasks = with_ends(tasks, candidates.of_marks(identities.instance), says, candidates.of_marks(identities.again))
     open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
-    tasks, over = without_over(tasks, polled(open_frames, is_task))
+    tasks, over = without_over(tasks, polled(open_frames, is_task), state)
     tally = state.tally
     after = replace(
         state,
@@ -101,6 +111,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             unwound=tally.unwound + int(np.count_nonzero(polls["flags"] & _UNWOUND)),
             open_at_start=tally.open_at_start + int(np.count_nonzero(rows.begun_before)),
             task_ids=tally.task_ids + opening.task_ids,
+            ends=tally.ends + opening.ends,
             chains=tally.chains + opening.chain_count,
         ),
     )
@@ -127,11 +138,17 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     begun = rows.begun_before[row]
     event_flags = events["flags"][source]
     has_state = ((event_flags & _STATE) != 0) & ~begun  # what an exit reads is the state after
+    of_task, byte = roles.is_task[function], events["state"][source]
+    aborted = has_state & of_task & roles.aborted.passed(function, byte)
+    has_state &= ~of_task
     start = rows.time[row]
     if begun.any():
         since = stream.threads.since[roles.function_group[function], thread]
         start = np.where(begun, np.minimum(start, since), start)
     known = (event_flags & _SELF) != 0
+    flags = np.where(has_state, np.uint16(PollFlag.STATE), _NONE)
+    flags |= np.where(begun, np.uint16(PollFlag.START_UNKNOWN), _NONE)
+    flags |= np.where(aborted, np.uint16(PollFlag.ABORTED), _NONE)
     count = len(row)
     frames = Frames(
         start=start,
@@ -150,10 +167,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         tid=stream.threads.tid[thread],
         process=stream.threads.process[thread],
         depth=nesting.depth.copy(),
-        flags=np.bitwise_or(
-            np.where(has_state, np.uint16(PollFlag.STATE), _NONE),
-            np.where(begun, np.uint16(PollFlag.START_UNKNOWN), _NONE),
-        ),
+        flags=flags,
         state=np.where(has_state, events["state"][source], np.uint8(0)),
         state_after=np.full(count, UNKNOWN_STATE, np.uint8),
         known=known,
@@ -220,16 +234,24 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
 def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endings: Endings, is_open: Flags) -> None:
     """A task poll's result is that of the task's own future, where that is seen: in place.
 
-    It is told from others of its type by its place inside the task.
+    It is told from others of its type by its place inside the task.  One that was unwound has panicked, unless its
+    exit may have been lost; so has the task whose poll itself was unwound, where the runtime does not catch.
     """
     roles = state.roles
+    unwound = (endings.flags & _UNWOUND) != 0 if not any(state.lossy) else np.zeros(len(is_open), np.bool_)
     own = np.flatnonzero(roles.may_be_root[frames.function])
-    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & ((endings.flags[own] & _READY) != 0)]
+    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & (((endings.flags[own] & _READY) != 0) | unwound[own])]
     task = nesting.parent[own]
     is_own = roles.is_task[frames.function[task]] & frames.known[own] & frames.known[task]
     is_own &= roles.future[frames.function[own]] == roles.future[frames.function[task]]
     is_own &= frames.self[own] - frames.self[task] - np.uint64(1) < _SMALLEST_TASK - np.uint64(1)
     own, task = own[is_own], task[is_own]
+    panicked = unwound[own]
+    for flags in (frames.flags, endings.flags):
+        flags[task[panicked]] |= _PANICKED
+    thrown = np.flatnonzero(roles.is_task[frames.function] & ~is_open & unwound)
+    endings.flags[thrown] |= _PANICKED
+    own, task = own[~panicked], task[~panicked]
     result = endings.flags[own] & _PENDING
     frames.flags[task] = (frames.flags[task] & ~_PENDING) | result
     untold = ~endings.told[task]

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from tracer.assemble.columns import Endings, Frames
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, results_of
+from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import FRAME, UNKNOWN, Flags, Indexes, Unsigned
-from tracer.model import Array
+from tracer.assemble.state import FINISHED, FRAME, NOT_READ, UNKNOWN, UNKNOWN_STATE, Flags, Indexes, Unsigned
+from tracer.model import Array, PollFlag
 
 T = TypeVar("T", bound=np.generic)
 
@@ -23,7 +24,8 @@ class Candidates:
 
     old: sorts, by their beginning, the latest polls of earlier blocks, then the open frames of threads
     without events in this block (at `untouched` of those), then the carried frames (at `carried` of the
-    stream's).  new: the frames that began in this block.
+    stream's).  new: the frames that began in this block.  places: where those stand, and then the marks, among all
+    that is new, in the order of the file.
     """
 
     latest_count: int
@@ -31,59 +33,79 @@ class Candidates:
     carried: Indexes
     old: Indexes
     new: Indexes
+    places: Indexes
 
-    def polls(self, latest: Array, untouched: Array, frames: Frames, endings: Endings) -> Polls:
+    def polls(self, latest: Array, untouched: Array, frames: Frames, endings: Endings, marks: Marks) -> Polls:
         """All of them as columns."""
 
-        def join(of_latest: npt.NDArray[T], of_untouched: npt.NDArray[T], of_frames: npt.NDArray[T]) -> npt.NDArray[T]:
+        def join(
+            of_latest: npt.NDArray[T],
+            of_untouched: npt.NDArray[T],
+            of_frames: npt.NDArray[T],
+            of_marks: npt.NDArray[Any] | int,
+        ) -> npt.NDArray[T]:
             old = np.concatenate([of_latest, of_untouched[self.untouched], of_frames[self.carried]])[self.old]
-            return np.concatenate([old, of_frames[self.new]])
+            new = np.empty(len(self.places), of_frames.dtype)
+            new[self.places[: len(self.new)]] = of_frames[self.new]
+            new[self.places[len(self.new) :]] = of_marks
+            return np.concatenate([old, new])
 
-        def named(name: str) -> npt.NDArray[Any]:
-            return join(latest[name], untouched[name], getattr(frames, name))
+        def named(name: str, of_marks: npt.NDArray[Any] | int) -> npt.NDArray[Any]:
+            return join(latest[name], untouched[name], getattr(frames, name), of_marks)
 
-        def at_entry(name: str) -> npt.NDArray[Any]:
-            return join(np.zeros(len(latest), FRAME[name]), untouched[name], getattr(frames, name))
+        def at_entry(name: str, of_marks: npt.NDArray[Any] | int) -> npt.NDArray[Any]:
+            return join(np.zeros(len(latest), FRAME[name]), untouched[name], getattr(frames, name), of_marks)
 
         nothing = np.zeros(len(untouched), np.int64)
         unknown = np.full(len(untouched), UNKNOWN, np.uint8)
         result = results_of(endings.flags, endings.state_after)
-        gap = np.zeros(len(self.old) + len(self.new), np.bool_)
+        gap = np.zeros(len(self.old) + len(self.places), np.bool_)
         gap[: len(self.old)] = np.concatenate(
             [latest["gap"], np.zeros(len(self.old) - len(latest), np.bool_)],
         )[self.old]
+        is_mark = np.zeros(len(gap), np.bool_)
+        is_mark[len(self.old) + self.places[len(self.new) :]] = True
         return Polls(
-            function=named("function"),
-            self=named("self"),
-            process=named("process"),
-            tid=named("tid"),
-            order=named("order"),
-            id=named("id"),
-            places=at_entry("places"),
-            telling=at_entry("telling"),
-            over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), endings.over),
-            start=at_entry("start"),
-            end=join(latest["end"], nothing, endings.end),
-            flags=at_entry("flags"),
-            state=at_entry("state"),
-            state_after=join(latest["state_after"], untouched["state_after"], endings.state_after),
-            result=join(latest["result"], unknown, result),
+            function=named("function", marks.function),
+            self=named("self", marks.self),
+            process=named("process", marks.process),
+            tid=named("tid", marks.tid),
+            order=named("order", marks.order),
+            id=named("id", 0),
+            places=at_entry("places", 0),
+            telling=at_entry("telling", NOT_READ),
+            over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), endings.over, marks.order),
+            start=at_entry("start", marks.time),
+            end=join(latest["end"], nothing, endings.end, marks.time),
+            flags=at_entry("flags", np.where(marks.has_state, np.uint16(PollFlag.STATE), np.uint16(0))),
+            state=at_entry("state", marks.state),
+            state_after=join(latest["state_after"], untouched["state_after"], endings.state_after, UNKNOWN_STATE),
+            result=join(latest["result"], unknown, result, FINISHED),
             gap=gap,
-            instance=named("instance"),
+            instance=named("instance", 0),
+            is_mark=is_mark,
             old_count=len(self.old),
         )
 
     def tasks(self, latest: Array, untouched: Array, frames: Frames) -> Unsigned:
-        """The tasks around all of the polls."""
+        """The tasks around all of the polls; of a mark 0."""
         old = np.concatenate([latest["task"], untouched["task"][self.untouched], frames.task[self.carried]])[self.old]
-        return np.concatenate([old, frames.task[self.new]])
+        new = np.zeros(len(self.places), np.uint64)
+        new[self.places[: len(self.new)]] = frames.task[self.new]
+        return np.concatenate([old, new])
+
+    def of_marks(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
+        """Of values for all of the polls those for the marks."""
+        return values[len(self.old) + self.places[len(self.new) :]]
 
     def write_back(self, identities: Identities, untouched: Array, frames: Frames) -> None:
         """Tell the frames their instances, tasks' ids and caps, in place."""
-        frames.instance[self.new] = identities.instance[len(self.old) :]
-        frames.id[self.new] = identities.id[len(self.old) :]
+        places = len(self.old) + self.places[: len(self.new)]
+        frames.instance[self.new] = identities.instance[places]
+        frames.id[self.new] = identities.id[places]
         is_new = identities.capped >= len(self.old)
-        frames.cap[self.new[identities.capped[is_new] - len(self.old)]] = identities.cap[is_new]
+        at = np.searchsorted(places, identities.capped[is_new])  # never a mark
+        frames.cap[self.new[at]] = identities.cap[is_new]
         place = self.old[identities.capped[~is_new]] - self.latest_count
         in_untouched = place < len(self.untouched)
         cap = identities.cap[~is_new]
@@ -91,9 +113,12 @@ class Candidates:
         frames.cap[self.carried[place[~in_untouched] - len(self.untouched)]] = cap[~in_untouched]
 
 
-def choose(latest: Array, untouched: Array, frames: Frames, carried: Flags, new: Indexes) -> Candidates:
+def choose(latest: Array, untouched: Array, frames: Frames, carried: Flags, new: Indexes, marks: Marks) -> Candidates:
     """new: this block's frames in the order of their entries."""
     open_before = np.flatnonzero(carried & frames.known)
     elsewhere = np.flatnonzero(untouched["known"])
     order = np.concatenate([latest["order"], untouched["order"][elsewhere], frames.order[open_before]])
-    return Candidates(len(latest), elsewhere, open_before, stable_order(order), new[frames.known[new]])
+    new = new[frames.known[new]]
+    places = np.empty(len(new) + len(marks.order), np.intp)
+    places[stable_order(np.concatenate([frames.order[new], marks.order]))] = np.arange(len(places))
+    return Candidates(len(latest), elsewhere, open_before, stable_order(order), new, places)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.instances import open_waits
+from tracer.assemble.instances import open_waits, results_of
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
@@ -68,7 +68,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     since[on] = np.maximum(change.time, after.threads.last)
     is_task = state.roles.is_task
     tasks = with_spans(state.tasks, polls, waits, is_task)
-    tasks, over = without_over(tasks, polled(after.frames, is_task))
+    tasks, over = without_over(tasks, polled(after.frames, is_task), state)
     lossy = list(state.lossy)
     group_since = list(state.since)
     for group in on:
@@ -104,7 +104,7 @@ def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) ->
     after, polls = _cut(state, frames, time)
     waits = open_waits(state.latest[latest], time, state.lost_until, state.roles)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
-    left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task))
+    left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task), state)
     return replace(
         after,
         latest=state.latest[~latest],
@@ -168,9 +168,8 @@ def _interrupted(frames: Array, polls: Array) -> Array:
     for name in ("self", "instance", "task", "order", "id", "function", "tid", "process"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
-    is_finished = (polls["flags"] & (PollFlag.RESULT | PollFlag.PENDING)) == PollFlag.RESULT
-    latest["result"], latest["state_after"], latest["gap"] = UNKNOWN, UNKNOWN_STATE, True
-    latest["result"][is_finished] = FINISHED
+    latest["result"] = np.where(results_of(polls["flags"], polls["state_after"]) == FINISHED, FINISHED, UNKNOWN)
+    latest["state_after"], latest["gap"] = UNKNOWN_STATE, True
     known: Array = latest[frames["known"]]
     return known
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Frames
+from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     FINISHED,
@@ -42,6 +43,8 @@ STILL_OPEN = np.uint64(2**64 - 1)
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 _FUNCTION_SHIFT, _PROCESS_SHIFT, _HASH_SHIFT = np.uint64(40), np.uint64(32), np.uint64(16)
 _STATE, _START_UNKNOWN = np.uint16(PollFlag.STATE), np.uint16(PollFlag.START_UNKNOWN)
+_CANCELLED, _REPLACED = np.uint16(WaitFlag.CANCELLED), np.uint16(WaitFlag.REPLACED)
+_ABORTED, _PANICKED = np.uint16(PollFlag.ABORTED), np.uint16(PollFlag.PANICKED)
 _WAIT_STATE, _AMBIGUOUS, _NONE = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS), np.uint16(0)
 
 _RESULT_OF_STATE = np.full(256, PENDING, np.uint8)
@@ -56,7 +59,7 @@ T = TypeVar("T", bound=np.generic)
 @dataclass(frozen=True, slots=True)
 class Polls:
     """Polls of known futures, earlier ones first: the first old_count are the latest of earlier blocks, the
-    others began in this block.
+    others began in this block.  Among those are marks: no polls, but the ends of the futures; they finish them.
 
     over: order of the row that ended the poll; 0: in an earlier block; STILL_OPEN.  end, result,
     state_after: valid when it is over.  gap: see LATEST.  instance: valid for the old ones.
@@ -79,13 +82,16 @@ class Polls:
     result: Small
     gap: Flags
     instance: Unsigned
+    is_mark: Flags
     old_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
     """instance, id (of the task, where it is a task's poll): of every poll.  begun: the first polls of new
-    instances.  waits: their tasks are still missing.  followed_by: the polls after the waits.
+    instances.  waits: their tasks are still missing.  within: polls in whose tasks the waits are.
+    idle: marks of futures that were certainly not being polled; again: of such that had ended, and whose memory may
+    have been another's since.
     capped, cap: polls that were over by a certain time, whatever their exits say.
     remembered: polls that are over, the latest of their future, and can be followed by another one.
     new: number of new instances.
@@ -98,7 +104,9 @@ class Identities:
     cap: Numbers
     remembered: Indexes
     waits: Array
-    followed_by: Indexes
+    within: Indexes
+    idle: Flags
+    again: Flags
     new: int
 
 
@@ -107,7 +115,8 @@ def results_of(flags: npt.NDArray[np.uint16], state_after: Small) -> Small:
     # The state that a frame had when it left by a tail jump was not final yet.
     by_state = np.where(flags & np.uint16(PollFlag.TAIL), np.uint8(UNKNOWN), _RESULT_OF_STATE[state_after])
     by_value = np.where(flags & np.uint16(PollFlag.PENDING), np.uint8(PENDING), np.uint8(FINISHED))
-    return np.where(flags & np.uint16(PollFlag.RESULT), by_value, by_state)
+    result = np.where(flags & np.uint16(PollFlag.RESULT), by_value, by_state)
+    return np.where(flags & (_ABORTED | _PANICKED), np.uint8(FINISHED), result)
 
 
 def identify(polls: Polls, state: State) -> Identities:
@@ -117,6 +126,7 @@ def identify(polls: Polls, state: State) -> Identities:
     count = len(order)
     starts, overs, flags, states = polls.start[order], polls.over[order], polls.flags[order], polls.state[order]
     results, function, fresh = polls.result[order], polls.function[order], order >= polls.old_count
+    is_mark = polls.is_mark[order]
     has_state = (flags & _STATE) != 0
     suspended = has_state & (states >= FIRST_SUSPEND)
     # What the poll before, of the same future, says; `over` and what is made of it only where there is one.
@@ -128,11 +138,14 @@ def identify(polls: Polls, state: State) -> Identities:
     is_next = (gap & ~suspended) | clash | (has_state & (states == UNRESUMED))
     another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
     begins = fresh & (another | is_next)
-    ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function]), another, begins)
-    begins = (begins & ~certain) | (fresh & changed)
-    instance, new = _number(polls, order, begins, state.next_instance)
+    ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function] & ~is_mark), another, begins)
+    begins = ((begins & ~certain) | (fresh & changed)) & ~is_mark
+    instance, new = _number(polls, order, begins, is_mark & ~same, state.next_instance)
 
-    entered = fresh & ((flags & _START_UNKNOWN) == 0)
+    waited = same & over & in_time & ~gap & fresh
+    dropped = np.flatnonzero(waited & is_mark & _fits(_before(results), has_state, suspended))
+    replaced = np.flatnonzero(waited & begins & (_before(results) == PENDING))
+    entered = fresh & ~is_mark & ((flags & _START_UNKNOWN) == 0)
     continued = entered & same & ~begins
     seen = np.flatnonzero(continued & over & in_time & ~gap)
     unseen = entered & suspended & (~same | finished | gap)
@@ -151,7 +164,13 @@ def identify(polls: Polls, state: State) -> Identities:
     identified[order] = certain
     id_ = np.empty(count, np.uint64)
     id_[order] = ids
-    waits, followed_by = _waits(polls, state, instance, identified, order, seen, np.flatnonzero(unseen))
+    idle = np.zeros(count, np.bool_)
+    again = np.zeros(count, np.bool_)
+    again[order] = is_mark & finished
+    idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
+    idle &= ~again
+    pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
+    waits, within = _waits(polls, state, instance, identified, pairs)
     return Identities(
         instance=instance,
         id=id_,
@@ -160,9 +179,17 @@ def identify(polls: Polls, state: State) -> Identities:
         cap=starts[overlapped],
         remembered=order[remembered],
         waits=waits,
-        followed_by=followed_by,
+        within=within,
+        idle=idle,
+        again=again,
         new=new,
     )
+
+
+def _fits(before: Small, has_state: Flags, suspended: Flags) -> Flags:
+    """Whether what is dropped was waiting: the poll before said so, or the coroutine's own state does."""
+    fits: Flags = np.where(has_state, suspended & (before != FINISHED), before == PENDING)
+    return fits
 
 
 def _by_id(
@@ -228,16 +255,16 @@ def _hashes(self: Unsigned, where: Unsigned) -> Unsigned:
     return ((self ^ (where << _FUNCTION_SHIFT)) * _MIXER) >> _HASH_SHIFT
 
 
-def may_be_among(latest: Array, others: Sequence[Array | Frames], key: npt.NDArray[np.uint32]) -> Flags:
+def may_be_among(latest: Array, others: Sequence[Array | Frames | Marks], key: npt.NDArray[np.uint32]) -> Flags:
     """Which of the LATEST polls may be of a future of the other polls (dtype FRAME, or columns): all that
     are, and few more.
     """
     table = np.zeros(1 << _TABLE_BITS, np.bool_)
     for other in others:
         known, self, function, process = (
-            (other.known, other.self, other.function, other.process)
-            if isinstance(other, Frames)
-            else (other["known"], other["self"], other["function"], other["process"])
+            (other["known"], other["self"], other["function"], other["process"])
+            if isinstance(other, np.ndarray)
+            else (other.known, other.self, other.function, other.process)
         )
         table[_table_place(self, key[function], process)[known]] = True
     return table[_table_place(latest["self"], key[latest["function"]], latest["process"])]
@@ -253,59 +280,76 @@ def _same(self: Unsigned, where: Unsigned) -> Flags:
     return same
 
 
-def _number(polls: Polls, order: Indexes, begins: Flags, next_instance: int) -> tuple[Unsigned, int]:
+def _number(polls: Polls, order: Indexes, begins: Flags, orphans: Flags, next_instance: int) -> tuple[Unsigned, int]:
+    """orphans: marks of futures of which nothing is known; they have no instance."""
     instance = polls.instance.copy()
     first = np.zeros(len(order), np.bool_)
     first[order[begins]] = True
     new = int(np.count_nonzero(first))
     instance[first] = np.arange(next_instance, next_instance + new, dtype=np.uint64)
-    known = begins | (order < polls.old_count)
+    known = begins | orphans | (order < polls.old_count)
     source = np.maximum.accumulate(np.where(known, np.arange(len(order)), 0))
     instance[order] = instance[order[source]]
     return instance, new
 
 
-def _waits(
-    polls: Polls,
-    state: State,
-    instance: Unsigned,
-    identified: Flags,
-    order: Indexes,
-    seen: Indexes,
-    unseen: Indexes,
-) -> tuple[Array, Indexes]:
-    """The waits (dtype WAIT, by end) before the polls at `seen` and `unseen` of `order`, and those polls."""
-    after = np.concatenate([order[seen], order[unseen]])
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """The places in `order` of polls that a wait goes before: seen: the poll before stands before it; unseen: nothing
+    is known of it.  And of marks and polls that show the end of a future that waited: dropped: that of their own
+    future; replaced: that of the one before them at the address.
+    """
+
+    order: Indexes
+    seen: Indexes
+    unseen: Indexes
+    dropped: Indexes
+    replaced: Indexes
+
+
+def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pairs: _Pairs) -> tuple[Array, Indexes]:
+    """The waits (dtype WAIT, by end), and the polls in whose tasks they are."""
+    order = pairs.order
+    places = np.concatenate([pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen])
+    after = order[places]
     by_place = stable_order(after)
     by_end = by_place[stable_order(polls.start[after[by_place]])]
     after = after[by_end]
-    has_before = by_end < len(seen)
-    before = np.concatenate([order[seen - 1], order[unseen]])[by_end]
+    has_before = by_end < len(places) - len(pairs.unseen)
+    ends = by_end >= len(pairs.seen)
+    before = np.where(has_before, order[places - 1][by_end], after)
+    is_replaced = has_before & (by_end >= len(pairs.seen) + len(pairs.dropped))
+    own = np.where(is_replaced, before, after)  # whose wait it is
 
     # Only a state of a suspended coroutine says where it waits, and that it is the same one.
     entry_state, exit_state = polls.state[after], polls.state_after[before]
-    at_entry = ((polls.flags[after] & _STATE) != 0) & (entry_state >= FIRST_SUSPEND)
+    at_entry = ((polls.flags[after] & _STATE) != 0) & (entry_state >= FIRST_SUSPEND) & ~is_replaced
     at_exit = (exit_state >= FIRST_SUSPEND) & (exit_state != UNKNOWN_STATE)
     start = polls.end[before]
-    ambiguous = ((polls.result[before] == UNKNOWN) & ~at_entry & ~identified[after]) | (start < state.lost_until)
+    told = at_entry | identified[after] | is_replaced
+    ambiguous = ((polls.result[before] == UNKNOWN) & ~told) | (start < state.lost_until)
+    cancelled = (has_before & ends) | ((polls.flags[after] & _ABORTED) != 0)
 
     waits = np.zeros(len(after), WAIT)
     waits["start"] = start
     waits["end"] = polls.start[after]
     waits["self"] = polls.self[after]
-    waits["instance"] = instance[after]
-    waits["function"] = polls.function[after]
-    waits["tid"] = polls.tid[after]
-    waits["places"] = checked(polls.places[after], state.roles.places)
-    waits["flags"] = np.bitwise_or(
-        np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE)
-    )
+    waits["instance"] = instance[own]
+    waits["function"] = polls.function[own]
+    waits["tid"] = polls.tid[own]
+    flags = np.bitwise_or(np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE))
+    flags |= np.where(cancelled, _CANCELLED, _NONE)
+    waits["flags"] = flags | np.where(is_replaced, _REPLACED, _NONE)
     waits["state"] = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
-    if len(unseen):  # of futures that had been polled already when their group was attached
+    # Nothing was walked at an end: the state alone tells.
+    settled = state.roles.settled[waits["function"], np.where(waits["state"], waits["state"].astype(np.intp), NO_STATE)]
+    is_end = has_before & ends
+    waits["places"] = checked(np.where(is_end, settled, polls.places[after]), state.roles.places)
+    if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
         waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
-    return waits, after
+    return waits, np.where(has_before & ends, before, after)
 
 
 def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array:

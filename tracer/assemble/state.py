@@ -11,7 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import EVENT, POLL, TASK, WAIT, Array, FunctionKind, Group, Plan, Recording, Spans, Tally
+from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
+from tracer.model import (
+    EVENT,
+    POLL,
+    TASK,
+    WAIT,
+    Array,
+    EndKind,
+    FunctionKind,
+    Group,
+    Plan,
+    Recording,
+    Spans,
+    Tally,
+)
 
 FRAME = np.dtype(
     [
@@ -106,13 +120,15 @@ Small = npt.NDArray[np.uint8]
 class Roles:
     """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
 
-    enters, leaves: function index or -1.  may_overlap: functions whose poll can still be open on one
-    thread when the next poll of the instance begins on another: a task poll gives the task back before
-    it returns, and the end of a function without exit probes is seen late.  future: a number for each name
+    enters, leaves: function index or -1; ends: index into Plan.ends or -1.  may_overlap: functions whose poll can
+    still be open on one thread when the next poll of the instance begins on another: a task poll gives the task back
+    before it returns, and the end of a function without exit probes is seen late.  future: a number for each name
     (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.  settled: see
     tracer.assemble.chains.  places: how many the plan has.
+    aborted: of each function, the test of a header that tells an aborted task.  completes: task polls of tasks whose
+    end is seen whenever it comes; catches: of such whose panics are.
     """
 
     enters: npt.NDArray[np.int32]
@@ -126,6 +142,11 @@ class Roles:
     future: Indexes
     may_be_root: Flags
     key: npt.NDArray[np.uint32]
+    ends: npt.NDArray[np.int32]
+    end_of: EndColumns
+    aborted: HeaderTests
+    completes: Flags
+    catches: Flags
     settled: Unsigned  # shape (functions, 257)
     places: int
 
@@ -142,6 +163,9 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         if probe.enters is not None:
             function_group[probe.enters] = GROUP_INDEX[probe.group]
     future = _futures(plan)
+    catching = [one.binary for one in plan.ends if one.point.kind is EndKind.CAUGHT]
+    catching += [number for number, binary in enumerate(plan.binaries) if not binary.can_unwind]
+    seen = [one.binary for one in plan.ends if one.point.kind is EndKind.COMPLETE]
     return Roles(
         enters=np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32),
         leaves=np.array([-1 if p.leaves is None else p.leaves for p in probes] + [-1], np.int32),
@@ -154,6 +178,11 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         future=future,
         may_be_root=~is_task & np.isin(future, future[is_task]),
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
+        ends=np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32),
+        end_of=end_columns(plan, int(np.argmax(is_task)) if is_task.any() else 0),
+        aborted=tests_of([function.aborted for function in functions], otherwise=(0, 1)),
+        completes=is_task & np.isin(plan.function_binary, seen),
+        catches=is_task & np.isin(plan.function_binary, catching),
         settled=settled,
         places=len(plan.places),
     )
@@ -215,12 +244,18 @@ NO_THREADS = Threads(
 @dataclass(frozen=True, slots=True)
 class Tasks:
     """alive: dtype TASK, by number.  leaving: those that are over as soon as their last poll is.
-    latest: the start of the latest poll that is over.
+    latest: the start of the latest poll that is over.  told: what told their end.
     """
 
     alive: Array
     leaving: Flags
     latest: Numbers
+    told: Small
+
+
+NOTHING, ANOTHER, END, DONE, UNDONE = 0, 1, 2, 3, 4
+"""Tasks.told: nothing; another task at the header; an end of the task; that of one whose future returned, or
+panicked; ... did neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +301,7 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         threads=NO_THREADS,
         frames=np.empty(0, FRAME),
         latest=np.empty(0, LATEST),
-        tasks=Tasks(NO_TASKS, np.zeros(0, np.bool_), np.zeros(0, np.int64)),
+        tasks=Tasks(NO_TASKS, np.zeros(0, np.bool_), np.zeros(0, np.int64), np.zeros(0, np.uint8)),
         records=np.empty(0, EVENT),
         chains=np.empty(0, EVENT),
         next_instance=1,

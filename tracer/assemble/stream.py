@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.chains import take_chains
+from tracer.assemble.marks import Catches, Marks, marks_of
 from tracer.assemble.state import (
     ABOVE_ALL,
     HANDED_ON,
@@ -27,8 +28,9 @@ from tracer.assemble.state import (
 from tracer.assemble.task_ids import take_ids
 from tracer.model import TASK_ID_RECORD, Array
 
-END, ENTRY, EXIT, TAIL, SPENT_TAIL = 0, 1, 2, 3, 4
-"""Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry."""
+END, ENTRY, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5
+"""Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  MARK: no row of a
+stack, but numbered as one: the end of a life."""
 
 _LATEST = np.iinfo(np.int64).max
 
@@ -56,7 +58,7 @@ class Stream:
     """Rows in thread order.
 
     ids, telling: of each event, as tracer.assemble.task_ids has them.  places: as tracer.assemble.chains has them.
-    place: where the row stands in file order: first the carried rows, then the events' rows, then the ends.
+    place: where the row stands in file order: first the carried rows, then the events' rows (and marks), then the ends.
     threads: as they are after these rows.
     """
 
@@ -79,6 +81,7 @@ class Opening:
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
     task_ids: number of events that told a task's id.  records: those to be remembered.  chain_count, chains: the
     same of the events that told places.
+    marks: the ends of lives; catches: of panics; ends: number of events that told them.
     """
 
     stream: Stream
@@ -88,6 +91,9 @@ class Opening:
     records: Array
     chain_count: int
     chains: Array
+    marks: Marks
+    catches: Catches
+    ends: int
 
 
 def make_stream(state: State, events: Array) -> Opening:
@@ -100,7 +106,8 @@ def make_stream(state: State, events: Array) -> Opening:
     places = None if walked.places is None else walked.places[walked.hits["probe"] != TASK_ID_RECORD]
     events, ids, telling = told.hits, told.ids, told.telling
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
-    usable = ((roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0)) & (events["sp"] != ABOVE_ALL)
+    has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | (roles.ends[probe] >= 0)
+    usable = has_role & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
         events, probe = events[usable], probe[usable]
@@ -111,15 +118,43 @@ def make_stream(state: State, events: Array) -> Opening:
     tids = np.ascontiguousarray(events["tid"])
     threads, thread = state.threads.including(tids, state)
     rows = _event_rows(state, threads, events, probe, thread)
+    count, is_mark = len(rows.kind), rows.kind == MARK
+    marked = np.flatnonzero(is_mark)
+    at = rows.source[marked]
+    marks, catches = marks_of(events, at, marked, roles, threads, thread[at], state.next_order)
+    numbers = np.flatnonzero(~is_mark)
+    if len(marked):
+        rows = _only(rows, numbers)
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
     frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
+    if len(catches.thread):
+        present = np.union1d(present, frame_thread[np.isin(frame_thread, catches.thread)])
     touched = np.isin(frame_thread, present)
     frames = state.frames[touched]
     carried = _carried_rows(frames, frame_thread[touched], threads)
     stream = _in_thread_order(threads, present, (carried, rows, _end_rows(present)), events, frames)
+    if len(marked):
+        first = len(carried.kind)
+        own = np.concatenate([np.arange(first), first + numbers, first + count + np.arange(len(present))])
+        stream = replace(stream, place=own[stream.place], event_rows=count)
     stream = replace(stream, ids=ids, telling=telling, places=places)
-    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records, chain_count, walked.records)
+    return Opening(
+        stream=stream,
+        untouched=state.frames[~touched],
+        rejected=rejected,
+        task_ids=task_ids,
+        records=told.records,
+        chain_count=chain_count,
+        chains=walked.records,
+        marks=marks,
+        catches=catches,
+        ends=len(marked),
+    )
+
+
+def _only(rows: Rows, which: Indexes) -> Rows:
+    return Rows(*(getattr(rows, name)[which] for name in Rows.__slots__))
 
 
 def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArray[np.uint32], thread: Indexes) -> Rows:
@@ -128,9 +163,11 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArra
     is_entry = enters >= 0
     sp = np.ascontiguousarray(events["sp"])
     time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
-    begun = _begun_before(state, threads, thread, sp, ~is_entry, roles.probe_group[probe])
+    is_end = roles.ends[probe] >= 0
+    in_stack = np.where(is_end, np.uint64(0), sp)
+    begun = _begun_before(state, threads, thread, in_stack, ~is_entry & ~is_end, roles.probe_group[probe])
     exit_kind = np.where(is_tail, np.uint8(TAIL), np.uint8(EXIT))
-    kind = np.where(is_entry, np.uint8(ENTRY), exit_kind)
+    kind = np.where(is_entry, np.uint8(ENTRY), np.where(is_end, np.uint8(MARK), exit_kind))
     function = np.where(is_entry, enters, leaves)
     source: Indexes = np.arange(len(events))
     twice = begun | (is_entry & (leaves >= 0))

@@ -1,7 +1,7 @@
 """The tasks that are alive: what each has done so far, and when it is over.
 
-A task is over when its future has returned, or when another task has its header; nothing else tells, so
-that there are as many here as addresses were in use.
+A task is over when its future has returned or panicked, when the runtime says so, or when another task has its
+header, so that there are never more here than addresses were in use.
 """
 
 from __future__ import annotations
@@ -12,12 +12,31 @@ import numpy as np
 
 from tracer.assemble.columns import joined, pick
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import NO_TASKS, Flags, Indexes, Numbers, Tasks, Unsigned
-from tracer.model import Array, Outcome, PollFlag
+from tracer.assemble.state import (
+    ANOTHER,
+    DONE,
+    END,
+    NO_TASKS,
+    NOTHING,
+    TASKS,
+    UNDONE,
+    Flags,
+    Indexes,
+    Numbers,
+    Small,
+    State,
+    Tasks,
+    Unsigned,
+)
+from tracer.model import Array, Group, Outcome, PollFlag
 
 _OUTCOMES = np.array([Outcome.UNKNOWN, Outcome.FINISHED, Outcome.UNKNOWN, Outcome.WAITING], np.uint8)
 """By the flags RESULT and PENDING of the last poll."""
-_ENDED = (Outcome.FINISHED, Outcome.REPLACED)
+_SURE = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED)
+_BY_RANK = (Outcome.UNKNOWN, Outcome.CANCELLED, Outcome.PANICKED, Outcome.FINISHED)
+"""What polls say for sure: of several the last here counts."""
+_RANK = np.array([_BY_RANK.index(one) if one in _BY_RANK else 0 for one in Outcome], np.uint8)
+_ABORTED, _PANICKED = np.uint16(PollFlag.ABORTED), np.uint16(PollFlag.PANICKED)
 _RESULT, _PENDING = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.PENDING)
 
 
@@ -29,6 +48,7 @@ def with_begun(tasks: Tasks, begun: Array) -> Tasks:
     alive = joined(tasks.alive, begun)
     leaving = np.concatenate([tasks.leaving, np.zeros(count, np.bool_)])
     latest = np.concatenate([tasks.latest, np.full(count, np.iinfo(np.int64).min)])
+    told = np.concatenate([tasks.told, np.full(count, NOTHING, np.uint8)])
     rows = np.flatnonzero(np.isin(alive["header"], begun["header"]))
     rows = rows[np.lexsort((rows, alive["header"][rows], alive["process"][rows]))]
     before, after = rows[:-1], rows[1:]
@@ -38,10 +58,8 @@ def with_begun(tasks: Tasks, begun: Array) -> Tasks:
     # A type of its own, or an id of its own: it is certainly another task.
     other = alive["function"][before] != alive["function"][after]
     other |= (alive["id"][before] != 0) & (alive["id"][after] != 0) & (alive["id"][before] != alive["id"][after])
-    other &= alive["outcome"][before] != Outcome.FINISHED
-    outcome = alive["outcome"]
-    outcome[before[other]] = Outcome.REPLACED
-    return Tasks(alive, leaving, latest)
+    told[before[other]] = np.maximum(told[before[other]], ANOTHER)
+    return Tasks(alive, leaving, latest, told)
 
 
 def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Tasks:
@@ -60,7 +78,26 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
         of_tasks = of_tasks[each.order]
         if len(of_tasks):
             alive["waiting"][each.row] += np.add.reduceat(waits["end"][of_tasks] - waits["start"][of_tasks], each.begin)
-    return Tasks(alive, leaving, latest)
+    return Tasks(alive, leaving, latest, tasks.told)
+
+
+def with_ends(tasks: Tasks, numbers: Unsigned, says: Small, again: Flags) -> Tasks:
+    """Take in the ends of lives: the numbers of tasks, and others, and what is said of each: END, DONE or UNDONE.
+
+    again: what is said of a task that had ended by then; it tells only how, where that is still open.
+    """
+    known = np.isin(numbers, tasks.alive["task"])
+    if not known.any():
+        return tasks
+    leaving, told = tasks.leaving.copy(), tasks.told.copy()
+    row, says, again = np.searchsorted(tasks.alive["task"], numbers[known]), says[known], again[known]
+    leaving[row] = True
+    np.maximum.at(told, row[~again], says[~again])
+    # The last one first, so that the first one counts.
+    later = np.flatnonzero(again & (told[row] == END))[::-1]
+    later = later[says[later] != END]
+    told[row[later]] = says[later]
+    return Tasks(tasks.alive, leaving, tasks.latest, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +138,58 @@ def _add_polls(alive: Array, leaving: Flags, latest: Numbers, each: _ByTask, pol
     # The result of the poll that began last counts, in whatever order their ends were seen.
     result = _OUTCOMES[(flags & (_RESULT | _PENDING)) // _RESULT]
     newest = np.maximum.reduceat(start, begin)
-    of_newest = np.where(start == np.repeat(newest, counts), result, np.uint8(0))
+    result_of_newest = np.where(result == Outcome.WAITING, result, np.uint8(0))
+    of_newest = np.where(start == np.repeat(newest, counts), result_of_newest, np.uint8(0))
     outcome = np.maximum.reduceat(of_newest, begin)
     before = alive["outcome"][row]
     outcome = np.where(newest >= latest[row], outcome, np.uint8(0))
     outcome = np.where(newest > latest[row], outcome, np.maximum(before, outcome))
     latest[row] = np.maximum(latest[row], newest)
-    finished = np.maximum.reduceat((result == Outcome.FINISHED).view(np.uint8), begin) != 0
-    outcome = np.where(np.isin(before, _ENDED), before, outcome)
-    alive["outcome"][row] = np.where(finished, np.uint8(Outcome.FINISHED), outcome)
-    leaving[row[finished]] = True
+    sure = np.where(flags & _PANICKED, np.uint8(_BY_RANK.index(Outcome.PANICKED)), np.uint8(0))
+    sure = np.where(flags & _ABORTED, np.uint8(_BY_RANK.index(Outcome.CANCELLED)), sure)
+    sure = np.where(result == Outcome.FINISHED, np.uint8(_BY_RANK.index(Outcome.FINISHED)), sure)
+    sure = np.maximum(np.maximum.reduceat(sure, begin), np.where(np.isin(before, _SURE), _RANK[before], np.uint8(0)))
+    alive["outcome"][row] = np.where(sure != 0, np.array(_BY_RANK, np.uint8)[sure], outcome)
+    leaving[row[sure != 0]] = True
 
 
-def without_over(tasks: Tasks, polled: Unsigned) -> tuple[Tasks, Array]:
+def without_over(tasks: Tasks, polled: Unsigned, state: State) -> tuple[Tasks, Array]:
     """Take out the tasks that are over (dtype TASK).  polled: the tasks with a poll under way."""
     if not tasks.leaving.any():
         return tasks, NO_TASKS
     over = tasks.leaving & ~np.isin(tasks.alive["task"], polled)
-    return _only(tasks, ~over), pick(tasks.alive, over)
+    return _only(tasks, ~over), _resolved(tasks, over, state)
 
 
-def ended(tasks: Tasks, which: Flags, cut: Unsigned) -> tuple[Tasks, Array]:
+def ended(tasks: Tasks, which: Flags, cut: Unsigned, state: State) -> tuple[Tasks, Array]:
     """Take out tasks because nothing more is seen of them.  cut: the tasks with a poll under way until now."""
-    over = pick(tasks.alive, which)
-    over["outcome"][np.isin(over["task"], cut) & ~np.isin(over["outcome"], _ENDED)] = Outcome.RUNNING
+    over = _resolved(tasks, which, state)
+    outcome, told = over["outcome"], tasks.told[which]
+    open_ = (told == NOTHING) & ~np.isin(outcome, _SURE)
+    is_cut = np.isin(over["task"], cut)
+    # Whose end is always seen, and was not, is alive.
+    watched = state.roles.completes[over["function"]] & (over["last"] >= max(state.lost_until, state.since[TASKS]))
+    watched &= ~tasks.leaving[which] & (Group.TASKS in state.active)
+    outcome = np.where(open_ & watched & (outcome == Outcome.UNKNOWN), np.uint8(Outcome.WAITING), outcome)
+    over["outcome"] = np.where(open_ & is_cut, np.uint8(Outcome.RUNNING), outcome)
     return _only(tasks, ~which), over
+
+
+def _resolved(tasks: Tasks, which: Flags, state: State) -> Array:
+    """These tasks with what their polls and all else tell of their outcome."""
+    over, told = pick(tasks.alive, which), tasks.told[which]
+    outcome: Small = over["outcome"]
+    is_sure = np.isin(outcome, _SURE)
+    # It was told to wait, and then it was over: nobody polled it to its end.
+    waited = (outcome == Outcome.WAITING) & (over["last"] >= state.lost_until) & (told == END)
+    # Panics are seen: it had none in its last poll.
+    returned = (outcome == Outcome.UNKNOWN) & (told == DONE) & (tasks.latest[which] >= state.lost_until)
+    returned &= state.roles.catches[over["function"]]
+    by_end = np.where(waited | (told == UNDONE), np.uint8(Outcome.CANCELLED), np.uint8(Outcome.ENDED))
+    by_end = np.where(returned, np.uint8(Outcome.FINISHED), by_end)
+    outcome = np.where(~is_sure & (told >= END), by_end, outcome)
+    over["outcome"] = np.where(~is_sure & (told == ANOTHER), np.uint8(Outcome.REPLACED), outcome)
+    return over
 
 
 def polled(frames: Array, is_task: Flags) -> Unsigned:
@@ -135,4 +199,4 @@ def polled(frames: Array, is_task: Flags) -> Unsigned:
 
 
 def _only(tasks: Tasks, which: Flags) -> Tasks:
-    return Tasks(pick(tasks.alive, which), tasks.leaving[which], tasks.latest[which])
+    return Tasks(pick(tasks.alive, which), tasks.leaving[which], tasks.latest[which], tasks.told[which])

@@ -26,15 +26,19 @@ from tracer.model import (
     Binary,
     CaptureEnd,
     ClockReading,
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitMode,
     ExitSite,
     FunctionKind,
     Group,
+    HeaderTest,
     InstructionCost,
     Loss,
     Plan,
     PlanChange,
+    PlannedEnd,
     PollFunction,
     Probe,
     Process,
@@ -76,6 +80,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         layout=function.layout,
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
         layout_source=function.layout_source,
+        aborted=_write_test(function.aborted),
     )
 
 
@@ -101,6 +106,45 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         layout=message.layout if message.HasField("layout") else None,
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
         layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
+        aborted=_read_test(message.aborted) if message.HasField("aborted") else None,
+    )
+
+
+def _write_test(test: HeaderTest | None) -> pb.HeaderTest | None:
+    return None if test is None else pb.HeaderTest(offset=test.offset, mask=test.mask, value=test.value)
+
+
+def _read_test(message: pb.HeaderTest) -> HeaderTest:
+    return HeaderTest(message.offset, message.mask, message.value)
+
+
+def _write_end_point(point: EndPoint) -> pb.EndPoint:
+    return pb.EndPoint(
+        address=point.address,
+        offset=point.offset,
+        name=text(point.name),
+        kind=point.kind.value,
+        futures=point.futures,
+        only_if=_write_test(point.only_if),
+        done=_write_test(point.done),
+        undone=_write_test(point.undone),
+        state_offset=point.state_offset,
+        cost=point.cost.value,
+    )
+
+
+def _read_end_point(message: pb.EndPoint) -> EndPoint:
+    return EndPoint(
+        address=message.address,
+        offset=message.offset,
+        name=message.name,
+        kind=EndKind(message.kind),
+        futures=tuple(message.futures),
+        only_if=_read_test(message.only_if) if message.HasField("only_if") else None,
+        done=_read_test(message.done) if message.HasField("done") else None,
+        undone=_read_test(message.undone) if message.HasField("undone") else None,
+        state_offset=message.state_offset if message.HasField("state_offset") else None,
+        cost=InstructionCost(message.cost),
     )
 
 
@@ -137,6 +181,7 @@ def _write_binary(binary: Binary) -> pb.Binary:
         debug_file=maybe_text(binary.debug_file),
         layouts=[write_layout(layout) for layout in binary.layouts],
         twin=maybe_text(binary.twin),
+        ends=[_write_end_point(point) for point in binary.ends],
     )
 
 
@@ -154,6 +199,7 @@ def _read_binary(message: pb.Binary) -> Binary:
         debug_file=message.debug_file if message.HasField("debug_file") else None,
         layouts=tuple(read_layout(m, len(message.layouts)) for m in message.layouts),
         twin=message.twin if message.HasField("twin") else None,
+        ends=tuple(_read_end_point(m) for m in message.ends),
     )
 
 
@@ -190,12 +236,21 @@ def _write_plan(plan: Plan) -> pb.Plan:
                 leaves=p.leaves,
                 is_tail=p.is_tail,
                 cost=p.cost.value,
+                ends=p.ends,
             )
             for p in plan.probes
         ],
         refusals=_write_refusals(plan.refusals),
         exit_mode=plan.exit_mode.value,
         places=[write_place(place) for place in plan.places],
+        ends=[
+            pb.PlannedEnd(
+                binary=one.binary,
+                index=plan.binaries[one.binary].ends.index(one.point),
+                functions=one.functions,
+            )
+            for one in plan.ends
+        ],
     )
 
 
@@ -214,15 +269,24 @@ def _read_plan(message: pb.Plan) -> Plan:
         binaries=binaries,
         functions=tuple(functions),
         function_binary=tuple(planned.binary for planned in message.functions),
-        probes=tuple(_read_probe(i, m, len(binaries), len(functions)) for i, m in enumerate(message.probes)),
+        probes=tuple(
+            _read_probe(i, m, len(binaries), len(functions), len(message.ends)) for i, m in enumerate(message.probes)
+        ),
         refusals=_read_refusals(message.refusals),
         exit_mode=ExitMode(message.exit_mode),
         layouts=layouts,
         places=read_places(message.places, len(functions), len(layouts)),
+        ends=tuple(_read_end(m, binaries, len(functions)) for m in message.ends),
     )
 
 
-def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int) -> Probe:
+def _read_end(message: pb.PlannedEnd, binaries: tuple[Binary, ...], functions: int) -> PlannedEnd:
+    own = binaries[checked_index(message.binary, len(binaries))].ends
+    point = own[checked_index(message.index, len(own))]
+    return PlannedEnd(message.binary, point, tuple(checked_index(one, functions) for one in message.functions))
+
+
+def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, ends: int) -> Probe:
     return Probe(
         id=number,
         binary=checked_index(message.binary, binaries),
@@ -233,6 +297,7 @@ def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int) -
         leaves=checked_index(message.leaves, functions) if message.HasField("leaves") else None,
         is_tail=message.is_tail,
         cost=InstructionCost(message.cost),
+        ends=checked_index(message.ends, ends) if message.HasField("ends") else None,
     )
 
 

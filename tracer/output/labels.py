@@ -24,11 +24,15 @@ _POLL_FLAGS = (
     (int(PollFlag.END_UNKNOWN), "end not seen: drawn to the end of the trace"),
     (int(PollFlag.UNWOUND), "unwound by a panic (or its exit was lost)"),
     (int(PollFlag.INFERRED_END), "end inferred: its function has no exit probe"),
+    (int(PollFlag.ABORTED), "the task was aborted before: its future was dropped, not polled"),
+    (int(PollFlag.PANICKED), "the task's future panicked"),
     (int(PollFlag.TAIL), "left by a jump, ends with its callee"),
 )
 _WAIT_FLAGS = (
     (int(WaitFlag.START_UNKNOWN), "the poll before it was not seen"),
     (int(WaitFlag.END_UNKNOWN), "no poll followed: drawn to the end of the trace"),
+    (int(WaitFlag.CANCELLED), "cancelled: it was dropped while it waited"),
+    (int(WaitFlag.REPLACED), "... some time before another one was polled at its address, where it is drawn to end"),
     (int(WaitFlag.AMBIGUOUS), "may belong to another future at the same address"),
 )
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")

@@ -17,6 +17,7 @@ from tracer.model import (
     CaptureEnd,
     FunctionKind,
     Loss,
+    Outcome,
     PlanChange,
     PollFlag,
     PollFunction,
@@ -43,6 +44,12 @@ _BLOCK = 1 << 16
 """Polls that are written together: enough that numpy's calls cost nothing, 5 MB."""
 _MAX_OWN, _MAX_OWN_SHARE, _MAX_TRACKS, _MAX_KNOWN = 5_000, 500, 20_000, 1 << 17
 """Own tracks of instances in all and of one function, tracks with shared lanes, instances remembered."""
+_UNUSUAL = {
+    Outcome.PANICKED: "its future panicked",
+    Outcome.CANCELLED: "its future was dropped before it returned: aborted, or the runtime shut down",
+    Outcome.ENDED: "it has ended, but how was not seen",
+}
+"""Outcomes that are drawn at the end of a task's row."""
 _KIND_RANK = {FunctionKind.TASK: 0, FunctionKind.COROUTINE: 1_000_000, FunctionKind.FUTURE: 2_000_000}
 """Tasks come first, then async fns and blocks, then hand-written futures; within a kind by first appearance."""
 
@@ -230,12 +237,24 @@ class PerfettoWriter:
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
         self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
         self._write_threads(self._holder.due(_with_merged(polls, chosen)))
+        self._write_outcomes(over)
         self._forget(over["task"])
         self._merged += len(chosen.merged)
         self._represented += chosen.represented
         drawn = int(np.count_nonzero(chosen.polls | chosen.singles)) + chosen.represented
         self._omitted += len(polls) - drawn + int(np.count_nonzero(~chosen.waits))
         self._budget.spend(arrived, self._slices - before)
+
+    def _write_outcomes(self, over: Array) -> None:
+        """Where a task with a row of its own did not simply return."""
+        for task in over[np.isin(over["outcome"], list(_UNUSUAL))]:
+            track = self._task_tracks.get(int(task["task"]))
+            if track is not None:
+                outcome = Outcome(int(task["outcome"]))
+                self._descriptors.instant(
+                    int(task["last"]), track, outcome.name.lower(), {"outcome": _UNUSUAL[outcome]}
+                )
+                self._slices += 1
 
     def _forget(self, over: npt.NDArray[np.uint64]) -> None:
         """Tasks that are over are needed while a poll of them, or in them, is held back."""

@@ -34,7 +34,10 @@ _LINKS = 12
 """The bits from here on of what is known of a wait: how many links its chain has."""
 _CHAIN = tuple(f"link {number}" for number in range(24))
 _POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
-_WAIT_NOTES = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS
+_POLL_NOTES |= PollFlag.ABORTED | PollFlag.PANICKED
+_WAIT_NOTES = (
+    WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS | WaitFlag.CANCELLED | WaitFlag.REPLACED
+)
 
 
 def _event(kind: int, *fields: list[Part]) -> RowFormat:

@@ -80,6 +80,12 @@ class Costs:
         state = self.state if any(function.state_offset is not None for function in functions) else 0.0
         if probe.enters is not None and plan.functions[probe.enters].task_id is not None:
             state += _TASK_ID_COST * self.state
+        if probe.enters is not None and plan.functions[probe.enters].aborted is not None:
+            state += self.state
+        if probe.ends is not None:
+            point = plan.ends[probe.ends].point
+            reads = (point.only_if, point.done, point.undone, point.state_offset)
+            state += self.state if any(one is not None for one in reads) else 0.0
         if probe.enters is not None and plan.functions[probe.enters].layout is not None:
             state += _WALK_COST * self.state
         if probe.site is Site.RETURN:

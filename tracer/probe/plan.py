@@ -8,13 +8,14 @@ async-task's catch depends on a flag at run time, so that its task polls have no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from re import Pattern
 
 from tracer.errors import NotTraceable
 from tracer.model import (
     Binary,
+    EndKind,
     ExitKind,
     ExitMode,
     ExitSite,
@@ -22,6 +23,7 @@ from tracer.model import (
     Group,
     InstructionCost,
     Plan,
+    PlannedEnd,
     PollFunction,
     Probe,
     Refusal,
@@ -82,16 +84,62 @@ def make_plan(
     chosen = include and any(pattern.search(name) for pattern in include for name in _all_names(functions))
     if not functions or (include and not chosen):
         raise _nothing_left(binaries, bool(include or exclude or generated_only))
+    ends = _ends(binaries, functions, function_binary, places.keys(), exit_mode)
+    probes = list(_probes(functions, places, returns))
+    probes += _end_probes(ends, len(probes))
     return Plan(
         binaries=tuple(binaries),
         functions=tuple(functions),
         function_binary=tuple(function_binary),
-        probes=tuple(_probes(functions, places, returns)),
+        probes=tuple(probes),
         refusals=tuple(refusals),
         exit_mode=exit_mode,
         layouts=layouts,
         places=make_walks(functions, layouts).places,
+        ends=tuple(ends),
     )
+
+
+def _ends(
+    binaries: Sequence[Binary],
+    functions: Sequence[PollFunction],
+    function_binary: Sequence[int],
+    taken: Collection[tuple[int, int]],
+    exit_mode: ExitMode,
+) -> list[PlannedEnd]:
+    """The ends of what is traced.  taken: the places that have a probe already."""
+    index = {(number, one.address): at for at, (number, one) in enumerate(zip(function_binary, functions, strict=True))}
+    with_tasks = {
+        number for number, one in zip(function_binary, functions, strict=True) if one.kind is FunctionKind.TASK
+    }
+    ends = []
+    for number, binary in enumerate(binaries):
+        for point in binary.ends:
+            if (number, point.offset) in taken:
+                continue
+            if point.kind is not EndKind.DROPPED:
+                if number in with_tasks:
+                    ends.append(PlannedEnd(number, point))
+                continue
+            traced = tuple(index[number, one] for one in point.futures if (number, one) in index)
+            if traced and exit_mode is not ExitMode.TASK:
+                ends.append(PlannedEnd(number, point, traced))
+    return ends
+
+
+def _end_probes(ends: Sequence[PlannedEnd], first: int) -> Iterable[Probe]:
+    for number, one in enumerate(ends):
+        yield Probe(
+            id=first + number,
+            binary=one.binary,
+            offset=one.point.offset,
+            site=Site.END,
+            group=Group.FUTURES if one.point.kind is EndKind.DROPPED else Group.TASKS,
+            enters=None,
+            leaves=None,
+            cost=one.point.cost,
+            ends=number,
+        )
 
 
 class _Place:

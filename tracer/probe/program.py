@@ -37,13 +37,14 @@ PROBE = np.dtype(
         ("roles", "u1"),
         ("self", "u1"),
         ("group", "u1"),
-        ("_pad", "u1", (5,)),
+        ("of_header", "u1"),
+        ("_pad", "u1", 4),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
 THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
-_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID = 1, 2, 4, 8, 16, 32, 64
+_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
 _NO_OFFSET = 0xFFFFFFFF
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3}
 _GROUPS = (Group.TASKS, Group.FUTURES)
@@ -198,6 +199,8 @@ class PollProgram:
 
 def _address(plan: Plan, probe: Probe) -> int:
     """The link-time address of a probe: it lies in the segment of the function it belongs to."""
+    if probe.ends is not None:
+        return plan.ends[probe.ends].point.address
     index = probe.enters if probe.enters is not None else probe.leaves
     assert index is not None, "a probe has a role"
     function = plan.functions[index]
@@ -225,6 +228,8 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
             record["walk"] = roots[probe.enters] if roots else 0
+            if entered.aborted is not None:
+                record["entry_state"], record["of_header"] = entered.aborted.offset, True
             if entered.task_id is not None and entered.self_register is not None:
                 record["roles"] |= _TASK_ID
                 record["id_vtable"], record["id_offset"] = entered.task_id.vtable, entered.task_id.offset
@@ -232,6 +237,15 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             is_needed = entered.state_offset is not None or (by_place and record["return_probe"])
             if is_needed and probe.enters in left and probe.leaves != probe.enters:
                 record["roles"] |= _REMEMBER
+        if probe.ends is not None:
+            point = plan.ends[probe.ends].point
+            record["roles"] |= _ENDS
+            record["self"] = _REGISTERS[Register.RDI]
+            test = point.only_if or point.done or point.undone
+            if test is not None:
+                record["entry_state"] = test.offset
+            elif point.state_offset is not None:
+                record["entry_state"] = point.state_offset
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]
             record["roles"] |= _LEAVES

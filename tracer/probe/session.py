@@ -199,7 +199,13 @@ class ProbeSession:
             Refusal(plan.functions[index].name, reason, plan.functions[index].address, plan.functions[index].location)
             for index, reason in sorted(dropped.items())
         ]
-        left = [probe for probe in plan.probes if probe.enters not in dropped and probe.leaves not in dropped]
+        left = [
+            probe
+            for probe in plan.probes
+            if probe.enters not in dropped
+            and probe.leaves not in dropped
+            and not (probe.ends is not None and probe.id in refused)
+        ]
         if not left:
             raise AttachFailed("The kernel refused every probe.", why=next(iter(refused.values()), "the plan is empty"))
         return left

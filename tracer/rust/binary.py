@@ -82,6 +82,8 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         functions=found.functions,
         refusals=found.refusals,
         rustc=rustc,
+        debug_file=str(debug.path) if debug is not None else None,
+        ends=found.ends,
         layouts=found.layouts,
     )
 

@@ -22,9 +22,12 @@ from tracer import __version__
 from tracer.model import (
     AwaitPoint,
     Binary,
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitSite,
     FunctionKind,
+    HeaderTest,
     InstructionCost,
     Layout,
     LayoutEdge,
@@ -175,6 +178,7 @@ def _encode(binary: Binary) -> bytes:
         "rustc": binary.rustc,
         "functions": [_from_function(function) for function in binary.functions],
         "layouts": [_from_layout(layout) for layout in binary.layouts],
+        "ends": [_from_end(point) for point in binary.ends],
         "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
     }
     payload = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
@@ -203,6 +207,7 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
         rustc=stored["rustc"],
         debug_file=debug_path,
         layouts=tuple(_to_layout(row) for row in stored["layouts"]),
+        ends=tuple(_to_end(row) for row in stored["ends"]),
     )
 
 
@@ -221,12 +226,14 @@ def _from_function(f: PollFunction) -> list[Any]:
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [_from_await(a) for a in f.awaits], f.layout,
         [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, f.layout_source,
+        _from_test(f.aborted),
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source,
+     aborted) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -248,6 +255,36 @@ def _to_function(row: list[Any]) -> PollFunction:
         layout=layout,
         task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
         layout_source=Source(layout_source) if layout_source is not None else None,
+        aborted=_to_test(aborted),
+    )
+
+
+def _from_test(test: HeaderTest | None) -> list[int] | None:
+    return [test.offset, test.mask, test.value] if test is not None else None
+
+
+def _to_test(stored: list[Any] | None) -> HeaderTest | None:
+    return HeaderTest(int(stored[0]), int(stored[1]), int(stored[2])) if stored is not None else None
+
+
+def _from_end(p: EndPoint) -> list[Any]:
+    tests = [_from_test(test) for test in (p.only_if, p.done, p.undone)]
+    return [p.address, p.offset, p.name, p.kind, p.futures, tests, p.state_offset, p.cost]
+
+
+def _to_end(row: list[Any]) -> EndPoint:
+    address, offset, name, kind, futures, (only_if, done, undone), state_offset, cost = row
+    return EndPoint(
+        address=int(address),
+        offset=int(offset),
+        name=str(name),
+        kind=EndKind(kind),
+        futures=tuple(int(one) for one in futures),
+        only_if=_to_test(only_if),
+        done=_to_test(done),
+        undone=_to_test(undone),
+        state_offset=state_offset,
+        cost=InstructionCost(cost),
     )
 
 

@@ -94,6 +94,14 @@ class Disassembler:
         return Body(tuple(exits), entry_cost)
 
 
+def entry_cost(code: bytes, address: int) -> InstructionCost | None:
+    """What a probe on the first instruction of this code costs; None when the kernel takes none there."""
+    if _refused(code) is not None:
+        return None
+    first = next(capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64).disasm_lite(code, address, 1), None)
+    return cost_of(code[: first[1]]) if first is not None else None
+
+
 def _is_jump_table(operands: str, window: list[tuple[int, int, str, str]]) -> bool:
     """Whether an indirect jump stays in the function: its target was loaded from a table of offsets
     (`movsxd` from an indexed place), or it jumps through an indexed table of addresses."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tracer.model import (
     AwaitPoint,
+    EndPoint,
     FunctionKind,
+    HeaderTest,
     Layout,
     PollFunction,
     Refusal,
@@ -24,6 +27,7 @@ from tracer.rust.code_awaitees import CodeAwaitees
 from tracer.rust.code_awaits import CodeAwaits
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.ends import TOKIO_ABORTED, DropGlue, Ends
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
 from tracer.rust.generators import is_wrapper_poll, same_body
@@ -57,6 +61,7 @@ class Found:
     refusals: tuple[Refusal, ...]
     symbols: str
     layouts: tuple[Layout, ...] = ()
+    ends: tuple[EndPoint, ...] = ()
 
 
 def find_functions(
@@ -74,7 +79,9 @@ def find_functions(
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(None if without_debug_info else described, split or {}, candidates)
+    ends = Ends(named, image)
+    glue = ends.glue_of({name for candidate in candidates for name in candidate.names})
+    information = _DebugInformation(None if without_debug_info else described, split or {}, candidates, glue)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -112,7 +119,8 @@ def find_functions(
         symbols = "symbol table" if symbol_count else "none"
     if not without_debug_info:
         functions = code.filled_in(functions)
-    return Found(tuple(functions), tuple(refusals), symbols, layouts)
+    points = ends.points(functions, glue, information.type_paths, information.dropped)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts, points)
 
 
 class _Code:
@@ -167,6 +175,12 @@ class _Code:
     def task_id(self, runtime: str) -> TaskIdPath | None:
         """Where a task's id is, by the runtime's version."""
         return self._task_ids.of(runtime)
+
+    def aborted(self, runtime: str, task_id: TaskIdPath | None) -> HeaderTest | None:
+        """How a header says that its task was aborted; tokio's are known when the place of the id is."""
+        if runtime == "tokio":
+            return TOKIO_ABORTED if task_id is not None else None
+        return self._task_ids.async_task_aborted
 
     def filled_in(self, functions: list[PollFunction]) -> list[PollFunction]:
         """The functions; of coroutines without debug information also what their own code shows of place and awaits.
@@ -239,7 +253,11 @@ class _Code:
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage | None, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
+    def __init__(
+        self, image: ElfImage | None, split: Mapping[int, SplitUnit], candidates: list[Candidate], glue: list[DropGlue]
+    ) -> None:
+        self.type_paths: dict[int, set[str]] = defaultdict(set)
+        self.dropped: dict[int, set[str]] = {}
         self._dies: dict[int, list[Die]] = {}
         self._futures: dict[int, dict[int, str]] = {}
         self._cells: dict[int, str] = {}
@@ -258,7 +276,20 @@ class _DebugInformation:
         self._lines = LineTables(self._dwarf)
         self._types = Types(self._dwarf)
         self._judge = Judge(self._dwarf, self._types, self._lines)
-        self._dies = lookup.find({candidate.address: candidate.size for candidate in candidates})
+        sizes = {one.address: one.size for one in glue}
+        self._dies = lookup.find(sizes | {candidate.address: candidate.size for candidate in candidates})
+        for address in sizes:
+            self.dropped.update({address: names} if (names := self._dropped(self._dies.pop(address, []))) else {})
+
+    def _dropped(self, dies: list[Die]) -> set[str]:
+        """The paths of the types that these functions, instances of drop_in_place, drop."""
+        found = set()
+        for die in dies:
+            with contextlib.suppress(DwarfError):
+                name = next((entry.name for entry in self._dwarf.chain(die) if entry.name), "")
+                if name.startswith(("drop_in_place<", "drop_glue<")) and (arguments := generic_arguments(name)):
+                    found.add(arguments[0])
+        return found
 
     def knows(self, address: int) -> bool:
         """Whether there is an entry for the function at this address."""
@@ -272,8 +303,10 @@ class _DebugInformation:
         return sorted(verdicts, key=_preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
-        """What with_layouts() needs.  Of merged functions some may have no entry: then nothing is known of all."""
+        """What with_layouts() and the ends need.  Of merged functions some may have no entry: then nothing is known
+        of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
+        self.type_paths[candidate.address] |= {one.type_path for one in verdicts if one.type_path and one.has_types}
         futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
         if len(futures) >= len(candidate.names):
             self._futures[candidate.address] = futures
@@ -403,7 +436,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
         path = verdict.type_path or code.task_type(candidate)
         runtime = verdict.runtime or ""
         task_id = verdict.task_id or code.task_id(runtime)
-        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id)
+        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id, code.aborted(runtime, task_id))
     symbol = _symbol_name(candidate, verdict.kind)
     path = verdict.type_path
     if is_blocking_job(path or future_type_of(symbol) or ""):
@@ -438,7 +471,8 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
     for role in (Role.TOKIO, Role.ASYNC_TASK):
         if role in candidate.roles:
             path, task_id = code.task_type(candidate), code.task_id(role.value)
-            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id)
+            aborted = code.aborted(role.value, task_id)
+            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id, aborted)
     if (Role.CLOSURE in candidate.roles or is_wrapper_poll(candidate.names)) and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
@@ -472,6 +506,7 @@ def _task(
     location: SourceLocation | None,
     source: Source,
     task_id: TaskIdPath | None,
+    aborted: HeaderTest | None,
 ) -> PollFunction | Refusal:
     if type_path is not None and is_blocking_job(type_path):
         return _blocking(candidate, task_name(type_path, runtime), location)
@@ -490,6 +525,7 @@ def _task(
         self_register=Register.RDI,
         runtime=runtime,
         task_id=task_id,
+        aborted=aborted,
     )
 
 

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from tracer.model import TaskIdPath
+from tracer.model import HeaderTest, TaskIdPath
+from tracer.rust.ends import ASYNC_TASK_ABORTED
 from tracer.rust.types import Type, Types
 from tracer.target.elf import ElfImage
 
@@ -34,7 +35,7 @@ _LAYOUTS = (
 )
 """Newest first."""
 
-_SOURCE_PATH = re.compile(rb"/tokio-(\d+)\.(\d+)\.(\d+)(?:[-+][0-9A-Za-z.+-]*)?/src/")
+_SOURCE_PATH = re.compile(rb"/(tokio|async-task)-(\d+)\.(\d+)\.(\d+)(?:[-+][0-9A-Za-z.+-]*)?/src/")
 """Panic messages keep the paths of the source, stripped or not."""
 
 
@@ -50,10 +51,22 @@ class TaskIds:
 
     @cached_property
     def _tokio(self) -> TaskIdPath | None:
-        content = bytes(self._image.section(".rodata") or b"")
-        versions = {(int(one[1]), int(one[2])) for one in _SOURCE_PATH.finditer(content)}
-        paths = {_of_version(*version) for version in versions}
+        paths = {_of_version(*version) for version in self._versions(b"tokio")}
         return paths.pop() if len(paths) == 1 else None
+
+    @cached_property
+    def async_task_aborted(self) -> HeaderTest | None:
+        """How a header of async-task's says that its task was closed; None: of a version not known here."""
+        versions = self._versions(b"async-task")
+        is_known = len(versions) == 1 and all(major == 4 and 4 <= minor <= 7 for major, minor in versions)
+        return ASYNC_TASK_ABORTED if is_known else None
+
+    def _versions(self, crate: bytes) -> set[tuple[int, int]]:
+        return {(int(one[2]), int(one[3])) for one in _SOURCE_PATH.finditer(self._content) if one[1] == crate}
+
+    @cached_property
+    def _content(self) -> bytes:
+        return bytes(self._image.section(".rodata") or b"")
 
 
 def _of_version(major: int, minor: int) -> TaskIdPath | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tracer.model import (
     EventFlag,
     Group,
     Outcome,
+    Plan,
     PlanChange,
     ProcessEnd,
     Spans,
@@ -24,6 +26,7 @@ from tracer.model import (
 
 HEADER = 0xAA00
 ENTER_TASK, LEAVE_TASK, ENTER_OTHER, ENTER_PLAIN, LEAVE_PLAIN = 0, 1, 9, 5, 6
+COMPLETE, SHUTDOWN, DROP_PLAIN = 15, 16, 17
 SAME, NEW = EventFlag.TASK_ID, EventFlag.TASK_ID | EventFlag.NEW_TASK_ID
 PENDING, READY = EventFlag.RESULT | EventFlag.PENDING, EventFlag.RESULT
 
@@ -40,8 +43,12 @@ def poll(time: int, id_: int | None = None, *, flags: int = 0, tid: int = 1, hea
     return [*record, event(time, 900, ENTER_TASK, header, told, tid), event(time + 10, 900, LEAVE_TASK, tid=tid)]
 
 
-def run(items: list[Any], end: int = 1000) -> Spans:
-    state, parts = begin(recording_of(busy_plan())), []
+PLAN = replace(busy_plan(), probes=busy_plan().probes[:COMPLETE], ends=())
+"""Of a program that has no functions at which lives are known to end."""
+
+
+def run(items: list[Any], end: int = 1000, plan: Plan = PLAN) -> Spans:
+    state, parts = begin(recording_of(plan)), []
     for item in items:
         state, spans = step(state, item)
         parts.append(spans)
@@ -136,7 +143,7 @@ def test_a_task_of_another_type_has_replaced_it() -> None:
 
 
 def test_all_are_over_when_their_process_is() -> None:
-    state = begin(recording_of(busy_plan()))
+    state = begin(recording_of(PLAN))
     for item in [*poll(0, 7), event(20, 900, ENTER_TASK, 0xBB00)]:
         state, spans = step(state, item)
     state, spans = step(state, ProcessEnd(START + 50, 5, ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from tests.unit.probe.made import binary, function, task
 from tracer.errors import NotTraceable
 from tracer.model import (
+    EndKind,
+    EndPoint,
     ExitKind,
     ExitMode,
     ExitSite,
@@ -128,3 +131,22 @@ def test_nothing_left_names_the_next_command(
     with pytest.raises(NotTraceable) as caught:
         make_plan([binary(*functions)], exit_mode=ExitMode.DEFAULT, **options)
     assert fix in caught.value.fix
+
+
+COMPLETE = EndPoint(0x9000, 0x900, "complete", EndKind.COMPLETE)
+DROP = EndPoint(0x9010, 0x910, "drop of app::fetch", EndKind.DROPPED, (FUTURE.address,))
+
+
+def ends(plan: Plan) -> list[tuple[str, Group, tuple[int, ...]]]:
+    found = [(plan.ends[probe.ends], probe) for probe in plan.probes if probe.ends is not None]
+    assert all(probe.site is Site.END and probe.offset == end.point.offset for end, probe in found)
+    return [(end.point.name, probe.group, end.functions) for end, probe in found]
+
+
+def test_ends_of_what_is_traced_are_probed() -> None:
+    made = replace(binary(FUTURE, TOKIO), ends=(COMPLETE, DROP))
+    both = [("complete", Group.TASKS, ()), ("drop of app::fetch", Group.FUTURES, (0,))]
+    assert ends(make_plan([made], exit_mode=ExitMode.DEFAULT)) == both
+    assert ends(make_plan([made], exit_mode=ExitMode.TASK)) == both[:1]
+    assert ends(make_plan([made], exit_mode=ExitMode.DEFAULT, exclude=[re.compile("fetch")])) == both[:1]
+    assert ends(make_plan([replace(made, functions=(FUTURE,))], exit_mode=ExitMode.DEFAULT)) == both[1:]
