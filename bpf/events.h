@@ -13,7 +13,12 @@ enum event_flag {
 	EVENT_STATE = 2,
 	EVENT_RESULT = 4,
 	EVENT_PENDING = 8,
+	EVENT_TASK_ID = 16,
+	EVENT_NEW_TASK_ID = 32,
 };
+
+/* event.probe of a record that tells a task's id, before the entry of its poll: model.TASK_ID_RECORD. */
+#define TASK_ID_RECORD 0xffffffffu
 
 /* One hit of one probe. */
 struct event {
@@ -36,6 +41,7 @@ enum probe_role {
 	PROBE_REMEMBER = 8, /* what begins here is needed where it ends */
 	PROBE_RESULT = 16,  /* result_mask and result_pending are known */
 	PROBE_RECALL = 32,  /* what ends here was remembered at its entry */
+	PROBE_TASK_ID = 64, /* a task poll begins here; id_vtable and id_offset lead to the task's id */
 };
 
 enum self_register {
@@ -56,12 +62,15 @@ struct probe {
 	u32 enters;         /* 1 + index into Plan.functions; 0: none */
 	u32 leaves;
 	u32 return_probe;   /* 1 + id of the return probe of the function entered; 0: none */
+	u16 id_vtable;      /* model.TaskIdPath */
+	u16 id_offset;
+	u32 id_distance;    /* from the header to the id; 0: not yet known */
 	u8 roles;           /* enum probe_role */
 	u8 self;            /* enum self_register, at the entry */
 	u8 group;           /* index into epochs */
 	u8 _pad;
 };
-_Static_assert(sizeof(struct probe) == 40, "probe.program.PROBE has 40 bytes");
+_Static_assert(sizeof(struct probe) == 48, "probe.program.PROBE has 40 bytes");
 
 /* Per CPU.  `lost` stands before `sent`: user space copies the words in this order, so that
  * every loss it has seen is of an event that it knows was sent. */
@@ -79,6 +88,12 @@ struct thread {
 	char comm[16];
 };
 _Static_assert(sizeof(struct thread) == 20, "probe.program.THREAD has 20 bytes");
+
+/* A task's header; the value is the id last told for it. */
+struct task_key {
+	u64 header;
+	u64 tgid;
+};
 
 /* A function under way: from its entry to its exit. */
 struct frame_key {

@@ -5,13 +5,16 @@
  * one.  struct pt_regs is the exception, fixed as the context of such programs.
  *
  * Compiled by BCC with
- *   PROBES, FRAMES, THREADS       sizes of maps
+ *   PROBES, FRAMES, THREADS,      sizes of maps
+ *   TASKS
  *   RING_PAGES                    size of the ring buffer; without it, a perf buffer per CPU
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
+
+#define MAX_ID_DISTANCE 0x10000
 
 BPF_ARRAY(probes, struct probe, PROBES);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
@@ -22,6 +25,9 @@ BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
  * An evicted frame's exit has an unknown self, never a wrong one. */
 BPF_TABLE("lru_hash", struct frame_key, struct frame, frames, FRAMES);
 BPF_TABLE("lru_hash", u32, struct thread, threads, THREADS);
+
+/* LRU, because nothing tells when a task is freed.  An evicted task's id is told again. */
+BPF_TABLE("lru_hash", struct task_key, u64, task_ids, TASKS);
 
 #ifdef RING_PAGES
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
@@ -119,7 +125,26 @@ static __always_inline void read_result(struct pt_regs *ctx, const struct probe 
 	}
 }
 
-static __always_inline void send(struct pt_regs *ctx, struct cpu_state *cpu, struct event *event)
+/* By Header.vtable and Vtable.id_offset; 0 when one of them cannot be read, or makes no sense.  The distance from
+ * the header to the id is built into the code of the task poll itself: it is looked up once for each. */
+static __always_inline u64 read_task_id(u64 header, struct probe *probe)
+{
+	u64 vtable = 0, distance = probe->id_distance, id = 0;
+
+	if (!distance) {
+		if (bpf_probe_read_user(&vtable, sizeof(vtable), (void *)(header + probe->id_vtable)) ||
+		    bpf_probe_read_user(&distance, sizeof(distance), (void *)(vtable + probe->id_offset)) ||
+		    distance > MAX_ID_DISTANCE)
+			return 0;
+		probe->id_distance = distance;
+	}
+	if (bpf_probe_read_user(&id, sizeof(id), (void *)(header + distance)))
+		return 0;
+	return id;
+}
+
+/* False: the transport had no room. */
+static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, struct event *event)
 {
 	long failed;
 
@@ -130,6 +155,7 @@ static __always_inline void send(struct pt_regs *ctx, struct cpu_state *cpu, str
 #endif
 	if (failed)
 		__sync_fetch_and_add(&cpu->lost, 1);
+	return !failed;
 }
 
 static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp)
@@ -139,7 +165,9 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	struct event event = {.sp = sp, .tid = tid, .probe = id};
 	struct probe *probe = probes.lookup(&id);
 	struct cpu_state *cpu = cpus.lookup(&zero);
+	struct task_key task = {};
 	struct frame *frame;
+	u64 task_id = 0;
 	u32 *epoch;
 
 	if (!probe || !cpu)
@@ -149,9 +177,38 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	if (!epoch || !*epoch)
 		return 0;
 
+	if (probe->roles & PROBE_TASK_ID) {
+		task.header = self_at_entry(ctx, probe);
+		task.tgid = pid_tgid >> 32;
+		task_id = read_task_id(task.header, probe);
+		if (task_id) {
+			u64 *told = task_ids.lookup(&task);
+
+			event.flags |= EVENT_TASK_ID;
+			if (!told || *told != task_id)
+				event.flags |= EVENT_NEW_TASK_ID;
+		}
+	}
+
 	event.cpu = bpf_get_smp_processor_id();
 	event.sequence = fetch_add(&cpu->sent, 1);
-	event.time = bpf_ktime_get_ns();
+	if (event.flags & EVENT_NEW_TASK_ID) {
+		struct event record = event;
+
+		event.sequence = fetch_add(&cpu->sent, 1);
+		event.time = record.time = bpf_ktime_get_ns();
+		record.probe = TASK_ID_RECORD;
+		record.self = task.header;
+		record.sp = task_id;
+		record.flags = EVENT_SELF | EVENT_TASK_ID;
+		/* Not remembered unless it was told: else what is lost would be taken for told. */
+		if (send(ctx, cpu, &record))
+			task_ids.update(&task, &task_id);
+		else
+			task_ids.delete(&task);
+	} else {
+		event.time = bpf_ktime_get_ns();
+	}
 	see_thread(cpu, tid, pid_tgid >> 32);
 
 	if (probe->roles & PROBE_ENTERS) {

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from tracer.model import (
+    TASK_ID_RECORD,
     CaptureEnd,
     EventFlag,
     FunctionKind,
     Group,
     Loss,
+    Outcome,
     PlanChange,
     PollFlag,
     ProcessEnd,
@@ -50,6 +52,7 @@ class Poll:
     result: str = "unknown"
     gap: bool = False
     cap: int | None = None
+    id: int = 0
 
     def row(self) -> tuple[int, ...]:
         return (
@@ -69,6 +72,34 @@ class Poll:
         )
 
 
+@dataclass(eq=False)
+class Task:
+    """A runtime's task; leaving: nothing more will come of it but the ends of its open polls."""
+
+    number: int
+    id: int
+    header: int
+    first: int
+    last: int
+    function: int
+    tid: int
+    process: int
+    busy: int = 0
+    longest: int = 0
+    waiting: int = 0
+    polls: int = 0
+    outcome: Outcome = Outcome.UNKNOWN
+    latest: int = -(2**63)
+    open: int = 0
+    forgotten: bool = False
+
+    def row(self) -> tuple[int, ...]:
+        return (
+            *(self.number, self.id, self.header, self.first, self.last, self.busy, self.longest, self.waiting),
+            *(self.polls, self.function, self.tid, self.process, int(self.outcome), 0),
+        )
+
+
 @dataclass
 class Stack:
     since: dict[Group, int]
@@ -84,6 +115,8 @@ class Reference:
         plan = recording.plan
         self.probes = plan.probes
         self.is_task = [f.kind is FunctionKind.TASK for f in plan.functions]
+        names = [f.name.removeprefix("task ") for f in plan.functions]
+        self.future = list(zip(plan.function_binary, names, strict=True))
         self.has_exit = [any(p.leaves == i for p in plan.probes) for i in range(len(plan.functions))]
         self.group = [Group.TASKS if task else Group.FUTURES for task in self.is_task]
         self.pids = [p.pid for p in recording.processes]
@@ -94,6 +127,9 @@ class Reference:
         self.lost_until = -(2**63)
         self.stacks: dict[int, Stack] = {}
         self.latest: dict[tuple[int, int, int], Poll] = {}
+        self.records: dict[int, tuple[int, int, int]] = {}
+        self.tasks: dict[int, Task] = {}
+        self.at_header: dict[tuple[int, int], Task] = {}
         self.polls: list[tuple[int, ...]] = []
         self.waits: list[tuple[int, ...]] = []
         self.count: dict[str, int] = dict.fromkeys(Tally.__dataclass_fields__, 0)
@@ -109,7 +145,8 @@ class Reference:
         elif isinstance(item, ProcessEnd):
             if item.pid in self.pids:
                 process = self.pids.index(item.pid)
-                self._cut(lambda poll: poll.process == process, item.time)
+                cut = self._cut(lambda poll: poll.process == process, item.time)
+                self._end_tasks(lambda task: task.process == process, cut)
                 self._forget(lambda poll: poll.process == process, item.time)
         elif isinstance(item, Loss):
             self.lossy = dict.fromkeys(Group, True)
@@ -121,7 +158,7 @@ class Reference:
 
     def finish(self, end: CaptureEnd | None) -> None:
         time = end.time if end else max([self.start, *(s.last for s in self.stacks.values())])
-        self._cut(lambda poll: True, time)
+        self._end_tasks(lambda task: True, self._cut(lambda poll: True, time))
         self._forget(lambda poll: True, time)
 
     def tally(self) -> Tally:
@@ -144,6 +181,16 @@ class Reference:
         self, time: int, sp: int, self_: int, tid: int, sequence: int, probe: int, cpu: int, state: int, flags: int
     ) -> None:
         self.count["events"] += 1
+        if probe == TASK_ID_RECORD:
+            self.count["task_ids"] += 1
+            self.records[tid] = time, self_, sp
+            return
+        told: int | str | None = None
+        if flags & EventFlag.TASK_ID:
+            told = "same"
+            if flags & EventFlag.NEW_TASK_ID:
+                record = self.records.get(tid, (-1, 0, 0))
+                told = record[2] if record[:2] == (time, self_) else 0
         known = self.probes[probe] if probe < len(self.probes) else None
         if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
             self.count["unmatched_exits"] += 1
@@ -154,7 +201,7 @@ class Reference:
         for group in Group:
             stack.since[group] = min(stack.since[group], now)
         if known.enters is not None:
-            self._entry(stack, tid, known.enters, own, sp, now, state if flags & EventFlag.STATE else None)
+            self._entry(stack, tid, known.enters, own, sp, now, state if flags & EventFlag.STATE else None, told=told)
             self._seen(stack, sp, now)
         if known.leaves is not None:
             if sp > stack.top[known.group] and not self.lossy[known.group]:
@@ -182,6 +229,7 @@ class Reference:
         now: int,
         state: int | None,
         start: int | None = None,
+        told: int | str | None = None,
     ) -> None:
         jump, stack.jump = stack.jump, None
         self._gone(stack, sp - 1, now)
@@ -208,7 +256,9 @@ class Reference:
             0 if around is None or self.is_task[around.function] else around.instance,
         )
         if own is not None:
-            self._identify(poll, state)
+            self._identify(poll, state, told if self.is_task[function] else None)
+            if self.is_task[function]:
+                self.tasks[poll.instance].open += 1
         stack.frames.append(poll)
 
     def _task(self, stack: Stack) -> int:
@@ -216,7 +266,7 @@ class Reference:
         if not stack.frames:
             return 0
         around = stack.frames[-1]
-        return (around.self or 0) if self.is_task[around.function] else around.task
+        return around.instance if self.is_task[around.function] else around.task
 
     def _exit(self, stack: Stack, function: int, sp: int, now: int, is_tail: bool, state: int, flags: int) -> bool:
         stack.jump = None
@@ -237,10 +287,23 @@ class Reference:
         while stack.frames and stack.frames[-1].sp == sp:
             poll = stack.frames.pop()
             if flags & EventFlag.RESULT:
+                poll.flags &= ~PollFlag.PENDING
                 poll.flags |= PollFlag.RESULT
                 poll.flags |= PollFlag.PENDING if flags & EventFlag.PENDING else 0
+                self._give_result(stack, poll)
             self._over(poll, now, now, stack.last)
         return True
+
+    def _give_result(self, stack: Stack, poll: Poll) -> None:
+        """A task's own future, which lies inside the task, has the result of the task's poll."""
+        around = stack.frames[-1] if stack.frames else None
+        if around is None or not self.is_task[around.function] or self.is_task[poll.function]:
+            return
+        if around.self is None or poll.self is None or not 0 < poll.self - around.self < 128:
+            return
+        if self.future[around.function] == self.future[poll.function]:
+            around.flags &= ~PollFlag.PENDING
+            around.flags |= PollFlag.RESULT | (poll.flags & PollFlag.PENDING)
 
     def _gone(self, stack: Stack, sp: int, now: int) -> None:
         """Frames up to this stack pointer were left unseen."""
@@ -265,13 +328,33 @@ class Reference:
         elif not poll.flags & PollFlag.TAIL and poll.state_after != 255:
             poll.result = "pending" if poll.state_after >= 3 else "finished" if poll.state_after else "unknown"
         self.count["unwound"] += bool(poll.flags & PollFlag.UNWOUND)
+        self._closed(poll)
+
+    def _closed(self, poll: Poll) -> None:
+        poll.flags = int(poll.flags)
         self.polls.append(poll.row())
+        task = self.tasks.get(poll.instance)
+        if task is None or not self.is_task[poll.function]:
+            return
+        task.open -= 1
+        task.polls += 1
+        task.busy += poll.end - poll.start
+        task.longest = max(task.longest, poll.end - poll.start)
+        task.last = max(task.last, poll.end)
+        result = Outcome.UNKNOWN
+        if poll.flags & PollFlag.RESULT:
+            result = Outcome.WAITING if poll.flags & PollFlag.PENDING else Outcome.FINISHED
+        newer = poll.start > task.latest or (poll.start == task.latest and result > task.outcome)
+        if result is Outcome.FINISHED or (newer and task.outcome not in (Outcome.FINISHED, Outcome.REPLACED)):
+            task.outcome = result
+        task.latest = max(task.latest, poll.start)
 
     # ------------------------------------------------------------ instances
 
-    def _identify(self, poll: Poll, state: int | None) -> None:
+    def _identify(self, poll: Poll, state: int | None, told: int | str | None) -> None:
         assert poll.self is not None
-        key = (poll.process, poll.function, poll.self)
+        is_task = self.is_task[poll.function]
+        key = (poll.process, -1 if is_task else poll.function, poll.self)
         before = self.latest.get(key)
         self.latest[key] = poll
         suspended = state is not None and state >= 3
@@ -281,18 +364,23 @@ class Reference:
             unseen_wait = True
         else:
             unseen_wait = False
-        overlaps = self.is_task[poll.function] or not self.has_exit[poll.function]
-        if (
+        overlaps = is_task or not self.has_exit[poll.function]
+        another = before is None or before.function != poll.function or (before.over and before.result == "finished")
+        looks_new = (
             before is None
             or state == 0
-            or (before.over and before.result == "finished")
             or (before.over and before.gap and not suspended)
             or (not (before.over and before.end <= poll.start) and not overlaps)
-        ):
+        )
+        known_same = before is not None and not another and (told == "same" or (told and told == before.id))
+        if before is None or another or (not known_same and (looks_new or told is not None)):
             self.count["instances"] += 1
             poll.instance = self.count["instances"]
+            poll.id = told if isinstance(told, int) else 0
+            if is_task:
+                self._begin_task(poll)
         else:
-            poll.instance = before.instance
+            poll.instance, poll.id = before.instance, before.id
             if not before.over:
                 if not poll.flags & PollFlag.START_UNKNOWN:
                     before.cap = poll.start
@@ -301,18 +389,41 @@ class Reference:
                 for known in (state, before.state_after):
                     if known is not None and 3 <= known < 255 and not shown:
                         flags, shown = WaitFlag.STATE, known
-                if (before.result == "unknown" and not suspended) or before.end < self.lost_until:
+                if (before.result == "unknown" and not suspended and not known_same) or before.end < self.lost_until:
                     flags |= WaitFlag.AMBIGUOUS
                 self._wait(before.end, poll.start, poll, flags, shown)
         if unseen_wait:
             self._wait(self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0)
 
+    def _begin_task(self, poll: Poll) -> None:
+        assert poll.self is not None
+        task = Task(poll.instance, poll.id, poll.self, poll.start, poll.start, poll.function, poll.tid, poll.process)
+        self.tasks[task.number] = task
+        before = self.at_header.get((task.process, task.header))
+        self.at_header[task.process, task.header] = task
+        if before is None or before.outcome is Outcome.FINISHED:
+            return
+        if before.function != task.function or (before.id and task.id and before.id != task.id):
+            before.outcome = Outcome.REPLACED
+
+    def _end_tasks(self, which: Any, cut: set[int]) -> None:
+        for task in self.tasks.values():
+            is_left = not task.forgotten and which(task)
+            if is_left and task.number in cut and task.outcome not in (Outcome.FINISHED, Outcome.REPLACED):
+                task.outcome = Outcome.RUNNING
+            task.forgotten |= bool(which(task))
+        self.at_header = {key: task for key, task in self.at_header.items() if not which(task)}
+
     def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int) -> None:
         self.waits.append(
             (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid, int(flags), state, 0)
         )
+        if self.is_task[poll.function]:
+            self.tasks[poll.instance].waiting += end - start
 
-    def _cut(self, which: Any, time: int) -> None:
+    def _cut(self, which: Any, time: int) -> set[int]:
+        """Yields the instances whose polls were cut."""
+        cut: set[int] = set()
         for stack in self.stacks.values():
             ended = [poll for poll in stack.frames if which(poll)]
             seen = stack.last
@@ -327,10 +438,14 @@ class Reference:
                     poll.end = max(seen, poll.start)
                     poll.flags |= PollFlag.INFERRED_END
                 poll.over, poll.gap, poll.result = True, True, "unknown"
+                if poll.flags & PollFlag.RESULT and not poll.flags & PollFlag.PENDING:
+                    poll.result = "finished"
                 stack.last = max(stack.last, poll.end)
-                self.polls.append(poll.row())
+                self._closed(poll)
+                cut.add(poll.instance)
                 poll.state_after = 255
             stack.frames = [poll for poll in stack.frames if poll not in ended]
+        return cut
 
     def _open_waits(self, which: Any, time: int) -> None:
         for poll in self.latest.values():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -39,27 +41,39 @@ def bpftrace_count(path: Path, addresses: Iterable[int], pid: int) -> Iterator[C
         pytest.fail("bpftrace is not installed: apt-get install bpftrace")
     wanted = list(addresses)
     probes = [f"uprobe:{path}:{address:#x} /pid == {pid}/ {{ @hits[{address}] = count(); }}" for address in wanted]
-    # bpftrace prints what its probes print only when all are attached.
-    program = "\n".join([*probes, 'interval:ms:50 /@ticks < 1/ { @ticks = 1; printf("counting\\n"); }'])
-    process = subprocess.Popen(
-        [bpftrace, "-f", "json", "-e", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    counting = Counting()
-    try:
-        seen = next((line for line in process.stdout if "counting" in line), None)
-        if seen is None:
-            pytest.fail(f"bpftrace did not attach: {process.stderr.read()}")
-        yield counting
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-        counting.counts = dict.fromkeys(wanted, 0)
-        for message in map(json.loads, filter(None, out.splitlines())):
-            if message["type"] == "map":
-                counting.counts |= {int(key): count for key, count in message["data"].get("@hits", {}).items()}
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    # bpftrace prints only when all probes are attached.  The counts are read while they still are: before it prints
+    # what it has at its end it detaches them, one by one, which takes minutes on some machines.
+    program = "\n".join([*probes, 'interval:ms:200 { print(@hits); printf("counted\\n"); }'])
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen([bpftrace, "-f", "json", "-e", program], stdout=out, stderr=err)
+
+        def rounds_after(count: int) -> list[dict[int, int]]:
+            while len(found := _rounds(out)) <= count:
+                if process.poll() is not None:
+                    err.seek(0)
+                    pytest.fail(f"bpftrace does not count: {err.read()}")
+                time.sleep(0.05)
+            return found
+
+        counting = Counting()
+        try:
+            begun = len(rounds_after(0))
+            yield counting
+            # The next one may have been under way.
+            counting.counts = dict.fromkeys(wanted, 0) | rounds_after(max(begun, len(_rounds(out))) + 1)[-1]
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _rounds(out: IO[str]) -> list[dict[int, int]]:
+    """What was counted so far, at each time that it was printed: hits by address, of those that were hit."""
+    out.seek(0)
+    rounds, latest = [], dict[int, int]()
+    for line in out.read().split("\n")[:-1]:
+        message: dict[str, Any] = json.loads(line) if line else {"type": None}
+        if message["type"] == "map":
+            latest = {int(key): count for key, count in message["data"].get("@hits", {}).items()}
+        elif message["type"] == "printf":
+            rounds.append(latest)
+    return rounds

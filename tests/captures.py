@@ -27,6 +27,7 @@ from tracer.model import (
     Site,
     Source,
     SourceLocation,
+    TaskIdPath,
 )
 
 START = 1_000
@@ -85,7 +86,7 @@ def events_at(*times: int) -> Array:
 
 def busy_plan() -> Plan:
     """Every kind of function and probe that assembly tells apart; the names say what they are."""
-    names = ("task", "jumping", "plain", "endless", "instant", "endless task", "passing")
+    names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing")
     functions = [function(name, FunctionKind.TASK if "task" in name else FunctionKind.COROUTINE) for name in names]
     roles: list[tuple[int | None, int | None, bool]] = [
         (0, None, False),
@@ -148,6 +149,7 @@ _TASK = PollFunction(
     source=Source.SYMBOLS,
     exits=(),
     runtime="tokio",
+    task_id=TaskIdPath(16, 72),
 )
 _BINARY = Binary(
     path="/srv/bin/sérver",

@@ -41,6 +41,7 @@ TARGETS = (
     "deep",
     "spin",
     "life",
+    "short_tasks",
     "server",
     "load",
 )

@@ -8,7 +8,7 @@ numpy record), never a guess.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntFlag, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,13 @@ class EventFlag(IntFlag):
     STATE = 2  # `state` was read without a fault
     RESULT = 4  # the return value is known
     PENDING = 8  # ... and it is Poll::Pending (else Poll::Ready)
+    TASK_ID = 16  # entry of a task poll: the runtime's id of the task was read
+    NEW_TASK_ID = 32  # ... and is not the one last told for this header: the record before tells it
+
+
+TASK_ID_RECORD = 0xFFFF_FFFF
+"""EVENT.probe of a record that is no hit: it has the time, thread and CPU of the task poll's entry that follows
+it, the task's header in `self` and the runtime's id of the task in `sp`."""
 
 
 UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
@@ -123,6 +130,17 @@ class AwaitPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskIdPath:
+    """How a task's header leads to the runtime's id of the task; all in bytes.
+
+    header + vtable: a pointer to the vtable; that + offset: a u64, the distance from the header to the id (a u64).
+    """
+
+    vtable: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class PollFunction:
     """One poll function of a binary, keyed by its address; one address can have several names.
 
@@ -148,6 +166,7 @@ class PollFunction:
     runtime: str | None = None  # of a task poll: "tokio", "async-task"
     entry_cost: InstructionCost = InstructionCost.STEPPED
     awaits: tuple[AwaitPoint, ...] = ()
+    task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +392,7 @@ POLL = np.dtype(
         ("end_latest", "<i8"),  # ns; = end unless the end is known only as a range
         ("self", "<u8"),
         ("instance", "<u8"),  # the future instance; 0: unknown (no self)
-        ("task", "<u8"),  # header pointer of the enclosing task poll; 0: none or unknown
+        ("task", "<u8"),  # the enclosing task: its number, the instance of its polls; 0: none or unknown
         ("parent", "<u8"),  # the instance of the enclosing future poll on the same thread; 0: none
         ("function", "<u4"),  # index into Plan.functions
         ("tid", "<u4"),
@@ -410,17 +429,54 @@ WAIT = np.dtype(
 """From one Pending poll of an instance to its next poll."""
 
 
+class Outcome(IntEnum):
+    """What became of a task."""
+
+    UNKNOWN = 0
+    FINISHED = 1  # its future returned Ready
+    REPLACED = 2  # another task has its header: it had ended
+    RUNNING = 3  # a poll of it was under way when nothing more was seen
+    WAITING = 4  # its last poll returned Pending
+
+
+TASK = np.dtype(
+    [
+        ("task", "<u8"),  # its number: the instance of its polls
+        ("id", "<u8"),  # the runtime's own id; 0: unknown
+        ("header", "<u8"),
+        ("first", "<i8"),  # ns; the start of its first poll seen
+        ("last", "<i8"),  # ns; the end of its last poll seen
+        ("busy", "<i8"),  # ns
+        ("longest", "<i8"),  # ns; of one poll
+        ("waiting", "<i8"),  # ns
+        ("polls", "<u8"),
+        ("function", "<u4"),  # index into Plan.functions
+        ("tid", "<u4"),  # the thread of its first poll seen
+        ("process", "<u2"),  # index into Recording.processes; 65535: unknown
+        ("outcome", "u1"),  # Outcome
+        ("_pad", "u1"),
+    ]
+)
+"""One task of a runtime."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends."""
+    """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends.
+
+    begun, over: dtype TASK, by number: the tasks polled for the first time, before any of their polls (what they
+    have done is 0 still), and those of which no more is seen, after all of their polls.
+    """
 
     polls: Array
     waits: Array
+    begun: Array = field(default_factory=lambda: np.empty(0, TASK))
+    over: Array = field(default_factory=lambda: np.empty(0, TASK))
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What assembly counted; every event is in exactly one interval or in `unmatched`."""
+    """What assembly counted; every event is in exactly one interval, in `unmatched_exits` or in `task_ids`."""
 
     events: int = 0
     polls: int = 0
@@ -430,3 +486,4 @@ class Tally:
     unwound: int = 0
     open_at_end: int = 0
     open_at_start: int = 0
+    task_ids: int = 0  # events that told the id of a task

@@ -96,7 +96,7 @@ def test_the_ui_opens_a_real_trace(targets: Targets, tmp_path: Path) -> None:
     shown = show(
         output,
         "server.png",
-        expand=["^server.*", "Futures.*connection.*", "Futures"],
+        expand=["^server.*", "Async tasks", "^server::serve_connection"],
         height=900,
         **{"from": longest - 25_000_000, "to": longest + 55_000_000},
     )

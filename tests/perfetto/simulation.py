@@ -13,11 +13,13 @@ from tracer.model import (
     POLL,
     UNRESUMED,
     WAIT,
+    Array,
     AwaitPoint,
     ClockReading,
     ExitMode,
     FunctionKind,
     Group,
+    Outcome,
     Plan,
     PollFlag,
     PollFunction,
@@ -32,6 +34,7 @@ from tracer.model import (
     Thread,
     WaitFlag,
 )
+from tracer.model import TASK as TASK_RECORD
 
 START = 5_000_000_000_000
 PID = 4242
@@ -150,10 +153,27 @@ def simulate(seconds: float = 0.04, tasks: int = 9, seed: int = 7) -> Spans:
             task = _Task(number, chain, [next(instance) for _ in chain], polls_left=rnd.randrange(3, 30))
         heapq.heappush(queue, (free[tid] + rnd.randrange(200_000, 4_000_000), number, task))
     poll_array, wait_array = np.array(polls, POLL), np.array(waits, WAIT)
-    return Spans(
-        poll_array[np.argsort(poll_array["end"], kind="stable")],
-        wait_array[np.argsort(wait_array["end"], kind="stable")],
-    )
+    return _spans(poll_array, wait_array)
+
+
+def _spans(polls: Array, waits: Array) -> Spans:
+    """In the order of their ends; with the tasks that they are of, whose ids are 100 above their numbers."""
+    polls, waits = polls[np.argsort(polls["end"], kind="stable")], waits[np.argsort(waits["end"], kind="stable")]
+    of_tasks = polls[polls["function"] == TASK]
+    numbers, first, at = np.unique(of_tasks["instance"], return_index=True, return_inverse=True)
+    over = np.zeros(len(numbers), TASK_RECORD)
+    over["task"], over["id"], over["header"] = numbers, numbers + 100, of_tasks["self"][first]
+    over["function"], over["tid"], over["first"] = TASK, of_tasks["tid"][first], of_tasks["start"][first]
+    np.maximum.at(over["last"], at, of_tasks["end"])
+    np.add.at(over["polls"], at, np.uint64(1))
+    np.add.at(over["busy"], at, of_tasks["end"] - of_tasks["start"])
+    np.maximum.at(over["longest"], at, of_tasks["end"] - of_tasks["start"])
+    done = of_tasks["instance"][(of_tasks["flags"] & int(PollFlag.PENDING)) == 0]
+    over["outcome"] = np.where(np.isin(numbers, done), Outcome.FINISHED, Outcome.WAITING)
+    begun = over.copy()
+    for name in ("last", "polls", "busy", "longest", "outcome"):
+        begun[name] = 0
+    return Spans(polls, waits, begun, over)
 
 
 def _poll_chain(
@@ -173,7 +193,7 @@ def _poll_chain(
     after = FIRST_SUSPEND + rnd.randrange(3)
     for depth in reversed(range(len(task.chain))):
         own, function = task.instances[depth], task.chain[depth]
-        parent = task.instances[depth - 1] if depth else 0
+        around, parent = task.instances[0] if depth else 0, task.instances[depth - 1] if depth > 1 else 0
         address = header + 0x40 + 8 * depth
         polls.append(
             (
@@ -182,7 +202,7 @@ def _poll_chain(
                 end,
                 address,
                 own,
-                header,
+                around,
                 parent,
                 function,
                 tid,
@@ -195,7 +215,18 @@ def _poll_chain(
         if task.pending_since is not None:
             since = task.pending_since + 900 * (len(task.chain) - 1 - depth)
             waits.append(
-                (since, starts[depth], address, own, header, function, tid, int(WaitFlag.STATE), task.state, 0)
+                (
+                    since,
+                    starts[depth],
+                    address,
+                    own,
+                    task.instances[0] if depth else 0,
+                    function,
+                    tid,
+                    int(WaitFlag.STATE),
+                    task.state,
+                    0,
+                )
             )
         end += 900
     task.state = after
@@ -224,7 +255,7 @@ def many(polls: int, *, threads: int = 4, tasks: int = 500, nested: int = 2, chu
         column["end"] = column["end_latest"] = ends - 100 * depth
         column["instance"] = (life * tasks + task) * nested + depth + 1
         column["self"] = 0x7F00_0000_0000 + task * 0x400 + depth * 0x40
-        column["task"] = 0x7F00_0000_0000 + task * 0x400
+        column["task"] = column["instance"] - depth if depth else 0
         column["parent"] = np.where(depth, column["instance"] - 1, 0)
         column["function"] = depth % len(_FUNCTIONS)
         column["tid"] = WORKERS[0] + thread
@@ -245,7 +276,7 @@ def many(polls: int, *, threads: int = 4, tasks: int = 500, nested: int = 2, chu
     flat, waiting = out.reshape(-1), waits.reshape(-1)
     # A wait of no sense (another instance, or a next poll on another thread that began before) does not exist.
     waiting = waiting[(waiting["instance"] != 0) & (waiting["end"] >= waiting["start"])]
-    return Spans(flat[np.argsort(flat["end"], kind="stable")], waiting[np.argsort(waiting["end"], kind="stable")])
+    return _spans(flat, waiting)
 
 
 def blocks(spans: Spans, count: int) -> list[Spans]:
@@ -253,4 +284,9 @@ def blocks(spans: Spans, count: int) -> list[Spans]:
     cuts = np.linspace(START, int(spans.polls["end"].max()) + 1, count + 1)[1:]
     polls = np.split(spans.polls, np.searchsorted(spans.polls["end"], cuts[:-1]))
     waits = np.split(spans.waits, np.searchsorted(spans.waits["end"], cuts[:-1]))
-    return [Spans(one, other) for one, other in zip(polls, waits, strict=True)]
+    first = np.searchsorted(cuts[:-1], spans.begun["first"], side="right")
+    last = np.searchsorted(cuts[:-1], spans.over["last"], side="right")
+    return [
+        Spans(one, other, spans.begun[first == step], spans.over[last == step])
+        for step, (one, other) in enumerate(zip(polls, waits, strict=True))
+    ]

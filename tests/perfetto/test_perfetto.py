@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from tracer.model import (
     CaptureEnd,
     Group,
     Loss,
+    Outcome,
     PlanChange,
     PollFlag,
     ProcessEnd,
@@ -102,7 +104,7 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
         "debug.result": "pending",
         "debug.self": 0x70,
         "debug.instance": 7,
-        "debug.task": 0xABC0,
+        "debug.task number": 0xABC0,
         "correlation_id": f"tp:#{0xABC0}",
         "source_location_iid": first["source_location_iid"],
         "source.file_name": "src/db.rs",
@@ -114,9 +116,14 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
     assert ("debug.may have ended later by (ns)", 60) in others
     assert [v for k, v in others if k == "debug.result"] == ["unknown", "ready"]
     assert [v for k, v in others if k == "debug.state"] == ["unknown", "unknown"]
-    assert not {"debug.self", "debug.instance", "debug.task", "debug.location", "source.file_name"} & {
-        k for k, _ in others
-    }
+    assert not {
+        "debug.self",
+        "debug.instance",
+        "debug.task",
+        "debug.task number",
+        "debug.location",
+        "source.file_name",
+    } & {k for k, _ in others}
     (wait,) = trace.query(f"select s.name, ts, dur {ON_INSTANCES} where s.name like 'waiting%'")
     assert wait == {"name": "waiting: Mutex::lock", "ts": start + 10, "dur": 85}
 
@@ -178,27 +185,72 @@ def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> 
     }
 
 
-def test_a_track_for_each_future(write: Write, trace_processor: Load) -> None:
-    """Instances: polls and waits alternate on their own track, under their function, under 'Futures'."""
+def test_a_track_for_each_task_and_its_futures(write: Write, trace_processor: Load) -> None:
+    """Under 'Async tasks' and the kind a row for each task, by its id; below it one for each of its futures."""
     spans = simulate()
     trace = trace_processor(write(blocks(spans, 4)).path)
     rows = trace.query(
-        "select f.name as futures, g.name as function, i.name as instance, s.name, s.ts, s.dur, s.depth "
+        "select f.name as above, g.name as parent, i.name as row, i.id as track, s.name, s.ts, s.dur, s.depth, "
+        "extract_arg(s.arg_set_id, 'debug.instance') instance "
         "from slice s join process_track i on s.track_id = i.id join process_track g on i.parent_id = g.id "
         "join process_track f on g.parent_id = f.id"
     )
-    assert {r["futures"] for r in rows} == {"Futures"}
     assert {r["depth"] for r in rows} == {0}
-    per_track = Counter((r["instance"], r["name"] == "poll") for r in rows)
-    by_instance = Counter(spans.polls["instance"].tolist())
-    waits_by_instance = Counter(spans.waits["instance"].tolist())
-    assert sorted(n for (_, is_poll), n in per_track.items() if is_poll) == sorted(by_instance.values())
-    assert sorted(n for (_, is_poll), n in per_track.items() if not is_poll) == sorted(waits_by_instance.values())
-    waited = sum(r["dur"] for r in rows if r["name"] != "poll")
+    tasks = [r for r in rows if r["above"] == "Async tasks"]
+    assert {r["parent"] for r in tasks} == {"conn::handle"}
+    assert {r["row"] for r in tasks} == {f"task {number + 100} conn::handle" for number in spans.over["task"].tolist()}
+    assert {r["name"] for r in tasks} == {
+        "running",
+        "waiting at await #1",
+        "waiting at await #2",
+        "waiting at await #3",
+    }
+    assert sum(r["name"] == "running" for r in tasks) == int(spans.over["polls"].sum())
+    futures = [r for r in rows if r["above"] != "Async tasks"]
+    assert {r["above"] for r in futures} == {"conn::handle"}
+    own = {int(p["instance"]): int(p["task"]) for p in spans.polls if p["task"]}
+    polled = [r for r in futures if r["name"] == "poll"]
+    assert all(r["parent"] == f"task {own[r['instance']] + 100} conn::handle" for r in polled)
+    assert Counter(r["instance"] for r in polled) == Counter(spans.polls["instance"][spans.polls["task"] != 0].tolist())
+    waited = sum(r["dur"] for r in rows if r["name"] not in ("poll", "running"))
     assert waited == int((spans.waits["end"] - spans.waits["start"]).sum())
-    handles = {r["instance"] for r in rows if r["function"] == "conn::handle"}
-    polls = spans.polls
-    assert len(handles) == len(np.unique(polls["instance"][polls["function"] == HANDLE]))
+
+
+def test_polls_on_threads_know_their_task(write: Write, trace_processor: Load) -> None:
+    """Its id and our number; one colour for the task and all in it."""
+    spans = simulate()
+    trace = trace_processor(write(blocks(spans, 4)).path)
+    rows = trace.query(
+        "select s.ts, tid, s.depth, extract_arg(s.arg_set_id, 'debug.task') task, "
+        "extract_arg(s.arg_set_id, 'debug.task number') number, "
+        f"extract_arg(s.arg_set_id, 'correlation_id') color {ON_THREADS}"
+    )
+    number = np.where(spans.polls["task"] != 0, spans.polls["task"], spans.polls["instance"])
+    expected = {
+        (int(p["start"]), int(p["tid"]), int(p["depth"])): (int(one) + 100, int(one), f"tp:#{one}")
+        for p, one in zip(spans.polls, number.tolist(), strict=True)
+    }
+    assert {(r["ts"], r["tid"], r["depth"]): (r["task"], r["number"], r["color"]) for r in rows} == expected
+
+
+def test_counters(write: Write, trace_processor: Load) -> None:
+    """Polls a second and live tasks, in at most a thousand points."""
+    spans = many(60_000, churn=5)
+    trace = trace_processor(write(blocks(spans, 7)).path)
+    rows = trace.query(
+        "select t.name, c.ts, c.value from counter c join counter_track t on c.track_id = t.id order by 2"
+    )
+    live = [(r["ts"], r["value"]) for r in rows if r["name"] == "live tasks"]
+    polls = [(r["ts"], r["value"]) for r in rows if r["name"] == "polls/s"]
+    assert 1 < len(live) <= 1000
+    assert 1 < len(polls) <= 1000
+    over = spans.over
+    for at, value in live[:: len(live) // 9]:
+        seen = over["first"] < at + 1_000_000
+        gone = (over["last"] < at) & (over["outcome"] == Outcome.FINISHED)
+        assert value == np.count_nonzero(seen & ~gone)
+    begun = sum(value * (after - at) for (at, value), (after, _) in pairwise(polls)) / 1e9
+    assert begun == pytest.approx(np.count_nonzero(spans.polls["start"] < polls[-1][0]), rel=0.01)
 
 
 def test_processes_threads_and_clocks(write: Write, trace_processor: Load) -> None:
@@ -251,7 +303,7 @@ def test_two_processes(tmp_path: Path, trace_processor: Load) -> None:
     )
     assert unknown == counts[WORKERS[2]]
     pids = trace.query(
-        "select distinct pid from process_track join process using (upid) where process_track.name = 'Futures'"
+        "select distinct pid from process_track join process using (upid) where process_track.name = 'Async tasks'"
     )
     assert {r["pid"] for r in pids} == {PID, 777}
     assert trace.query("select name from slice where name like 'the capture breaks off%'")
@@ -376,14 +428,16 @@ def test_futures_share_lanes(write: Write, trace_processor: Load) -> None:
     assert [r["depth"] for r in rows] == [0, 0]
     assert sum(r["n"] for r in rows) == len(spans.polls) + len(spans.waits)
     own, lanes = rows[0]["tracks"], rows[1]["tracks"]
-    assert own == 1000
-    assert lanes < instances - own
+    assert own == 1500  # 500 tasks, the futures below those, and 500 futures of other tasks
+    assert lanes < (instances - own) / 2
     overlaps = trace.one(
         "select count(*) from (select ts, lag(ts + dur) over (partition by track_id order by ts, dur) last "
         f"{ON_INSTANCES}) where last > ts"
     )
     assert overlaps == 0
-    assert written.remarks == (f"{instances - own:,} futures share {lanes:,} lanes: there are too many for a row each",)
+    assert written.remarks == (
+        f"{instances - own:,} tasks and futures share {lanes:,} lanes: there are too many for a row each",
+    )
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 30])

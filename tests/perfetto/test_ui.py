@@ -30,9 +30,10 @@ def test_the_ui_opens_it(write: Write) -> None:
         "lost events",
         "echo-server 4242",
         "tokio-worker-0 4243",
-        "Futures",
+        "Async tasks",
+        "conn::handle",
+        "task 101 conn::handle",
         "db::query",
-        "db::query #1",
     } <= titles
     assert overview.picture.stat().st_size > 50_000
 

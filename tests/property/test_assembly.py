@@ -17,6 +17,7 @@ from tracer.assemble import begin, finish, step
 from tracer.model import (
     EVENT,
     FIRST_SUSPEND,
+    TASK_ID_RECORD,
     Array,
     CaptureEnd,
     EventFlag,
@@ -25,6 +26,7 @@ from tracer.model import (
     PlanChange,
     PollFlag,
     ProcessEnd,
+    Spans,
     Tally,
     Thread,
 )
@@ -43,13 +45,13 @@ def noise(draw: st.DrawFn) -> list[Any]:
     rows = draw(
         st.lists(
             st.tuples(
-                st.integers(-20, 40),  # time step
+                st.one_of(st.just(0), st.integers(-20, 40)),  # time step
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.integers(0, 16),  # probe: 15 and 16 do not exist
+                st.sampled_from([*range(17), TASK_ID_RECORD]),  # probe: 15 and 16 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
-                st.integers(0, 15),  # flags
+                st.integers(0, 63),  # flags
             ),
             max_size=60,
         )
@@ -83,9 +85,11 @@ class Life:
     time: int = START + 1
     events: list[tuple[int, ...]] = field(default_factory=list)
     states: dict[int, int] = field(default_factory=dict)
+    ids: dict[int, int] = field(default_factory=dict)
+    tasks: int = 0
 
-    def event(self, tid: int, sp: int, probe: int, self_: int, state: int, flags: int) -> None:
-        self.time += 1
+    def event(self, tid: int, sp: int, probe: int, self_: int, state: int, flags: int, after: int = 1) -> None:
+        self.time += after
         self.events.append((self.time, sp, self_, tid, len(self.events), probe, 0, state, flags))
 
     def poll(self, tid: int, sp: int, depth: int) -> bool:
@@ -99,7 +103,8 @@ class Life:
                 self.event(tid, sp, ENTRY_OF[6], self_, 0, known)
                 return self.poll(tid, sp, 4)
             function = 2
-        self.event(tid, sp, ENTRY_OF[function], self_, state, known)
+        task_id, after = self.task_id(tid, self_) if depth == 0 else (0, 1)
+        self.event(tid, sp, ENTRY_OF[function], self_, state, known | task_id, after)
         for _ in range(self.draw(st.integers(0, 2)) if depth < 3 else 0):
             self.poll(tid, sp - 16 * self.draw(st.integers(1, 3)), depth + 1)
         ready: bool = self.draw(st.booleans())
@@ -112,6 +117,19 @@ class Life:
             self.event(tid, sp, TAIL_OF[function], 0, 0, 0)
             return self.poll(tid, sp, 4) if depth else ready
         return ready  # otherwise it unwound, or has no exit
+
+    def task_id(self, tid: int, header: int) -> tuple[int, int]:
+        """Tell the id of the task there, an old or a new one, or nothing; yields the flags and the time step."""
+        fate = self.draw(st.sampled_from(["same", "new", "again", "unread"]))
+        if fate == "unread":
+            return 0, 1
+        if fate == "same" and header in self.ids:
+            return int(EventFlag.TASK_ID), 1
+        if fate == "new" or header not in self.ids:
+            self.tasks += 1
+            self.ids[header] = 1000 + self.tasks
+        self.event(tid, self.ids[header], TASK_ID_RECORD, header, 0, EventFlag.SELF | EventFlag.TASK_ID)
+        return int(EventFlag.TASK_ID | EventFlag.NEW_TASK_ID), 0
 
 
 @st.composite
@@ -159,14 +177,20 @@ def split(items: list[Any], sizes: list[int]) -> list[Any]:
 
 
 def assemble(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> tuple[Array, Array, Tally]:
-    state = begin(recording_of(PLAN, processes))
-    polls, waits = [], []
+    spans, tally = whole(items, end, processes)
+    return spans.polls, spans.waits, tally
+
+
+def whole(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> tuple[Spans, Tally]:
+    """Everything that assembly yields, joined."""
+    state, parts = begin(recording_of(PLAN, processes)), []
     for item in items:
         state, spans = step(state, item)
-        polls.append(spans.polls)
-        waits.append(spans.waits)
+        parts.append(spans)
     state, spans = finish(state, end)
-    return np.concatenate([*polls, spans.polls]), np.concatenate([*waits, spans.waits]), state.tally
+    parts.append(spans)
+    joined = (np.concatenate([getattr(one, name) for one in parts]) for name in ("polls", "waits", "begun", "over"))
+    return Spans(*joined), state.tally
 
 
 def judge(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> Reference:
@@ -186,9 +210,11 @@ def test_it_equals_the_reference_in_blocks_of_any_size(
 ) -> None:
     reference = judge(items, end, processes)
     for blocks in (items, split(items, sizes), split(items, [1])):
-        polls, waits, tally = assemble(blocks, end, processes)
-        assert sorted(polls.tolist()) == sorted(reference.polls)
-        assert sorted(waits.tolist()) == sorted(reference.waits)
+        spans, tally = whole(blocks, end, processes)
+        assert sorted(spans.polls.tolist()) == sorted(reference.polls)
+        assert sorted(spans.waits.tolist()) == sorted(reference.waits)
+        assert sorted(spans.over.tolist()) == sorted(task.row() for task in reference.tasks.values())
+        assert spans.begun["task"].tolist() == sorted(reference.tasks)
         assert tally == reference.tally()
 
 
@@ -232,6 +258,8 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     events = [event for item in items if isinstance(item, np.ndarray) for event in item]
     entries = exits = nothing = 0
     for event in events:
+        if event["probe"] == TASK_ID_RECORD:
+            continue
         if event["probe"] >= len(PLAN.probes) or event["sp"] == 2**64 - 1:
             nothing += 1
             continue
@@ -245,6 +273,7 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     assert tally.waits == len(waits)
     assert nothing <= tally.unmatched_exits <= exits + nothing
     assert tally.open_at_start == begun
+    assert tally.task_ids == sum(int(event["probe"]) == TASK_ID_RECORD for event in events)
 
 
 @given(lives())
@@ -253,6 +282,15 @@ def test_a_whole_life_leaves_nothing_unmatched(events: Array) -> None:
     assert tally.unmatched_exits == 0
     assert tally.open_at_start == 0
     assert not np.any(polls["flags"] & PollFlag.START_UNKNOWN)
+
+
+@given(lives())
+def test_tasks_with_ids_of_their_own_are_told_apart(events: Array) -> None:
+    """Every id told is that of one task, or of several only because the address had another's in between."""
+    spans, _ = whole([events], None)
+    told = set(events["sp"][events["probe"] == TASK_ID_RECORD].tolist())
+    assert set(spans.begun["id"].tolist()) - {0} == told
+    assert int(spans.over["polls"].sum()) == int(np.count_nonzero(np.isin(spans.polls["function"], [0, 5])))
 
 
 @given(inputs)

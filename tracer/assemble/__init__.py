@@ -51,10 +51,12 @@ def finish(state: State, end: CaptureEnd | None) -> tuple[State, Spans]:
 def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
     if len(events) <= BLOCK:
         return step_events(state, events) if len(events) else (state, NO_SPANS)
-    parts = []
+    parts: list[Spans] = []
     for begin in range(0, len(events), BLOCK):
         state, spans = step_events(state, events[begin : begin + BLOCK])
         parts.append(spans)
     polls = np.concatenate([part.polls for part in parts])
     waits = np.concatenate([part.waits for part in parts])
-    return state, Spans(polls[stable_order(polls["end"])], waits[stable_order(waits["end"])])
+    begun, over = np.concatenate([part.begun for part in parts]), np.concatenate([part.over for part in parts])
+    over = over[np.argsort(over["task"], kind="stable")]
+    return state, Spans(polls[stable_order(polls["end"])], waits[stable_order(waits["end"])], begun, over)

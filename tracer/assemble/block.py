@@ -8,7 +8,7 @@ import numpy as np
 
 from tracer.assemble.candidates import choose
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
-from tracer.assemble.instances import STILL_OPEN, identify, latest_of, may_be_among
+from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
 from tracer.assemble.sorting import stable_order
@@ -17,6 +17,7 @@ from tracer.assemble.state import (
     HANDING,
     NO_CAP,
     NOT_HANDED,
+    NOT_READ,
     SHARED_FIELDS,
     UNKNOWN_STATE,
     Flags,
@@ -26,11 +27,16 @@ from tracer.assemble.state import (
     Unsigned,
 )
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
-from tracer.model import POLL, Array, EventFlag, PollFlag, Spans
+from tracer.assemble.tasks import polled, with_begun, with_spans, without_over
+from tracer.model import POLL, TASK, Array, EventFlag, PollFlag, Spans
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
 _READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
 _NONE = np.uint16(0)
+
+_SMALLEST_TASK = np.uint64(128)
+"""Bytes.  No task of tokio's is smaller (runtime/task/core.rs: Cell is aligned to 128), and in one of async-task's
+(raw.rs: RawTask, behind its Header of 32 to 40) the future lies before that: an address so near is inside it."""
 
 _SELF, _STATE, _RESULT = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE), np.uint8(EventFlag.RESULT)
 _PENDING_EVENT = np.uint8(EventFlag.PENDING)
@@ -46,27 +52,39 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     frames = _frames(state, stream, pairs, nesting, carried)
     is_open = rows.kind[pairs.close] == END
     endings = _endings(state, stream, pairs, frames, is_open)
+    _give_results_to_tasks(state, nesting, frames, endings, is_open)
 
     untouched = opening.untouched.copy()
-    involved = may_be_among(state.latest, (untouched, frames))
+    involved = may_be_among(state.latest, (untouched, frames), state.roles.key)
     latest = pick(state.latest, involved)
     candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs))
     known = candidates.polls(latest, untouched, frames, endings)
     identities = identify(known, state)
     candidates.write_back(identities, untouched, frames)
+    is_task = state.roles.is_task
+    enclosing_tasks(nesting, is_task[frames.function], frames.instance, frames.task, carried)
     _set_parents(state, nesting, frames, carried)
+    around = candidates.tasks(latest, untouched, frames)
 
     closed = np.flatnonzero(~is_open)
     polls = _polls(frames, endings, closed)
     waits = identities.waits
+    waits["task"] = around[identities.followed_by]
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
+    begun = _begun(known, identities, is_task)
+    tasks = with_begun(state.tasks, begun)
+    tasks = with_spans(tasks, polls, waits, is_task)
+    open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
+    tasks, over = without_over(tasks, polled(open_frames, is_task))
     tally = state.tally
     after = replace(
         state,
         threads=stream.threads,
-        frames=np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))]),
-        latest=joined(pick(state.latest, ~involved), latest_of(known, identities)),
+        frames=open_frames,
+        latest=joined(pick(state.latest, ~involved), latest_of(known, identities, around)),
+        tasks=tasks,
+        records=opening.records,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -78,9 +96,10 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             unmatched_exits=tally.unmatched_exits + unmatched + opening.rejected,
             unwound=tally.unwound + int(np.count_nonzero(polls["flags"] & _UNWOUND)),
             open_at_start=tally.open_at_start + int(np.count_nonzero(rows.begun_before)),
+            task_ids=tally.task_ids + opening.task_ids,
         ),
     )
-    return after, Spans(polls, waits)
+    return after, Spans(polls, waits, begun, over)
 
 
 def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:
@@ -118,6 +137,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         parent=np.zeros(count, np.uint64),
         sp=rows.sp[row],
         order=_row_order(state, stream, row),
+        id=np.zeros(count, np.uint64),
         function=function.astype(np.uint32),
         tid=stream.threads.tid[thread],
         process=stream.threads.process[thread],
@@ -130,7 +150,11 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         state_after=np.full(count, UNKNOWN_STATE, np.uint8),
         known=known,
         handing=np.full(count, NOT_HANDED, np.uint8),
+        telling=np.full(count, NOT_READ, np.uint8),
     )
+    if stream.ids is not None and stream.telling is not None:
+        read = np.flatnonzero(roles.is_task[function] & ~begun & ~carried)
+        frames.id[read], frames.telling[read] = stream.ids[source[read]], stream.telling[source[read]]
     overwrite(frames, np.flatnonzero(carried), stream.frames[rows.source[row[carried]]])
 
     jumped = np.flatnonzero(pairs.tail >= 0)
@@ -142,7 +166,6 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         at_end = (rows.kind[jump] == TAIL) & (rows.kind[jump + 1] == END)
         handing = (pairs.child[jumped] >= 0) | at_end
         frames.handing[jumped] = np.where(handing, HANDING, HANDED_ON)
-    enclosing_tasks(nesting, roles.is_task[frames.function], frames.self, frames.task, carried)
     return frames
 
 
@@ -155,8 +178,10 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
     time, seen = rows.time[close], rows.time[close - 1]
     source = np.where(returned, rows.source[close], 0)
     event_flags = np.where(returned, events["flags"][source], np.uint8(0))
-    flags = frames.flags | np.where(
-        event_flags & _RESULT, np.where(event_flags & _PENDING_EVENT, _PENDING, _READY), _NONE
+    told = (event_flags & _RESULT) != 0
+    result = np.where(event_flags & _PENDING_EVENT, _PENDING, _READY)
+    flags = np.bitwise_or(
+        np.where(told, frames.flags & ~_PENDING, frames.flags), np.where(told, result, _NONE), dtype=np.uint16
     )
     own_exit = (event_flags & _STATE != 0) & (pairs.tail < 0)
     gone = np.flatnonzero(~returned & ~is_open)
@@ -170,8 +195,41 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
         end_latest=time,
         seen=seen,
         flags=flags,
+        told=told,
         state_after=np.where(own_exit, events["state"][source], frames.state_after),
     )
+
+
+def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endings: Endings, is_open: Flags) -> None:
+    """A task poll's result is that of the task's own future, where that is seen: in place.
+
+    It is told from others of its type by its place inside the task.
+    """
+    roles = state.roles
+    own = np.flatnonzero(roles.may_be_root[frames.function])
+    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & ((endings.flags[own] & _READY) != 0)]
+    task = nesting.parent[own]
+    is_own = roles.is_task[frames.function[task]] & frames.known[own] & frames.known[task]
+    is_own &= roles.future[frames.function[own]] == roles.future[frames.function[task]]
+    is_own &= frames.self[own] - frames.self[task] - np.uint64(1) < _SMALLEST_TASK - np.uint64(1)
+    own, task = own[is_own], task[is_own]
+    result = endings.flags[own] & _PENDING
+    frames.flags[task] = (frames.flags[task] & ~_PENDING) | result
+    untold = ~endings.told[task]
+    task, result = task[untold], result[untold]
+    endings.flags[task] = (endings.flags[task] & ~_PENDING) | result
+
+
+def _begun(polls: Polls, identities: Identities, is_task: Flags) -> Array:
+    """The new tasks (dtype TASK), by number."""
+    first = identities.begun[is_task[polls.function[identities.begun]]]
+    first = first[np.argsort(identities.instance[first])]
+    begun = np.zeros(len(first), TASK)
+    begun["task"], begun["id"] = identities.instance[first], identities.id[first]
+    begun["header"], begun["first"], begun["last"] = polls.self[first], polls.start[first], polls.start[first]
+    for name in ("function", "tid", "process"):
+        begun[name] = getattr(polls, name)[first]
+    return begun
 
 
 def _set_parents(state: State, nesting: Nesting, frames: Frames, carried: Flags) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tracer.assemble.columns import Endings, Frames
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, results_of
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import FRAME, UNKNOWN, Flags, Indexes
+from tracer.assemble.state import FRAME, UNKNOWN, Flags, Indexes, Unsigned
 from tracer.model import Array
 
 T = TypeVar("T", bound=np.generic)
@@ -57,8 +57,9 @@ class Candidates:
             self=named("self"),
             process=named("process"),
             tid=named("tid"),
-            task=named("task"),
             order=named("order"),
+            id=named("id"),
+            telling=at_entry("telling"),
             over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), endings.over),
             start=at_entry("start"),
             end=join(latest["end"], nothing, endings.end),
@@ -71,9 +72,15 @@ class Candidates:
             old_count=len(self.old),
         )
 
+    def tasks(self, latest: Array, untouched: Array, frames: Frames) -> Unsigned:
+        """The tasks around all of the polls."""
+        old = np.concatenate([latest["task"], untouched["task"][self.untouched], frames.task[self.carried]])[self.old]
+        return np.concatenate([old, frames.task[self.new]])
+
     def write_back(self, identities: Identities, untouched: Array, frames: Frames) -> None:
-        """Tell the frames their instances and caps, in place."""
+        """Tell the frames their instances, tasks' ids and caps, in place."""
         frames.instance[self.new] = identities.instance[len(self.old) :]
+        frames.id[self.new] = identities.id[len(self.old) :]
         is_new = identities.capped >= len(self.old)
         frames.cap[self.new[identities.capped[is_new] - len(self.old)]] = identities.cap[is_new]
         place = self.old[identities.capped[~is_new]] - self.latest_count

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.assemble.instances import open_waits
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
+    FINISHED,
     FUTURES,
     GROUP_INDEX,
     HANDED_ON,
@@ -25,6 +27,7 @@ from tracer.assemble.state import (
     Flags,
     State,
 )
+from tracer.assemble.tasks import ended, polled, with_spans, without_over
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 
 _INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFlag.END_UNKNOWN)
@@ -63,6 +66,9 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     top[off] = ABOVE_ALL
     top[on] = 0
     since[on] = np.maximum(change.time, after.threads.last)
+    is_task = state.roles.is_task
+    tasks = with_spans(state.tasks, polls, waits, is_task)
+    tasks, over = without_over(tasks, polled(after.frames, is_task))
     lossy = list(state.lossy)
     group_since = list(state.since)
     for group in on:
@@ -73,9 +79,10 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
         since=(group_since[TASKS], group_since[FUTURES]),
         lossy=(lossy[TASKS], lossy[FUTURES]),
         threads=replace(after.threads, top=top, since=since),
-        latest=_newest(np.concatenate([latest, _interrupted(state.frames[ended], polls)])),
+        tasks=tasks,
+        latest=_newest(np.concatenate([latest, _interrupted(state.frames[ended], polls)]), state.roles.key),
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
-    ), _in_order(polls, waits)
+    ), _in_order(polls, waits, over)
 
 
 def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
@@ -83,23 +90,27 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
     if end.pid not in state.pids:
         return state, NO_SPANS
     process = state.pids.index(end.pid)
-    return _end(state, state.frames["process"] == process, state.latest["process"] == process, end.time)
+    frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
+    return _end(state, frames, latest, tasks, end.time)
 
 
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
-    everything = np.ones(len(state.frames), np.bool_), np.ones(len(state.latest), np.bool_)
-    return _end(state, *everything, time)
+    frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
+    return _end(state, frames, latest, tasks, time)
 
 
-def _end(state: State, frames: Flags, latest: Flags, time: int) -> tuple[State, Spans]:
+def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) -> tuple[State, Spans]:
     after, polls = _cut(state, frames, time)
     waits = open_waits(state.latest[latest], time, state.lost_until)
+    added = with_spans(state.tasks, polls, waits, state.roles.is_task)
+    left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task))
     return replace(
         after,
         latest=state.latest[~latest],
+        tasks=left,
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
-    ), _in_order(polls, waits)
+    ), _in_order(polls, waits, over)
 
 
 def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
@@ -154,26 +165,29 @@ def _without_exits(state: State, innermost: Flags) -> Flags:
 def _interrupted(frames: Array, polls: Array) -> Array:
     """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
     latest = np.empty(len(frames), LATEST)
-    for name in ("self", "instance", "task", "order", "function", "tid", "process"):
+    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
+    is_finished = (polls["flags"] & (PollFlag.RESULT | PollFlag.PENDING)) == PollFlag.RESULT
     latest["result"], latest["state_after"], latest["gap"] = UNKNOWN, UNKNOWN_STATE, True
+    latest["result"][is_finished] = FINISHED
     known: Array = latest[frames["known"]]
     return known
 
 
-def _newest(latest: Array) -> Array:
+def _newest(latest: Array, key: npt.NDArray[np.uint32]) -> Array:
     """Of several polls of one function and address, the one that began last."""
-    keys = latest["process"], latest["function"], latest["self"]
+    keys = latest["process"], key[latest["function"]], latest["self"]
     latest = latest[np.lexsort((latest["order"], *keys))]
     last = np.ones(len(latest), np.bool_)
     last[:-1] = False
-    for name in ("process", "function", "self"):
-        last[:-1] |= latest[name][1:] != latest[name][:-1]
+    for column in (latest["process"], key[latest["function"]], latest["self"]):
+        last[:-1] |= column[1:] != column[:-1]
     return latest[last]
 
 
-def _in_order(polls: Array, waits: Array) -> Spans:
+def _in_order(polls: Array, waits: Array, over: Array) -> Spans:
     """By end; of frames that end together the inner ones first."""
     inner_first = polls[::-1]
-    return Spans(inner_first[stable_order(inner_first["end"])], waits[stable_order(waits["end"])])
+    polls, waits = inner_first[stable_order(inner_first["end"])], waits[stable_order(waits["end"])]
+    return Spans(polls, waits, over=over)

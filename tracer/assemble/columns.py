@@ -23,6 +23,7 @@ class Frames:
     parent: Unsigned
     sp: Unsigned
     order: Unsigned
+    id: Unsigned
     function: npt.NDArray[np.uint32]
     tid: npt.NDArray[np.uint32]
     process: npt.NDArray[np.uint16]
@@ -32,6 +33,7 @@ class Frames:
     state_after: Small
     known: Flags
     handing: Small
+    telling: Small
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Endings:
     """How each frame ends; over is STILL_OPEN, and the rest means nothing, for one that stays open.
 
     over: number of the row that ended it, or showed that it is gone.  seen: time of the last event before.
+    told: its exit told the result.
     """
 
     over: Unsigned
@@ -46,6 +49,7 @@ class Endings:
     end_latest: Numbers
     seen: Numbers
     flags: npt.NDArray[np.uint16]
+    told: Flags
     state_after: Small
 
 

@@ -2,6 +2,7 @@
 
 A future is known by its function and its address; the address is used again after it is freed, so
 that a new instance begins when the previous poll there was the last one, or this one is a first one.
+A task is known by its address alone, and by the runtime's own id where that is read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     FINISHED,
     LATEST,
+    LOST,
+    NOT_READ,
     PENDING,
+    SAME,
+    TOLD,
     UNKNOWN,
     UNKNOWN_STATE,
     Flags,
@@ -59,8 +64,9 @@ class Polls:
     self: Unsigned
     process: npt.NDArray[np.uint16]
     tid: npt.NDArray[np.uint32]
-    task: Unsigned
     order: Unsigned
+    id: Unsigned
+    telling: Small
     over: Unsigned
     start: Numbers
     end: Numbers
@@ -75,16 +81,21 @@ class Polls:
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """instance: of every poll.  capped, cap: polls that were over by a certain time, whatever their exits say.
+    """instance, id (of the task, where it is a task's poll): of every poll.  begun: the first polls of new
+    instances.  waits: their tasks are still missing.  followed_by: the polls after the waits.
+    capped, cap: polls that were over by a certain time, whatever their exits say.
     remembered: polls that are over, the latest of their future, and can be followed by another one.
     new: number of new instances.
     """
 
     instance: Unsigned
+    id: Unsigned
+    begun: Indexes
     capped: Indexes
     cap: Numbers
     remembered: Indexes
     waits: Array
+    followed_by: Indexes
     new: int
 
 
@@ -99,7 +110,7 @@ def results_of(flags: npt.NDArray[np.uint16], state_after: Small) -> Small:
 def identify(polls: Polls, state: State) -> Identities:
     """Number the instances, from state.next_instance on in the order of their first polls, and find the waits."""
     roles = state.roles
-    order, same = _by_future(polls)
+    order, same = _by_future(polls, roles.key)
     count = len(order)
     starts, overs, flags, states = polls.start[order], polls.over[order], polls.flags[order], polls.state[order]
     results, function, fresh = polls.result[order], polls.function[order], order >= polls.old_count
@@ -111,7 +122,11 @@ def identify(polls: Polls, state: State) -> Identities:
     finished = over & (_before(results) == FINISHED)
     gap = over & _before(polls.gap[order])
     clash = same & ~(over & in_time) & ~roles.may_overlap[function]
-    begins = fresh & (~same | finished | (gap & ~suspended) | clash | (has_state & (states == UNRESUMED)))
+    is_next = (gap & ~suspended) | clash | (has_state & (states == UNRESUMED))
+    another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
+    begins = fresh & (another | is_next)
+    ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function]), another, begins)
+    begins = (begins & ~certain) | (fresh & changed)
     instance, new = _number(polls, order, begins, state.next_instance)
 
     entered = fresh & ((flags & _START_UNKNOWN) == 0)
@@ -129,14 +144,54 @@ def identify(polls: Polls, state: State) -> Identities:
     still_open = np.zeros(count, np.bool_)
     still_open[future[overs == STILL_OPEN]] = True
     remembered = is_latest & (overs != STILL_OPEN) & ((results != FINISHED) | still_open[future])
+    identified = np.zeros(count, np.bool_)
+    identified[order] = certain
+    id_ = np.empty(count, np.uint64)
+    id_[order] = ids
+    waits, followed_by = _waits(polls, state, instance, identified, order, seen, np.flatnonzero(unseen))
     return Identities(
         instance=instance,
+        id=id_,
+        begun=order[begins],
         capped=order[overlapped - 1],
         cap=starts[overlapped],
         remembered=order[remembered],
-        waits=_waits(polls, state, instance, order, seen, np.flatnonzero(unseen)),
+        waits=waits,
+        followed_by=followed_by,
         new=new,
     )
+
+
+def _by_id(
+    polls: Polls, order: Indexes, tasks: Indexes, another: Flags, begins: Flags
+) -> tuple[Unsigned, Flags, Flags]:
+    """By the runtime's ids, for the polls in that order, of which `tasks` are those of tasks: their ids, which are
+    of another task than the poll before, and which are certainly of the same.
+
+    another: which are of another one whatever their id; begins: which begin an instance by all else.
+    """
+    ids = np.zeros(len(order), np.uint64)
+    changed, certain = np.zeros(len(order), np.bool_), np.zeros(len(order), np.bool_)
+    if not len(tasks):
+        return ids, changed, certain
+    at, another = order[tasks], another[tasks]
+    telling = polls.telling[at]
+    tells = (telling >= TOLD) | (at < polls.old_count) | another | (begins[tasks] & (telling == NOT_READ))
+    spread = _spread(polls.id[at], tells)
+    told = ~another & (telling == TOLD)
+    equal = told & (_before(spread) == spread)
+    ids[tasks] = spread
+    changed[tasks] = (told & ~equal) | (~another & (telling == LOST))
+    certain[tasks] = equal | (~another & (telling == SAME))
+    return ids, changed, certain
+
+
+def _spread(values: Unsigned, known: Flags) -> Unsigned:
+    """Each value that is not known becomes the last one before it that is."""
+    if not len(values):
+        return values
+    spread: Unsigned = values[np.maximum.accumulate(np.where(known, np.arange(len(values)), 0))]
+    return spread
 
 
 def _before(values: npt.NDArray[T]) -> npt.NDArray[T]:
@@ -146,11 +201,11 @@ def _before(values: npt.NDArray[T]) -> npt.NDArray[T]:
     return shifted
 
 
-def _by_future(polls: Polls) -> tuple[Indexes, Flags]:
+def _by_future(polls: Polls, key: npt.NDArray[np.uint32]) -> tuple[Indexes, Flags]:
     """The polls sorted by future, those of one future in their order, and which have the same future as the
     one before.
     """
-    where = _where(polls.function, polls.process)
+    where = _where(key[polls.function], polls.process)
     hashes = _hashes(polls.self, where)
     order = stable_order(hashes)
     hashes = hashes[order]
@@ -170,7 +225,7 @@ def _hashes(self: Unsigned, where: Unsigned) -> Unsigned:
     return ((self ^ (where << _FUNCTION_SHIFT)) * _MIXER) >> _HASH_SHIFT
 
 
-def may_be_among(latest: Array, others: Sequence[Array | Frames]) -> Flags:
+def may_be_among(latest: Array, others: Sequence[Array | Frames], key: npt.NDArray[np.uint32]) -> Flags:
     """Which of the LATEST polls may be of a future of the other polls (dtype FRAME, or columns): all that
     are, and few more.
     """
@@ -181,8 +236,8 @@ def may_be_among(latest: Array, others: Sequence[Array | Frames]) -> Flags:
             if isinstance(other, Frames)
             else (other["known"], other["self"], other["function"], other["process"])
         )
-        table[_table_place(self, function, process)[known]] = True
-    return table[_table_place(latest["self"], latest["function"], latest["process"])]
+        table[_table_place(self, key[function], process)[known]] = True
+    return table[_table_place(latest["self"], key[latest["function"]], latest["process"])]
 
 
 def _table_place(self: Unsigned, function: npt.NDArray[np.uint32], process: npt.NDArray[np.uint16]) -> Indexes:
@@ -207,8 +262,16 @@ def _number(polls: Polls, order: Indexes, begins: Flags, next_instance: int) -> 
     return instance, new
 
 
-def _waits(polls: Polls, state: State, instance: Unsigned, order: Indexes, seen: Indexes, unseen: Indexes) -> Array:
-    """The waits (dtype WAIT, by end) before the polls at `seen` and `unseen` of `order`."""
+def _waits(
+    polls: Polls,
+    state: State,
+    instance: Unsigned,
+    identified: Flags,
+    order: Indexes,
+    seen: Indexes,
+    unseen: Indexes,
+) -> tuple[Array, Indexes]:
+    """The waits (dtype WAIT, by end) before the polls at `seen` and `unseen` of `order`, and those polls."""
     after = np.concatenate([order[seen], order[unseen]])
     by_place = stable_order(after)
     by_end = by_place[stable_order(polls.start[after[by_place]])]
@@ -221,14 +284,13 @@ def _waits(polls: Polls, state: State, instance: Unsigned, order: Indexes, seen:
     at_entry = ((polls.flags[after] & _STATE) != 0) & (entry_state >= FIRST_SUSPEND)
     at_exit = (exit_state >= FIRST_SUSPEND) & (exit_state != UNKNOWN_STATE)
     start = polls.end[before]
-    ambiguous = ((polls.result[before] == UNKNOWN) & ~at_entry) | (start < state.lost_until)
+    ambiguous = ((polls.result[before] == UNKNOWN) & ~at_entry & ~identified[after]) | (start < state.lost_until)
 
     waits = np.zeros(len(after), WAIT)
     waits["start"] = start
     waits["end"] = polls.start[after]
     waits["self"] = polls.self[after]
     waits["instance"] = instance[after]
-    waits["task"] = polls.task[after]
     waits["function"] = polls.function[after]
     waits["tid"] = polls.tid[after]
     waits["flags"] = np.bitwise_or(
@@ -239,7 +301,7 @@ def _waits(polls: Polls, state: State, instance: Unsigned, order: Indexes, seen:
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
         waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
-    return waits
+    return waits, after
 
 
 def open_waits(latest: Array, time: int, lost_until: int) -> Array:
@@ -258,11 +320,12 @@ def open_waits(latest: Array, time: int, lost_until: int) -> Array:
     return waits
 
 
-def latest_of(polls: Polls, identities: Identities) -> Array:
-    """What to remember of these polls: dtype LATEST."""
+def latest_of(polls: Polls, identities: Identities, task: Unsigned) -> Array:
+    """What to remember of these polls, of which these are the tasks: dtype LATEST."""
     kept = identities.remembered
     latest = np.empty(len(kept), LATEST)
     for name in LATEST.names or ():
-        latest[name] = getattr(polls, name)[kept]
-    latest["instance"] = identities.instance[kept]
+        if name != "task":
+            latest[name] = getattr(polls, name)[kept]
+    latest["task"], latest["instance"], latest["id"] = task[kept], identities.instance[kept], identities.id[kept]
     return latest

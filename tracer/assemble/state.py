@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import POLL, WAIT, Array, FunctionKind, Group, Plan, Recording, Spans, Tally
+from tracer.model import EVENT, POLL, TASK, WAIT, Array, FunctionKind, Group, Plan, Recording, Spans, Tally
 
 FRAME = np.dtype(
     [
@@ -23,6 +23,7 @@ FRAME = np.dtype(
         ("parent", "<u8"),
         ("sp", "<u8"),
         ("order", "<u8"),  # number of its entry among all rows of the capture
+        ("id", "<u8"),  # of a task poll: the runtime's id of the task; 0: unknown
         ("function", "<u4"),
         ("tid", "<u4"),
         ("process", "<u2"),
@@ -32,12 +33,17 @@ FRAME = np.dtype(
         ("state_after", "u1"),  # of a frame that left by a tail jump
         ("known", "?"),  # `self` is known
         ("handing", "u1"),  # Handing
+        ("telling", "u1"),  # Telling
     ]
 )
 """One open poll.  In State.frames the frames of one thread stand in the order of its stack."""
 
 NOT_HANDED, HANDING, HANDED_ON = 0, 1, 2
 """FRAME.handing: no tail jump yet; the next frame (or event) runs in its place; something unseen runs in its place."""
+
+NOT_READ, SAME, TOLD, LOST = 0, 1, 2, 3
+"""FRAME.telling, what the entry of a task poll says of the runtime's id: nothing; the one last told for that
+header; this one; a new one, which is not known."""
 
 LATEST = np.dtype(
     [
@@ -46,6 +52,7 @@ LATEST = np.dtype(
         ("instance", "<u8"),
         ("task", "<u8"),
         ("order", "<u8"),
+        ("id", "<u8"),
         ("function", "<u4"),
         ("tid", "<u4"),
         ("process", "<u2"),
@@ -84,6 +91,7 @@ SHARED_FIELDS = (
 )
 """What a FRAME and its POLL have in common."""
 
+NO_TASKS = np.empty(0, TASK)
 NO_SPANS = Spans(np.empty(0, POLL), np.empty(0, WAIT))
 
 Flags = npt.NDArray[np.bool_]
@@ -99,7 +107,10 @@ class Roles:
 
     enters, leaves: function index or -1.  may_overlap: functions whose poll can still be open on one
     thread when the next poll of the instance begins on another: a task poll gives the task back before
-    it returns, and the end of a function without exit probes is seen late.
+    it returns, and the end of a function without exit probes is seen late.  future: a number for each name
+    (in one binary) of a future, of a task poll that of the future it runs.
+    may_be_root: functions other than task polls that have the future of one.  key: what an address is told
+    apart by besides itself: the function, but for all task polls the same one.
     """
 
     enters: npt.NDArray[np.int32]
@@ -110,6 +121,9 @@ class Roles:
     has_exit: Flags
     function_group: npt.NDArray[np.intp]
     may_overlap: Flags
+    future: Indexes
+    may_be_root: Flags
+    key: npt.NDArray[np.uint32]
 
 
 def roles_of(plan: Plan) -> Roles:
@@ -122,6 +136,7 @@ def roles_of(plan: Plan) -> Roles:
             has_exit[probe.leaves] = True
         if probe.enters is not None:
             function_group[probe.enters] = GROUP_INDEX[probe.group]
+    future = _futures(plan)
     return Roles(
         enters=np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32),
         leaves=np.array([-1 if p.leaves is None else p.leaves for p in probes] + [-1], np.int32),
@@ -131,7 +146,16 @@ def roles_of(plan: Plan) -> Roles:
         has_exit=has_exit,
         function_group=function_group,
         may_overlap=is_task | ~has_exit,
+        future=future,
+        may_be_root=~is_task & np.isin(future, future[is_task]),
+        key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
     )
+
+
+def _futures(plan: Plan) -> Indexes:
+    numbers: dict[tuple[int, str], int] = {}
+    names = zip(plan.function_binary, (one.name.removeprefix("task ") for one in plan.functions), strict=True)
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +206,21 @@ NO_THREADS = Threads(
 
 
 @dataclass(frozen=True, slots=True)
+class Tasks:
+    """alive: dtype TASK, by number.  leaving: those that are over as soon as their last poll is.
+    latest: the start of the latest poll that is over.
+    """
+
+    alive: Array
+    leaving: Flags
+    latest: Numbers
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
     lost_until: events from before this time may be missing.
+    records: see tracer.assemble.task_ids.
     """
 
     roles: Roles
@@ -197,6 +233,8 @@ class State:
     threads: Threads
     frames: Array
     latest: Array
+    tasks: Tasks
+    records: Array
     next_instance: int
     next_order: int
     tally: Tally
@@ -219,6 +257,8 @@ def first_state(recording: Recording) -> State:
         threads=NO_THREADS,
         frames=np.empty(0, FRAME),
         latest=np.empty(0, LATEST),
+        tasks=Tasks(NO_TASKS, np.zeros(0, np.bool_), np.zeros(0, np.int64)),
+        records=np.empty(0, EVENT),
         next_instance=1,
         next_order=1,
         tally=Tally(),

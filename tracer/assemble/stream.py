@@ -6,7 +6,7 @@ an end row, above every stack.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from tracer.assemble.state import (
     Threads,
     Unsigned,
 )
+from tracer.assemble.task_ids import take_ids
 from tracer.model import Array
 
 END, ENTRY, EXIT, TAIL, SPENT_TAIL = 0, 1, 2, 3, 4
@@ -53,6 +54,7 @@ class Rows:
 class Stream:
     """Rows in thread order.
 
+    ids, telling: of each event, as tracer.assemble.task_ids has them.
     place: where the row stands in file order: first the carried rows, then the events' rows, then the ends.
     threads: as they are after these rows.
     """
@@ -62,6 +64,8 @@ class Stream:
     carried_rows: int
     event_rows: int
     events: Array
+    ids: Unsigned | None
+    telling: Small | None
     frames: Array
     threads: Threads
 
@@ -71,21 +75,29 @@ class Opening:
     """What make_stream yields.
 
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
+    task_ids: number of events that told a task's id.  records: those to be remembered.
     """
 
     stream: Stream
     untouched: Array
     rejected: int
+    task_ids: int
+    records: Array
 
 
 def make_stream(state: State, events: Array) -> Opening:
     """Join the open frames and the events (dtype EVENT)."""
     roles = state.roles
+    told = take_ids(events, state.records)
+    task_ids = len(events) - len(told.hits)
+    events, ids, telling = told.hits, told.ids, told.telling
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
     usable = ((roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0)) & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
         events, probe = events[usable], probe[usable]
+        if ids is not None and telling is not None:
+            ids, telling = ids[usable], telling[usable]
     tids = np.ascontiguousarray(events["tid"])
     threads, thread = state.threads.including(tids, state)
     rows = _event_rows(state, threads, events, probe, thread)
@@ -96,7 +108,8 @@ def make_stream(state: State, events: Array) -> Opening:
     frames = state.frames[touched]
     carried = _carried_rows(frames, frame_thread[touched], threads)
     stream = _in_thread_order(threads, present, (carried, rows, _end_rows(present)), events, frames)
-    return Opening(stream, state.frames[~touched], rejected)
+    stream = replace(stream, ids=ids, telling=telling)
+    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records)
 
 
 def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArray[np.uint32], thread: Indexes) -> Rows:
@@ -197,6 +210,8 @@ def _in_thread_order(
         carried_rows=carried,
         event_rows=len(parts[1].thread),
         events=events,
+        ids=None,
+        telling=None,
         frames=frames,
         threads=_seen(threads, present, rows, place < carried),
     )

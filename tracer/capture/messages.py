@@ -34,6 +34,7 @@ from tracer.model import (
     Site,
     Source,
     SourceLocation,
+    TaskIdPath,
     Thread,
 )
 
@@ -55,7 +56,7 @@ def _write_location(location: SourceLocation | None) -> pb.SourceLocation | None
 
 
 def _write_function(function: PollFunction) -> pb.PollFunction:
-    result = function.result
+    result, ids = function.result, function.task_id
     return pb.PollFunction(
         address=function.address,
         offset=function.offset,
@@ -74,6 +75,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         runtime=_maybe_text(function.runtime),
         entry_cost=function.entry_cost.value,
         awaits=[_write_await(one) for one in function.awaits],
+        task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
     )
 
 
@@ -96,6 +98,7 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         runtime=message.runtime if message.HasField("runtime") else None,
         entry_cost=InstructionCost(message.entry_cost),
         awaits=tuple(_read_await(one) for one in message.awaits),
+        task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
     )
 
 

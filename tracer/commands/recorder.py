@@ -18,7 +18,7 @@ from tracer.commands.closing import say_kept
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
-from tracer.model import CaptureEnd, Plan, PlanChange, ProcessEnd, Recording
+from tracer.model import CaptureEnd, Group, Plan, PlanChange, ProcessEnd, Recording
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
@@ -166,8 +166,9 @@ class Recorder:
         # In the capture the change stands behind all events of what leaves, and before what others sent since:
         # the exit of a task would else seem to unwind the futures that were open inside it.
         batch = session.read()
-        leaves = np.array([probe.group in leaving for probe in self._survey.plan.probes], np.bool_)
-        is_before = (batch.events["time"] <= after) | leaves[batch.events["probe"]]
+        groups = [*(probe.group for probe in self._survey.plan.probes), Group.TASKS]  # the last: records of tasks' ids
+        leaves = np.array([group in leaving for group in groups], np.bool_)
+        is_before = (batch.events["time"] <= after) | leaves[np.minimum(batch.events["probe"], len(leaves) - 1)]
         self._take(writer, Batch(batch.events[is_before], batch.losses))
         writer.plan_change(PlanChange(after, step.active, step.reason))
         self._take(writer, Batch(batch.events[~is_before], []))

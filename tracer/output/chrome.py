@@ -17,6 +17,7 @@ from tracer.model import (
     WAIT,
     Array,
     CaptureEnd,
+    FunctionKind,
     Loss,
     PlanChange,
     PollFlag,
@@ -72,6 +73,8 @@ class ChromeWriter:
         self._budget = Budget(max_slices, total_events)
         self._polls: list[Array] = []
         self._waits: list[Array] = []
+        self._over: list[Array] = []
+        self._task_ids: dict[int, int] = {}
         self._buffered = 0
         self._latest = recording.start
         self._slices = self._represented = self._omitted = self._too_short = 0
@@ -80,6 +83,7 @@ class ChromeWriter:
         functions = recording.plan.functions
         self._wait_words: dict[tuple[int, int | None], tuple[str, str]] = {}
         self._state_words: dict[tuple[int, int | None], str] = {}
+        self._is_task = [one.kind is FunctionKind.TASK for one in functions]
         self._names = [json.dumps(short_name(one)) for one in functions]
         self._about = [
             f'"function":{_text(one.name)},"location":{_text(str(one.location)) if one.location else "null"},'
@@ -116,13 +120,16 @@ class ChromeWriter:
         """Polls and waits."""
         self._polls.append(spans.polls)
         self._waits.append(spans.waits)
+        self._over.append(spans.over)
+        self._task_ids |= dict(zip(spans.begun["task"].tolist(), spans.begun["id"].tolist(), strict=True))
         self._buffered += len(spans.polls)
         if self._buffered >= _BLOCK:
             self._write_block()
 
     def _write_block(self) -> None:
         polls, waits = join(self._polls, POLL), join(self._waits, WAIT)
-        self._polls, self._waits, self._buffered = [], [], 0
+        over = [number for part in self._over for number in part["task"].tolist()]
+        self._polls, self._waits, self._over, self._buffered = [], [], [], 0
         arrived, before = len(polls), self._slices
         self._latest = int(max(polls["end"].max(initial=self._latest), waits["end"].max(initial=self._latest)))
         long_enough = polls["end"] - polls["start"] >= self._min_ns
@@ -139,6 +146,8 @@ class ChromeWriter:
         self._omitted += len(polls) - len(drawn) - chosen.represented + len(waits) - len(kept_waits)
         self._slices += len(drawn) + len(chosen.merged) + len(kept_waits)
         self._budget.spend(arrived, self._slices - before)
+        for number in over:
+            self._task_ids.pop(number, None)
 
     def _poll_lines(self, polls: Array) -> list[str]:
         lines = []
@@ -152,8 +161,11 @@ class ChromeWriter:
             more = f',"state":{words},"result":"{result}"'
             if instance:
                 more += f',"self":"{address:#x}","instance":{instance}'
+            task = instance if self._is_task[function] else task
             if task:
-                more += f',"task":"{task:#x}"'
+                more += f',"task number":{task}'
+            if task_id := self._task_ids.get(task):
+                more += f',"task":{task_id}'
             if notes := poll_notes(flags):
                 more += f',"note":{json.dumps(notes)}'
             if latest > end:

@@ -156,7 +156,31 @@ class Descriptors:
         packet.track_descriptor.uuid = self.new_track() if uuid is None else uuid
         return packet, packet.track_descriptor
 
+    def counter_track(self, name: str, parent: int | None, *, rank: int, description: str) -> int:
+        """A track of values over time."""
+        packet, track = self._descriptor(None)
+        track.name = printable(name)
+        track.description = description
+        if parent is not None:
+            track.parent_uuid = parent
+        track.sibling_order_rank = rank
+        track.counter.SetInParent()
+        self._emit(packet)
+        return int(track.uuid)
+
     # ---- single events
+
+    def counter(self, time: int, track: int, value: int) -> None:
+        """The value of a counter from `time` on."""
+        packet = TracePacket()
+        packet.trusted_packet_sequence_id = SEQUENCE
+        packet.sequence_flags = NEEDS_STATE
+        packet.timestamp = time
+        packet.track_event.type = TrackEvent.TYPE_COUNTER
+        packet.track_event.track_uuid = track
+        packet.track_event.counter_value = value
+        self.flush()
+        self._emit(packet)
 
     def instant(self, time: int, track: int, name: str, args: Mapping[str, Value]) -> None:
         """One instant; arguments that are None are left out."""

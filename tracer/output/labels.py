@@ -90,7 +90,9 @@ def probed_words(active: frozenset[Group]) -> str:
 def short_name(function: PollFunction) -> str:
     """A function's name as a timeline has room for it: the last elements of its path, generics only by their names."""
     prefix, name = ("task ", function.name[5:]) if function.name.startswith("task ") else ("", function.name)
-    plain = function.kind is FunctionKind.FUTURE
+    # A task's future is an async fn or block by its path, or a type (such as a wrapper around one).
+    is_type = _split(name, "::")[-1][:1].isupper()
+    plain = function.kind is FunctionKind.FUTURE or (function.kind is FunctionKind.TASK and is_type)
     short = _short_type(name) if plain else _short_path(name)
     return printable(f"{prefix}{short}")
 

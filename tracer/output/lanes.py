@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 Group = tuple[int, int]
-"""(process track, function)"""
+"""(the track that its tracks stand under, function)"""
 
 NO_TRACK = 0
 
 
 @dataclass(slots=True)
 class _GroupLanes:
+    max_own: int
     own: int = 0
     lanes: int = 0
     free: list[tuple[int, int]] = field(default_factory=list)  # heap of (end of its last slice, track)
@@ -29,20 +30,23 @@ class Lanes:
     The first instances of a function get tracks of their own; later ones share lanes.  A lane is free again
     when its instance has ended (or was not heard of for very long), and is given only to an instance that
     starts at or after the end of the lane's last slice, so that slices of two instances never overlap.
+    sharing, lanes, without: how many instances share how many lanes for want of room, and how many have no track.
     """
 
     def __init__(
         self,
-        new_track: Callable[[Group, int, bool], int],
+        new_track: Callable[[Group, int, bool, int], int],
+        place: Callable[[int, int, int], tuple[Group, bool]],
         *,
         max_own: int,
         max_own_share: int,
         max_tracks: int,
         max_known: int,
     ) -> None:
-        """new_track(group, number, is_lane) makes a track.  max_own: own tracks in all, max_own_share: of one
-        function; max_tracks: own tracks and lanes in all; max_known: instances remembered."""
-        self._new_track = new_track
+        """new_track(group, number, is_lane, instance) makes a track.  place(process, function, task) says where those
+        of an instance belong, and whether only lanes are wanted there.  max_own: own tracks in all, max_own_share:
+        of one group; max_tracks: own tracks and lanes in all; max_known: instances remembered."""
+        self._new_track, self._place = new_track, place
         self._max_own, self._max_own_share = max_own, max_own_share
         self._max_tracks, self._max_known = max_tracks, max_known
         self._groups: dict[Group, _GroupLanes] = {}
@@ -64,6 +68,7 @@ class Lanes:
         instances: npt.NDArray[np.uint64],
         processes: Integers,
         functions: Integers,
+        tasks: npt.NDArray[np.uint64],
         starts: Integers,
         ends: Integers,
         ended: npt.NDArray[np.uint64],
@@ -97,9 +102,10 @@ class Lanes:
             if known[one]:
                 self._release(int(group[one]), int(last[one]), int(tracks[one]))
                 continue
-            key = (int(processes[first[one]]), int(functions[first[one]]))
-            group[one] = self._index(key)
-            tracks[one], lane[one] = self._take(key, int(begin[one]))
+            some = first[one]
+            key, lanes_only = self._place(int(processes[some]), int(functions[some]), int(tasks[some]))
+            group[one] = self._index(key, 0 if lanes_only else self._max_own_share)
+            tracks[one], lane[one] = self._take(key, int(begin[one]), int(ids[one]))
             if over[one] and lane[one]:
                 self._release(int(group[one]), int(last[one]), int(tracks[one]))
         undrawn = ended[~_places(ids, ended)[1]]
@@ -111,33 +117,33 @@ class Lanes:
         self._remember(ids, tracks, last, lane, group, ~known & ~over, gone)
         return np.asarray(tracks[inverse])
 
-    def _index(self, key: Group) -> int:
+    def _index(self, key: Group, max_own: int) -> int:
         index = self._group_index.get(key)
         if index is None:
             index = self._group_index[key] = len(self._group_of)
             self._group_of.append(key)
-            self._groups[key] = _GroupLanes()
+            self._groups[key] = _GroupLanes(max_own)
         return index
 
-    def _take(self, key: Group, start: int) -> tuple[int, bool]:
+    def _take(self, key: Group, start: int, instance: int) -> tuple[int, bool]:
         """A track for an instance that starts at `start`: (track, whether it is a lane)."""
         group = self._groups[key]
-        if self._own < self._max_own and group.own < self._max_own_share:
+        if self._own < self._max_own and group.own < group.max_own:
             self._own += 1
             self.tracks += 1
             group.own += 1
-            return self._new_track(key, group.own, False), False
+            return self._new_track(key, group.own, False, instance), False
         if group.free and group.free[0][0] <= start:
-            self.sharing += 1
+            self.sharing += group.max_own > 0
             return heapq.heappop(group.free)[1], True
         if self.tracks >= self._max_tracks:
             self.without += 1
             return NO_TRACK, False
-        self.sharing += 1
+        self.sharing += group.max_own > 0
         self.tracks += 1
-        self.lanes += 1
+        self.lanes += group.max_own > 0
         group.lanes += 1
-        return self._new_track(key, group.lanes, True), True
+        return self._new_track(key, group.lanes, True, instance), True
 
     def _release(self, group: int, end: int, track: int) -> None:
         heapq.heappush(self._groups[self._group_of[group]].free, (end, track))

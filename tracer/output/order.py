@@ -45,6 +45,11 @@ class Holder:
         self._tracing_start = tracing_start
         self._held = np.empty(0, POLL)
 
+    @property
+    def held(self) -> Array:
+        """The polls (POLL) of which the beginning is not written yet."""
+        return self._held
+
     def due(self, new: Array) -> Due:
         """What can be written once these polls have arrived."""
         polls = join([self._held, new], POLL) if len(self._held) else new

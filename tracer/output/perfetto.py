@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tracer.model import (
     POLL,
+    TASK,
     WAIT,
     Array,
     CaptureEnd,
@@ -17,16 +18,18 @@ from tracer.model import (
     Loss,
     PlanChange,
     PollFlag,
+    PollFunction,
     ProcessEnd,
     Recording,
     Spans,
     Tally,
     Thread,
 )
+from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
 from tracer.output.labels import kind_words, short_name
-from tracer.output.lanes import NO_TRACK, Lanes
+from tracer.output.lanes import NO_TRACK, Group, Lanes
 from tracer.output.notes import Notes
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
@@ -65,17 +68,25 @@ class PerfettoWriter:
         self._file = OutputFile(path)
         self._polls: list[Array] = []
         self._waits: list[Array] = []
+        self._begun: list[Array] = []
+        self._over: list[Array] = []
+        self._alive = np.empty(0, TASK)
+        self._over_but_held = np.empty(0, np.uint64)
+        self._counters = Counters(recording.start)
         self._buffered = 0
         self._latest = recording.start
         self._slices = self._merged = self._represented = self._omitted = self._too_short = 0
         self._thread_tracks: dict[int, int] = {}
         self._threads: dict[int, Thread] = {}
         self._named: set[int] = set()
-        self._futures: dict[int, int] = {}
+        self._folders: dict[tuple[int, bool], int] = {}
+        self._task_tracks: dict[int, int] = {}
+        self._tracks_of_tasks: set[int] = set()
         self._function_tracks: dict[tuple[int, int], int] = {}
         self._holder = Holder(recording.start)
         self._lanes = Lanes(
             self._instance_track,
+            self._place,
             max_own=_MAX_OWN,
             max_own_share=_MAX_OWN_SHARE,
             max_tracks=_MAX_TRACKS,
@@ -121,27 +132,61 @@ class PerfettoWriter:
         known = [self._threads.get(tid) for tid in distinct.tolist()]
         return np.array([self._processes.get(one.pid, 0) if one else 0 for one in known], np.int64)[inverse]
 
-    def _instance_track(self, group: tuple[int, int], number: int, is_lane: bool) -> int:
-        process, index = group
+    def _place(self, process: int, function: int, task: int) -> tuple[Group, bool]:
+        """A future of a task that has a track goes below it, where futures of one function share lanes."""
+        track = self._task_tracks.get(task)
+        return ((process, function), False) if track is None else ((track, function), True)
+
+    def _instance_track(self, group: Group, number: int, is_lane: bool, instance: int) -> int:
+        parent, index = group
         function = self._recording.plan.functions[index]
-        if process not in self._futures:
-            self._futures[process] = self._descriptors.track(
-                "Futures",
-                process or None,
-                rank=100,
-                description="One row for each future, by function: when it was polled and when it waited.",
+        name = short_name(function)
+        if parent in self._tracks_of_tasks:
+            name = name if number == 1 else f"{name} ({number})"
+            description = f"{function.name}, {function.location or 'place unknown'}: those of this task, one by one"
+            return self._descriptors.track(name, parent, rank=self._lanes.tracks, description=description)
+        folder = self._folder(group, function)
+        rank = number + (_MAX_OWN if is_lane else 0)
+        if is_lane:
+            what = "Several of them, one after another: there are too many for a row each."
+            return self._descriptors.track(f"{name} lane {number}", folder, rank=rank, description=what)
+        if function.kind is not FunctionKind.TASK:
+            return self._descriptors.track(f"{name} #{number}", folder, rank=rank, description=function.name)
+        track = self._descriptors.track(
+            self._task_name(function, instance), folder, rank=rank, description=function.name
+        )
+        self._task_tracks[instance] = track
+        self._tracks_of_tasks.add(track)
+        return track
+
+    def _task_name(self, function: PollFunction, task: int) -> str:
+        """`task 17 conn::handle`; #17 when that is only our own number."""
+        at = int(np.searchsorted(self._alive["task"], np.uint64(task)))
+        known = at < len(self._alive) and int(self._alive["task"][at]) == task
+        number = int(self._alive["id"][at]) if known else 0
+        return f"task {number or f'#{task}'} {short_name(function).removeprefix('task ')}"
+
+    def _folder(self, group: Group, function: PollFunction) -> int:
+        """The track of a function, under `Async tasks` or `Futures` of its process."""
+        process, is_task = group[0], function.kind is FunctionKind.TASK
+        if (process, is_task) not in self._folders:
+            name, rank = ("Async tasks", 50) if is_task else ("Futures", 100)
+            what = (
+                "One row for each task, by its future: when it ran and when it waited; below it its futures."
+                if is_task
+                else "One row for each future outside of those tasks, by function: its polls and waits."
+            )
+            self._folders[process, is_task] = self._descriptors.track(
+                name, process or None, rank=rank, description=what
             )
         if group not in self._function_tracks:
             self._function_tracks[group] = self._descriptors.track(
-                short_name(function),
-                self._futures[process],
+                short_name(function).removeprefix("task "),
+                self._folders[process, is_task],
                 rank=len(self._function_tracks) + _KIND_RANK[function.kind],
                 description=f"{function.name}, {function.location or 'place unknown'}, {kind_words(function.kind)}",
             )
-        name = f"{short_name(function)} {'lane ' if is_lane else '#'}{number}"
-        what = "Several futures, one after another: there are too many for a row each." if is_lane else function.name
-        rank = number + (_MAX_OWN if is_lane else 0)
-        return self._descriptors.track(name, self._function_tracks[group], rank=rank, description=what)
+        return self._function_tracks[group]
 
     # ---- polls and waits
 
@@ -151,19 +196,26 @@ class PerfettoWriter:
             self._polls.append(spans.polls)
         if len(spans.waits):
             self._waits.append(spans.waits)
+        if len(spans.begun):
+            self._begun.append(spans.begun)
+        if len(spans.over):
+            self._over.append(spans.over)
         self._buffered += len(spans.polls) + len(spans.waits) // 2
         if self._buffered >= _BLOCK:
             self._write_block()
 
     def _write_block(self) -> None:
         polls, waits = join(self._polls, POLL), join(self._waits, WAIT)
-        self._polls, self._waits, self._buffered = [], [], 0
+        begun, over = join(self._begun, TASK), join(self._over, TASK)
+        self._polls, self._waits, self._begun, self._over, self._buffered = [], [], [], [], 0
+        self._alive = join([self._alive, begun], TASK)
+        self._counters.add(polls, over)
         arrived = len(polls)
         if len(polls):
             self._latest = max(self._latest, int(polls["end"].max()))
         if len(waits):
             self._latest = max(self._latest, int(waits["end"].max()))
-        ended = _ended(polls)
+        ended = np.concatenate([_ended(polls), over["task"]])
         if self._min_ns:
             fixed = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
             long_enough = (polls["end"] - polls["start"] >= self._min_ns) | ((polls["flags"] & fixed) != 0)
@@ -173,25 +225,38 @@ class PerfettoWriter:
         chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
         before = self._slices
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
-        self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), ended)
+        self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
         self._write_threads(self._holder.due(_with_merged(polls, chosen)))
+        self._forget(over["task"])
         self._merged += len(chosen.merged)
         self._represented += chosen.represented
         drawn = int(np.count_nonzero(chosen.polls | chosen.singles)) + chosen.represented
         self._omitted += len(polls) - drawn + int(np.count_nonzero(~chosen.waits))
         self._budget.spend(arrived, self._slices - before)
 
-    def _write_instances(self, polls: Array, waits: Array, ended: npt.NDArray[np.uint64]) -> None:
-        """Polls and waits on the instances' own tracks, where nothing nests: ENDs before BEGINs will do."""
-        tids = np.concatenate([polls["tid"], waits["tid"]])
+    def _forget(self, over: npt.NDArray[np.uint64]) -> None:
+        """Tasks that are over are needed while a poll of them, or in them, is held back."""
+        over = np.concatenate([self._over_but_held, over])
+        held = self._holder.held
+        needed = np.isin(over, np.concatenate([held["task"], held["instance"]]))
+        self._over_but_held = over[needed]
+        self._alive = pick(self._alive, ~np.isin(self._alive["task"], over[~needed]))
+
+    def _write_instances(self, polls: Array, waits: Array, begun: Array, ended: npt.NDArray[np.uint64]) -> None:
+        """Polls and waits on the instances' own tracks, where nothing nests: ENDs before BEGINs will do.
+
+        A task gets its track when it begins, before its futures do.
+        """
+        tids = np.concatenate([polls["tid"], waits["tid"], begun["tid"]])
         tracks = self._lanes.assign(
-            np.concatenate([polls["instance"], waits["instance"]]),
+            np.concatenate([polls["instance"], waits["instance"], begun["task"]]),
             self._processes_of_threads(tids),
-            np.concatenate([polls["function"], waits["function"]]).astype(np.int64),
-            np.concatenate([polls["start"], waits["start"]]),
-            np.concatenate([polls["end"], waits["end"]]),
+            np.concatenate([polls["function"], waits["function"], begun["function"]]).astype(np.int64),
+            np.concatenate([polls["task"], waits["task"], np.zeros(len(begun), np.uint64)]),
+            np.concatenate([polls["start"], waits["start"], begun["first"]]),
+            np.concatenate([polls["end"], waits["end"], begun["first"]]),
             ended,
-        )
+        )[: len(polls) + len(waits)]
         poll_tracks, wait_tracks = tracks[: len(polls)], tracks[len(polls) :]
         polls, poll_tracks = pick(polls, poll_tracks != NO_TRACK), poll_tracks[poll_tracks != NO_TRACK]
         waits, wait_tracks = pick(waits, wait_tracks != NO_TRACK), wait_tracks[wait_tracks != NO_TRACK]
@@ -244,9 +309,8 @@ class PerfettoWriter:
         """The beginnings of polls and of merged slices, with the interned strings they need already written."""
         merged = (polls["flags"] & int(PollFlag.MERGED)) != 0
         plain, runs = np.flatnonzero(~merged), np.flatnonzero(merged)
-        rows = [
-            (plain[chosen], encoded) for chosen, encoded in self._rows.polls(pick(polls, ~merged), tracks[plain], kind)
-        ]
+        plain_rows = self._rows.polls(pick(polls, ~merged), tracks[plain], kind, self._alive)
+        rows = [(plain[chosen], encoded) for chosen, encoded in plain_rows]
         if len(runs):
             some = polls.take(runs)
             counts, busy = some["instance"].astype(np.int64), some["parent"].astype(np.int64)
@@ -280,6 +344,7 @@ class PerfettoWriter:
             for tid, track in self._thread_tracks.items():
                 self._describe_unnamed(tid, track)
             remarks = self._remarks()
+            self._counters.write(self._descriptors, self._only, max(self._latest, end.time if end else 0))
             self._notes.close(max(self._latest, end.time if end else 0), tally, end, remarks)
             self._file.commit()
         except BaseException:
@@ -318,11 +383,13 @@ class PerfettoWriter:
             remarks.append(f"{self._too_short:,} polls shorter than {self._min_us:g} µs are not drawn (--min-us)")
         if self._lanes.sharing:
             remarks.append(
-                f"{self._lanes.sharing:,} futures share {self._lanes.lanes:,} lanes: there are too many for a row each"
+                f"{self._lanes.sharing:,} tasks and futures share {self._lanes.lanes:,} lanes:"
+                " there are too many for a row each"
             )
         if self._lanes.without:
             remarks.append(
-                f"{self._lanes.without:,} futures have no row of their own: their polls are on the threads' rows only"
+                f"{self._lanes.without:,} tasks and futures have no row of their own:"
+                " their polls are on the threads' rows only"
             )
         if self._notes.undrawn_losses():
             remarks.append(f"{self._notes.undrawn_losses():,} further losses are not drawn one by one")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, PollFlag, PollFunction, WaitFlag
+from tracer.model import Array, FunctionKind, PollFlag, PollFunction, WaitFlag
 from tracer.output.awaits import await_point, await_words, wait_title
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
@@ -27,8 +27,8 @@ BEGIN, END, INSTANT = 1, 2, 3
 
 _UNKNOWN_STATE = 256
 _STATES = _UNKNOWN_STATE + 1
-_SELF, _TASK, _NOTE, _RANGE, _PLACE = 1, 2, 4, 8, 16
-_AWAIT, _MACRO, _AWAITEE = 32, 64, 128
+_SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID = 1, 2, 4, 8, 16, 32
+_AWAIT, _MACRO, _AWAITEE = 64, 128, 256
 _POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
 _WAIT_NOTES = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS
 
@@ -52,7 +52,10 @@ class SliceRows:
         string, name = descriptors.string, descriptors.name
         self._await_of, self._await_columns = self._intern_awaits(functions)
         self._result_iid = np.array([string(words) for words in ("unknown", "ready", "pending")])
-        self._poll_iid = name("poll")
+        self._stint_iid = np.array(
+            [name("running" if one.kind is FunctionKind.TASK else "poll") for one in functions] or [0]
+        )
+        self._is_task = np.array([one.kind is FunctionKind.TASK for one in functions] or [False])
         self._poll_note_iid: dict[int, int] = {}
         self._wait_note_iid: dict[int, int] = {}
         # No function: a row for indices that no plan has keeps the arrays from being empty.
@@ -140,7 +143,9 @@ class SliceRows:
         if known & _SELF:
             fields += [self._pointer("self", "self"), self._number("instance", "instance", 10)]
         if known & _TASK:
-            fields.append(self._pointer("task", "task"))
+            fields.append(self._number("task number", "task", 10))
+        if known & _TASK_ID:
+            fields.append(self._number("task", "task_id", 10))
         if known & _NOTE:
             fields.append(self._text("note", "note"))
         if known & _RANGE:
@@ -155,9 +160,10 @@ class SliceRows:
         return _event(
             kind,
             field(3, self._poll_category),
-            field(10, self._poll_iid),
+            field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
             self._number("thread", "thread", 5),
+            self._number("instance", "instance", 10),
             self._text("state", "state"),
             self._text("result", "result"),
         )
@@ -190,9 +196,14 @@ class SliceRows:
         """The ends of slices of any sort."""
         return self._end.encode(len(times), time=times, track=tracks)
 
-    def polls(self, polls: Array, tracks: Integers, kind: int) -> Iterator[tuple[Integers, Rows]]:
-        """The beginnings of polls (POLL) on thread tracks: (indices into polls, their rows), each index once."""
-        known = self._known(polls)
+    def polls(self, polls: Array, tracks: Integers, kind: int, alive: Array) -> Iterator[tuple[Integers, Rows]]:
+        """The beginnings of polls (POLL) on thread tracks: (indices into polls, their rows), each index once.
+
+        alive: dtype TASK, by number: the tasks whose ids are known.
+        """
+        task = self._tasks(polls)
+        task_id = _ids(alive, task)
+        known = self._known(polls, task, task_id)
         for one in np.unique(known).tolist():
             chosen = np.flatnonzero(known == one)
             some = polls if len(chosen) == len(polls) else polls.take(chosen)
@@ -208,7 +219,9 @@ class SliceRows:
             if one & _SELF:
                 columns |= {"self": some["self"], "instance": some["instance"]}
             if one & _TASK:
-                columns["task"] = some["task"]
+                columns["task"] = task[chosen]
+            if one & _TASK_ID:
+                columns["task_id"] = task_id[chosen]
             if one & _NOTE:
                 columns["note"] = self._notes(some["flags"], int(_POLL_NOTES), self._poll_note_iid, poll_notes)
             if one & _RANGE:
@@ -222,7 +235,9 @@ class SliceRows:
             time=polls["start"],
             track=tracks,
             color=_colors(polls),
+            name=self._stint_iid[polls["function"]],
             thread=polls["tid"],
+            instance=polls["instance"],
             state=self._states(polls),
             result=self._results(polls),
         )
@@ -263,10 +278,17 @@ class SliceRows:
 
     # ---- columns
 
-    def _known(self, polls: Array) -> npt.NDArray[np.uint8]:
+    def _tasks(self, polls: Array) -> npt.NDArray[np.uint64]:
+        """The number of the task that each poll is of, or in; 0 without one."""
+        return np.where(self._is_task[polls["function"]], polls["instance"], polls["task"])
+
+    def _known(
+        self, polls: Array, task: npt.NDArray[np.uint64], task_id: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.uint8]:
         known = np.where(polls["instance"] != 0, _SELF, 0)
         known |= np.where(self._function_columns["place"][polls["function"]] != 0, _PLACE, 0)
-        known |= np.where(polls["task"] != 0, _TASK, 0)
+        known |= np.where(task != 0, _TASK, 0)
+        known |= np.where(task_id != 0, _TASK_ID, 0)
         known |= np.where(polls["flags"] & int(_POLL_NOTES), _NOTE, 0)
         known |= np.where(polls["end_latest"] > polls["end"], _RANGE, 0)
         return known.astype(np.uint8)
@@ -291,6 +313,14 @@ class SliceRows:
 
 def _states(spans: Array, flag: int) -> Integers:
     return np.where(spans["flags"] & int(flag), spans["state"].astype(np.int64), _UNKNOWN_STATE)
+
+
+def _ids(alive: Array, tasks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The runtime's ids of tasks (by number), 0 where unknown."""
+    if not len(alive):
+        return np.zeros(len(tasks), np.uint64)
+    at = np.minimum(np.searchsorted(alive["task"], tasks), len(alive) - 1)
+    return np.where(alive["task"][at] == tasks, alive["id"][at], np.uint64(0))
 
 
 def _colors(polls: Array) -> npt.NDArray[np.uint64]:

@@ -11,6 +11,7 @@ from tracer.model import (
     FunctionKind,
     Group,
     Loss,
+    Outcome,
     PlanChange,
     PollFlag,
     PollFunction,
@@ -22,6 +23,7 @@ from tracer.model import (
 )
 from tracer.output.accounts import Accounts
 from tracer.output.awaits import await_point
+from tracer.output.kinds import TaskKinds
 from tracer.output.labels import probed_words, state_words
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Summary:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
+        self.kinds = TaskKinds(len(recording.plan.functions))
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
         self.ends: list[ProcessEnd] = []
@@ -48,6 +51,7 @@ class Summary:
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
         self.accounts.add(spans.polls, spans.waits)
+        self.kinds.add(spans.over)
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
@@ -96,9 +100,13 @@ class Summary:
         return sorted(seen, key=lambda item: (-int(busy[item[0]]), item[1].name))
 
     def tasks(self) -> int:
-        """Instances of the runtimes' own task polls."""
+        """The tasks seen."""
+        return int(self.kinds.tasks.sum())
+
+    def unidentified(self) -> list[str]:
+        """The runtimes whose tasks have no id that is known, so that they are told apart by their addresses alone."""
         functions = self.recording.plan.functions
-        return sum(int(self.accounts.instances[i]) for i, one in enumerate(functions) if one.kind is FunctionKind.TASK)
+        return sorted({functions[i].runtime or "unknown" for i in self.kinds.seen() if self.kinds.unidentified[i]})
 
     def refusals(self) -> list[tuple[str, int]]:
         """Why functions are not probed: (reason, how many), the most first."""
@@ -124,6 +132,11 @@ class Summary:
         waiting, longest}], most waiting first; state null: unknown; await: the state in words; file, line: of the
         await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
         macro, or null; awaitee: the type that is awaited, or null ·
+        task_kinds: [{function, file, line, runtime, tasks, polls, busy, longest, waiting, unidentified, outcomes:
+        {unknown, finished, replaced, running, waiting}}], the most busy first; unidentified: tasks whose id of the
+        runtime is not known; outcomes: number of tasks whose future returned (finished), whose place another one has
+        (replaced: ended, nobody knows how), with a poll under way at the end (running), whose last poll was pending
+        (waiting), of which nothing of that is known ·
         longest_polls: [{seconds, duration, function, file, line, thread, tid, instance, note}] ·
         plan_changes: [{seconds, probed, reason}] · process_ends: [{seconds, pid, reason}] ·
         not_probed: [{reason, functions}].
@@ -170,6 +183,18 @@ class Summary:
                     "unwound": int(accounts.unwound[index]),
                 }
                 for index, one in self.functions()
+            ],
+            "task_kinds": [
+                {
+                    **_whereabouts(functions[index]),
+                    "runtime": functions[index].runtime,
+                    **{
+                        name: int(getattr(self.kinds, name)[index])
+                        for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
+                    },
+                    "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
+                }
+                for index in self.kinds.seen()
             ],
             "waits_by_await": [
                 {**_parking(functions[index], state), "waits": count, "waiting": total, "longest": longest}

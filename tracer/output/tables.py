@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH, _LIST_WIDTH = 100, 600
 _TOP = 8
+_TOP_KINDS = 5
 _MAX_CHANGES = 4
 
 
@@ -119,6 +120,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     _print_header(summary, console)
     if summary.tally.polls or summary.accounts.polls.any():
         _print_functions(summary, console)
+        _print_tasks(summary, console)
         _print_longest(summary, console)
     if summary.accounts.waits.any():
         _print_waits(summary, console)
@@ -168,6 +170,31 @@ def _print_functions(summary: Summary, console: Console) -> None:
     if summary.changes and share < 0.999:
         words = f"futures were probed in {share:.1%} of the time only: their figures are of that part"
         console.print(_text(words, "yellow"))
+    console.print()
+
+
+def _print_tasks(summary: Summary, console: Console) -> None:
+    kinds = summary.kinds
+    seen = kinds.seen()
+    rows = [
+        (
+            short_name(summary.recording.plan.functions[index]).removeprefix("task "),
+            _count(int(kinds.tasks[index])),
+            _count(int(kinds.polls[index])),
+            duration_words(int(kinds.busy[index])),
+            duration_words(int(kinds.longest[index])),
+            duration_words(int(kinds.waiting[index])),
+            place_words(summary.recording.plan.functions[index].location),
+        )
+        for index in seen[:_TOP_KINDS]
+    ]
+    if not rows:
+        return
+    columns = {"tasks by kind": Column.NAME}
+    columns |= dict.fromkeys(("tasks", "polls", "busy", "longest poll", "waiting"), Column.FIGURE)
+    console.print(_table(columns | {"place": Column.PLACE}, rows, console.width, ("place", "longest poll")))
+    if len(seen) > _TOP_KINDS:
+        console.print(_text(f"{_some(len(seen) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
     console.print()
 
 
@@ -251,6 +278,9 @@ def _print_remarks(summary: Summary, console: Console) -> None:
         console.print(_text(f"at {summary.since_start(gone.time):.2f} s process {gone.pid}: {gone.reason}"))
     if end is None:
         console.print(_text("the capture breaks off: its end was not written", "yellow"))
+    for runtime in summary.unidentified():
+        words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
+        console.print(_text(words))
     refusals = summary.refusals()
     if refusals:
         plan = summary.recording.plan

@@ -54,6 +54,10 @@ _FUNCTION_AT = _CODE_AT + len(_CODE) - 3
 _RET_AT = _FUNCTION_AT + 2
 
 
+_TASK_ID_COST = 2
+"""In states: a task's id takes a read of the target's memory, as a state does, and a look-up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Costs:
     """Nanoseconds of the target's CPU time that one hit takes.
@@ -71,6 +75,8 @@ class Costs:
         """Of one probe of `plan`."""
         functions = [plan.functions[index] for index in (probe.enters, probe.leaves) if index is not None]
         state = self.state if any(function.state_offset is not None for function in functions) else 0.0
+        if probe.enters is not None and plan.functions[probe.enters].task_id is not None:
+            state += _TASK_ID_COST * self.state
         if probe.site is Site.RETURN:
             return self.returned + state
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state

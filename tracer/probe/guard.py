@@ -18,7 +18,7 @@ from enum import Enum
 
 import numpy as np
 
-from tracer.model import Array, Group, Plan
+from tracer.model import TASK_ID_RECORD, Array, Group, Plan
 from tracer.probe.calibration import Costs
 from tracer.probe.session import ProbeSession
 
@@ -153,7 +153,8 @@ class Guard:
         assert self._meter is not None
         if not len(events):
             return
-        hits = np.bincount(events["probe"], minlength=len(self._cost))
+        probes = events["probe"]
+        hits = np.bincount(probes[probes != TASK_ID_RECORD], minlength=len(self._cost))
         cost = hits * self._cost * (1 + lost / len(events))
         tasks, everything = float(cost[self._is_task].sum()), float(cost.sum())
         for meter in (self._whole, self._meter, self._window):

@@ -28,6 +28,9 @@ PROBE = np.dtype(
         ("enters", "<u4"),
         ("leaves", "<u4"),
         ("return_probe", "<u4"),
+        ("id_vtable", "<u2"),
+        ("id_offset", "<u2"),
+        ("id_distance", "<u4"),
         ("roles", "u1"),
         ("self", "u1"),
         ("group", "u1"),
@@ -37,7 +40,7 @@ PROBE = np.dtype(
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
 THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
-_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL = 1, 2, 4, 8, 16, 32
+_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID = 1, 2, 4, 8, 16, 32, 64
 _NO_OFFSET = 0xFFFFFFFF
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3}
 _GROUPS = (Group.TASKS, Group.FUTURES)
@@ -45,6 +48,8 @@ _GROUPS = (Group.TASKS, Group.FUTURES)
 _FRAMES = 65_536
 """Functions under way at once whose self is remembered: 5 MiB of kernel memory."""
 _THREADS = 16_384
+_TASKS = 131_072
+"""Tasks whose ids are known to be told; one that is not among them is told again: 10 MiB of kernel memory."""
 
 _SPARE_PROBES = 4
 
@@ -74,6 +79,7 @@ class PollProgram:
             "PROBES": self._spare_id + _SPARE_PROBES,
             "FRAMES": _FRAMES,
             "THREADS": _THREADS,
+            "TASKS": _TASKS,
         }
         if ring_pages is not None:
             defines["RING_PAGES"] = ring_pages
@@ -204,6 +210,9 @@ def probe_records(plan: Plan, *, by_place: bool) -> Array:
             record["enters"] = probe.enters + 1
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
+            if entered.task_id is not None and entered.self_register is not None:
+                record["roles"] |= _TASK_ID
+                record["id_vtable"], record["id_offset"] = entered.task_id.vtable, entered.task_id.offset
             record["return_probe"] = returns.get(probe.enters, -1) + 1
             is_needed = entered.state_offset is not None or (by_place and record["return_probe"])
             if is_needed and probe.enters in left and probe.leaves != probe.enters:

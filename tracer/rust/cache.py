@@ -32,6 +32,7 @@ from tracer.model import (
     ResultEncoding,
     Source,
     SourceLocation,
+    TaskIdPath,
 )
 from tracer.target.elf import ElfImage
 
@@ -206,12 +207,13 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [[a.state, _from_location(a.location), a.awaitee, _from_location(a.macro)] for a in f.awaits],
+        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, task_id) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -233,4 +235,5 @@ def _to_function(row: list[Any]) -> PollFunction:
             AwaitPoint(int(state), _to_location(place), awaitee, _to_location(macro))
             for state, place, awaitee, macro in awaits
         ),
+        task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
     )

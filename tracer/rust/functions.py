@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation
+from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
 from tracer.rust.awaits import Awaits
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
@@ -29,6 +29,7 @@ from tracer.rust.naming import (
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
+from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
 from tracer.target.elf import ElfImage
@@ -87,6 +88,7 @@ class _Code:
         self._disassembler = Disassembler()
         self._prologue = Prologue()
         self._task_types = TaskTypes(image, named)
+        self._task_ids = TaskIds(image)
 
     def body(self, candidate: Candidate) -> Body:
         """A function that only jumps to another one is left where that one is left, on the same stack pointer."""
@@ -119,6 +121,10 @@ class _Code:
             if arguments and role_of(name) in (Role.TOKIO, Role.ASYNC_TASK):
                 return arguments[0]
         return self._task_types.of(candidate)
+
+    def task_id(self, runtime: str) -> TaskIdPath | None:
+        """Where a task's id is, by the runtime's version."""
+        return self._task_ids.of(runtime)
 
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate)
@@ -234,7 +240,9 @@ def _describe(candidate: Candidate, information: _DebugInformation, code: _Code)
 def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFunction | Refusal | None:
     if verdict.kind is FunctionKind.TASK:
         path = verdict.type_path or code.task_type(candidate)
-        return _task(candidate, verdict.runtime or "", path, verdict.location, Source.DWARF)
+        runtime = verdict.runtime or ""
+        task_id = verdict.task_id or code.task_id(runtime)
+        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id)
     symbol = _symbol_name(candidate, verdict.kind)
     path = verdict.type_path
     if is_blocking_job(path or future_type_of(symbol) or ""):
@@ -267,7 +275,8 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
 def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _Code) -> PollFunction | Refusal | None:
     for role in (Role.TOKIO, Role.ASYNC_TASK):
         if role in candidate.roles:
-            return _task(candidate, role.value, code.task_type(candidate), location, Source.SYMBOLS)
+            path, task_id = code.task_type(candidate), code.task_id(role.value)
+            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id)
     if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
@@ -295,7 +304,12 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
 
 
 def _task(
-    candidate: Candidate, runtime: str, type_path: str | None, location: SourceLocation | None, source: Source
+    candidate: Candidate,
+    runtime: str,
+    type_path: str | None,
+    location: SourceLocation | None,
+    source: Source,
+    task_id: TaskIdPath | None,
 ) -> PollFunction | Refusal:
     if type_path is not None and is_blocking_job(type_path):
         return _blocking(candidate, task_name(type_path, runtime), location)
@@ -313,6 +327,7 @@ def _task(
         location=location,
         self_register=Register.RDI,
         runtime=runtime,
+        task_id=task_id,
     )
 
 

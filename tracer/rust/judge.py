@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tracer.model import FunctionKind, Register, ResultEncoding, SourceLocation
+from tracer.model import FunctionKind, Register, ResultEncoding, SourceLocation, TaskIdPath
 from tracer.rust.abi import Abi, register_of
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.naming import generic_arguments
+from tracer.rust.task_ids import tokio_id_path
 from tracer.rust.types import Type, Types, is_coroutine, state_offset
 
 _COROUTINE = re.compile(r"^\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)#\d+\}")
@@ -40,6 +41,7 @@ class Verdict:
     is_likely: bool = False
     own_name: str | None = None
     coroutine: int | None = None
+    task_id: TaskIdPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,16 @@ class Judge:
             has_types=False,
             self_register=Register.RDI,
             runtime=runtime,
+            task_id=self._task_id(chain) if runtime == "tokio" else None,
         )
+
+    def _task_id(self, chain: list[Die]) -> TaskIdPath | None:
+        """Where the task's header leads to its id, by the header's type; None where that is not told."""
+        parameters = self._parameters(chain)
+        try:
+            return tokio_id_path(self._types, self._types.at(parameters[0].type)) if parameters else None
+        except DwarfError:
+            return None
 
     def _declared(self, chain: list[Die]) -> SourceLocation | None:
         """Where the coroutine that a task runs begins: its layout's first state is declared there."""

@@ -126,8 +126,8 @@ def test_polls_nest_and_know_their_task_and_parent() -> None:
     script.leave(60, 900, TASK)
     result = script.run()
     task = result.poll(TASK, start=10, end=60, end_latest=60, depth=0, task=0, parent=0, flags=0, state_after=255)
-    outer = result.poll(JUMPING, start=20, end=50, depth=1, task=0xAA0, parent=0, state=3, state_after=4)
-    inner = result.poll(PLAIN, start=30, end=40, depth=2, task=0xAA0, parent=outer["instance"])
+    outer = result.poll(JUMPING, start=20, end=50, depth=1, task=task["instance"], parent=0, state=3, state_after=4)
+    inner = result.poll(PLAIN, start=30, end=40, depth=2, task=task["instance"], parent=outer["instance"])
     assert outer["flags"] == PollFlag.RESULT | PollFlag.PENDING | PollFlag.STATE
     assert inner["flags"] == PollFlag.RESULT | PollFlag.PENDING
     assert [task["instance"], outer["instance"], inner["instance"]] == [1, 2, 3]

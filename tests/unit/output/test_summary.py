@@ -80,6 +80,25 @@ def test_figures() -> None:
     assert document["seconds"] == 5.0
 
 
+def test_tasks_by_kind() -> None:
+    spans = many(60_000, churn=7)
+    document = summed(spans, 9).as_json()
+    (kind,) = document["task_kinds"]
+    polls = spans.polls[spans.polls["function"] == 0]
+    length = polls["end"] - polls["start"]
+    assert document["tasks"] == kind["tasks"] == len(np.unique(polls["instance"]))
+    assert (kind["polls"], kind["busy"], kind["longest"]) == (len(polls), int(length.sum()), int(length.max()))
+    assert (kind["unidentified"], sum(kind["outcomes"].values())) == (0, kind["tasks"])
+    assert kind["outcomes"]["finished"] > kind["outcomes"]["waiting"] > 0
+
+
+def test_tasks_without_ids_are_said_to_be() -> None:
+    spans = simulate()
+    spans.over["id"] = 0
+    assert "tasks of unknown are told apart by their addresses" in " ".join(rendered(summed(spans)).split())
+    assert "told apart" not in rendered(summed(simulate()))
+
+
 def test_blocks_do_not_matter() -> None:
     spans = simulate(0.5, tasks=30)
     assert summed(spans, 1).as_json() == summed(spans, 50).as_json()
@@ -146,7 +165,7 @@ def test_one_screen() -> None:
     summary.loss(Loss(1, 53, None, None))
     summary.process_end(ProcessEnd(START + 5_000_000_000, PID, "it exited with status 0"))
     text = rendered(summary)
-    assert len(text.splitlines()) < 45
+    assert len(text.splitlines()) < 48
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "\x1b" not in text
     assert "\\x1b[2Jquery[red]" in text

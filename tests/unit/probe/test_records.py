@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,18 @@ import pytest
 from tests.unit.probe.made import binary, function, task
 from tracer.model import (
     EVENT,
+    Array,
     EventFlag,
     ExitKind,
     ExitMode,
     ExitSite,
     Group,
     InstructionCost,
+    Plan,
     Probe,
     ResultEncoding,
     Site,
+    TaskIdPath,
 )
 from tracer.probe import perf
 from tracer.probe.instructions import _reason
@@ -66,7 +70,7 @@ def test_flags_agree() -> None:
     assert {name: int(value) for name, value in defined.items()} == {flag.name: flag.value for flag in EventFlag}
 
 
-ENTERS, LEAVES, TAIL, REMEMBER, RESULT, RECALL = 1, 2, 4, 8, 16, 32
+ENTERS, LEAVES, TAIL, REMEMBER, RESULT, RECALL, TASK_ID = 1, 2, 4, 8, 16, 32, 64
 
 
 def test_what_the_kernel_side_is_told() -> None:
@@ -154,3 +158,16 @@ def test_bytes_that_may_be_probed(code: str, site: Site, is_tail: bool, is_fine:
     entered, left = (0, None) if site is Site.ENTRY else (None, 0)
     probe = Probe(0, 0, 0, site, Group.FUTURES, entered, left, is_tail, InstructionCost.STEPPED)
     assert (_reason(probe, bytes.fromhex(code)) is None) is is_fine
+
+
+def test_the_way_to_a_tasks_id() -> None:
+    """Only where a task poll begins."""
+    poll = replace(task("raw::poll", 0x200), task_id=TaskIdPath(16, 72))
+    plan = make_plan([binary(poll, task("run", 0x300, "async-task"))], exit_mode=ExitMode.RET)
+    told = [(int(one["roles"]) & TASK_ID, int(one["id_vtable"]), int(one["id_offset"])) for one in records_of(plan)]
+    assert [one for one in told if one[0]] == [(TASK_ID, 16, 72)]
+    assert {one[1:] for one in told if not one[0]} == {(0, 0)}
+
+
+def records_of(plan: Plan) -> Array:
+    return probe_records(plan, by_place=False)

@@ -1,0 +1,89 @@
+"""Every task of a runtime is seen as one, whatever thread polls it and whoever had its memory before."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.command import recording
+from tests.e2e.trace import Trace
+from tests.running import Targets
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+POLLS_OF_TASKS = {
+    "tokio_multi": {47: 23 + 23 + 14 + 5 + 5 + 5 + 3 + 3},
+    "tokio_current": {47: 23},
+    "short_tasks": {1: 613, 2: 317 + 3, 3: 67},
+    "async_std_log": {47: 23},
+    "smol_log": {47: 23},
+}
+"""How many tasks each target spawns, by their number of polls."""
+
+_TASK_POLLS = """
+select tt.name as thread, extract_arg(s.arg_set_id, 'debug.task number') number,
+  extract_arg(s.arg_set_id, 'debug.task') id, extract_arg(s.arg_set_id, 'debug.function') function
+from slice s join thread_track tt on s.track_id = tt.id
+where s.category = 'poll' and extract_arg(s.arg_set_id, 'debug.kind') = 'task of the runtime'
+"""
+_ROWS = """
+select task.name, kind.name as kind, folder.name as folder,
+  (select count(*) from slice where track_id = task.id and name = 'running') polls
+from process_track task join process_track kind on task.parent_id = kind.id
+join process_track folder on kind.parent_id = folder.id where folder.name = 'Async tasks'
+"""
+
+
+@pytest.mark.parametrize("target", POLLS_OF_TASKS)
+@pytest.mark.parametrize("profile", ["dev", "release"])
+def test_there_are_as_many_tasks_as_were_spawned(targets: Targets, tmp_path: Path, target: str, profile: str) -> None:
+    trace, document = traced(targets, tmp_path, target, profile)
+    expected = POLLS_OF_TASKS[target]
+    polls = trace.processor.query(_TASK_POLLS)
+    assert Counter(Counter(row["number"] for row in polls).values()) == expected
+    is_tokio = target not in ("async_std_log", "smol_log")
+    if is_tokio:  # whose own ids are in the trace, one for each task
+        ids = {(row["number"], row["id"]) for row in polls}
+        assert None not in {number for _, number in ids}
+        assert len(ids) == len({number for _, number in ids}) == sum(expected.values())
+
+    rows = trace.processor.query(_ROWS)
+    drawn = sum(int(str(row["polls"])) for row in rows)
+    assert drawn == len(polls)
+    own = [str(row["name"]) for row in rows if " lane " not in str(row["name"])]
+    assert len(own) == min(500, sum(expected.values())) or target == "short_tasks"
+    assert all(name.startswith("task ") and is_tokio is not name.startswith("task #") for name in own)
+
+    kinds = document["task_kinds"]
+    assert document["tasks"] == sum(kind["tasks"] for kind in kinds) == sum(expected.values())
+    assert sum(kind["polls"] for kind in kinds) == len(polls)
+    assert all(sum(kind["outcomes"].values()) == kind["tasks"] for kind in kinds)
+    assert all(kind["unidentified"] == (0 if is_tokio else kind["tasks"]) for kind in kinds)
+    assert [kind["busy"] for kind in kinds] == sorted((kind["busy"] for kind in kinds), reverse=True)
+
+
+def test_memory_that_is_used_again_says_that_its_task_ended(targets: Targets, tmp_path: Path) -> None:
+    _, document = traced(targets, tmp_path, "short_tasks", "dev")
+    outcomes: Counter[str] = Counter()
+    for kind in document["task_kinds"]:
+        outcomes.update(kind["outcomes"])
+    assert outcomes["replaced"] > 100
+    assert outcomes["running"] == outcomes["waiting"] == 0
+
+
+def traced(targets: Targets, folder: Path, target: str, profile: str) -> tuple[Trace, dict[str, Any]]:
+    """The trace, and the summary."""
+    output = folder / "trace.pftrace"
+    with targets.run(target, profile) as running:
+        options = ("-o", output, "--max-overhead", 100, "--json")
+        with recording("--pid", running.pid, *options) as rec:
+            running.go()
+            assert running.wait().returncode == 0
+            done = rec.wait()
+    assert done.code == 0, done.err
+    document: dict[str, Any] = json.loads(done.out)
+    return Trace(output), document
