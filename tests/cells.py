@@ -30,6 +30,9 @@ PROFILES = {
     "v0": Profile("release-debug", "-Csymbol-mangling-version=v0"),
 }
 
+CONSTRUCTS = ("constructs_tokio", "constructs_async_std", "constructs_smol")
+"""Those that go through every construct; what is compared with their logs says tests/constructs.py."""
+
 TARGETS = (
     "tokio_multi",
     "tokio_current",
@@ -44,6 +47,7 @@ TARGETS = (
     "short_tasks",
     "server",
     "load",
+    *CONSTRUCTS,
 )
 """The programs of tests/targets."""
 

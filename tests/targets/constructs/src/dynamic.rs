@@ -13,7 +13,7 @@ async fn held(polls: u64) -> u64 {
 
 pub async fn boxed() -> u64 {
     let future: Pin<Box<dyn Future<Output = u64> + Send>> = std::hint::black_box(Box::pin(held(4)));
-    here(watch_boxed("constructs::dynamic::held", future)).await
+    here(watch_boxed("constructs::dynamic::held::{{closure}}", future)).await
 }
 
 pub async fn pinned() -> u64 {
@@ -38,5 +38,6 @@ impl Job for Counter {
 
 pub async fn async_trait() -> u64 {
     let job: &'static dyn Job = std::hint::black_box(&Counter);
-    here(watch_boxed("<constructs::dynamic::Counter as constructs::dynamic::Job>::work", job.work(5))).await
+    here(watch_boxed("<constructs::dynamic::Counter as constructs::dynamic::Job>::work::{{closure}}", job.work(5)))
+        .await
 }
