@@ -182,6 +182,13 @@ UNKNOWN = (
     ),
     Unknown(
         Aspect.TASKS,
+        "tasks in the place of one that was cancelled",
+        _ALL,
+        "async-task gives its tasks no ids, and the drop of the one before is not seen",
+        "they are one task, and the wait between them is marked ambiguous",
+    ),
+    Unknown(
+        Aspect.TASKS,
         "ids of tasks",
         _ALL,
         "async-task gives its tasks none",

@@ -32,8 +32,8 @@ class Candidates:
     old: Indexes
     new: Indexes
 
-    def polls(self, latest: Array, untouched: Array, frames: Frames, endings: Endings) -> Polls:
-        """All of them as columns."""
+    def polls(self, latest: Array, untouched: Array, frames: Frames, endings: Endings, lost_until: int) -> Polls:
+        """All of them as columns.  lost_until: events from before this time may be missing."""
 
         def join(of_latest: npt.NDArray[T], of_untouched: npt.NDArray[T], of_frames: npt.NDArray[T]) -> npt.NDArray[T]:
             old = np.concatenate([of_latest, of_untouched[self.untouched], of_frames[self.carried]])[self.old]
@@ -47,7 +47,7 @@ class Candidates:
 
         nothing = np.zeros(len(untouched), np.int64)
         unknown = np.full(len(untouched), UNKNOWN, np.uint8)
-        result = results_of(endings.flags, endings.state_after)
+        result = results_of(endings.flags, endings.state_after, endings.seen, lost_until)
         gap = np.zeros(len(self.old) + len(self.new), np.bool_)
         gap[: len(self.old)] = np.concatenate(
             [latest["gap"], np.zeros(len(self.old) - len(latest), np.bool_)],

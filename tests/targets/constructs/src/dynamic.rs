@@ -29,6 +29,8 @@ trait Job: Sync {
 
 struct Counter;
 
+const WORK: &str = "<constructs::dynamic::Counter as constructs::dynamic::Job>::work::{{closure}}";
+
 #[async_trait::async_trait]
 impl Job for Counter {
     async fn work(&self, polls: u64) -> u64 {
@@ -38,6 +40,5 @@ impl Job for Counter {
 
 pub async fn async_trait() -> u64 {
     let job: &'static dyn Job = std::hint::black_box(&Counter);
-    here(watch_boxed("<constructs::dynamic::Counter as constructs::dynamic::Job>::work::{{closure}}", job.work(5)))
-        .await
+    here(watch_boxed(WORK, job.work(5))).await
 }
