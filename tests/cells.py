@@ -27,6 +27,10 @@ PROFILES = {
     "abort": Profile("abort"),
     "stripped": Profile("stripped"),
     "dwarf5": Profile("release-debug", "-Cdwarf-version=5"),
+    "packed": Profile("release-debug", "-Csplit-debuginfo=packed"),
+    "packed5": Profile("release-debug", "-Csplit-debuginfo=packed -Cdwarf-version=5"),
+    "unpacked": Profile("release-debug", "-Csplit-debuginfo=unpacked"),
+    "unpacked5": Profile("release-debug", "-Csplit-debuginfo=unpacked -Cdwarf-version=5"),
     "v0": Profile("release-debug", "-Csymbol-mangling-version=v0"),
 }
 
@@ -63,6 +67,10 @@ PAIRWISE = {
     "abort": ("tokio_multi", "tokio_current"),
     "stripped": ("tokio_current", "smol_log"),
     "dwarf5": ("tokio_multi", "async_std_log"),
+    "packed": ("tokio_multi",),
+    "packed5": ("smol_log",),
+    "unpacked": ("smol_log",),
+    "unpacked5": ("tokio_multi",),
     "v0": ("tokio_current", "smol_log"),
 }
 """What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""

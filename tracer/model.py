@@ -129,6 +129,49 @@ class AwaitPoint:
     macro: SourceLocation | None = None
 
 
+class LayoutKind(StrEnum):
+    COROUTINE = "coroutine"
+    FUTURE = "future"  # a hand-written one; where no edge leads on, it is what is waited for
+    GLUE = "glue"  # holds futures and says nothing itself: an Option, a tuple, a pinned pointer
+    OBJECT = "object"  # a trait object: which future it is shows only when it is polled
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutEdge:
+    """From a type to a future in it.
+
+    value: the discriminant with which the future is there; None: with every value that has no edge of its own.
+    offset: bytes from the type's begin.  is_pointer: a pointer to the future is there, not itself.
+    child: index into Binary.layouts.
+    """
+
+    value: int | None
+    offset: int
+    is_pointer: bool
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a type keeps the futures that it polls; only types that lead to one have a layout.
+
+    name: for display.  path: as DWARF names the type, which tells it from all others; None when it is not known.
+    size: bytes.  discriminant_offset and _size: bytes; None and 0 when all edges hold always.  awaits: of a
+    coroutine, by state, ascending.  location: where a coroutine's body begins.
+    """
+
+    name: str
+    kind: LayoutKind
+    source: Source
+    size: int
+    edges: tuple[LayoutEdge, ...] = ()
+    discriminant_offset: int | None = None
+    discriminant_size: int = 0
+    awaits: tuple[AwaitPoint, ...] = ()
+    location: SourceLocation | None = None
+    path: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TaskIdPath:
     """How a task's header leads to the runtime's id of the task; all in bytes.
@@ -146,7 +189,8 @@ class PollFunction:
 
     address: link-time virtual address.  offset: its place in the file, where probes go.
     state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
-    awaits: by state, ascending; empty where nothing is known of them.
+    awaits: by state, ascending; empty where nothing is known of them.  layout: of what `self` points to, index
+    into Binary.layouts (in a plan, into Plan.layouts); None when it leads to no future, or is not known.
     """
 
     address: int
@@ -166,6 +210,7 @@ class PollFunction:
     runtime: str | None = None  # of a task poll: "tokio", "async-task"
     entry_cost: InstructionCost = InstructionCost.STEPPED
     awaits: tuple[AwaitPoint, ...] = ()
+    layout: int | None = None
     task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
 
 
@@ -197,6 +242,7 @@ class Binary:
     refusals: tuple[Refusal, ...] = ()
     rustc: str | None = None
     debug_file: str | None = None
+    layouts: tuple[Layout, ...] = ()
 
 
 # ---------------------------------------------------------------- what is probed

@@ -12,7 +12,7 @@ from tracer import rust
 from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
-from tracer.target.debugfile import find_debug_file, find_split_debug
+from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.launch import Launched
 from tracer.target.process import TargetProcess
@@ -69,8 +69,9 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
             index = index_of_file.get((status.st_dev, status.st_ino))
             if index is None:
                 index = index_of_file[status.st_dev, status.st_ino] = len(binaries)
-                binaries.append(_read(image, target.executable, target.root_path))
-                remarks += _remarks(image, target.executable, target.root_path)
+                binary, remarks_on_it = _read(image, target.executable, target.root_path)
+                binaries.append(binary)
+                remarks += remarks_on_it
                 executables.append(target.exe_path)
             processes.append(
                 Process(
@@ -117,29 +118,22 @@ def launched_process(launched: Launched) -> Process:
 def survey_file(path: Path, selection: Selection, exit_mode: ExitMode) -> Survey:
     """Plan for a binary on disk, with no process yet.  Needs no rights beyond reading the file."""
     with open_elf(path) as image:
-        binary = _read(image, str(path), None)
-        remarks = _remarks(image, str(path), None)
-    return Survey(_plan([binary], selection, exit_mode), (), (path,), tuple(remarks))
+        binary, remarks = _read(image, str(path), None)
+    return Survey(_plan([binary], selection, exit_mode), (), (path,), remarks)
 
 
-def _read(image: ElfImage, display_path: str, root: Path | None) -> Binary:
+def _read(image: ElfImage, display_path: str, root: Path | None) -> tuple[Binary, tuple[str, ...]]:
+    """(the binary, remarks on what of its debug information is not read)."""
     cache = rust.Cache.default()
     debug_path = None if image.has_section(".debug_info") else find_debug_file(image, root)
+    places = SplitFiles(image, root)
     if debug_path is None:
-        return rust.read_binary(image, display_path=display_path, cache=cache)
+        split = rust.find_split_debug(image, places)
+        return rust.read_binary(image, display_path=display_path, split=split, cache=cache), split.remarks
     with open_elf(debug_path) as debug:
-        return rust.read_binary(image, display_path=display_path, debug=debug, cache=cache)
-
-
-def _remarks(image: ElfImage, display_path: str, root: Path | None) -> list[str]:
-    split = find_split_debug(image, root)
-    if not split:
-        return []
-    files = split[0].name + (f" and {len(split) - 1} more" if len(split) > 1 else "")
-    return [
-        f"{display_path} has its debug information in {files}, which is not read: functions are found by their symbols"
-        ' (split-debuginfo = "off" in Cargo.toml keeps it in the binary)'
-    ]
+        split = rust.find_split_debug(debug, places)
+        binary = rust.read_binary(image, display_path=display_path, debug=debug, split=split, cache=cache)
+    return binary, split.remarks
 
 
 def _plan(binaries: Sequence[Binary], selection: Selection, exit_mode: ExitMode) -> Plan:

@@ -3,5 +3,6 @@
 from tracer.rust.binary import read_binary
 from tracer.rust.cache import Cache
 from tracer.rust.demangle import demangle
+from tracer.rust.split import SplitDebug, find_split_debug
 
-__all__ = ["Cache", "demangle", "read_binary"]
+__all__ = ["Cache", "SplitDebug", "demangle", "find_split_debug", "read_binary"]

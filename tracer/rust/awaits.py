@@ -13,16 +13,26 @@ from dataclasses import dataclass
 from tracer.model import FIRST_SUSPEND, UNRESUMED, AwaitPoint, SourceLocation
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Dwarf
-from tracer.rust.forms import At, DwarfError, Tag
+from tracer.rust.forms import At, DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.lines import LineTables
-from tracer.rust.naming import display_name, is_foreign, split_path
+from tracer.rust.naming import display_name, is_closure, is_foreign, split_path
 from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Member, Types
 
-_AWAITEE = "__awaitee"
+AWAITEE = "__awaitee"
 _BOXED = re.compile(r"^Pin<Box<\(?(dyn [^()]+?)(?: \+ core::marker::\w+)*\)?>>$")
-_FIELD_TAGS = frozenset({int(Tag.MEMBER)})
+_NAME_OF_BODY = re.compile(r"^\{async_")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """By position of the type's entry.  points: of each coroutine, ascending by state.  paths: as DWARF names
+    the types, with what their `{impl#3}` stand for.  begins: where the bodies of coroutines begin."""
+
+    points: dict[int, tuple[AwaitPoint, ...]]
+    paths: dict[int, str]
+    begins: dict[int, SourceLocation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +55,21 @@ class Awaits:
         self._implementations = implementations
         self._paths = TypePaths(dwarf)
 
-    def of(self, functions: Mapping[int, Sequence[int]]) -> dict[int, tuple[AwaitPoint, ...]]:
-        """functions: by address the positions of the coroutine types that run there.
-
-        Several are functions that the compiler merged: only what is true of all of them is told.
-        """
-        read = {position: self._suspensions(position) for coroutines in functions.values() for position in coroutines}
-        names = self._names({one.awaitee for states in read.values() for one in states if one.awaitee is not None})
+    def describe(self, coroutines: Iterable[int], others: Iterable[int], told: Mapping[int, str]) -> Described:
+        """coroutines, others: positions of types; of the others only the paths are asked for.  told: paths that
+        are known already."""
+        read = {position: self._suspensions(position) for position in coroutines}
+        awaited = {one.awaitee for states in read.values() for one in states if one.awaitee is not None}
+        paths = self._read_paths({*awaited, *read, *others}, told)
+        names = {position: awaited_name(paths[position]) for position in awaited if position in paths}
         points = {
-            position: [
+            position: tuple(
                 AwaitPoint(one.state, one.location, names.get(one.awaitee or 0), one.macro) for one in suspensions
-            ]
+            )
             for position, suspensions in read.items()
         }
-        found = {}
-        for address, coroutines in functions.items():
-            first, *others = (points[position] for position in coroutines)
-            kept = tuple(one for one in first if all(one in other for other in others))
-            if kept:
-                found[address] = kept
-        return found
+        begins = {position: place for position in read if (place := self._begin(position)) is not None}
+        return Described(points, paths, begins)
 
     # ------------------------------------------------------------ layouts
 
@@ -72,7 +77,7 @@ class Awaits:
         try:
             part = self._types.at(coroutine).variant_part
             variants = part.variants if part is not None else ()
-            own = self._place(coroutine, next((member for value, member in variants if value == UNRESUMED), None))
+            own = self._begin(coroutine)
             return sorted(
                 (
                     self._suspension(coroutine, value, member, own)
@@ -83,6 +88,15 @@ class Awaits:
             )
         except DwarfError:
             return []
+
+    def _begin(self, coroutine: int) -> SourceLocation | None:
+        """Where its first state is declared."""
+        try:
+            part = self._types.at(coroutine).variant_part
+            variants = part.variants if part is not None else ()
+            return self._place(coroutine, next((member for value, member in variants if value == UNRESUMED), None))
+        except DwarfError:
+            return None
 
     def _suspension(self, coroutine: int, state: int, member: Member, own: SourceLocation | None) -> _Suspension:
         place = self._place(coroutine, member)
@@ -99,29 +113,38 @@ class Awaits:
         return SourceLocation(path, line) if path is not None else None
 
     def _awaitee(self, suspended: int) -> int | None:
-        for member in self._dwarf.children(self._dwarf.die(suspended), _FIELD_TAGS):
-            if member.name == _AWAITEE:
-                return member.integer(At.TYPE)
-        return None
+        return next((member.type for member in self._types.at(suspended).members if member.name == AWAITEE), None)
 
     # ------------------------------------------------------------ names
 
-    def _names(self, awaitees: Iterable[int]) -> dict[int, str]:
-        """Display names by position of the type; of a coroutine without a path none, its own name says nothing."""
-        paths: dict[int, str] = {}
-        for position in awaitees:
+    def _read_paths(self, types: set[int], told: Mapping[int, str]) -> dict[int, str]:
+        """By position of the type; of a coroutine without a path none, its own name says nothing."""
+        paths: dict[int, str] = {position: path for position, path in told.items() if position in types}
+        for position in types - paths.keys():
             try:
                 name = self._types.name_at(position)
             except DwarfError:
                 continue
             if name:
                 paths[position] = name
-        paths |= self._paths.of(paths)
+        paths |= self._paths.of(paths.keys() - told.keys())
+        paths |= {position: self._beside(position, name) for position, name in paths.items() if name.startswith("{")}
         paths = {position: path for position, path in paths.items() if not path.startswith("{")}
         for position, path in paths.items():
             if self._implementations.unknown(path):
                 self._learn(position, path)
-        return {position: _awaited(self._implementations.resolved(path)) for position, path in paths.items()}
+        return {position: self._implementations.resolved(path) for position, path in paths.items()}
+
+    def _beside(self, coroutine: int, name: str) -> str:
+        """The path of a coroutine that nobody points to: its body's function stands in the same scope."""
+        try:
+            for up, die in self._paths.functions_beside(coroutine, 1):
+                symbol = demangle(die.string(At.LINKAGE_NAME) or "")
+                if up == 0 and is_closure(symbol) and _NAME_OF_BODY.match(die.name):
+                    return "::".join([*split_path(symbol)[:-1], name])
+        except DwarfError:
+            pass
+        return name
 
     def _learn(self, type_: int, path: str) -> None:
         """Functions beside the type, in the same `impl`, have symbols that name what it is of."""
@@ -147,7 +170,13 @@ def _is_in_macro(place: SourceLocation, own: SourceLocation) -> bool:
     return not is_foreign(own.file) or is_foreign(place.file)
 
 
-def _awaited(path: str) -> str:
+def common(points: Mapping[int, tuple[AwaitPoint, ...]], coroutines: Sequence[int]) -> tuple[AwaitPoint, ...]:
+    """What is true of all of the coroutines, positions of their types: the compiler merged their functions."""
+    first, *others = (points.get(position, ()) for position in coroutines)
+    return tuple(one for one in first if all(one in other for other in others))
+
+
+def awaited_name(path: str) -> str:
     """A type's display name; a pinned box with a trait object is known by its trait."""
     name = display_name(path)
     match = _BOXED.match(name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from tracer.errors import NotTraceable
 from tracer.model import Binary
 from tracer.rust.cache import Cache
 from tracer.rust.functions import find_functions
+from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
 _RUSTC = re.compile(rb"rustc version (\d+\.\d+\.\d+[-.\w]*)")
@@ -20,28 +22,35 @@ _PROFILE = "[profile.release]\nstrip = false\ndebug = 2"
 
 
 def read_binary(
-    image: ElfImage, *, display_path: str, debug: ElfImage | None = None, cache: Cache | None = None
+    image: ElfImage,
+    *,
+    display_path: str,
+    debug: ElfImage | None = None,
+    split: SplitDebug | None = None,
+    cache: Cache | None = None,
 ) -> Binary:
     """Find every poll function of an executable or shared object.
 
-    debug: its separate debug file; one of another build is not used.  display_path: as the user
-    would name the binary.  Raises NotTraceable when it is not Rust, stripped, or has no poll
-    function; damaged debug information only makes less known.
+    debug: its separate debug file; one of another build is not used.  split: what is split off from
+    the one of both that has the debug information.  display_path: as the user would name the binary.
+    Raises NotTraceable when it is not Rust, stripped, or has no poll function; damaged debug
+    information only makes less known.
     """
     if debug is not None and (debug.build_id is None or debug.build_id != image.build_id):
-        debug = None
-    debug_path = str(debug.path) if debug is not None else None
+        debug, split = None, None  # what is split off belongs to it
+    split = split or SplitDebug({})
+    debug_path = split.display or (str(debug.path) if debug is not None else None)
     if cache is not None:
-        known = cache.load(image, debug, display_path=display_path, debug_path=debug_path)
+        known = cache.load(image, debug, display_path=display_path, debug_path=debug_path, split=split)
         if known is not None:
             return known
-    binary = _read(image, display_path, debug)
+    binary = replace(_read(image, display_path, debug, split), debug_file=debug_path)
     if cache is not None:
-        cache.store(image, debug, binary)
+        cache.store(image, debug, binary, split)
     return binary
 
 
-def _read(image: ElfImage, display_path: str, debug: ElfImage | None) -> Binary:
+def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: SplitDebug) -> Binary:
     rustc = _compiler(image)
     images = [image] if debug is None else [image, debug]
     if rustc is None and not any(_looks_like_rust(candidate) for candidate in images):
@@ -50,7 +59,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None) -> Binary:
             why="Neither the compiler's mark nor a function name mangled by rustc was found in it.",
             fix="Trace the process that runs the Rust program itself.",
         )
-    found = find_functions(image, debug)
+    found = find_functions(image, debug, split.parts)
     if not found.functions and not found.refusals:
         if not any(candidate.has_section(".symtab") for candidate in images):
             raise NotTraceable(
@@ -73,7 +82,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None) -> Binary:
         functions=found.functions,
         refusals=found.refusals,
         rustc=rustc,
-        debug_file=str(debug.path) if debug is not None else None,
+        layouts=found.layouts,
     )
 
 

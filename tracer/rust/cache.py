@@ -26,6 +26,9 @@ from tracer.model import (
     ExitSite,
     FunctionKind,
     InstructionCost,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
     PollFunction,
     Refusal,
     Register,
@@ -34,6 +37,7 @@ from tracer.model import (
     SourceLocation,
     TaskIdPath,
 )
+from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
 _MAGIC = b"RATBIN1\n"
@@ -59,10 +63,16 @@ class Cache:
         return cls(base / "rat-ebpf")
 
     def load(
-        self, image: ElfImage, debug: ElfImage | None, *, display_path: str, debug_path: str | None
+        self,
+        image: ElfImage,
+        debug: ElfImage | None,
+        *,
+        display_path: str,
+        debug_path: str | None,
+        split: SplitDebug | None = None,
     ) -> Binary | None:
         """What was stored for this build, under the paths of today; None when nothing usable was."""
-        name = _file_name(image, debug)
+        name = _file_name(image, debug, split)
         if name is None:
             return None
         try:
@@ -72,8 +82,8 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError, zlib.error):
             return None
 
-    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary) -> None:
-        name = _file_name(image, debug)
+    def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary, split: SplitDebug | None = None) -> None:
+        name = _file_name(image, debug, split)
         if name is None:
             return
         content = _encode(binary)
@@ -144,10 +154,11 @@ def _own_code() -> str:
     return digest.hexdigest()
 
 
-def _file_name(image: ElfImage, debug: ElfImage | None) -> str | None:
+def _file_name(image: ElfImage, debug: ElfImage | None, split: SplitDebug | None) -> str | None:
     if image.build_id is None:
         return None
-    key = json.dumps([image.build_id, image.size, debug.size if debug is not None else None, _own_code()])
+    sizes = [image.size, debug.size if debug is not None else None]
+    key = json.dumps([image.build_id, *sizes, split.identity if split is not None else "", _own_code()])
     return hashlib.sha256(key.encode()).hexdigest() + ".bin"
 
 
@@ -163,6 +174,7 @@ def _encode(binary: Binary) -> bytes:
         "can_unwind": binary.can_unwind,
         "rustc": binary.rustc,
         "functions": [_from_function(function) for function in binary.functions],
+        "layouts": [_from_layout(layout) for layout in binary.layouts],
         "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
     }
     payload = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
@@ -190,6 +202,7 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
         ),
         rustc=stored["rustc"],
         debug_file=debug_path,
+        layouts=tuple(_to_layout(row) for row in stored["layouts"]),
     )
 
 
@@ -206,14 +219,14 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.address, f.offset, f.size, f.name, f.kind, f.source, [[e.offset, e.kind, e.cost] for e in f.exits],
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
-        [[a.state, _from_location(a.location), a.awaitee, _from_location(a.macro)] for a in f.awaits],
+        [_from_await(a) for a in f.awaits], f.layout,
         [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits, task_id) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, layout, task_id) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -231,9 +244,42 @@ def _to_function(row: list[Any]) -> PollFunction:
         result=ResultEncoding(int(result[0]), int(result[1])) if result is not None else None,
         runtime=runtime,
         entry_cost=InstructionCost(entry_cost),
-        awaits=tuple(
-            AwaitPoint(int(state), _to_location(place), awaitee, _to_location(macro))
-            for state, place, awaitee, macro in awaits
-        ),
+        awaits=tuple(_to_await(one) for one in awaits),
+        layout=layout,
         task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
+    )
+
+
+def _from_await(point: AwaitPoint) -> list[Any]:
+    return [point.state, _from_location(point.location), point.awaitee, _from_location(point.macro)]
+
+
+def _to_await(stored: list[Any]) -> AwaitPoint:
+    state, place, awaitee, macro = stored
+    return AwaitPoint(int(state), _to_location(place), awaitee, _to_location(macro))
+
+
+def _from_layout(one: Layout) -> list[Any]:
+    return [
+        one.name, one.kind, one.source, one.size, [[e.value, e.offset, e.is_pointer, e.child] for e in one.edges],
+        one.discriminant_offset, one.discriminant_size, [_from_await(a) for a in one.awaits],
+        _from_location(one.location), one.path,
+    ]  # fmt: skip
+
+
+def _to_layout(row: list[Any]) -> Layout:
+    name, kind, source, size, edges, discriminant_offset, discriminant_size, awaits, location, path = row
+    return Layout(
+        name=str(name),
+        kind=LayoutKind(kind),
+        source=Source(source),
+        size=int(size),
+        edges=tuple(
+            LayoutEdge(value, int(offset), bool(pointer), int(child)) for value, offset, pointer, child in edges
+        ),
+        discriminant_offset=discriminant_offset,
+        discriminant_size=int(discriminant_size),
+        awaits=tuple(_to_await(one) for one in awaits),
+        location=_to_location(location),
+        path=path,
     )

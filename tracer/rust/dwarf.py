@@ -1,16 +1,17 @@
 """A random-access reader of DWARF 4 and 5 (.debug_info), for look-ups that must not walk it.
 
 Layouts: DWARF 4 and 5 standards, sections 7.5 (units, abbreviations, forms) and 7.27 (indices).
-rustc emits the 32-bit format, little-endian, 8-byte addresses; other units are passed over.  The
-input is not trusted: damage ends in DwarfError, and each table's size is bounded by its section.
+rustc emits the 32-bit format, little-endian, 8-byte addresses; other units are passed over.  A unit
+that is split off into another file is read as if it were in the program.  The input is not trusted:
+damage ends in DwarfError, and each table's size is bounded by its section.
 """
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from tracer.rust.forms import (
@@ -22,34 +23,22 @@ from tracer.rust.forms import (
     DwarfError,
     Form,
     Value,
+    block,
     read_abbreviations,
+    skip_form,
     sleb,
     uleb,
 )
-from tracer.rust.lists import entries4, entries5
+from tracer.rust.lists import entries4, entries5, entries_gnu
+from tracer.rust.sections import Sections
+from tracer.rust.units import SplitUnit, Unit, read_header, read_units
 from tracer.target.elf import ElfImage
 
 _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
 _STRP, _REF4, _DATA1 = int(Form.STRP), int(Form.REF4), int(Form.DATA1)
-_HEADER_SIZES = {1: 12, 4: 20}
-"""DW_UT_compile, and DW_UT_skeleton, which has the id of its .dwo as well."""
 
-_MAX_UNITS = 1 << 18
 _MAX_STRING = 1 << 16
 _ADDRESS_SPACE = 1 << 64
-
-
-@dataclass(slots=True)
-class Unit:
-    """One compilation unit of .debug_info.  offset, end, first_die: bytes into the section."""
-
-    offset: int
-    end: int
-    version: int
-    first_die: int
-    abbreviation_offset: int
-    root: dict[int, Value] | None = None
-    bases: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,48 +66,51 @@ class Die:
 
 
 class Dwarf:
-    """The debug information of one file.  Positions are bytes into .debug_info."""
+    """The debug information of one file.  Positions are bytes into .debug_info, with what is split off joined to it.
 
-    def __init__(self, image: ElfImage) -> None:
-        self._image = image
+    parts: what is split off, by the position of its skeleton.  Raises DwarfError.
+    """
+
+    def __init__(self, image: ElfImage, parts: Mapping[int, SplitUnit] | None = None) -> None:
+        parts = parts or {}
+        self._sections = Sections(image, (part.file for part in parts.values()))
         self.info = self.section(".debug_info")
         self._abbreviations: dict[int, dict[int, Abbreviation]] = {}
         self._abbreviations_read = 0
         self._roots: dict[tuple[int, int], Abbreviation] = {}
-        self.units = list(self._read_units())
+        self.units = read_units(bytes(image.section(".debug_info") or b"") if parts else self.info)
+        if parts:
+            self.units = [self._completed(unit, parts.get(unit.offset)) for unit in self.units]
+            self.units.sort(key=lambda unit: unit.offset)
         self._starts = [unit.offset for unit in self.units]
 
     def section(self, name: str) -> bytes:
         """A section's content; empty when the file has none."""
-        content = self._image.section(name)
-        # Copied once: bytes are searched and indexed faster than a memoryview.
-        return bytes(content) if content is not None else b""
+        return self._sections.content(name)
 
-    def _lazy(self, name: str) -> bytes:
-        content = self.__dict__.get(name)
-        if content is None:
-            content = self.__dict__[name] = self.section(name)
-        return content
-
-    def _read_units(self) -> Iterator[Unit]:
-        data, at, count = self.info, 0, 0
-        while at + 12 <= len(data):
-            length = _U32(data, at)[0]
-            if length == 0xFFFFFFFF:  # the 64-bit format
-                at += 12 + _U64(data, at + 4)[0]
-                continue
-            end = at + 4 + length
-            if length < 8 or end > len(data):
-                raise DwarfError("a unit's length is wrong")
-            count += 1
-            if count > _MAX_UNITS:
-                raise DwarfError("there are too many units")
-            version = _U16(data, at + 4)[0]
-            if version == 4 and data[at + 10] == 8:
-                yield Unit(at, end, version, at + 11, _U32(data, at + 6)[0])
-            elif version == 5 and data[at + 6] in _HEADER_SIZES and data[at + 7] == 8:
-                yield Unit(at, end, version, at + _HEADER_SIZES[data[at + 6]], _U32(data, at + 8)[0])
-            at = end
+    def _completed(self, skeleton: Unit, part: SplitUnit | None) -> Unit:
+        """The unit that a skeleton stands for; the skeleton itself when that is not known, or damaged."""
+        if part is None:
+            return skeleton
+        begin = partial(self._sections.begin, file=part.file)
+        at = begin(".debug_info") + part.offset
+        if at + 12 > len(self.info):
+            return skeleton
+        unit = read_header(self.info, at, is_split=True)
+        if unit is None or unit.end > len(self.info) or unit.version != skeleton.version:
+            return skeleton
+        unit.skeleton = skeleton
+        unit.info_begin, unit.strings_begin = begin(".debug_info"), begin(".debug_str")
+        unit.abbreviation_offset += begin(".debug_abbrev") + part.abbreviations
+        # What precedes the entries is the header of a DWARF 5 table.
+        is_5 = unit.version == 5
+        unit.bases[At.STR_OFFSETS_BASE] = begin(".debug_str_offsets") + part.string_offsets + (8 if is_5 else 0)
+        if is_5:
+            unit.bases[At.LOCLISTS_BASE] = begin(".debug_loclists") + part.locations + 12
+            unit.bases[At.RNGLISTS_BASE] = begin(".debug_rnglists") + part.ranges + 12
+        else:
+            unit.locations_begin = begin(".debug_loc") + part.locations
+        return unit
 
     def unit_of(self, offset: int) -> Unit:
         """The unit that contains this position.  Raises DwarfError."""
@@ -147,7 +139,7 @@ class Dwarf:
         return known
 
     def _read_table(self, offset: int, until: int | None = None) -> dict[int, Abbreviation]:
-        data = self._lazy(".debug_abbrev")
+        data = self.section(".debug_abbrev")
         table, end = read_abbreviations(data, offset, until)
         # Tables do not overlap; if they did, reading them all could take for ever.
         self._abbreviations_read += end - offset
@@ -162,6 +154,10 @@ class Dwarf:
         if unit.root is None:
             # The bases first: the other attributes may be indices that need them.
             unit.root = {}
+            inherited: dict[int, Value] = {}
+            if unit.skeleton is not None:
+                inherited = self.root(unit.skeleton)
+                unit.bases[At.ADDR_BASE] = unit.skeleton.bases.get(At.ADDR_BASE, 0)
             code, start = self.code_at(unit.first_die)
             at = start
             try:
@@ -169,15 +165,21 @@ class Dwarf:
                 abbreviation = self._root_abbreviation(unit.abbreviation_offset, code)
                 for attribute, form, _ in abbreviation.attributes:
                     if form == Form.SEC_OFFSET:
-                        unit.bases[attribute] = _U32(self.info, at)[0]
-                    at = self._skip_form(at, form)
+                        base = At.ADDR_BASE if attribute == At.GNU_ADDR_BASE else attribute
+                        unit.bases.setdefault(base, _U32(self.info, at)[0])
+                    at = skip_form(self.info, at, form)
             except DAMAGE as error:
                 raise DwarfError("a unit is damaged") from error
-            unit.root = self._read(unit.first_die, start, unit, abbreviation).values
+            unit.root = inherited | self._read(unit.first_die, start, unit, abbreviation).values
         return unit.root
 
     def is_rust(self, unit: Unit) -> bool:
         return self.root(unit).get(At.LANGUAGE) == LANG_RUST
+
+    def is_skeleton(self, unit: Unit) -> bool:
+        """Whether the unit is split off and was not found: it has addresses and lines, but no entries."""
+        root = self.root(unit)
+        return At.LANGUAGE not in root and (At.DWO_NAME in root or At.GNU_DWO_NAME in root)
 
     def die(self, offset: int, unit: Unit | None = None) -> Die:
         """The entry at a position.  Raises DwarfError, also for the null entry."""
@@ -195,7 +197,7 @@ class Dwarf:
             for attribute, form, constant in abbreviation.attributes:
                 # Four in five values have one of these forms; the others go the general way.
                 if form == _STRP:
-                    values[attribute] = _string(self._lazy(".debug_str"), _U32(info, at)[0])
+                    values[attribute] = _string(self.section(".debug_str"), _U32(info, at)[0])
                     at += 4
                 elif form == _REF4:
                     values[attribute] = _U32(info, at)[0] + unit.offset
@@ -252,7 +254,7 @@ class Dwarf:
         """The position after the attributes that begin at `at`.  Raises DwarfError."""
         try:
             for fixed, form in abbreviation.steps:
-                at = self._skip_form(at + fixed, form)
+                at = skip_form(self.info, at + fixed, form)
         except DAMAGE as error:
             raise DwarfError("an entry is damaged") from error
         return at + abbreviation.tail
@@ -279,15 +281,17 @@ class Dwarf:
         data = self.info if data is None else data
         match form:
             case Form.STRP:
-                return _string(self._lazy(".debug_str"), _U32(data, at)[0]), at + 4
+                return _string(self.section(".debug_str"), _U32(data, at)[0]), at + 4
             case Form.REF4:
                 return _U32(data, at)[0] + unit.offset, at + 4
             case Form.DATA1 | Form.FLAG:
                 return data[at], at + 1
             case Form.DATA2:
                 return _U16(data, at)[0], at + 2
-            case Form.DATA4 | Form.SEC_OFFSET | Form.REF_ADDR:
+            case Form.DATA4 | Form.SEC_OFFSET:
                 return _U32(data, at)[0], at + 4
+            case Form.REF_ADDR:
+                return _U32(data, at)[0] + unit.info_begin, at + 4
             case Form.ADDR | Form.DATA8:
                 return _U64(data, at)[0], at + 8
             case Form.FLAG_PRESENT:
@@ -299,21 +303,20 @@ class Dwarf:
             case Form.SDATA:
                 return sleb(data, at)
             case Form.EXPRLOC | Form.BLOCK | Form.BLOCK1 | Form.BLOCK2 | Form.BLOCK4:
-                begin, end = self._block(data, at, form)
+                begin, end = block(data, at, form)
                 return data[begin:end], end
             case Form.STRING:
                 end = data.index(0, at, at + _MAX_STRING)
                 return data[at:end].decode("utf-8", "replace"), end + 1
             case Form.LINE_STRP:
-                return _string(self._lazy(".debug_line_str"), _U32(data, at)[0]), at + 4
-            case Form.STRX | Form.STRX1 | Form.STRX2 | Form.STRX3 | Form.STRX4:
-                index, at = self._index(data, at, form, Form.STRX)
-                base = unit.bases.get(At.STR_OFFSETS_BASE, 8)
-                return _string(
-                    self._lazy(".debug_str"), _U32(self._lazy(".debug_str_offsets"), base + 4 * index)[0]
-                ), at
-            case Form.ADDRX | Form.ADDRX1 | Form.ADDRX2 | Form.ADDRX3 | Form.ADDRX4:
-                index, at = self._index(data, at, form, Form.ADDRX)
+                return _string(self.section(".debug_line_str"), _U32(data, at)[0]), at + 4
+            case Form.STRX | Form.GNU_STR_INDEX | Form.STRX1 | Form.STRX2 | Form.STRX3 | Form.STRX4:
+                index, at = self._index(data, at, form)
+                place = unit.bases.get(At.STR_OFFSETS_BASE, 8) + 4 * index
+                offset = _U32(self.section(".debug_str_offsets"), place)[0]
+                return _string(self.section(".debug_str"), unit.strings_begin + offset), at
+            case Form.ADDRX | Form.GNU_ADDR_INDEX | Form.ADDRX1 | Form.ADDRX2 | Form.ADDRX3 | Form.ADDRX4:
+                index, at = self._index(data, at, form)
                 return self.address(unit, index), at
             case Form.LOCLISTX | Form.RNGLISTX:
                 index, at = uleb(data, at)
@@ -323,7 +326,7 @@ class Dwarf:
                     else (".debug_rnglists", At.RNGLISTS_BASE)
                 )
                 base = unit.bases.get(base_at, 12)
-                return base + _U32(self._lazy(name), base + 4 * index)[0], at
+                return base + _U32(self.section(name), base + 4 * index)[0], at
             case Form.REF1:
                 return data[at] + unit.offset, at + 1
             case Form.REF2:
@@ -340,59 +343,30 @@ class Dwarf:
 
     def address(self, unit: Unit, index: int) -> int:
         """Entry `index` of the unit's part of .debug_addr."""
-        return int(_U64(self._lazy(".debug_addr"), unit.bases.get(At.ADDR_BASE, 8) + 8 * index)[0])
+        return int(_U64(self.section(".debug_addr"), unit.bases.get(At.ADDR_BASE, 8) + 8 * index)[0])
 
     @staticmethod
-    def _index(data: bytes, at: int, form: int, variable: Form) -> tuple[int, int]:
-        if form == variable:
+    def _index(data: bytes, at: int, form: int) -> tuple[int, int]:
+        size = FIXED_SIZE.get(form)
+        if size is None:
             return uleb(data, at)
-        size = FIXED_SIZE[form]
         return int.from_bytes(data[at : at + size], "little"), at + size
-
-    @staticmethod
-    def _block(data: bytes, at: int, form: int) -> tuple[int, int]:
-        match form:
-            case Form.BLOCK1:
-                size, at = data[at], at + 1
-            case Form.BLOCK2:
-                size, at = _U16(data, at)[0], at + 2
-            case Form.BLOCK4:
-                size, at = _U32(data, at)[0], at + 4
-            case _:
-                size, at = uleb(data, at)
-        return at, at + size
-
-    def _skip_form(self, at: int, form: int) -> int:
-        data = self.info
-        fixed = FIXED_SIZE.get(form)
-        if fixed is not None:
-            return at + fixed
-        match form:
-            case Form.SDATA | Form.UDATA | Form.REF_UDATA | Form.STRX | Form.ADDRX | Form.LOCLISTX | Form.RNGLISTX:
-                while data[at] >= 0x80:
-                    at += 1
-                return at + 1
-            case Form.EXPRLOC | Form.BLOCK | Form.BLOCK1 | Form.BLOCK2 | Form.BLOCK4:
-                return self._block(data, at, form)[1]
-            case Form.STRING:
-                return data.index(0, at) + 1
-            case _:
-                raise DwarfError(f"form {form:#x} is unknown")
 
     # ------------------------------------------------------------ lists
 
     def ranges(self, unit: Unit) -> Iterator[tuple[int, int]]:
         """The address ranges that the unit says it covers.  Raises DwarfError."""
+        unit = unit.skeleton or unit
         root = self.root(unit)
         low, high, offset = root.get(At.LOW_PC), root.get(At.HIGH_PC), root.get(At.RANGES)
         base = low if isinstance(low, int) else 0
         try:
             if isinstance(offset, int):
                 if unit.version < 5:
-                    entries = entries4(self._lazy(".debug_ranges"), offset, base, has_block=False)
+                    entries = entries4(self.section(".debug_ranges"), offset, base, has_block=False)
                 else:
                     entries = entries5(
-                        self._lazy(".debug_rnglists"), offset, base, partial(self.address, unit), has_block=False
+                        self.section(".debug_rnglists"), offset, base, partial(self.address, unit), has_block=False
                     )
                 yield from ((begin, end) for begin, end, _ in entries if 0 < begin < end < _ADDRESS_SPACE)
             elif base and isinstance(high, int) and base + high < _ADDRESS_SPACE:
@@ -409,11 +383,15 @@ class Dwarf:
         low = self.root(unit).get(At.LOW_PC)
         base = low if isinstance(low, int) else 0
         try:
-            if unit.version < 5:
-                entries = entries4(self._lazy(".debug_loc"), value, base, has_block=True)
+            if unit.version < 5 and unit.skeleton is not None:
+                entries = entries_gnu(
+                    self.section(".debug_loc"), unit.locations_begin + value, base, partial(self.address, unit)
+                )
+            elif unit.version < 5:
+                entries = entries4(self.section(".debug_loc"), value, base, has_block=True)
             else:
                 entries = entries5(
-                    self._lazy(".debug_loclists"), value, base, partial(self.address, unit), has_block=True
+                    self.section(".debug_loclists"), value, base, partial(self.address, unit), has_block=True
                 )
             for begin, end, block in entries:
                 # An empty range at the very entry is how LLVM says "at entry, until the first instruction".
@@ -426,3 +404,6 @@ class Dwarf:
 
 def _string(data: bytes, offset: int) -> str:
     return data[offset : data.index(0, offset, offset + _MAX_STRING)].decode("utf-8", "replace")
+
+
+__all__ = ["Die", "Dwarf", "Unit"]

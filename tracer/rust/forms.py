@@ -60,7 +60,11 @@ class At(IntEnum):
     STR_OFFSETS_BASE = 0x72
     ADDR_BASE = 0x73
     RNGLISTS_BASE = 0x74
+    DWO_NAME = 0x76
     LOCLISTS_BASE = 0x8C
+    GNU_DWO_NAME = 0x2130
+    GNU_DWO_ID = 0x2131
+    GNU_ADDR_BASE = 0x2133
 
 
 class Form(IntEnum):
@@ -106,6 +110,8 @@ class Form(IntEnum):
     ADDRX2 = 0x2A
     ADDRX3 = 0x2B
     ADDRX4 = 0x2C
+    GNU_ADDR_INDEX = 0x1F01
+    GNU_STR_INDEX = 0x1F02
 
 
 FIXED_SIZE: dict[int, int] = {
@@ -117,6 +123,20 @@ FIXED_SIZE: dict[int, int] = {
 }  # fmt: skip
 """Bytes of each form that has a fixed size in the 32-bit format."""
 
+_LEB128 = frozenset(
+    {
+        Form.SDATA,
+        Form.UDATA,
+        Form.REF_UDATA,
+        Form.STRX,
+        Form.ADDRX,
+        Form.LOCLISTX,
+        Form.RNGLISTX,
+        Form.GNU_ADDR_INDEX,
+        Form.GNU_STR_INDEX,
+    }
+)
+_U16, _U32 = (struct.Struct(form).unpack_from for form in ("<H", "<I"))
 _IMPLICIT_CONST = int(Form.IMPLICIT_CONST)
 
 Value = int | str | bytes
@@ -145,6 +165,38 @@ def sleb(data: bytes, at: int) -> tuple[int, int]:
     value, at = uleb(data, at)
     bits = 7 * (at - start)
     return (value - (1 << bits) if value >> (bits - 1) & 1 else value), at
+
+
+def block(data: bytes, at: int, form: int) -> tuple[int, int]:
+    """(begin, end) of the content of a block."""
+    match form:
+        case Form.BLOCK1:
+            size, at = data[at], at + 1
+        case Form.BLOCK2:
+            size, at = _U16(data, at)[0], at + 2
+        case Form.BLOCK4:
+            size, at = _U32(data, at)[0], at + 4
+        case _:
+            size, at = uleb(data, at)
+    return at, at + size
+
+
+def skip_form(data: bytes, at: int, form: int) -> int:
+    """The position after a value of this form.  Raises DwarfError and what is in DAMAGE."""
+    fixed = FIXED_SIZE.get(form)
+    if fixed is not None:
+        return at + fixed
+    if form in _LEB128:
+        while data[at] >= 0x80:
+            at += 1
+        return at + 1
+    match form:
+        case Form.EXPRLOC | Form.BLOCK | Form.BLOCK1 | Form.BLOCK2 | Form.BLOCK4:
+            return block(data, at, form)[1]
+        case Form.STRING:
+            return data.index(0, at) + 1
+        case _:
+            raise DwarfError(f"form {form:#x} is unknown")
 
 
 @dataclass(frozen=True, slots=True)

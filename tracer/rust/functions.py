@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.model import AwaitPoint, FunctionKind, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
-from tracer.rust.awaits import Awaits
+from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
+from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
@@ -15,6 +15,7 @@ from tracer.rust.forms import DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
+from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import (
@@ -32,6 +33,7 @@ from tracer.rust.scan import CodeScan
 from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
+from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
 
 
@@ -42,14 +44,18 @@ class Found:
     functions: tuple[PollFunction, ...]
     refusals: tuple[Refusal, ...]
     symbols: str
+    layouts: tuple[Layout, ...] = ()
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
-    """The poll functions of `image`; names and debug information come from `debug` where it has them."""
+def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, SplitUnit] | None = None) -> Found:
+    """The poll functions of `image`; names and debug information come from `debug` where it has them.
+
+    split: what is split off from the debug information, by the position of its skeleton.
+    """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(described, candidates)
+    information = _DebugInformation(described, split or {}, candidates)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -65,8 +71,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
-    awaits = information.awaits(functions)
-    functions = [replace(function, awaits=awaits.get(function.address, ())) for function in functions]
+    functions, layouts = information.with_layouts(functions)
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
@@ -75,7 +80,7 @@ def find_functions(image: ElfImage, debug: ElfImage | None) -> Found:
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
-    return Found(tuple(functions), tuple(refusals), symbols)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts)
 
 
 class _Code:
@@ -158,16 +163,16 @@ class _Code:
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage, candidates: list[Candidate]) -> None:
+    def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
-        self._coroutines: dict[int, list[int]] = {}
+        self._futures: dict[int, dict[int, str]] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
         if not image.has_section(".debug_info"):
             return
         try:
-            self._dwarf = Dwarf(image)
+            self._dwarf = Dwarf(image, split)
             lookup = SubprogramLookup(self._dwarf)
         except DwarfError:
             return
@@ -189,22 +194,34 @@ class _DebugInformation:
         return sorted(verdicts, key=_preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
-        """What awaits() needs.  Of merged functions the entries of some may be gone: then nothing is known of all."""
+        """What with_layouts() needs.  Of merged functions some may have no entry: then nothing is known of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
-        coroutines = [verdict.coroutine for verdict in verdicts if verdict.coroutine is not None]
-        if len(coroutines) >= len(bodies):
-            self._coroutines[candidate.address] = coroutines
+        futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
+        if len(futures) >= len(candidate.names):
+            self._futures[candidate.address] = futures
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
 
-    def awaits(self, functions: list[PollFunction]) -> dict[int, tuple[AwaitPoint, ...]]:
-        """By address, where those of the functions that are coroutines wait; to be asked when all are described."""
-        wanted = {
-            function.address: coroutines
-            for function in functions
-            if function.state_offset is not None and (coroutines := self._coroutines.get(function.address))
-        }
-        return Awaits(self._dwarf, self._types, self._lines, self._implementations).of(wanted) if wanted else {}
+    def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
+        """The functions with where they wait, and all layouts; to be asked when all functions are described."""
+        if not self._futures:
+            return functions, ()
+        awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
+        types = {function.address: self._futures.get(function.address, {}) for function in functions}
+        roots = {position: path for several in types.values() for position, path in several.items()}
+        found = Layouts(self._dwarf, self._types, awaits).of(roots)
+        described = []
+        for function in functions:
+            futures = types[function.address]
+            layouts = {found.index.get(one) for one in futures}
+            described.append(
+                replace(
+                    function,
+                    awaits=common(found.points, list(futures)) if function.state_offset is not None and futures else (),
+                    layout=layouts.pop() if len(layouts) == 1 else None,
+                )
+            )
+        return described, found.layouts
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""

@@ -18,7 +18,9 @@ class Implementations:
 
     def learn(self, path: str, symbol: str) -> None:
         """path: as DWARF has it.  symbol: the demangled name of the same function or coroutine body."""
-        segments, named = split_path(path), split_path(symbol)
+        segments = split_path(path)
+        # `<a::B>::f::<u8>::{closure#0}`: the arguments are no segment of their own.
+        named = [one for at, one in enumerate(split_path(symbol)) if at == 0 or not one.startswith("<")]
         impl = max((at for at, segment in enumerate(segments) if segment.startswith("{impl#")), default=-1)
         after = len(segments) - impl - 1
         if impl < 0 or not 0 < after < len(named):

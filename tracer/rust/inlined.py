@@ -1,7 +1,8 @@
 """Coroutines that have no function of their own because the compiler inlined all their polls.
 
 Their abstract entries (DW_AT_inline) are found by the place of their name in .debug_str, which the
-linker keeps once for all; a walk over .debug_info would cost more than everything else.
+linker keeps once for all; a walk over .debug_info would cost more than everything else.  Where names
+are indices (DWARF 5, split units) there is nothing to search for: a limited part is walked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from tracer.model import Refusal, SourceLocation
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Die, Dwarf, Unit
-from tracer.rust.forms import FIXED_SIZE, At, DwarfError, Form, Tag
+from tracer.rust.forms import FIXED_SIZE, Abbreviation, At, DwarfError, Form, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import code_starts
 from tracer.rust.naming import coroutine_name, is_foreign
@@ -26,16 +27,19 @@ REASON = "inlined into its parent: it has no function of its own"
 _NAME = re.compile(rb"\{async_(?:fn|block|closure)#\d+\}[^\0]{0,1000}")
 _BUDGET = 64 << 20
 """Bytes of units that are searched at most: about 0.3 s."""
+_WALK_BUDGET = 8 << 20
+"""... and walked at most: about 0.4 s."""
+_INDEXED = frozenset({Form.STRX, Form.STRX1, Form.STRX2, Form.STRX3, Form.STRX4, Form.GNU_STR_INDEX})
 
 
 class InlinedCoroutines:
-    """Finds the user's own in one binary: not those of dependencies, none in DWARF 5, where names are not
-    found by their place, and not all where that would take long."""
+    """Finds the user's own in one binary: not those of dependencies, and not all where that would take long."""
 
     def __init__(self, dwarf: Dwarf, lines: LineTables) -> None:
         self._dwarf = dwarf
         self._lines = lines
         self._places: dict[int, dict[int, set[int]]] = {}
+        self._walk_left = _WALK_BUDGET
 
     def refusals(self, known: Collection[str]) -> list[Refusal]:
         """known: the demangled names of the functions that do exist."""
@@ -66,7 +70,10 @@ class InlinedCoroutines:
         if not len(names):
             return
         for unit in self._dwarf.units:
-            if not self._is_own(unit) or not self._name_places(unit):
+            if not self._is_own(unit):
+                continue
+            if not self._name_places(unit):
+                yield from self._walk(unit)
                 continue
             left -= unit.end - unit.offset
             if left < 0:
@@ -92,6 +99,27 @@ class InlinedCoroutines:
         except DwarfError:
             return
 
+    def _walk(self, unit: Unit) -> Iterator[Die]:
+        try:
+            table = self._dwarf.abbreviations(unit)
+            wanted = {code for code, abbreviation in table.items() if _is_indexed_abstract(abbreviation)}
+            if not wanted or self._walk_left < unit.end - unit.offset:
+                return
+            self._walk_left -= unit.end - unit.offset
+            at = unit.first_die
+            while at < unit.end:
+                start = at
+                code, at = self._dwarf.code_at(at)
+                if code in wanted:
+                    die = self._dwarf.die(start, unit)
+                    at = die.next
+                    if die.name.startswith("{async_"):
+                        yield die
+                elif code:
+                    at = self._dwarf.skip(at, table[code])
+        except (DwarfError, KeyError):
+            return
+
     def _name_places(self, unit: Unit) -> dict[int, set[int]]:
         """{bytes between the code and the name: the codes of abstract subprograms that have it there}; empty
         in most units of a debug build, which are then passed over."""
@@ -115,3 +143,9 @@ class InlinedCoroutines:
                     before += size
             known = self._places[unit.abbreviation_offset] = dict(places)
         return known
+
+
+def _is_indexed_abstract(abbreviation: Abbreviation) -> bool:
+    """Whether it is that of abstract subprograms whose name is an index."""
+    forms = {attribute: form for attribute, form, _ in abbreviation.attributes}
+    return abbreviation.tag == Tag.SUBPROGRAM and At.INLINE in forms and forms.get(At.NAME) in _INDEXED

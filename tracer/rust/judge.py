@@ -27,7 +27,7 @@ class Verdict:
     """type_path: of the future (of a task: of its future) as DWARF names it.  has_types: whether the
     function's types were there to judge by (a task poll's are not needed).  own_name: what DWARF calls
     the function itself, where it has no types.  is_likely: the registers and the result follow from
-    the types' shapes only; what the code shows has precedence.  coroutine: position of its type's entry."""
+    the types' shapes only; what the code shows has precedence.  future: position of its type's entry."""
 
     kind: FunctionKind
     type_path: str | None
@@ -40,7 +40,7 @@ class Verdict:
     runtime: str | None = None
     is_likely: bool = False
     own_name: str | None = None
-    coroutine: int | None = None
+    future: int | None = None
     task_id: TaskIdPath | None = None
 
 
@@ -96,7 +96,7 @@ class Judge:
             state_offset=state_offset(future) if future is not None else None,
             result=self._abi.result_encoding(result) if result is not None else _ALWAYS_PENDING,
             is_likely=told[0] is None and not self._abi.is_certain(result),
-            coroutine=future.offset if future is not None and is_coroutine(future) else None,
+            future=future.offset if future is not None else None,
         )
 
     def location(self, chain: list[Die], address: int) -> SourceLocation | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from tracer.rust.forms import uleb
 
-_U16, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<Q"))
+_U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q"))
 _MAX_LIST = 1 << 16
 
 
@@ -79,3 +79,32 @@ def entries4(data: bytes, at: int, base: int, *, has_block: bool) -> Iterator[tu
             size = _U16(data, at)[0]
             block, at = data[at + 2 : at + 2 + size], at + 2 + size
         yield base + begin, base + end, block
+
+
+def entries_gnu(data: bytes, at: int, base: int, address: Callable[[int], int]) -> Iterator[tuple[int, int, bytes]]:
+    """The same of a location list in DWARF 4's .debug_loc.dwo ("DebugFission" of the GCC wiki, DW_LLE_GNU_*)."""
+    kinds = ("end", "base_x", "xx", "x_length", "offsets")
+    for _ in range(_MAX_LIST):
+        kind = kinds[data[at]]
+        at += 1
+        begin = end = 0
+        match kind:
+            case "end":
+                return
+            case "base_x":
+                index, at = uleb(data, at)
+                base = address(index)
+                continue
+            case "xx":
+                first, at = uleb(data, at)
+                second, at = uleb(data, at)
+                begin, end = address(first), address(second)
+            case "x_length":
+                first, at = uleb(data, at)
+                begin = address(first)
+                end, at = begin + _U32(data, at)[0], at + 4
+            case "offsets":
+                begin, end, at = base + _U32(data, at)[0], base + _U32(data, at + 4)[0], at + 8
+        size = _U16(data, at)[0]
+        block, at = data[at + 2 : at + 2 + size], at + 2 + size
+        yield begin, end, block

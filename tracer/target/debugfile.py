@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -50,25 +49,34 @@ def find_debug_file(image: ElfImage, process_root: Path | None) -> Path | None:
     return None
 
 
-def find_split_debug(image: ElfImage, process_root: Path | None) -> tuple[Path, ...]:
-    """The files beside the binary that hold its split DWARF: NAME.dwp, else the NAME*.dwo; () when there are none.
+class SplitFiles:
+    """Finds the files beside a binary that hold its split DWARF (rustc -C split-debuginfo=packed or unpacked).
 
-    Cargo puts the .dwo files into the `deps` folder (rustc -C split-debuginfo=unpacked), under the crate's
-    name with dashes as underscores.
+    process_root: as for find_debug_file.  What is found is returned unseen: compare the ids inside.
     """
-    binary, roots = _place(image, process_root)
-    for root in roots:
-        package = resolve_inside(root, binary.with_name(binary.name + ".dwp"))
-        if package is not None:
-            return (package,)
-        objects = [
-            path
-            for folder in (binary.parent, binary.parent / "deps")
-            for path in _objects(root, folder, binary.name.replace("-", "_"))
-        ]
-        if objects:
-            return tuple(objects)
-    return ()
+
+    def __init__(self, image: ElfImage, process_root: Path | None) -> None:
+        self._binary, self._roots = _place(image, process_root)
+
+    def package(self) -> Path | None:
+        """NAME.dwp beside the binary, as GDB looks for it and cargo puts it there; None when there is none."""
+        return self._first([self._binary.with_name(self._binary.name + ".dwp")])
+
+    def object_file(self, directory: str, name: str) -> Path | None:
+        """The file of one unit: `name` in the folder where it was compiled, else beside the binary or in `deps`.
+
+        directory, name: DW_AT_comp_dir and DW_AT_dwo_name.
+        """
+        compiled = PurePosixPath(directory) / name
+        moved = [folder / compiled.name for folder in (self._binary.parent, self._binary.parent / "deps")]
+        return self._first([compiled, *moved] if compiled.is_absolute() else moved)
+
+    def _first(self, places: list[PurePosixPath]) -> Path | None:
+        for root in self._roots:
+            for place in places:
+                if (found := resolve_inside(root, place)) is not None:
+                    return found
+        return None
 
 
 def resolve_inside(root: Path, path: PurePosixPath) -> Path | None:
@@ -124,20 +132,6 @@ def _place(image: ElfImage, process_root: Path | None) -> tuple[PurePosixPath, t
     except OSError:
         named = os.path.realpath(path)
     return PurePosixPath("/") / named, (process_root, _HOST)
-
-
-def _objects(root: Path, folder: PurePosixPath, crate: str) -> Iterator[Path]:
-    inside = _walk(root, folder)
-    if inside is None:
-        return
-    try:
-        names = sorted(os.listdir(inside))
-    except OSError:
-        return
-    for name in names:
-        is_ours = name.startswith((f"{crate}-", f"{crate}.")) and name.endswith(".dwo")
-        if is_ours and (found := resolve_inside(root, folder / name)) is not None:
-            yield found
 
 
 def _crc32(path: Path) -> int | None:

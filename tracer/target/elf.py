@@ -32,6 +32,8 @@ _MAX_SECTION = 4 << 30
 _MAX_NOTES = 64 << 10
 _COMPRESSED = 0x800
 _CHDR_SIZE = 24
+_PROGRAMS = ("ET_EXEC", "ET_DYN")
+_OBJECTS = ("ET_REL", "ET_NONE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +58,21 @@ class Section:
 
 
 class ElfImage:
-    """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`.
+    """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`, or `open_split_file`.
 
     data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
     is_dynamic: it names a dynamic loader.
     A section or an address that the file does not have is None.
     """
 
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
+    def __init__(self, path: Path, data: mmap.mmap, kinds: tuple[str, ...] = _PROGRAMS) -> None:
         self.path = path
         self.data = data
         self.size = len(data)
         self.architecture = "x86_64"
         try:
             elf = ELFFile(cast(IO[bytes], data))
-            self._check_header(elf)
+            self._check_header(elf, kinds)
             self.segments = tuple(_segments(elf))
             if any(segment.vaddr + segment.memsz >= 1 << 63 for segment in self.segments):
                 raise _damaged(path, "its addresses are out of range")
@@ -83,7 +85,7 @@ class ElfImage:
             raise _damaged(path, str(error) or type(error).__name__) from error
         self._contents: dict[str, bytes | memoryview] = {}
 
-    def _check_header(self, elf: Any) -> None:
+    def _check_header(self, elf: Any, kinds: tuple[str, ...]) -> None:
         header = elf.header
         machine = header.e_machine
         if elf.elfclass != 64 or not elf.little_endian or machine != "EM_X86_64":
@@ -92,7 +94,7 @@ class ElfImage:
                 why="Only x86-64 programs can be traced.",
                 fix="Trace an x86-64 build: cargo build --release --target x86_64-unknown-linux-gnu",
             )
-        if header.e_type not in ("ET_EXEC", "ET_DYN"):
+        if header.e_type not in kinds:
             raise NotTraceable(
                 f"{self.path} is neither a program nor a shared library.",
                 why=f"Its ELF type is {header.e_type}.",
@@ -285,6 +287,15 @@ def open_elf(path: Path) -> ElfImage:
     Raises NotTraceable when there is no such file, it is no ELF file, damaged, cut off, or for
     another machine; PermissionMissing when it must not be read.
     """
+    return _open(path, _PROGRAMS)
+
+
+def open_split_file(path: Path) -> ElfImage:
+    """Open a file with split debug information: a .dwp, .dwo or .o.  Raises as open_elf does."""
+    return _open(path, _OBJECTS)
+
+
+def _open(path: Path, kinds: tuple[str, ...]) -> ElfImage:
     try:
         # Non-blocking: a FIFO in the file's place must not hang us.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -312,7 +323,7 @@ def open_elf(path: Path) -> ElfImage:
     finally:
         os.close(descriptor)
     try:
-        return ElfImage(path, data)
+        return ElfImage(path, data, kinds)
     except NotTraceable:
         with contextlib.suppress(BufferError):  # the error's traceback still holds a view
             data.close()
@@ -356,4 +367,15 @@ def _damaged(path: Path, why: str) -> NotTraceable:
     return NotTraceable(f"{path} is a damaged ELF file.", why=why[:1].upper() + why[1:] + ".", fix="Build it again.")
 
 
-__all__ = ["FUNCTION", "IFUNC", "OBJECT", "SYMBOL", "ElfImage", "Section", "Segment", "SymbolTable", "open_elf"]
+__all__ = [
+    "FUNCTION",
+    "IFUNC",
+    "OBJECT",
+    "SYMBOL",
+    "ElfImage",
+    "Section",
+    "Segment",
+    "SymbolTable",
+    "open_elf",
+    "open_split_file",
+]

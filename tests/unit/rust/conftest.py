@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tracer.model import Binary
-from tracer.rust import read_binary
+from tracer.rust import find_split_debug, read_binary
+from tracer.target.debugfile import SplitFiles
 from tracer.target.elf import open_elf
 
 BUILDS: dict[str, tuple[str, ...]] = {
@@ -27,6 +28,23 @@ BUILDS: dict[str, tuple[str, ...]] = {
     "release-small": ("-Copt-level=s", "-Cdebuginfo=2"),
     "debug-v5": ("-Copt-level=0", "-Cdebuginfo=2", "-Cdwarf-version=5", "-Csymbol-mangling-version=v0"),
     "release-v5": ("-Copt-level=3", "-Cdebuginfo=2", "-Cdwarf-version=5", "-Csymbol-mangling-version=v0"),
+    "packed": ("-Copt-level=3", "-Cdebuginfo=2", "-Csplit-debuginfo=packed"),
+    "unpacked": ("-Copt-level=3", "-Cdebuginfo=2", "-Csplit-debuginfo=unpacked"),
+    "packed-debug": ("-Copt-level=0", "-Cdebuginfo=2", "-Csplit-debuginfo=packed"),
+    "packed-v5": (
+        "-Copt-level=3",
+        "-Cdebuginfo=2",
+        "-Cdwarf-version=5",
+        "-Csymbol-mangling-version=v0",
+        "-Csplit-debuginfo=packed",
+    ),
+    "unpacked-v5": (
+        "-Copt-level=3",
+        "-Cdebuginfo=2",
+        "-Cdwarf-version=5",
+        "-Csymbol-mangling-version=v0",
+        "-Csplit-debuginfo=unpacked",
+    ),
     "limited": ("-Copt-level=3", "-Cdebuginfo=1"),
     "lines": ("-Copt-level=3", "-Cdebuginfo=line-tables-only"),
     "bare": ("-Copt-level=3", "-Cdebuginfo=0"),
@@ -61,7 +79,7 @@ def read(samples: dict[str, Path]) -> Callable[[str], Binary]:
 
     def one(name: str) -> Binary:
         with open_elf(samples[name]) as image:
-            return read_binary(image, display_path="sample")
+            return read_binary(image, display_path="sample", split=find_split_debug(image, SplitFiles(image, None)))
 
     return one
 

@@ -38,7 +38,7 @@ def layouts(path: Path) -> dict[int, list[Await]]:
     found = {}
     with path.open("rb") as file:
         for unit in ELFFile(file).get_dwarf_info().iter_CUs():
-            if "/library/" in _text(unit.get_top_DIE()) or _text(unit.get_top_DIE()).startswith("library/"):
+            if "/library/" in text(unit.get_top_DIE()) or text(unit.get_top_DIE()).startswith("library/"):
                 continue
             for die in unit.iter_DIEs():
                 if die.tag != "DW_TAG_subprogram" or "DW_AT_low_pc" not in die.attributes:
@@ -55,7 +55,7 @@ def layouts(path: Path) -> dict[int, list[Await]]:
 def _coroutine_of(die: DIE) -> DIE | None:
     """X of the first parameter, Pin<&mut X>, of a function `{async_…}`."""
     origin = _completed(die)
-    if not re.match(r"\{async_(fn|block|closure)", _text(origin)):
+    if not re.match(r"\{async_(fn|block|closure)", text(origin)):
         return None
     for entry in (die, origin):
         for child in entry.iter_children():
@@ -80,27 +80,27 @@ def _suspensions(coroutine: DIE) -> list[Await]:
         if variant.tag == "DW_TAG_variant" and variant.attributes["DW_AT_discr_value"].value >= 3:
             member = next(variant.iter_children())
             suspended = member.get_DIE_from_attribute("DW_AT_type")
-            awaitee = next(one for one in suspended.iter_children() if _text(one) == "__awaitee")
-            place = (_file(member), member.attributes["DW_AT_decl_line"].value)
+            awaitee = next(one for one in suspended.iter_children() if text(one) == "__awaitee")
+            place = (declared_in(member), member.attributes["DW_AT_decl_line"].value)
             state = variant.attributes["DW_AT_discr_value"].value
-            found.append((state, *place, _path(awaitee.get_DIE_from_attribute("DW_AT_type"))))
+            found.append((state, *place, path_of(awaitee.get_DIE_from_attribute("DW_AT_type"))))
     return sorted(found)
 
 
-def _path(type_: DIE) -> str:
-    names = [_text(type_)]
+def path_of(type_: DIE) -> str:
+    names = [text(type_)]
     parent = type_.get_parent()
     while parent is not None and parent.tag == "DW_TAG_namespace":
-        names.insert(0, _text(parent))
+        names.insert(0, text(parent))
         parent = parent.get_parent()
     return "::".join(names)
 
 
-def _text(die: DIE) -> str:
+def text(die: DIE) -> str:
     return str(die.attributes["DW_AT_name"].value.decode()) if "DW_AT_name" in die.attributes else ""
 
 
-def _file(member: DIE) -> str:
+def declared_in(member: DIE) -> str:
     assert isinstance(member.cu, CompileUnit)
     program = member.dwarfinfo.line_program_for_CU(member.cu)
     assert program is not None
@@ -203,5 +203,7 @@ def test_what_an_impl_stands_for() -> None:
     )
     assert known.resolved("b::{impl#0}::g") == "b::Mutex::g"
     assert known.resolved("b::{impl#1}::g") == "<b::Mutex as b::Svc>::g"
+    known.learn("b::{impl#2}::f::{async_fn_env#0}<u8>", "<b::Ticker>::f::<u8>::{closure#0}")
+    assert known.resolved("b::{impl#2}::f") == "b::Ticker::f"
     assert known.unknown("a::{impl#2}::f")
     assert known.resolved("a::{impl#2}::f") == "a::{impl#2}::f"

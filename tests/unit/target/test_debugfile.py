@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tracer.target.debugfile import find_debug_file, find_split_debug, resolve_inside
+from tracer.target.debugfile import SplitFiles, find_debug_file, resolve_inside
 from tracer.target.elf import ElfImage, open_elf
 
 
@@ -52,7 +52,7 @@ def put(split: Path, place: Path) -> Path:
 def test_nothing_there(image: ElfImage, root: Path) -> None:
     assert find_debug_file(image, root) is None
     assert find_debug_file(image, None) is None
-    assert find_split_debug(image, root) == ()
+    assert SplitFiles(image, root).package() is None
 
 
 @pytest.mark.parametrize(
@@ -103,16 +103,27 @@ def test_of_a_live_process_whose_file_is_gone(split: Path, tmp_path: Path) -> No
             process.kill()
 
 
-def test_a_package_before_objects(image: ElfImage, root: Path) -> None:
-    folder = root / "srv/app"
-    (folder / "deps").mkdir()
-    objects = [folder / "deps" / name for name in ("stripped-1a.2.dwo", "stripped-1a.3.dwo")]
-    for path in (*objects, folder / "deps/other-1a.dwo", folder / "deps/strippedmore-1.dwo"):
-        path.touch()
-    assert find_split_debug(image, root) == tuple(objects)
-    package = folder / "stripped.dwp"
+def test_a_package_is_beside_the_binary(image: ElfImage, root: Path) -> None:
+    places = SplitFiles(image, root)
+    assert places.package() is None
+    package = root / "srv/app/stripped.dwp"
     package.touch()
-    assert find_split_debug(image, root) == (package,)
+    assert places.package() == package
+
+
+def test_an_object_file_is_where_it_was_compiled_else_beside_the_binary(image: ElfImage, root: Path) -> None:
+    places = SplitFiles(image, root)
+    assert places.object_file("/build", "out/one.dwo") is None
+    moved = root / "srv/app/deps/one.dwo"
+    moved.parent.mkdir()
+    moved.touch()
+    assert places.object_file("/build", "out/one.dwo") == moved
+    assert places.object_file("", "one.dwo") == moved
+    compiled = root / "build/out/one.dwo"
+    compiled.parent.mkdir(parents=True)
+    compiled.touch()
+    assert places.object_file("/build", "out/one.dwo") == compiled
+    assert places.object_file("/elsewhere", "/build/out/one.dwo") == compiled
 
 
 def test_links_stay_inside_the_root(root: Path, split: Path, image: ElfImage) -> None:

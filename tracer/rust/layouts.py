@@ -1,0 +1,312 @@
+"""Where types keep the futures that they poll, out of DWARF: from each poll function's own type downwards.
+
+Followed are a coroutine's `__awaitee` in each suspend state, and in hand-written futures the members
+that are futures; through pins, boxes, references, options, tuples and the closures of poll_fn().
+What is shared (Arc, Rc, raw pointers) belongs to nobody's poll and is not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, Source
+from tracer.rust.awaits import AWAITEE, Awaits, Described, awaited_name
+from tracer.rust.dwarf import Dwarf
+from tracer.rust.forms import DwarfError, Tag
+from tracer.rust.future_names import base_name, future_names
+from tracer.rust.naming import display_name
+from tracer.rust.types import Member, Type, Types, is_coroutine
+
+_COROUTINE_NAMES = ("{async_", "{coroutine")
+_TRAIT_OBJECT = "dyn core::future::future::Future<"
+_TRANSPARENT = frozenset(
+    {"Pin", "Option", "ManuallyDrop", "MaybeUninit", "MaybeDangling", "UnsafeCell", "UnsafePinned"}
+)
+"""Wrappers of core that are looked into."""
+
+_UNTOLD = frozenset({"MaybeDone", "TryMaybeDone"})
+"""Futures that only hold the branches of a join!: tokio's and futures-util's."""
+
+_POLL_FN = "PollFn"
+_POINTERS = ("&mut ", "alloc::boxed::Box<")
+"""How rustc names the pointers through which a future is polled."""
+
+_UNNAMED = re.compile(r"^\{async_fn_env#\d+\}")
+
+_MAX_GLUE = 12
+_MAX_LAYOUTS = 1 << 14
+"""Far more than a program of 130 MB has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From the begin of a type to a node; `key` is the position of the node's entry."""
+
+    offset: int
+    is_pointer: bool
+    key: int
+
+
+@dataclass(slots=True)
+class _Node:
+    kind: LayoutKind
+    type: Type
+    ways: list[tuple[int | None, _Way]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLayouts:
+    """index: by root, into layouts; roots that are no future have none.  points: by position of a coroutine's type."""
+
+    layouts: tuple[Layout, ...]
+    index: dict[int, int]
+    points: dict[int, tuple[AwaitPoint, ...]]
+
+
+class Layouts:
+    """The layouts of one binary."""
+
+    def __init__(self, dwarf: Dwarf, types: Types, awaits: Awaits) -> None:
+        self._types = types
+        self._awaits = awaits
+        self._futures = future_names(dwarf.section(".debug_str"))
+        self._nodes: dict[int, _Node] = {}
+        self._waiting: list[int] = []
+
+    def of(self, roots: Mapping[int, str]) -> FoundLayouts:
+        """roots: positions of the types of futures, and their paths.
+
+        Equal types, of which each unit has its own entry, are one.
+        """
+        wanted = [root for root in roots if self._root(root)]
+        while self._waiting:
+            key = self._waiting.pop()
+            node = self._nodes[key]
+            try:
+                node.ways = list(self._ways_of(node))
+            except DwarfError:
+                node.ways = []
+        return self._compiled({root: roots[root] for root in wanted})
+
+    # ------------------------------------------------------------ types
+
+    def _root(self, position: int) -> bool:
+        try:
+            type_ = self._types.at(position)
+            kind = self._kind(type_)
+            if kind is None and type_.tag == Tag.STRUCTURE:
+                kind = LayoutKind.FUTURE  # it has a poll function
+            if kind in (None, LayoutKind.OBJECT):
+                return False
+            self._add(type_, kind)
+        except DwarfError:
+            return False
+        return True
+
+    def _add(self, type_: Type, kind: LayoutKind) -> int:
+        if type_.offset not in self._nodes and len(self._nodes) < _MAX_LAYOUTS:
+            self._nodes[type_.offset] = _Node(kind, type_)
+            if kind is not LayoutKind.OBJECT:
+                self._waiting.append(type_.offset)
+        return type_.offset
+
+    def _kind(self, type_: Type) -> LayoutKind | None:
+        """Of a type that is a node; None of one that is looked through, or leads nowhere."""
+        if type_.tag != Tag.STRUCTURE:
+            return None
+        if is_coroutine(type_):
+            return LayoutKind.COROUTINE
+        if _is_trait_object(type_):
+            return LayoutKind.OBJECT
+        base = base_name(type_.name)
+        if base in self._futures and base not in _TRANSPARENT and base not in _UNTOLD:
+            return LayoutKind.FUTURE
+        return None
+
+    def _ways_of(self, node: _Node) -> Iterator[tuple[int | None, _Way]]:
+        type_ = node.type
+        if node.kind is LayoutKind.COROUTINE:
+            assert type_.variant_part is not None
+            for value, variant in type_.variant_part.variants:
+                if value is not None and value > UNRESUMED and variant.type is not None:
+                    for member in self._types.at(variant.type).members:
+                        if member.name == AWAITEE:
+                            yield from ((value, way) for way in self._awaited(member, variant.offset))
+            return
+        for value, members in self._groups(type_):
+            if node.kind is LayoutKind.FUTURE:
+                members = self._polled(type_, members)
+            for base, member in members:
+                yield from ((value, way) for way in self._ways(member, base, 0))
+
+    def _awaited(self, member: Member, base: int) -> list[_Way]:
+        """To what a coroutine awaits: a future, whatever its name."""
+        ways = list(self._ways(member, base, 0))
+        if not ways and member.type is not None:
+            type_ = self._types.at(member.type)
+            if type_.tag == Tag.STRUCTURE and not self._is_glue(type_.name):
+                ways = list(self._way(base + member.offset, False, type_, LayoutKind.FUTURE))
+        return ways
+
+    def _groups(self, type_: Type) -> Iterator[tuple[int | None, list[tuple[int, Member]]]]:
+        """(discriminant's value, [(offset of what the member is in, member)]): of each variant, and what is always."""
+        if type_.tag == Tag.POINTER:
+            return
+        if type_.members:
+            yield None, [(0, member) for member in type_.members]
+        if type_.variant_part is not None:
+            for value, variant in type_.variant_part.variants:
+                if variant.type is not None:
+                    yield value, [(variant.offset, member) for member in self._types.at(variant.type).members]
+
+    def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[tuple[int, Member]]:
+        """The members that a hand-written future waits for: those with a coroutine or a trait object in them;
+        else those that it is generic over; else its only one.  A Timeout<F> has a timer too, which nobody awaits."""
+        named = [(base, member, self._types.name_at(member.type)) for base, member in members if member.type]
+        if base_name(type_.name) == _POLL_FN:
+            return [(base, member) for base, member, _ in named]
+        strong = [(base, member) for base, member, name in named if _mentions(name)]
+        if strong:
+            return strong
+        weak = [(base, member, name) for base, member, name in named if self._is_future(name)]
+        generic = [(base, member) for base, member, name in weak if f"{_last(name)}" in type_.name.partition("<")[2]]
+        if generic:
+            return generic
+        return [(base, member) for base, member, _ in weak] if len(weak) == 1 else []
+
+    def _is_future(self, name: str) -> bool:
+        return _last(name) in self._futures
+
+    def _ways(self, member: Member, base: int, depth: int) -> Iterator[_Way]:
+        """To the nodes in a member, through what is only looked through."""
+        if member.type is None or depth > _MAX_GLUE:
+            return
+        offset = base + member.offset
+        type_ = self._types.at(member.type)
+        kind = self._kind(type_)
+        if kind is not None:
+            yield from self._way(offset, False, type_, kind)
+        elif type_.tag == Tag.POINTER:
+            if type_.target is not None and type_.name.startswith(_POINTERS):
+                yield from self._pointed(offset, type_.target)
+        elif not self._is_glue(type_.name):
+            return
+        elif type_.variant_part is not None:
+            yield from self._way(offset, False, type_, LayoutKind.GLUE)
+        elif type_.tag == Tag.UNION:
+            for one in type_.members[:]:
+                if one.name == "value":
+                    yield from self._ways(one, offset, depth + 1)
+        else:
+            for one in type_.members:
+                yield from self._ways(one, offset, depth + 1)
+
+    def _pointed(self, offset: int, target: int) -> Iterator[_Way]:
+        name = self._types.name_at(target)
+        if not (_mentions(name) or self._is_future(name) or self._is_glue(name)):
+            return
+        type_ = self._types.at(target)
+        kind = self._kind(type_) or LayoutKind.GLUE
+        if type_.tag in (Tag.STRUCTURE, Tag.POINTER):
+            yield from self._way(offset, True, type_, kind)
+
+    def _way(self, offset: int, is_pointer: bool, type_: Type, kind: LayoutKind) -> Iterator[_Way]:
+        key = self._add(type_, kind)
+        if key in self._nodes:
+            yield _Way(offset, is_pointer, key)
+
+    def _is_glue(self, name: str) -> bool:
+        return (
+            name.startswith(("(", "{closure_env#", "&mut "))
+            or base_name(name) in _TRANSPARENT
+            or base_name(name) in _UNTOLD
+            or _mentions(name)
+        )
+
+    # ------------------------------------------------------------ the result
+
+    def _compiled(self, roots: dict[int, str]) -> FoundLayouts:
+        useful = self._useful()
+        known = self._awaits.describe(
+            [key for key in useful if self._nodes[key].kind is LayoutKind.COROUTINE],
+            [key for key in useful if self._nodes[key].kind is not LayoutKind.GLUE],
+            roots,
+        )
+        groups: dict[str, dict[str | None, list[int]]] = {}
+        for key in useful:
+            paths = groups.setdefault(self._shape(key, known, useful), {})
+            paths.setdefault(known.paths.get(key), []).append(key)
+        place: dict[int, int] = {}
+        firsts: list[int] = []
+        for paths in groups.values():
+            # Some units do not have the pointer that tells the path: they mean the one that others name.
+            unnamed = paths.pop(None, []) if len(paths) == 2 else []
+            for keys in paths.values():
+                place |= dict.fromkeys([*keys, *unnamed], len(firsts))
+                firsts.append(keys[0])
+        layouts = tuple(self._layout(key, known, place) for key in firsts)
+        return FoundLayouts(layouts, {root: place[root] for root in roots if root in place}, known.points)
+
+    def _shape(self, key: int, known: Described, useful: dict[int, None]) -> str:
+        """Equal for the entries that different units have of one type."""
+        node = self._nodes[key]
+        waits = [(point.state, point.location, point.macro) for point in known.points.get(key, ())]
+        ways = [(value, way.offset, way.is_pointer) for value, way in node.ways if way.key in useful]
+        return repr((node.type.name, node.kind, node.type.size, known.begins.get(key), waits, ways))
+
+    def _useful(self) -> dict[int, None]:
+        """Glue that leads nowhere is left out, again and again until only what leads somewhere is left."""
+        kept = dict.fromkeys(self._nodes)
+        while True:
+            gone = [
+                key
+                for key in kept
+                if self._nodes[key].kind is LayoutKind.GLUE
+                and all(way.key not in kept for _, way in self._nodes[key].ways)
+            ]
+            if not gone:
+                return kept
+            for key in gone:
+                del kept[key]
+
+    def _layout(self, key: int, known: Described, place: dict[int, int]) -> Layout:
+        node = self._nodes[key]
+        part = node.type.variant_part
+        edges = tuple(
+            LayoutEdge(value, way.offset, way.is_pointer, place[way.key])
+            for value, way in node.ways
+            if way.key in place
+        )
+        discriminant = part.discriminant if part is not None else None
+        path = known.paths.get(key)
+        return Layout(
+            name=awaited_name(path) if path is not None else display_name(_UNNAMED.sub("{async fn}", node.type.name)),
+            kind=node.kind,
+            source=Source.DWARF,
+            size=node.type.size,
+            edges=edges,
+            discriminant_offset=discriminant.offset if discriminant is not None else None,
+            discriminant_size=discriminant.size if discriminant is not None else 0,
+            awaits=known.points.get(key, ()),
+            location=known.begins.get(key),
+            path=path,
+        )
+
+
+def _mentions(name: str) -> bool:
+    """Whether a type's name tells of a coroutine or a future's trait object in it."""
+    return any(word in name for word in _COROUTINE_NAMES) or _TRAIT_OBJECT in name
+
+
+def _last(name: str) -> str:
+    """The own name of a type or of what a pointer type points to: `Recv` of `&mut tokio::sync::Recv<u8>`."""
+    bare = base_name(name)
+    for prefix in ("&mut ",):
+        bare = bare.removeprefix(prefix)
+    return bare.rpartition("::")[2]
+
+
+def _is_trait_object(type_: Type) -> bool:
+    return _TRAIT_OBJECT in type_.name and {member.name for member in type_.members} == {"pointer", "vtable"}
