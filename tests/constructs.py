@@ -150,7 +150,7 @@ UNKNOWN = (
         "the last wait of a future that was dropped, when another one took its place",
         _ALL,
         "the drop is not seen",
-        "there is no wait after the last poll",
+        "there is no wait after the last poll, unless the function has several copies: a copy is another function",
     ),
     Unknown(
         Aspect.AWAITS,
@@ -182,10 +182,11 @@ UNKNOWN = (
     ),
     Unknown(
         Aspect.TASKS,
-        "tasks in the place of one that was cancelled",
+        "tasks in the place of another of their type",
         _ALL,
-        "async-task gives its tasks no ids, and the drop of the one before is not seen",
-        "they are one task, and the wait between them is marked ambiguous",
+        "async-task gives its tasks no ids, and what a task's poll returned is known only where its future has a "
+        "function of its own",
+        "they are one task, and the waits between them are marked ambiguous",
     ),
     Unknown(
         Aspect.TASKS,
