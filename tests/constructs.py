@@ -213,8 +213,8 @@ MERGED = {"address reuse, hand-written"}
 
 INLINED = ("constructs::plain::around", "constructs::plain::inside")
 
-BLOCKING_TASKS = {"constructs_async_std": 2, "constructs_smol": 2}
-"""Where work on the threads for blocking work is a task of async-task as any other, how many there are of it."""
+BLOCKING_JOBS = {"constructs_async_std": 2, "constructs_smol": 2}
+"""How often the target hands work to the threads for blocking work, where that is a task of async-task as any other."""
 
 
 def rows(column: Column) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.constructs import (
-    BLOCKING_TASKS,
+    BLOCKING_JOBS,
     COLUMNS,
     COUNTS,
     HAND_WRITTEN,
@@ -114,11 +114,10 @@ def test_nothing_else_is_seen(columns: Columns, column: Column) -> None:
     """No poll of a watched function that the target knows nothing of, no task that it did not spawn."""
     recorded = columns[column]
     assert [recorded.seen.polls[number] for number in recorded.matched.strangers] == []
-    spawned = [life for life in recorded.lives if life.spawned and life.polls]
-    tasks = {poll.task for poll in recorded.seen.polls.values() if poll.is_task}
-    merged = len(spawned) - len({recorded.polls(life)[0].task for life in spawned})
-    assert len(tasks) == len(spawned) - merged + BLOCKING_TASKS.get(column.target, 0)
-    assert merged == 0 or column.target != "constructs_tokio"
+    own = {poll.task for life in recorded.lives if life.number in recorded.matched.polls for poll in recorded.polls(life)}
+    others = [poll.function for poll in recorded.seen.polls.values() if poll.is_task and poll.task not in own]
+    assert len(others) == BLOCKING_JOBS.get(column.target, 0)
+    assert all("blocking::unblock" in function for function in others)
     assert {life.construct for life in recorded.lives} == set(rows(column))
 
 

@@ -31,8 +31,8 @@ _BUDGET = 4 << 20
 _DROP = re.compile(rb"drop_in_place\$LT\$")
 _INTERNAL = re.compile(rb"5tokio7runtime4task|10async_task3raw")
 _TOKIO_DROPS = tuple(
-    re.compile(rf"^core::ptr::drop_(?:in_place|glue)<(tokio::runtime::task::core::(?:{name})<.+>)>$")
-    for name in ("CoreStage|Stage", "Cell|Core")
+    re.compile(rf"^core::ptr::drop_(?:in_place|glue)<{before}(tokio::runtime::task::core::(?:{name})<.+>)>{after}$")
+    for before, name, after in (("", "CoreStage|Stage", ""), ("", "Cell|Core", ""), ("alloc::boxed::Box<", "Cell", ">"))
 )
 _ASYNC_TASK_DROPS = (
     re.compile(r"^core::ptr::drop_(?:in_place|glue)<(async_task::raw::RawTask<.*>::run::Guard<.+>)>$"),
