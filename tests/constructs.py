@@ -186,7 +186,7 @@ UNKNOWN = (
         _ALL,
         "async-task gives its tasks no ids, and what a task's poll returned is known only where its future has a "
         "function of its own",
-        "they are one task, and the waits between them are marked ambiguous",
+        "they are one task, and a wait between them is marked ambiguous",
     ),
     Unknown(
         Aspect.TASKS,
@@ -215,6 +215,9 @@ INLINED = ("constructs::plain::around", "constructs::plain::inside")
 
 BLOCKING_JOBS = {"constructs_async_std": 2, "constructs_smol": 2}
 """How often the target hands work to the threads for blocking work, where that is a task of async-task as any other."""
+
+FOR_BLOCKING_JOBS = {"constructs_async_std": "task async_task::task::Task<u64"}
+"""Where another task waits for such a job, how its name begins."""
 
 
 def rows(column: Column) -> tuple[str, ...]:
