@@ -20,6 +20,9 @@ enum event_flag {
 /* event.probe of a record that tells a task's id, before the entry of its poll: model.TASK_ID_RECORD. */
 #define TASK_ID_RECORD 0xffffffffu
 
+/* ... of one that tells where a walk from `self` ended, before the entry of the poll: model.CHAIN_RECORD. */
+#define CHAIN_RECORD 0xfffffffeu
+
 /* One hit of one probe. */
 struct event {
 	u64 time;     /* CLOCK_MONOTONIC, ns; taken after `sequence` */
@@ -65,12 +68,28 @@ struct probe {
 	u16 id_vtable;      /* model.TaskIdPath */
 	u16 id_offset;
 	u32 id_distance;    /* from the header to the id; 0: not yet known */
+	u32 walk;           /* the place where a walk begins, at the entry; 0: none */
 	u8 roles;           /* enum probe_role */
 	u8 self;            /* enum self_register, at the entry */
 	u8 group;           /* index into epochs */
-	u8 _pad;
+	u8 _pad[5];
 };
-_Static_assert(sizeof(struct probe) == 48, "probe.program.PROBE has 40 bytes");
+_Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");
+
+/* A place that a walk can come to; index = its number. */
+struct walk_node {
+	u64 low;      /* the least value that has an edge of its own */
+	u32 count;    /* of edges, for low, low + 1, ... */
+	u32 first;    /* index into walk_edges */
+	u32 other;    /* where all other values, or the pointer, lead to; 0: nowhere */
+	u32 then;     /* where to go on when the walk ends here */
+	u32 offset;   /* of the discriminant or the pointer */
+	u8 size;      /* ... its bytes; 0: the walk ends here */
+	u8 base;      /* from where `offset` counts: 0 self, 1 and 2 what pointers led to */
+	u8 into;      /* 1 or 2: it is a pointer */
+	u8 is_branch; /* there are others beside this one */
+};
+_Static_assert(sizeof(struct walk_node) == 32, "probe.walk.WALK_NODE has 32 bytes");
 
 /* Per CPU.  `lost` stands before `sent`: user space copies the words in this order, so that
  * every loss it has seen is of an event that it knows was sent. */

@@ -6,13 +6,15 @@
  *
  * Compiled by BCC with
  *   PROBES, FRAMES, THREADS,      sizes of maps
- *   TASKS
+ *   TASKS, WALK_NODES, _EDGES
+ *   WALK_STEPS                    places that one walk comes to at most
  *   RING_PAGES                    size of the ring buffer; without it, a perf buffer per CPU
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
+#include "walk.c"
 
 #define MAX_ID_DISTANCE 0x10000
 
@@ -167,7 +169,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	struct cpu_state *cpu = cpus.lookup(&zero);
 	struct task_key task = {};
 	struct frame *frame;
-	u64 task_id = 0;
+	u64 task_id = 0, places = 0;
 	u32 *epoch;
 
 	if (!probe || !cpu)
@@ -190,13 +192,21 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 		}
 	}
 
+	if (probe->roles & PROBE_ENTERS && probe->self != SELF_UNKNOWN) {
+		event.self = self_at_entry(ctx, probe);
+		event.flags |= EVENT_SELF;
+		read_state(&event, probe->entry_state);
+		if (probe->walk)
+			places = walk(&event, probe->walk, probe->entry_state != NO_OFFSET);
+	}
+
 	event.cpu = bpf_get_smp_processor_id();
-	event.sequence = fetch_add(&cpu->sent, 1);
+	event.sequence = fetch_add(&cpu->sent, 1 + !!(event.flags & EVENT_NEW_TASK_ID) + !!places);
+	event.time = bpf_ktime_get_ns();
 	if (event.flags & EVENT_NEW_TASK_ID) {
 		struct event record = event;
 
-		event.sequence = fetch_add(&cpu->sent, 1);
-		event.time = record.time = bpf_ktime_get_ns();
+		event.sequence++;
 		record.probe = TASK_ID_RECORD;
 		record.self = task.header;
 		record.sp = task_id;
@@ -206,17 +216,19 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 			task_ids.update(&task, &task_id);
 		else
 			task_ids.delete(&task);
-	} else {
-		event.time = bpf_ktime_get_ns();
+	}
+	if (places) {
+		struct event record = event;
+
+		event.sequence++;
+		record.probe = CHAIN_RECORD;
+		record.sp = places;
+		record.flags = EVENT_SELF;
+		send(ctx, cpu, &record);
 	}
 	see_thread(cpu, tid, pid_tgid >> 32);
 
 	if (probe->roles & PROBE_ENTERS) {
-		if (probe->self != SELF_UNKNOWN) {
-			event.self = self_at_entry(ctx, probe);
-			event.flags |= EVENT_SELF;
-			read_state(&event, probe->entry_state);
-		}
 		if (probe->roles & PROBE_REMEMBER) {
 			struct frame begun = {.self = event.self, .probe = id, .epoch = *epoch};
 

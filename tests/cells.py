@@ -20,6 +20,7 @@ class Profile:
 
 PROFILES = {
     "dev": Profile("dev"),
+    "dev-lines": Profile("dev-lines"),
     "release": Profile("release"),
     "release-debug": Profile("release-debug"),
     "release-lines": Profile("release-lines"),
@@ -62,6 +63,7 @@ PAIRWISE = {
     "dev": TARGETS,
     "release": TARGETS,
     "release-debug": TARGETS,
+    "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
     "fat-lto": ("tokio_multi", "async_std_log"),
     "abort": ("tokio_multi", "tokio_current"),

@@ -53,7 +53,7 @@ class TaskIdPath(_message.Message):
     def __init__(self, vtable: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class PollFunction(_message.Message):
-    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id")
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "layout")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class PollFunction(_message.Message):
     ENTRY_COST_FIELD_NUMBER: _ClassVar[int]
     AWAITS_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     size: int
@@ -90,7 +91,58 @@ class PollFunction(_message.Message):
     entry_cost: str
     awaits: _containers.RepeatedCompositeFieldContainer[AwaitPoint]
     task_id: TaskIdPath
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ...) -> None: ...
+    layout: int
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., layout: _Optional[int] = ...) -> None: ...
+
+class LayoutEdge(_message.Message):
+    __slots__ = ("value", "offset", "is_pointer", "child")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    IS_POINTER_FIELD_NUMBER: _ClassVar[int]
+    CHILD_FIELD_NUMBER: _ClassVar[int]
+    value: int
+    offset: int
+    is_pointer: bool
+    child: int
+    def __init__(self, value: _Optional[int] = ..., offset: _Optional[int] = ..., is_pointer: _Optional[bool] = ..., child: _Optional[int] = ...) -> None: ...
+
+class Layout(_message.Message):
+    __slots__ = ("name", "kind", "source", "size", "edges", "discriminant_offset", "discriminant_size", "awaits", "location", "path")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    DISCRIMINANT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DISCRIMINANT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    AWAITS_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    source: str
+    size: int
+    edges: _containers.RepeatedCompositeFieldContainer[LayoutEdge]
+    discriminant_offset: int
+    discriminant_size: int
+    awaits: _containers.RepeatedCompositeFieldContainer[AwaitPoint]
+    location: SourceLocation
+    path: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., size: _Optional[int] = ..., edges: _Optional[_Iterable[_Union[LayoutEdge, _Mapping]]] = ..., discriminant_offset: _Optional[int] = ..., discriminant_size: _Optional[int] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., path: _Optional[str] = ...) -> None: ...
+
+class Place(_message.Message):
+    __slots__ = ("parent", "function", "layout", "state", "is_polled")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    IS_POLLED_FIELD_NUMBER: _ClassVar[int]
+    parent: int
+    function: int
+    layout: int
+    state: int
+    is_polled: bool
+    def __init__(self, parent: _Optional[int] = ..., function: _Optional[int] = ..., layout: _Optional[int] = ..., state: _Optional[int] = ..., is_polled: _Optional[bool] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("name", "reason", "address", "location")
@@ -105,7 +157,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "layouts")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +168,7 @@ class Binary(_message.Message):
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     RUSTC_FIELD_NUMBER: _ClassVar[int]
     DEBUG_FILE_FIELD_NUMBER: _ClassVar[int]
+    LAYOUTS_FIELD_NUMBER: _ClassVar[int]
     path: str
     build_id: str
     architecture: str
@@ -126,7 +179,8 @@ class Binary(_message.Message):
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     rustc: str
     debug_file: str
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ...) -> None: ...
+    layouts: _containers.RepeatedCompositeFieldContainer[Layout]
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost")
@@ -159,18 +213,20 @@ class PlannedFunction(_message.Message):
     def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ..., changed: _Optional[_Union[PollFunction, _Mapping]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode")
+    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "places")
     BINARIES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     EXIT_MODE_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
     binaries: _containers.RepeatedCompositeFieldContainer[Binary]
     functions: _containers.RepeatedCompositeFieldContainer[PlannedFunction]
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     exit_mode: str
-    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ...) -> None: ...
+    places: _containers.RepeatedCompositeFieldContainer[Place]
+    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
 
 class Process(_message.Message):
     __slots__ = ("pid", "start_time", "name", "command", "executable", "binary", "load_bias")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tracer import __version__
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
-COMMANDS = ("record", "list", "convert", "doctor")
+COMMANDS = ("record", "list", "convert", "report", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
 
 EPILOG = """\
@@ -26,7 +26,7 @@ examples:
 
 exit codes: 0 done · 2 wrong usage · 3 no such process · 4 a permission is missing · 5 not traceable ·
 6 a package is missing · 7 the kernel refused the probes · 8 no events from a busy process ·
-9 the output could not be written · 10 not a readable capture · 1 a bug
+9 the output could not be written · 10 not a readable capture or trace · 1 a bug
 """
 
 

@@ -90,6 +90,6 @@ class OutputFailed(RatError):
 
 
 class BadCapture(RatError):
-    """A file is not a capture, or of a format version that this program does not know."""
+    """A file is not a capture (or a trace of ours), or of a format version that this program does not know."""
 
     code = ExitCode.BAD_CAPTURE

@@ -7,7 +7,8 @@ numpy record), never a guess.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag, StrEnum
 
 import numpy as np
@@ -46,6 +47,10 @@ TASK_ID_RECORD = 0xFFFF_FFFF
 """EVENT.probe of a record that is no hit: it has the time, thread and CPU of the task poll's entry that follows
 it, the task's header in `self` and the runtime's id of the task in `sp`."""
 
+
+CHAIN_RECORD = 0xFFFF_FFFE
+"""EVENT.probe of a record that is no hit: it has the time, thread, CPU and `self` of the poll's entry that follows
+it, and in `sp` up to four numbers of places, 16 bits each, the lowest first: where the walk from `self` ended."""
 
 UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
 """Coroutine states of rustc 1.63 to 1.97: not yet polled, done, panicked, first await."""
@@ -142,13 +147,13 @@ class LayoutEdge:
 
     value: the discriminant with which the future is there; None: with every value that has no edge of its own.
     offset: bytes from the type's begin.  is_pointer: a pointer to the future is there, not itself.
-    child: index into Binary.layouts.
+    child: index into Binary.layouts (in a plan, into Plan.layouts); None: with this value there is no future.
     """
 
     value: int | None
     offset: int
     is_pointer: bool
-    child: int
+    child: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +250,20 @@ class Binary:
     layouts: tuple[Layout, ...] = ()
 
 
+def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
+    """The layouts of several binaries one after the other, as Plan has them."""
+    layouts: list[Layout] = []
+    for binary in binaries:
+        begin = len(layouts)
+        for layout in binary.layouts:
+            edges = tuple(
+                edge if begin == 0 or edge.child is None else replace(edge, child=begin + edge.child)
+                for edge in layout.edges
+            )
+            layouts.append(replace(layout, edges=edges))
+    return tuple(layouts)
+
+
 # ---------------------------------------------------------------- what is probed
 
 
@@ -291,10 +310,28 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """One position in the tree of futures that can be below a poll function's own.
+
+    Its number, which the kernel sends, is 1 + its index in Plan.places.  parent: number of the place above;
+    0: it is the function's own future.  function: index into Plan.functions, whose tree it is in.  layout: index
+    into Plan.layouts; None: a pointer on the way.  state: the discriminant of the place above with which this one
+    is there; None: always.  is_polled: polls of it have a probe of their own, so that the tree ends here.
+    """
+
+    parent: int
+    function: int
+    layout: int | None
+    state: int | None
+    is_polled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What will be attached, and what will not, with the reason.
 
-    functions: of all binaries, in one list; function_binary[i] is the index of i's binary.
+    functions: of all binaries, in one list; function_binary[i] is the index of i's binary.  layouts: of all
+    binaries, one after the other.
     """
 
     binaries: tuple[Binary, ...]
@@ -303,6 +340,8 @@ class Plan:
     probes: tuple[Probe, ...]
     refusals: tuple[Refusal, ...]
     exit_mode: ExitMode
+    layouts: tuple[Layout, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 # ---------------------------------------------------------------- the process
@@ -470,6 +509,7 @@ WAIT = np.dtype(
         ("flags", "<u2"),  # WaitFlag
         ("state", "u1"),  # coroutine state during the wait: which await
         ("_pad", "u1"),
+        ("places", "<u2", (4,)),  # where it waits, numbers of places: several in a join! or select!; 0: none
     ]
 )
 """From one Pending poll of an instance to its next poll."""
@@ -522,7 +562,8 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What assembly counted; every event is in exactly one interval, in `unmatched_exits` or in `task_ids`."""
+    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids` or
+    `chains`."""
 
     events: int = 0
     polls: int = 0
@@ -533,3 +574,4 @@ class Tally:
     open_at_end: int = 0
     open_at_start: int = 0
     task_ids: int = 0  # events that told the id of a task
+    chains: int = 0  # events that told where the poll after them had been waiting

@@ -106,6 +106,24 @@ def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, pr
     assert len(outer) == len(nested) == 23 * 46
 
 
+@pytest.mark.parametrize("profile", ["dev-lines", "release-lines"])
+def test_lines_without_types_are_enough_for_places(targets: Targets, tmp_path: Path, profile: str) -> None:
+    """debug = 1: the code and the line tables tell what the types would."""
+    output = tmp_path / "trace.pftrace"
+    options = ("-o", output, "--max-overhead", 100)
+    with targets.run("tokio_multi", profile) as running, recording("--pid", running.pid, *options) as rec:
+        running.go()
+        result = running.wait()
+        done = rec.wait()
+    assert (result.returncode, done.code) == (0, 0)
+    path = WORKSPACE / "tokio_multi/src/main.rs"
+    outer = waits(output, "tokio_multi::outer")
+    assert {row["place"] for row in outer} == {f"{path}:{_line(path, 'apart(nested(instance)).await + 1')}"}
+    nested = waits(output, "tokio_multi::nested")
+    assert {row["place"] for row in nested} == {f"{path}:{_line(path, 'let value = leaf.await;')}"}
+    assert len(outer) == len(nested) == 23 * 46
+
+
 def _line(path: Path, text: str) -> int:
     (number,) = [number for number, line in enumerate(source(str(path)), 1) if line.strip() == text]
     return number

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,7 @@ def write(tmp_path: Path) -> Write:
         recording: Recording | None = None,
         end: CaptureEnd | None = None,
         name: str = "trace.pftrace",
+        summary: Mapping[str, Any] | None = None,
         **options: float,
     ) -> WrittenTrace:
         total = sum(2 * len(step.polls) for step in steps if isinstance(step, Spans))
@@ -51,6 +53,8 @@ def write(tmp_path: Path) -> Write:
                 writer.loss(step)
             else:
                 writer.process_end(step)
+        if summary is not None:
+            writer.carry(summary)
         return writer.close(Tally(events=total), end)
 
     return run

@@ -152,8 +152,10 @@ def simulate(seconds: float = 0.04, tasks: int = 9, seed: int = 7) -> Spans:
             chain = task.chain
             task = _Task(number, chain, [next(instance) for _ in chain], polls_left=rnd.randrange(3, 30))
         heapq.heappush(queue, (free[tid] + rnd.randrange(200_000, 4_000_000), number, task))
-    poll_array, wait_array = np.array(polls, POLL), np.array(waits, WAIT)
-    return _spans(poll_array, wait_array)
+    wait_array = np.zeros(len(waits), WAIT)
+    for name, column in zip(WAIT.names or (), zip(*waits, strict=True), strict=False):  # no places
+        wait_array[name] = column
+    return _spans(np.array(polls, POLL), wait_array)
 
 
 def _spans(polls: Array, waits: Array) -> Spans:

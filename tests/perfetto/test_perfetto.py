@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -447,3 +448,16 @@ def test_blocks_do_not_matter(write: Write, pieces: int) -> None:
     cut = TraceProcessor(write(blocks(simulate(), pieces), name="cut").path)
     sql = f"select ts, dur, depth, s.name, tid {ON_THREADS} order by 1, 2, 3, 5"
     assert whole.query(sql) == cut.query(sql)
+
+
+def test_a_carried_summary_can_be_queried(write: Write, trace_processor: Callable[[Path], TraceProcessor]) -> None:
+    """As long as that of a large program, in one argument of one instant, at the end."""
+    summary = {"schema": 1, "functions": [{"function": "f" * 300, "polls": number} for number in range(5000)]}
+    spans = simulate()
+    loaded = trace_processor(write([spans], summary=summary).path)
+    (row,) = loaded.query(
+        "select s.ts, s.dur, t.name as track, extract_arg(s.arg_set_id, 'debug.document') as document"
+        " from slice s join track t on s.track_id = t.id where s.name = 'summary'"
+    )
+    assert json.loads(row["document"]) == summary
+    assert (row["ts"], row["dur"], row["track"]) == (int(spans.polls["end"].max()), 0, "rat-ebpf")

@@ -17,7 +17,8 @@ def test_the_ui_opens_it(write: Write) -> None:
         Loss(1, 53, at + 3_000_000, at + 5_000_000),
     ]
     end = CaptureEnd(START + 40_000_000, "0.04 s are over", 1164, 53, 0.031)
-    path = write(steps, make_recording(duration="0.04"), end).path
+    summary = {"schema": 1, "functions": [{"function": f"echo::f{i}", "polls": i} for i in range(3000)]}
+    path = write(steps, make_recording(duration="0.04"), end, summary=summary).path
     overview = show(path, "perfetto-overview.png", expand=[".*"], height=1400)
     assert overview.loaded
     assert overview.problem is None
@@ -44,3 +45,7 @@ def test_the_ui_opens_it(write: Write) -> None:
     assert not details.import_errors
     for words in ("echo::db::query", "src/db.rs:77", "await #2", "pending", "tokio-worker"):
         assert words in details.details
+
+    carried = show(path, "perfetto-summary.png", select="select id from slice where name = 'summary'")
+    assert not carried.import_errors
+    assert "rat-ebpf report FILE" in carried.details

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from tracer.assemble.block import step_events
+from tracer.assemble.chains import settled_places
 from tracer.assemble.changes import end_everything, end_process, learn_threads, note_loss, switch_groups
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import NO_SPANS, State, first_state
@@ -27,7 +28,7 @@ BLOCK = 1 << 17
 
 def begin(recording: Recording) -> State:
     """The state before the first event."""
-    return first_state(recording)
+    return first_state(recording, settled_places(recording.plan))
 
 
 def step(state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd) -> tuple[State, Spans]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracer.assemble.candidates import choose
+from tracer.assemble.chains import NO_STATE
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
@@ -22,6 +23,7 @@ from tracer.assemble.state import (
     UNKNOWN_STATE,
     Flags,
     Indexes,
+    Roles,
     Small,
     State,
     Unsigned,
@@ -85,6 +87,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         latest=joined(pick(state.latest, ~involved), latest_of(known, identities, around)),
         tasks=tasks,
         records=opening.records,
+        chains=opening.chains,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -97,6 +100,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             unwound=tally.unwound + int(np.count_nonzero(polls["flags"] & _UNWOUND)),
             open_at_start=tally.open_at_start + int(np.count_nonzero(rows.begun_before)),
             task_ids=tally.task_ids + opening.task_ids,
+            chains=tally.chains + opening.chain_count,
         ),
     )
     return after, Spans(polls, waits, begun, over)
@@ -138,6 +142,9 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         sp=rows.sp[row],
         order=_row_order(state, stream, row),
         id=np.zeros(count, np.uint64),
+        places=_places(
+            stream, roles, source, function, np.where(has_state, events["state"][source].astype(np.intp), NO_STATE)
+        ),
         function=function.astype(np.uint32),
         tid=stream.threads.tid[thread],
         process=stream.threads.process[thread],
@@ -167,6 +174,15 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         handing = (pairs.child[jumped] >= 0) | at_end
         frames.handing[jumped] = np.where(handing, HANDING, HANDED_ON)
     return frames
+
+
+def _places(stream: Stream, roles: Roles, source: Indexes, function: Indexes, state: Indexes) -> Unsigned:
+    """Where polls that begin with these events had been waiting."""
+    settled: Unsigned = roles.settled[function, state]
+    if stream.places is None:
+        return settled
+    told = stream.places[source]
+    return np.where(told != 0, told, settled)
 
 
 def _state_after(events: Array, source: Indexes) -> Small:

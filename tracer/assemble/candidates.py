@@ -59,6 +59,7 @@ class Candidates:
             tid=named("tid"),
             order=named("order"),
             id=named("id"),
+            places=at_entry("places"),
             telling=at_entry("telling"),
             over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), endings.over),
             start=at_entry("start"),

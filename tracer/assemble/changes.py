@@ -58,7 +58,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     on = [GROUP_INDEX[group] for group in change.active - state.active]
     ended = np.isin(state.roles.function_group[state.frames["function"]], off)
     paused = np.isin(state.roles.function_group[state.latest["function"]], off)
-    waits = open_waits(state.latest[paused], change.time, state.lost_until)
+    waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= paused
@@ -102,7 +102,7 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
 
 def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) -> tuple[State, Spans]:
     after, polls = _cut(state, frames, time)
-    waits = open_waits(state.latest[latest], time, state.lost_until)
+    waits = open_waits(state.latest[latest], time, state.lost_until, state.roles)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
     left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task))
     return replace(

@@ -24,6 +24,7 @@ class Frames:
     sp: Unsigned
     order: Unsigned
     id: Unsigned
+    places: Unsigned
     function: npt.NDArray[np.uint32]
     tid: npt.NDArray[np.uint32]
     process: npt.NDArray[np.uint16]

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.chains import NO_STATE, unpacked
 from tracer.assemble.columns import Frames
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
@@ -29,6 +30,7 @@ from tracer.assemble.state import (
     Flags,
     Indexes,
     Numbers,
+    Roles,
     Small,
     State,
     Unsigned,
@@ -66,6 +68,7 @@ class Polls:
     tid: npt.NDArray[np.uint32]
     order: Unsigned
     id: Unsigned
+    places: Unsigned
     telling: Small
     over: Unsigned
     start: Numbers
@@ -299,6 +302,7 @@ def _waits(
     waits["instance"] = instance[after]
     waits["function"] = polls.function[after]
     waits["tid"] = polls.tid[after]
+    waits["places"] = unpacked(polls.places[after], state.roles.places)
     waits["flags"] = np.bitwise_or(
         np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE)
     )
@@ -310,7 +314,7 @@ def _waits(
     return waits, after
 
 
-def open_waits(latest: Array, time: int, lost_until: int) -> Array:
+def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array:
     """The waits of LATEST polls that nothing has ended by `time`."""
     waiting = latest[(latest["result"] == PENDING) & ~latest["gap"]]
     waits = np.zeros(len(waiting), WAIT)
@@ -321,6 +325,8 @@ def open_waits(latest: Array, time: int, lost_until: int) -> Array:
     state = waiting["state_after"]
     known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
     waits["state"] = np.where(known, state, 0)
+    settled = roles.settled[waiting["function"], np.where(known, state.astype(np.intp), NO_STATE)]
+    waits["places"] = unpacked(settled, roles.places)
     waits["flags"] = WaitFlag.END_UNKNOWN
     waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)
     return waits

@@ -24,6 +24,7 @@ FRAME = np.dtype(
         ("sp", "<u8"),
         ("order", "<u8"),  # number of its entry among all rows of the capture
         ("id", "<u8"),  # of a task poll: the runtime's id of the task; 0: unknown
+        ("places", "<u8"),  # where it had been waiting, as tracer.assemble.chains packs it
         ("function", "<u4"),
         ("tid", "<u4"),
         ("process", "<u2"),
@@ -110,7 +111,8 @@ class Roles:
     it returns, and the end of a function without exit probes is seen late.  future: a number for each name
     (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
-    apart by besides itself: the function, but for all task polls the same one.
+    apart by besides itself: the function, but for all task polls the same one.  settled: see
+    tracer.assemble.chains.  places: how many the plan has.
     """
 
     enters: npt.NDArray[np.int32]
@@ -124,9 +126,12 @@ class Roles:
     future: Indexes
     may_be_root: Flags
     key: npt.NDArray[np.uint32]
+    settled: Unsigned  # shape (functions, 257)
+    places: int
 
 
-def roles_of(plan: Plan) -> Roles:
+def roles_of(plan: Plan, settled: Unsigned) -> Roles:
+    """settled: see tracer.assemble.chains."""
     probes, functions = plan.probes, plan.functions
     has_exit = np.zeros(len(functions), np.bool_)
     is_task = np.array([f.kind is FunctionKind.TASK for f in functions], np.bool_)
@@ -149,6 +154,8 @@ def roles_of(plan: Plan) -> Roles:
         future=future,
         may_be_root=~is_task & np.isin(future, future[is_task]),
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
+        settled=settled,
+        places=len(plan.places),
     )
 
 
@@ -220,7 +227,7 @@ class Tasks:
 class State:
     """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
     lost_until: events from before this time may be missing.
-    records: see tracer.assemble.task_ids.
+    records: see tracer.assemble.task_ids.  chains: see tracer.assemble.chains.
     """
 
     roles: Roles
@@ -235,6 +242,7 @@ class State:
     latest: Array
     tasks: Tasks
     records: Array
+    chains: Array
     next_instance: int
     next_order: int
     tally: Tally
@@ -245,9 +253,10 @@ class State:
         return max(self.start, int(self.threads.last.max(initial=self.start)))
 
 
-def first_state(recording: Recording) -> State:
+def first_state(recording: Recording, settled: Unsigned) -> State:
+    """settled: see tracer.assemble.chains."""
     return State(
-        roles=roles_of(recording.plan),
+        roles=roles_of(recording.plan, settled),
         start=recording.start,
         pids=tuple(process.pid for process in recording.processes),
         active=frozenset(Group),
@@ -259,6 +268,7 @@ def first_state(recording: Recording) -> State:
         latest=np.empty(0, LATEST),
         tasks=Tasks(NO_TASKS, np.zeros(0, np.bool_), np.zeros(0, np.int64)),
         records=np.empty(0, EVENT),
+        chains=np.empty(0, EVENT),
         next_instance=1,
         next_order=1,
         tally=Tally(),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.chains import take_chains
 from tracer.assemble.state import (
     ABOVE_ALL,
     HANDED_ON,
@@ -24,7 +25,7 @@ from tracer.assemble.state import (
     Unsigned,
 )
 from tracer.assemble.task_ids import take_ids
-from tracer.model import Array
+from tracer.model import TASK_ID_RECORD, Array
 
 END, ENTRY, EXIT, TAIL, SPENT_TAIL = 0, 1, 2, 3, 4
 """Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry."""
@@ -54,7 +55,7 @@ class Rows:
 class Stream:
     """Rows in thread order.
 
-    ids, telling: of each event, as tracer.assemble.task_ids has them.
+    ids, telling: of each event, as tracer.assemble.task_ids has them.  places: as tracer.assemble.chains has them.
     place: where the row stands in file order: first the carried rows, then the events' rows, then the ends.
     threads: as they are after these rows.
     """
@@ -66,6 +67,7 @@ class Stream:
     events: Array
     ids: Unsigned | None
     telling: Small | None
+    places: Unsigned | None
     frames: Array
     threads: Threads
 
@@ -75,7 +77,8 @@ class Opening:
     """What make_stream yields.
 
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
-    task_ids: number of events that told a task's id.  records: those to be remembered.
+    task_ids: number of events that told a task's id.  records: those to be remembered.  chain_count, chains: the
+    same of the events that told places.
     """
 
     stream: Stream
@@ -83,13 +86,18 @@ class Opening:
     rejected: int
     task_ids: int
     records: Array
+    chain_count: int
+    chains: Array
 
 
 def make_stream(state: State, events: Array) -> Opening:
     """Join the open frames and the events (dtype EVENT)."""
     roles = state.roles
-    told = take_ids(events, state.records)
-    task_ids = len(events) - len(told.hits)
+    walked = take_chains(events, state.chains)
+    chain_count = len(events) - len(walked.hits)
+    told = take_ids(walked.hits, state.records)
+    task_ids = len(walked.hits) - len(told.hits)
+    places = None if walked.places is None else walked.places[walked.hits["probe"] != TASK_ID_RECORD]
     events, ids, telling = told.hits, told.ids, told.telling
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
     usable = ((roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0)) & (events["sp"] != ABOVE_ALL)
@@ -98,6 +106,8 @@ def make_stream(state: State, events: Array) -> Opening:
         events, probe = events[usable], probe[usable]
         if ids is not None and telling is not None:
             ids, telling = ids[usable], telling[usable]
+        if places is not None:
+            places = places[usable]
     tids = np.ascontiguousarray(events["tid"])
     threads, thread = state.threads.including(tids, state)
     rows = _event_rows(state, threads, events, probe, thread)
@@ -108,8 +118,8 @@ def make_stream(state: State, events: Array) -> Opening:
     frames = state.frames[touched]
     carried = _carried_rows(frames, frame_thread[touched], threads)
     stream = _in_thread_order(threads, present, (carried, rows, _end_rows(present)), events, frames)
-    stream = replace(stream, ids=ids, telling=telling)
-    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records)
+    stream = replace(stream, ids=ids, telling=telling, places=places)
+    return Opening(stream, state.frames[~touched], rejected, task_ids, told.records, chain_count, walked.records)
 
 
 def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArray[np.uint32], thread: Indexes) -> Rows:
@@ -212,6 +222,7 @@ def _in_thread_order(
         events=events,
         ids=None,
         telling=None,
+        places=None,
         frames=frames,
         threads=_seen(threads, present, rows, place < carried),
     )

@@ -6,7 +6,7 @@ A capture is read anywhere: nothing here needs root, BCC or the traced process.
 from __future__ import annotations
 
 from tracer.capture.format import FORMAT_VERSION
-from tracer.capture.reader import CaptureReader, Item
+from tracer.capture.reader import CaptureReader, Item, is_capture
 from tracer.capture.writer import DEFAULT_MAX_SIZE, CaptureWriter
 
-__all__ = ["DEFAULT_MAX_SIZE", "FORMAT_VERSION", "CaptureReader", "CaptureWriter", "Item"]
+__all__ = ["DEFAULT_MAX_SIZE", "FORMAT_VERSION", "CaptureReader", "CaptureWriter", "Item", "is_capture"]

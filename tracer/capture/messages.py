@@ -9,8 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tracer import capture_pb2 as pb
+from tracer.capture.layouts import (
+    checked_index,
+    maybe_text,
+    read_await,
+    read_layout,
+    read_location,
+    read_places,
+    text,
+    write_await,
+    write_layout,
+    write_location,
+    write_place,
+)
 from tracer.model import (
-    AwaitPoint,
     Binary,
     CaptureEnd,
     ClockReading,
@@ -33,26 +45,12 @@ from tracer.model import (
     ResultEncoding,
     Site,
     Source,
-    SourceLocation,
     TaskIdPath,
     Thread,
+    layouts_of,
 )
 
-
-def _text(value: str) -> str:
-    """File and process names need not be UTF-8; Python keeps such bytes as surrogates, protobuf refuses them."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _maybe_text(value: str | None) -> str | None:
-    return None if value is None else _text(value)
-
-
 # ---------------------------------------------------------------- functions and binaries
-
-
-def _write_location(location: SourceLocation | None) -> pb.SourceLocation | None:
-    return None if location is None else pb.SourceLocation(file=_text(location.file), line=location.line)
 
 
 def _write_function(function: PollFunction) -> pb.PollFunction:
@@ -61,20 +59,21 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         address=function.address,
         offset=function.offset,
         size=function.size,
-        name=_text(function.name),
+        name=text(function.name),
         kind=function.kind.value,
         source=function.source.value,
         exits=[pb.ExitSite(offset=e.offset, kind=e.kind.value, cost=e.cost.value) for e in function.exits],
-        names=[_text(name) for name in function.names],
-        crate=_maybe_text(function.crate),
-        location=_write_location(function.location),
+        names=[text(name) for name in function.names],
+        crate=maybe_text(function.crate),
+        location=write_location(function.location),
         self_register=function.self_register,
         context_register=function.context_register,
         state_offset=function.state_offset,
         result=None if result is None else pb.ResultEncoding(mask=result.mask, pending=result.pending),
-        runtime=_maybe_text(function.runtime),
+        runtime=maybe_text(function.runtime),
         entry_cost=function.entry_cost.value,
-        awaits=[_write_await(one) for one in function.awaits],
+        awaits=[write_await(one) for one in function.awaits],
+        layout=function.layout,
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
     )
 
@@ -90,43 +89,22 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         exits=tuple(ExitSite(e.offset, ExitKind(e.kind), InstructionCost(e.cost)) for e in message.exits),
         names=tuple(message.names),
         crate=message.crate if message.HasField("crate") else None,
-        location=_read_location(message.location) if message.HasField("location") else None,
+        location=read_location(message.location) if message.HasField("location") else None,
         self_register=Register(message.self_register) if message.HasField("self_register") else None,
         context_register=Register(message.context_register) if message.HasField("context_register") else None,
         state_offset=message.state_offset if message.HasField("state_offset") else None,
         result=ResultEncoding(message.result.mask, message.result.pending) if message.HasField("result") else None,
         runtime=message.runtime if message.HasField("runtime") else None,
         entry_cost=InstructionCost(message.entry_cost),
-        awaits=tuple(_read_await(one) for one in message.awaits),
+        awaits=tuple(read_await(one) for one in message.awaits),
+        layout=message.layout if message.HasField("layout") else None,
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
     )
 
 
-def _write_await(point: AwaitPoint) -> pb.AwaitPoint:
-    return pb.AwaitPoint(
-        state=point.state,
-        location=_write_location(point.location),
-        awaitee=_maybe_text(point.awaitee),
-        macro=_write_location(point.macro),
-    )
-
-
-def _read_await(message: pb.AwaitPoint) -> AwaitPoint:
-    return AwaitPoint(
-        message.state,
-        _read_location(message.location) if message.HasField("location") else None,
-        message.awaitee if message.HasField("awaitee") else None,
-        _read_location(message.macro) if message.HasField("macro") else None,
-    )
-
-
-def _read_location(message: pb.SourceLocation) -> SourceLocation:
-    return SourceLocation(message.file, message.line)
-
-
 def _write_refusals(refusals: Iterable[Refusal]) -> list[pb.Refusal]:
     return [
-        pb.Refusal(name=_text(r.name), reason=_text(r.reason), address=r.address, location=_write_location(r.location))
+        pb.Refusal(name=text(r.name), reason=text(r.reason), address=r.address, location=write_location(r.location))
         for r in refusals
     ]
 
@@ -137,7 +115,7 @@ def _read_refusals(messages: Iterable[pb.Refusal]) -> tuple[Refusal, ...]:
             m.name,
             m.reason,
             m.address if m.HasField("address") else None,
-            _read_location(m.location) if m.HasField("location") else None,
+            read_location(m.location) if m.HasField("location") else None,
         )
         for m in messages
     )
@@ -145,7 +123,7 @@ def _read_refusals(messages: Iterable[pb.Refusal]) -> tuple[Refusal, ...]:
 
 def _write_binary(binary: Binary) -> pb.Binary:
     return pb.Binary(
-        path=_text(binary.path),
+        path=text(binary.path),
         build_id=binary.build_id,
         architecture=binary.architecture,
         size=binary.size,
@@ -153,8 +131,9 @@ def _write_binary(binary: Binary) -> pb.Binary:
         can_unwind=binary.can_unwind,
         functions=[_write_function(function) for function in binary.functions],
         refusals=_write_refusals(binary.refusals),
-        rustc=_maybe_text(binary.rustc),
-        debug_file=_maybe_text(binary.debug_file),
+        rustc=maybe_text(binary.rustc),
+        debug_file=maybe_text(binary.debug_file),
+        layouts=[write_layout(layout) for layout in binary.layouts],
     )
 
 
@@ -170,6 +149,7 @@ def _read_binary(message: pb.Binary) -> Binary:
         refusals=_read_refusals(message.refusals),
         rustc=message.rustc if message.HasField("rustc") else None,
         debug_file=message.debug_file if message.HasField("debug_file") else None,
+        layouts=tuple(read_layout(m, len(message.layouts)) for m in message.layouts),
     )
 
 
@@ -211,17 +191,19 @@ def _write_plan(plan: Plan) -> pb.Plan:
         ],
         refusals=_write_refusals(plan.refusals),
         exit_mode=plan.exit_mode.value,
+        places=[write_place(place) for place in plan.places],
     )
 
 
 def _read_plan(message: pb.Plan) -> Plan:
     binaries = tuple(_read_binary(m) for m in message.binaries)
+    layouts = layouts_of(binaries)
     functions = []
     for planned in message.functions:
-        _check_index(planned.binary, len(binaries))
+        checked_index(planned.binary, len(binaries))
         if planned.HasField("index"):
             own = binaries[planned.binary].functions
-            functions.append(own[_check_index(planned.index, len(own))])
+            functions.append(own[checked_index(planned.index, len(own))])
         else:
             functions.append(_read_function(planned.changed))
     return Plan(
@@ -231,27 +213,23 @@ def _read_plan(message: pb.Plan) -> Plan:
         probes=tuple(_read_probe(i, m, len(binaries), len(functions)) for i, m in enumerate(message.probes)),
         refusals=_read_refusals(message.refusals),
         exit_mode=ExitMode(message.exit_mode),
+        layouts=layouts,
+        places=read_places(message.places, len(functions), len(layouts)),
     )
 
 
 def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int) -> Probe:
     return Probe(
         id=number,
-        binary=_check_index(message.binary, binaries),
+        binary=checked_index(message.binary, binaries),
         offset=message.offset,
         site=Site(message.site),
         group=Group(message.group),
-        enters=_check_index(message.enters, functions) if message.HasField("enters") else None,
-        leaves=_check_index(message.leaves, functions) if message.HasField("leaves") else None,
+        enters=checked_index(message.enters, functions) if message.HasField("enters") else None,
+        leaves=checked_index(message.leaves, functions) if message.HasField("leaves") else None,
         is_tail=message.is_tail,
         cost=InstructionCost(message.cost),
     )
-
-
-def _check_index(index: int, length: int) -> int:
-    if index >= length:
-        raise ValueError(f"an index of {index} into {length} things")
-    return index
 
 
 # ---------------------------------------------------------------- the blocks
@@ -267,9 +245,9 @@ def write_recording(recording: Recording) -> bytes:
             pb.Process(
                 pid=p.pid,
                 start_time=p.start_time,
-                name=_text(p.name),
-                command=[_text(word) for word in p.command],
-                executable=_text(p.executable),
+                name=text(p.name),
+                command=[text(word) for word in p.command],
+                executable=text(p.executable),
                 binary=p.binary,
                 load_bias=p.load_bias,
             )
@@ -279,7 +257,7 @@ def write_recording(recording: Recording) -> bytes:
         transport=recording.transport,
         kernel=recording.kernel,
         max_overhead=recording.max_overhead,
-        options={_text(key): _text(value) for key, value in recording.options.items()},
+        options={text(key): text(value) for key, value in recording.options.items()},
     ).SerializeToString(deterministic=True)
 
 
@@ -297,7 +275,7 @@ def read_recording(data: bytes) -> Recording:
                 name=p.name,
                 command=tuple(p.command),
                 executable=p.executable,
-                binary=_check_index(p.binary, len(plan.binaries)),
+                binary=checked_index(p.binary, len(plan.binaries)),
                 load_bias=p.load_bias,
             )
             for p in message.processes
@@ -311,9 +289,7 @@ def read_recording(data: bytes) -> Recording:
 
 
 def write_threads(threads: Iterable[Thread]) -> bytes:
-    return pb.Threads(
-        threads=[pb.Thread(tid=t.tid, pid=t.pid, name=_text(t.name)) for t in threads]
-    ).SerializeToString()
+    return pb.Threads(threads=[pb.Thread(tid=t.tid, pid=t.pid, name=text(t.name)) for t in threads]).SerializeToString()
 
 
 def read_threads(data: bytes) -> list[Thread]:
@@ -322,7 +298,7 @@ def read_threads(data: bytes) -> list[Thread]:
 
 def write_plan_change(change: PlanChange) -> bytes:
     return pb.PlanChange(
-        time=change.time, active=sorted(group.value for group in change.active), reason=_text(change.reason)
+        time=change.time, active=sorted(group.value for group in change.active), reason=text(change.reason)
     ).SerializeToString()
 
 
@@ -346,7 +322,7 @@ def read_loss(data: bytes) -> Loss:
 
 
 def write_process_end(end: ProcessEnd) -> bytes:
-    return pb.ProcessEnd(time=end.time, pid=end.pid, reason=_text(end.reason)).SerializeToString()
+    return pb.ProcessEnd(time=end.time, pid=end.pid, reason=text(end.reason)).SerializeToString()
 
 
 def read_process_end(data: bytes) -> ProcessEnd:
@@ -356,7 +332,7 @@ def read_process_end(data: bytes) -> ProcessEnd:
 
 def write_capture_end(end: CaptureEnd) -> bytes:
     return pb.CaptureEnd(
-        time=end.time, reason=_text(end.reason), received=end.received, lost=end.lost, overhead=end.overhead
+        time=end.time, reason=text(end.reason), received=end.received, lost=end.lost, overhead=end.overhead
     ).SerializeToString()
 
 

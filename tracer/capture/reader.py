@@ -178,5 +178,14 @@ class CaptureReader:
             return None
 
 
+def is_capture(path: Path) -> bool:
+    """Whether a file begins as captures do, of whatever version.  Raises BadCapture when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(fmt.MAGIC)) == fmt.MAGIC
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def _unreadable(path: Path, error: OSError) -> BadCapture:
     return BadCapture(f"{path} cannot be read: {error.strerror}.", fix=f"ls -l {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracer.errors import RatError
 
@@ -19,27 +19,26 @@ def say_kept(error: RatError, capture: Path) -> None:
     error.fix = "\n".join(filter(None, (error.fix, f"what was recorded is kept: rat-ebpf convert {capture}")))
 
 
-def print_closing(result: Conversion, *, as_json: bool, quiet: bool, outcome: Outcome | None = None) -> None:
+def print_closing(result: Conversion, *, as_json: bool, quiet: bool) -> None:
     """The summary on the standard output (one JSON object with as_json), remarks on the standard error."""
     if as_json:
-        document = result.summary.as_json()
-        document["trace"] = str(result.trace.path)
-        if outcome is not None:
-            document["ended"] = outcome.reason
-        json.dump(document, sys.stdout, indent=2)
-        print()
+        print_document({**result.summary.as_json(), "trace": str(result.trace.path)})
         return
     if quiet:
         return
     if result.torn:
         print("note: the capture's end is missing or damaged; all before it is in the trace", file=sys.stderr)
     result.summary.print()
-    if outcome is not None:
-        print(outcome.reason)
     for remark in result.trace.remarks:
         print(remark)
     print(f"trace: {result.trace.path}")
     print("open it at https://ui.perfetto.dev (it stays on your machine) or with any Perfetto trace_processor")
+
+
+def print_document(document: dict[str, Any]) -> None:
+    """A summary as JSON on the standard output."""
+    json.dump(document, sys.stdout, indent=2)
+    print()
 
 
 def print_capture(capture: Path, outcome: Outcome, *, as_json: bool, quiet: bool) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tracer.capture import CaptureReader
     from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally, Thread
     from tracer.output.summary import Summary
-    from tracer.output.trace import WrittenTrace
+    from tracer.output.trace import TraceWriter, WrittenTrace
 
     Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | CaptureEnd | list[Thread]
 
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> ExitCode:
             "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
         )
     with interruptible():
-        result = convert(options.capture, output, trace_options, progress_of(options))
+        result = convert(options.capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK
 
@@ -118,15 +118,15 @@ def beside(capture: Path, suffix: str) -> Path:
     return capture.with_name(name + suffix)
 
 
-def progress_of(options: argparse.Namespace) -> Callable[[float], None]:
-    """A callback for the share done: drawn on a terminal, silent in a pipe or with -q."""
-    if options.quiet or options.json or not sys.stderr.isatty():
+def progress_of(*, quiet: bool, what: str = "writing the trace") -> Callable[[float], None]:
+    """A callback for the share done: drawn on a terminal, silent in a pipe or when quiet."""
+    if quiet or not sys.stderr.isatty():
         return lambda share: None
 
     def draw(share: float) -> None:
         end = "\r\x1b[K" if share >= 1 else ""
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(f"\r\x1b[Kwriting the trace … {share:4.0%}{end}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{what} … {share:4.0%}{end}", end="", file=sys.stderr, flush=True)
 
     return draw
 
@@ -134,53 +134,67 @@ def progress_of(options: argparse.Namespace) -> Callable[[float], None]:
 def convert(capture: Path, output: Path, options: TraceOptions, progress: Callable[[float], None]) -> Conversion:
     """Replay a capture into a trace file and a summary.  Raises BadCapture, OutputFailed."""
     from tracer.capture import CaptureReader
-    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally
     from tracer.output.chrome import ChromeWriter
     from tracer.output.perfetto import PerfettoWriter
     from tracer.output.summary import Summary
 
     with CaptureReader(capture) as reader, contextlib.ExitStack() as making:
-        total = reader.event_count  # now: once it is being read, the reader belongs to another thread
         writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
         making.enter_context(held_back())  # a constructor that is interrupted would leave its file behind
         writer = writer_class(
             output,
             reader.recording,
             max_slices=options.max_slices,
-            total_events=total,
+            total_events=reader.event_count,
             min_us=options.min_us,
         )
         summary = Summary(reader.recording)
-        end: CaptureEnd | None = None
-        tally = Tally()
         try:
             making.close()
-            for item in ahead(_assembled(reader)):
-                if isinstance(item, CaptureEnd):
-                    end = item
-                elif isinstance(item, Tally):
-                    tally = item
-                    progress(min(0.99, tally.events / max(1, total)))
-                else:
-                    for sink in (writer, summary):
-                        if isinstance(item, Spans):
-                            sink.spans(item)
-                        elif isinstance(item, PlanChange):
-                            sink.plan_change(item)
-                        elif isinstance(item, Loss):
-                            sink.loss(item)
-                        elif isinstance(item, ProcessEnd):
-                            sink.process_end(item)
-                        else:
-                            sink.threads(item)
+            tally, end = replay(reader, (writer, summary), lambda share: progress(min(0.99, share)))
+            summary.close(tally, end)
+            if isinstance(writer, PerfettoWriter):
+                writer.carry(summary.as_json())
             trace = writer.close(tally, end)
         except BaseException:
             writer.abort()
             raise
         finally:
             progress(1.0)
-        summary.close(tally, end)
         return Conversion(trace, summary, reader.torn)
+
+
+def replay(
+    reader: CaptureReader, sinks: Sequence[TraceWriter | Summary], progress: Callable[[float], None]
+) -> tuple[Tally, CaptureEnd | None]:
+    """Tell all that a capture says to the sinks, which are then to be closed with what is returned.
+
+    progress: called with the share done, 0 to 1.
+    """
+    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally
+
+    total = reader.event_count  # now: once it is being read, the reader belongs to another thread
+    end: CaptureEnd | None = None
+    tally = Tally()
+    for item in ahead(_assembled(reader)):
+        if isinstance(item, CaptureEnd):
+            end = item
+        elif isinstance(item, Tally):
+            tally = item
+            progress(tally.events / max(1, total))
+        else:
+            for sink in sinks:
+                if isinstance(item, Spans):
+                    sink.spans(item)
+                elif isinstance(item, PlanChange):
+                    sink.plan_change(item)
+                elif isinstance(item, Loss):
+                    sink.loss(item)
+                elif isinstance(item, ProcessEnd):
+                    sink.process_end(item)
+                else:
+                    sink.threads(item)
+    return tally, end
 
 
 def _assembled(reader: CaptureReader) -> Iterator[Assembled]:

@@ -1,4 +1,7 @@
-"""`rat-ebpf list PID|BINARY`: which poll functions there are, where, and which of them can be probed, or why not."""
+"""`rat-ebpf list PID|BINARY`: which poll functions there are, where, and which of them can be probed, or why not.
+
+With -F also each await of the functions that match: its line, and what it waits for.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def run(options: argparse.Namespace) -> ExitCode:
         survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode)
     else:
         survey = survey_file(Path(options.subject), selection, exit_mode)
-    print_functions(survey.plan, as_json=options.json)
+    print_functions(survey.plan, with_awaits=bool(options.filter), as_json=options.json)
     for remark in survey.remarks:
         print(remark, file=sys.stderr)
     return ExitCode.OK

@@ -25,7 +25,6 @@ from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
 if TYPE_CHECKING:
-    from tracer.commands.recorder import Outcome
     from tracer.commands.survey import Survey
     from tracer.model import Plan
     from tracer.target.launch import Launched
@@ -135,7 +134,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     if trace_options.format == "capture":
         print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)
         return ExitCode.OK
-    return _finish(options, trace_options, output, capture, outcome)
+    return _finish(options, trace_options, output, capture)
 
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:
@@ -210,15 +209,13 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
     return (lambda plan: None) if options.quiet else announce_if_heard
 
 
-def _finish(
-    options: argparse.Namespace, trace_options: TraceOptions, output: Path, capture: Path, outcome: Outcome
-) -> ExitCode:
+def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Path, capture: Path) -> ExitCode:
     """Turn the capture into the trace; the capture stays only when that fails."""
     from tracer.commands.closing import print_closing, say_kept
 
     try:
         with interruptible():
-            result = convert(capture, output, trace_options, progress_of(options))
+            result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
     except KeyboardInterrupt:
         raise OutputFailed(
             "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"
@@ -227,5 +224,5 @@ def _finish(
         say_kept(error, capture)
         raise
     capture.unlink()
-    print_closing(result, as_json=options.json, quiet=options.quiet, outcome=outcome)
+    print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK

@@ -53,8 +53,15 @@ def interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    # Not by a mask: one of numpy's threads would take the signal, and Python would still interrupt this one.
     try:
-        yield
+        with _handling({signal.SIGINT: note, signal.SIGTERM: note}):
+            yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in came[:1]:
+            signal.raise_signal(number)

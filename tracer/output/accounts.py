@@ -8,18 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag, WaitFlag
+from tracer.output.histogram import BINS, Integers, bins_of, percentile
 from tracer.output.records import join, pick
+from tracer.output.waiting import Waiting
 
-_BINS_AN_OCTAVE = 6
-_BINS = 64 * _BINS_AN_OCTAVE
-PERCENTILE_ERROR = 2 ** (0.5 / _BINS_AN_OCTAVE) - 1
-"""The largest relative error of a percentile: half a bin, 5.9 %."""
-_UNKNOWN_STATE = 256
-_STATES = 257
 _MAX_INSTANCE = 1 << 28
 _LONGEST = 64
-
-Integers = npt.NDArray[np.int64]
 
 
 class Accounts:
@@ -40,8 +34,8 @@ class Accounts:
         self.waits = np.zeros(self._functions, np.int64)
         self.waiting = np.zeros(self._functions, np.int64)
         self.unwound = np.zeros(self._functions, np.int64)
-        self._histogram = np.zeros((self._functions, _BINS), np.int64)
-        self._waits_at: dict[int, tuple[int, int, int]] = {}
+        self._histogram = np.zeros((self._functions, BINS), np.int64)
+        self.by_await = Waiting(is_task)
         self._seen = np.zeros(1 << 13, np.uint8)
         self.root_busy = 0
         self.latest = 0
@@ -65,8 +59,7 @@ class Accounts:
         self.root_busy += int(length[polls["depth"] == 0].sum())
         unwound = (polls["flags"] & int(PollFlag.UNWOUND)) != 0
         self.unwound += np.bincount(function[unwound], minlength=self._functions)
-        octave = np.log2(np.maximum(length, 1)) * _BINS_AN_OCTAVE
-        keys = function * _BINS + octave.astype(np.int64)
+        keys = function * BINS + bins_of(length)
         self._histogram += np.bincount(keys, minlength=self._histogram.size).reshape(self._histogram.shape)
         self._count_instances(polls["instance"], function)
         self._keep_longest(polls, length)
@@ -111,35 +104,11 @@ class Accounts:
         length = waits["end"] - waits["start"]
         self.waits += np.bincount(function, minlength=self._functions)
         self.waiting += np.bincount(function, weights=length, minlength=self._functions).astype(np.int64)
-        state = np.where(waits["flags"] & int(WaitFlag.STATE), waits["state"].astype(np.int64), _UNKNOWN_STATE)
-        keys = function * _STATES + state
-        counts = np.bincount(keys)
-        totals = np.bincount(keys, weights=length)
-        longest = np.zeros(len(counts), np.int64)
-        np.maximum.at(longest, keys, length)
-        seen = np.flatnonzero(counts)
-        columns = (seen, counts[seen], totals[seen].astype(np.int64), longest[seen])
-        for key, count, total, most in zip(*(column.tolist() for column in columns), strict=True):
-            old = self._waits_at.get(key, (0, 0, 0))
-            self._waits_at[key] = old[0] + count, old[1] + total, max(old[2], most)
-
-    def waits_at(self) -> list[tuple[int, int | None, int, int, int]]:
-        """(function, state or None, count, total ns, longest ns), the most waiting first."""
-        rows = []
-        for key, (count, total, longest) in self._waits_at.items():
-            function, state = divmod(key, _STATES)
-            rows.append((function, None if state == _UNKNOWN_STATE else state, count, total, longest))
-        return sorted(rows, key=lambda row: -row[3])
+        self.by_await.add(waits)
 
     def percentile(self, function: int, share: float) -> float:
         """The poll length in ns that `share` of a function's polls do not exceed, within PERCENTILE_ERROR."""
-        bins = self._histogram[function]
-        total = int(bins.sum())
-        if not total:
-            return 0.0
-        at = int(np.searchsorted(np.cumsum(bins), share * total))
-        middle: float = 2 ** ((at + 0.5) / _BINS_AN_OCTAVE)
-        return min(middle, float(self.longest_poll[function]))
+        return percentile(self._histogram[function], share, int(self.longest_poll[function]))
 
     def longest_apart(self, count: int) -> list[np.void]:
         """The longest polls, no two of them nested."""

@@ -89,10 +89,15 @@ def probed_words(active: frozenset[Group]) -> str:
 
 def short_name(function: PollFunction) -> str:
     """A function's name as a timeline has room for it: the last elements of its path, generics only by their names."""
-    prefix, name = ("task ", function.name[5:]) if function.name.startswith("task ") else ("", function.name)
+    return short_name_of(function.name, function.kind)
+
+
+def short_name_of(name: str, kind: FunctionKind) -> str:
+    """The same by name and kind."""
+    prefix, name = ("task ", name[5:]) if name.startswith("task ") else ("", name)
     # A task's future is an async fn or block by its path, or a type (such as a wrapper around one).
     is_type = _split(name, "::")[-1][:1].isupper()
-    plain = function.kind is FunctionKind.FUTURE or (function.kind is FunctionKind.TASK and is_type)
+    plain = kind is FunctionKind.FUTURE or (kind is FunctionKind.TASK and is_type)
     short = _short_type(name) if plain else _short_path(name)
     return printable(f"{prefix}{short}")
 

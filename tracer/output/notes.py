@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 
 from tracer.model import CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Recording, Tally
+from tracer.output.carried import CHECK_KEY, SUMMARY, SUMMARY_KEY
 from tracer.output.descriptors import Descriptors, Value
 from tracer.output.labels import probed_words
 
@@ -121,3 +123,8 @@ class Notes:
             return
         args |= {"events received": end.received, "events lost": end.lost, "overhead": end.overhead}
         self._note(time, f"tracing ended: {end.reason}", args)
+
+    def carry(self, time: int, summary: str) -> None:
+        """The summary's document, for programs: `rat-ebpf report`, and queries of the trace."""
+        check = zlib.crc32(summary.encode())
+        self._note(time, SUMMARY, {"printed by": "rat-ebpf report FILE", CHECK_KEY: check, SUMMARY_KEY: summary})

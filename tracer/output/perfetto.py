@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from tracer.model import (
     Tally,
     Thread,
 )
+from tracer.output import carried
 from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
@@ -75,6 +77,7 @@ class PerfettoWriter:
         self._counters = Counters(recording.start)
         self._buffered = 0
         self._latest = recording.start
+        self._summary: Mapping[str, Any] | None = None
         self._slices = self._merged = self._represented = self._omitted = self._too_short = 0
         self._thread_tracks: dict[int, int] = {}
         self._threads: dict[int, Thread] = {}
@@ -336,6 +339,10 @@ class PerfettoWriter:
 
     # ---- the end
 
+    def carry(self, summary: Mapping[str, Any]) -> None:
+        """Let the trace contain this document, to be read by carried.read_summary.  To be told before `close`."""
+        self._summary = summary
+
     def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
         """Write what is left, say what is missing, and give the file its name."""
         try:
@@ -344,8 +351,11 @@ class PerfettoWriter:
             for tid, track in self._thread_tracks.items():
                 self._describe_unnamed(tid, track)
             remarks = self._remarks()
-            self._counters.write(self._descriptors, self._only, max(self._latest, end.time if end else 0))
-            self._notes.close(max(self._latest, end.time if end else 0), tally, end, remarks)
+            latest = max(self._latest, end.time if end else 0)
+            self._counters.write(self._descriptors, self._only, latest)
+            self._notes.close(latest, tally, end, remarks)
+            if self._summary is not None:
+                self._notes.carry(latest, carried.text_of(self._summary))
             self._file.commit()
         except BaseException:
             self.abort()

@@ -22,12 +22,16 @@ from tracer.model import (
     Thread,
 )
 from tracer.output.accounts import Accounts
-from tracer.output.awaits import await_point
+from tracer.output.awaits import await_point, where_words
 from tracer.output.kinds import TaskKinds
 from tracer.output.labels import probed_words, state_words
+from tracer.output.waiting import AwaitFigures
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+SCHEMA = 1
+"""Of the JSON document.  A key more leaves it as it is; a key gone, or of another meaning, raises it."""
 
 
 class Summary:
@@ -50,7 +54,9 @@ class Summary:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
+        self.accounts.by_await.begin(spans.begun)
         self.accounts.add(spans.polls, spans.waits)
+        self.accounts.by_await.forget(spans.over)
         self.kinds.add(spans.over)
 
     def plan_change(self, change: PlanChange) -> None:
@@ -103,11 +109,6 @@ class Summary:
         """The tasks seen."""
         return int(self.kinds.tasks.sum())
 
-    def unidentified(self) -> list[str]:
-        """The runtimes whose tasks have no id that is known, so that they are told apart by their addresses alone."""
-        functions = self.recording.plan.functions
-        return sorted({functions[i].runtime or "unknown" for i in self.kinds.seen() if self.kinds.unidentified[i]})
-
     def refusals(self) -> list[tuple[str, int]]:
         """Why functions are not probed: (reason, how many), the most first."""
         return Counter(one.reason for one in self.recording.plan.refusals).most_common()
@@ -116,34 +117,14 @@ class Summary:
         """One screen, on the standard output unless told otherwise."""
         from tracer.output.tables import make_console, print_summary
 
-        print_summary(self, console or make_console())
+        print_summary(self.as_json(), console or make_console())
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values.  All times are integers in nanoseconds unless the key says otherwise.
-
-        version, kernel, transport, exits: strings · options: object of strings ·
-        processes: [{pid, name, command, executable}] · seconds: float · polls, waits, instances, tasks, events,
-        lost, unmatched_exits, unwound, open_at_start, open_at_end: integers (polls to unmatched_exits as counted
-        by assembly) · overhead: the probes' share of the CPU time used, or null · complete: false when the capture is
-        torn ·
-        functions: [{function, kind, crate, file, line, polls, instances, busy, mean, p50, p99, longest, waits, waiting,
-        unwound}], the most busy first; p50 and p99 are within 6 %; times of a poll include the futures polled inside ·
-        waits_by_await: [{function, state, await, file, line, awaitee, macro, function_file, function_line, waits,
-        waiting, longest}], most waiting first; state null: unknown; await: the state in words; file, line: of the
-        await (or the begin of its statement), null when unknown or written by a macro; macro: {file, line} in the
-        macro, or null; awaitee: the type that is awaited, or null ·
-        task_kinds: [{function, file, line, runtime, tasks, polls, busy, longest, waiting, unidentified, outcomes:
-        {unknown, finished, replaced, running, waiting}}], the most busy first; unidentified: tasks whose id of the
-        runtime is not known; outcomes: number of tasks whose future returned (finished), whose place another one has
-        (replaced: ended, nobody knows how), with a poll under way at the end (running), whose last poll was pending
-        (waiting), of which nothing of that is known ·
-        longest_polls: [{seconds, duration, function, file, line, thread, tid, instance, note}] ·
-        plan_changes: [{seconds, probed, reason}] · process_ends: [{seconds, pid, reason}] ·
-        not_probed: [{reason, functions}].
-        """
+        """The same as plain values, as docs/summary.schema.json describes them: all that `print` says, and more."""
         recording, accounts, tally = self.recording, self.accounts, self.tally
         functions = recording.plan.functions
         return {
+            "schema": SCHEMA,
             "version": recording.version,
             "kernel": recording.kernel,
             "transport": recording.transport,
@@ -165,11 +146,13 @@ class Summary:
             "open_at_start": tally.open_at_start,
             "open_at_end": tally.open_at_end,
             "overhead": self.end.overhead if self.end else None,
+            "max_overhead": recording.max_overhead,
             "complete": self.end is not None,
+            "ended": self.end.reason if self.end else None,
+            "futures_probed": self.share_probed(Group.FUTURES),
             "functions": [
                 {
                     **_whereabouts(one),
-                    "kind": str(one.kind),
                     "crate": one.crate,
                     "polls": int(accounts.polls[index]),
                     "instances": int(accounts.instances[index]),
@@ -193,13 +176,20 @@ class Summary:
                         for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                     },
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
+                    "waits_by_await": [
+                        _await(functions[row.function], row) for row in accounts.by_await.of_kind(index)
+                    ],
                 }
                 for index in self.kinds.seen()
             ],
             "waits_by_await": [
-                {**_parking(functions[index], state), "waits": count, "waiting": total, "longest": longest}
-                for index, state, count, total, longest in accounts.waits_at()
+                {
+                    **_await(functions[row.function], row),
+                    "task_kinds": list(dict.fromkeys(functions[kind].name for kind in row.kinds)),
+                }
+                for row in accounts.by_await.by_await()
             ],
+            "uncertain_waits": accounts.uncertain_waits,
             "longest_polls": [
                 {
                     "seconds": self.since_start(int(poll["start"])),
@@ -219,6 +209,7 @@ class Summary:
             "process_ends": [
                 {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
             ],
+            "probed": len(functions),
             "not_probed": [{"reason": reason, "functions": count} for reason, count in self.refusals()],
         }
 
@@ -231,19 +222,26 @@ def bound_words(flags: int) -> str:
     return "began before" if start else "still running" if end else ""
 
 
-def _parking(function: PollFunction, state: int | None) -> dict[str, Any]:
-    point = await_point(function, state)
+def _await(function: PollFunction, row: AwaitFigures) -> dict[str, Any]:
+    point = await_point(function, row.state)
     place, macro = (point.location, point.macro) if point else (None, None)
     return {
         "function": function.name,
-        "state": state,
-        "await": state_words(state),
+        "kind": str(function.kind),
+        "state": row.state,
+        "await": state_words(row.state),
         "file": place.file if place else None,
         "line": place.line if place else None,
         "awaitee": point.awaitee if point else None,
         "macro": {"file": macro.file, "line": macro.line} if macro else None,
         "function_file": function.location.file if function.location else None,
         "function_line": function.location.line if function.location else None,
+        "where": where_words(function, row.state) or None,
+        "waits": row.count,
+        "waiting": row.total,
+        "p50": row.p50,
+        "p99": row.p99,
+        "longest": row.longest,
     }
 
 
@@ -251,6 +249,7 @@ def _whereabouts(function: PollFunction) -> dict[str, Any]:
     location = function.location
     return {
         "function": function.name,
+        "kind": str(function.kind),
         "file": location.file if location else None,
         "line": location.line if location else None,
     }

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -15,26 +15,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tracer.model import Group, Plan, PollFunction, Refusal
-from tracer.output.awaits import await_point, where_words
+from tracer.model import FunctionKind, Plan, PollFunction, Refusal, SourceLocation
 from tracer.output.labels import (
     duration_words,
     kind_words,
     place_words,
     printable,
-    probed_words,
     short_awaitee,
     short_name,
+    short_name_of,
     state_words,
 )
-from tracer.output.summary import bound_words
 
-if TYPE_CHECKING:
-    from tracer.output.summary import Summary
+Document = dict[str, Any]
+"""A summary as JSON has it, or a part of one."""
 
 _PIPE_WIDTH, _LIST_WIDTH = 100, 600
 _TOP = 8
-_TOP_KINDS = 5
+_TOP_KINDS, _TOP_LONGEST = 5, 5
 _MAX_CHANGES = 4
 
 
@@ -62,6 +60,7 @@ class Column(StrEnum):
 _FLEXIBLE = (Column.NAME, Column.PLACE)
 _GAP = 3
 _LEAST = 12
+_READABLE = 16  # columns are left out rather than all names and places cut below this
 
 
 def _table(
@@ -76,7 +75,7 @@ def _table(
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     left = set(range(len(names)))
     for name in expendable:
-        least = (min(widths[i], _LEAST) if kinds[i] in _FLEXIBLE else widths[i] for i in left)
+        least = (min(widths[i], _READABLE) if kinds[i] in _FLEXIBLE else widths[i] for i in left)
         if sum(least) + _GAP * (len(left) - 1) <= width:
             break
         left.discard(names.index(name))
@@ -115,102 +114,103 @@ def _some(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """The summary of a recording on one screen."""
-    _print_header(summary, console)
-    if summary.tally.polls or summary.accounts.polls.any():
-        _print_functions(summary, console)
-        _print_tasks(summary, console)
-        _print_longest(summary, console)
-    if summary.accounts.waits.any():
-        _print_waits(summary, console)
-    _print_remarks(summary, console)
+def print_summary(document: Document, console: Console) -> None:
+    """The summary of a recording on one screen; document: what Summary.as_json says."""
+    _print_header(document, console)
+    if document["polls"] or document["functions"]:
+        _print_functions(document, console)
+        _print_tasks(document["task_kinds"], console)
+        _print_longest(document["longest_polls"], console)
+    if document["waits_by_await"]:
+        _print_waits(document, console)
+    _print_remarks(document, console)
 
 
-def _print_header(summary: Summary, console: Console) -> None:
-    tally, seconds = summary.tally, summary.seconds
-    targets = ", ".join(f"{one.name} ({one.pid})" for one in summary.recording.processes)
-    rate = f" ({tally.polls / seconds:,.0f}/s)" if seconds else ""
+def _print_header(document: Document, console: Console) -> None:
+    seconds, polls = document["seconds"], document["polls"]
+    targets = ", ".join(f"{one['name']} ({one['pid']})" for one in document["processes"])
+    rate = f" ({polls / seconds:,.0f}/s)" if seconds else ""
     console.print(
         Text.assemble(
             _text(targets, "bold"),
-            f" · {seconds:.2f} s · {_some(tally.polls, 'poll')}{rate} · {_some(tally.instances, 'future')}"
-            f" · {_some(summary.tasks(), 'task')}",
+            f" · {seconds:.2f} s · {_some(polls, 'poll')}{rate} · {_some(document['instances'], 'future')}"
+            f" · {_some(document['tasks'], 'task')}",
         )
     )
     console.print()
 
 
-def _print_functions(summary: Summary, console: Console) -> None:
-    accounts = summary.accounts
+def _name(row: Document) -> str:
+    return short_name_of(row["function"], FunctionKind(row["kind"]))
+
+
+def _place_of(row: Document) -> str:
+    return place_words(SourceLocation(row["file"], row["line"])) if row["file"] is not None else ""
+
+
+def _print_functions(document: Document, console: Console) -> None:
     figures = ("polls", "futures", "busy", "mean", "p99", "max", "waits", "waiting")
-    functions = [(index, one) for index, one in summary.functions() if accounts.polls[index]]
-    rows = []
-    for index, function in functions[:_TOP]:
-        polls, busy = int(accounts.polls[index]), int(accounts.busy[index])
-        rows.append(
-            (
-                short_name(function),
-                _count(polls),
-                _count(int(accounts.instances[index])) if accounts.instances[index] else "?",
-                duration_words(busy),
-                duration_words(busy / polls),
-                duration_words(accounts.percentile(index, 0.99)),
-                duration_words(int(accounts.longest_poll[index])),
-                _count(int(accounts.waits[index])),
-                duration_words(int(accounts.waiting[index])),
-            )
+    functions = [one for one in document["functions"] if one["polls"]]
+    rows = [
+        (
+            _name(one),
+            _count(one["polls"]),
+            _count(one["instances"]) if one["instances"] else "?",
+            duration_words(one["busy"]),
+            duration_words(one["busy"] / one["polls"]),
+            duration_words(one["p99"]),
+            duration_words(one["longest"]),
+            _count(one["waits"]),
+            duration_words(one["waiting"]),
         )
+        for one in functions[:_TOP]
+    ]
     columns = {"most polling time": Column.NAME} | dict.fromkeys(figures, Column.FIGURE)
     console.print(_table(columns, rows, console.width, ("mean", "waits", "p99", "futures")))
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
-    words = "times are wall time and include the futures polled inside and the probes; p99 is within 6 %"
+    words = "times are wall time and include the futures polled inside and the probes; p50, p99 are within 6 %"
     console.print(_text(more + words, "dim"))
-    share = summary.share_probed(Group.FUTURES)
-    if summary.changes and share < 0.999:
+    share = document["futures_probed"]
+    if document["plan_changes"] and share < 0.999:
         words = f"futures were probed in {share:.1%} of the time only: their figures are of that part"
         console.print(_text(words, "yellow"))
     console.print()
 
 
-def _print_tasks(summary: Summary, console: Console) -> None:
-    kinds = summary.kinds
-    seen = kinds.seen()
+def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
     rows = [
         (
-            short_name(summary.recording.plan.functions[index]).removeprefix("task "),
-            _count(int(kinds.tasks[index])),
-            _count(int(kinds.polls[index])),
-            duration_words(int(kinds.busy[index])),
-            duration_words(int(kinds.longest[index])),
-            duration_words(int(kinds.waiting[index])),
-            place_words(summary.recording.plan.functions[index].location),
+            _name(one).removeprefix("task "),
+            _count(one["tasks"]),
+            _count(one["polls"]),
+            duration_words(one["busy"]),
+            duration_words(one["longest"]),
+            duration_words(one["waiting"]),
+            _place_of(one),
         )
-        for index in seen[:_TOP_KINDS]
+        for one in kinds[:_TOP_KINDS]
     ]
     if not rows:
         return
     columns = {"tasks by kind": Column.NAME}
     columns |= dict.fromkeys(("tasks", "polls", "busy", "longest poll", "waiting"), Column.FIGURE)
-    console.print(_table(columns | {"place": Column.PLACE}, rows, console.width, ("place", "longest poll")))
-    if len(seen) > _TOP_KINDS:
-        console.print(_text(f"{_some(len(seen) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
+    console.print(_table(columns | {"place": Column.PLACE}, rows, console.width, ("longest poll", "place")))
+    if len(kinds) > _TOP_KINDS:
+        console.print(_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
     console.print()
 
 
-def _print_longest(summary: Summary, console: Console) -> None:
+def _print_longest(polls: Sequence[Document], console: Console) -> None:
     rows = []
-    for poll in summary.accounts.longest_apart(5):
-        function = summary.recording.plan.functions[int(poll["function"])]
-        tid = int(poll["tid"])
-        bound = bound_words(int(poll["flags"]))
+    for poll in polls[:_TOP_LONGEST]:
+        bound = poll["note"]
         rows.append(
             (
-                short_name(function) + (f" ({bound})" if bound else ""),
-                f"{summary.since_start(int(poll['start'])):.6f} s",
-                ("≥ " if bound else "") + duration_words(int(poll["end"] - poll["start"])),
-                place_words(function.location),
-                summary.names.get(tid) or str(tid),
+                _name(poll) + (f" ({bound})" if bound else ""),
+                f"{poll['seconds']:.6f} s",
+                ("≥ " if bound else "") + duration_words(poll["duration"]),
+                _place_of(poll),
+                poll["thread"] or str(poll["tid"]),
             )
         )
     columns = {
@@ -224,79 +224,94 @@ def _print_longest(summary: Summary, console: Console) -> None:
     console.print()
 
 
-def _print_waits(summary: Summary, console: Console) -> None:
+def _print_waits(document: Document, console: Console) -> None:
     rows = []
-    for index, state, count, total, longest in summary.accounts.waits_at()[:_TOP]:
-        function = summary.recording.plan.functions[index]
-        point = await_point(function, state)
-        number = "" if state is None else state_words(state)
+    for one in document["waits_by_await"][:_TOP]:
+        number = "" if one["state"] is None else one["await"]
         rows.append(
             (
-                short_name(function),
-                short_awaitee(point.awaitee) if point and point.awaitee else number,
-                _count(count),
-                duration_words(total),
-                duration_words(total / count),
-                duration_words(longest),
-                where_words(function, state),
+                _name(one),
+                short_awaitee(one["awaitee"]) if one["awaitee"] else number,
+                _kinds_words(one),
+                _count(one["waits"]),
+                duration_words(one["waiting"]),
+                duration_words(one["p50"]),
+                duration_words(one["p99"]),
+                duration_words(one["longest"]),
+                one["where"] or "",
             )
         )
-    columns = {"most waiting": Column.NAME, "for": Column.NAME}
-    columns |= dict.fromkeys(("waits", "waiting", "mean", "max"), Column.FIGURE)
+    columns = {"most waiting": Column.NAME, "for": Column.NAME, "in tasks": Column.NAME}
+    columns |= dict.fromkeys(("waits", "waiting", "p50", "p99", "max"), Column.FIGURE)
     columns |= {"where": Column.PLACE}
-    console.print(_table(columns, rows, console.width, ("mean", "max", "where")))
-    uncertain = summary.accounts.uncertain_waits
+    console.print(_table(columns, rows, console.width, ("in tasks", "p50", "max", "waits", "where")))
+    uncertain = document["uncertain_waits"]
     if uncertain:
         why = "which may span two futures at one address, are left out"
         console.print(_text(f"{_some(uncertain, 'further wait')}, {why}", "dim"))
     console.print()
 
 
-def _print_remarks(summary: Summary, console: Console) -> None:
+def _kinds_words(row: Document) -> str:
+    """The kinds of tasks in which these waits are; nothing where they are the tasks' own."""
+    names = row["task_kinds"]
+    if not names or row["kind"] == FunctionKind.TASK:
+        return ""
+    first = short_name_of(names[0], FunctionKind.TASK).removeprefix("task ")
+    return f"{first} + {len(names) - 1}" if len(names) > 1 else first
+
+
+def _print_remarks(document: Document, console: Console) -> None:
     """What was not seen, and why: always said, also when all is well."""
-    tally, end = summary.tally, summary.end
-    parts = [f"{summary.lost:,} lost"]
-    parts.append(f"{_some(tally.unmatched_exits, 'exit')} without an entry")
-    if tally.unwound:
-        parts.append(f"{_some(tally.unwound, 'poll')} unwound (a panic, or a lost exit)")
-    if tally.open_at_start or tally.open_at_end:
-        parts.append(f"under way at the start {tally.open_at_start:,}, at the end {tally.open_at_end:,}")
-    console.print(_text(f"events: {tally.events:,}, {', '.join(parts)}", "bold red" if summary.lost else ""))
-    if end is not None and end.overhead is not None:
-        allowed = f"{summary.recording.max_overhead:.0%} of its own, or of one processor"
-        took = f"the probes took about {end.overhead:.1%} of the CPU time that the target used"
+    parts = [f"{document['lost']:,} lost"]
+    parts.append(f"{_some(document['unmatched_exits'], 'exit')} without an entry")
+    if document["unwound"]:
+        parts.append(f"{_some(document['unwound'], 'poll')} unwound (a panic, or a lost exit)")
+    if document["open_at_start"] or document["open_at_end"]:
+        parts.append(f"under way at the start {document['open_at_start']:,}, at the end {document['open_at_end']:,}")
+    style = "bold red" if document["lost"] else ""
+    console.print(_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
+    if document["overhead"] is not None:
+        allowed = f"{document['max_overhead']:.0%} of its own, or of one processor"
+        took = f"the probes took about {document['overhead']:.1%} of the CPU time that the target used"
         console.print(_text(f"overhead: {took} (allowed: {allowed})"))
-    for change in summary.changes[:_MAX_CHANGES]:
-        words = f"from {summary.since_start(change.time):.2f} s probed: {probed_words(change.active)} ({change.reason})"
+    changes = document["plan_changes"]
+    for change in changes[:_MAX_CHANGES]:
+        words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"
         console.print(_text(words, "yellow"))
-    if summary.changes:
+    if changes:
         console.print(_text("--max-overhead PERCENT lets them cost more", "dim"))
-    if len(summary.changes) > _MAX_CHANGES:
-        more = f"{len(summary.changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
+    if len(changes) > _MAX_CHANGES:
+        more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
         console.print(_text(more, "yellow"))
-    for gone in summary.ends:
-        console.print(_text(f"at {summary.since_start(gone.time):.2f} s process {gone.pid}: {gone.reason}"))
-    if end is None:
+    for gone in document["process_ends"]:
+        console.print(_text(f"at {gone['seconds']:.2f} s process {gone['pid']}: {gone['reason']}"))
+    if not document["complete"]:
         console.print(_text("the capture breaks off: its end was not written", "yellow"))
-    for runtime in summary.unidentified():
+    for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
         console.print(_text(words))
-    refusals = summary.refusals()
+    refusals = document["not_probed"]
     if refusals:
-        plan = summary.recording.plan
-        reasons = "; ".join(f"{count:,}: {reason}" for reason, count in refusals[:3])
-        rest = sum(count for _, count in refusals[3:])
+        reasons = "; ".join(f"{one['functions']:,}: {one['reason']}" for one in refusals[:3])
+        rest = sum(one["functions"] for one in refusals[3:])
         more = f"; {rest:,}: other reasons" if rest else ""
-        probed = f"probed {_some(len(plan.functions), 'function')}, not probed {len(plan.refusals):,}"
+        count = sum(one["functions"] for one in refusals)
+        probed = f"probed {_some(document['probed'], 'function')}, not probed {count:,}"
         console.print(_text(f"{probed} ({reasons}{more})"))
+    if document["ended"]:
+        console.print(_text(document["ended"]))
 
 
 # ---- list
 
 
-def print_functions(plan: Plan, *, as_json: bool = False, console: Console | None = None) -> None:
-    """What a plan probes and what not: a table, or a JSON object
-    {"probed": [{function, names, kind, crate, file, line, address, exits, source}],
+def print_functions(
+    plan: Plan, *, with_awaits: bool = False, as_json: bool = False, console: Console | None = None
+) -> None:
+    """What a plan probes and what not: a table (with_awaits: also one of each await), or a JSON object
+    {"probed": [{function, names, kind, crate, file, line, address, exits, source,
+    awaits: [{state, await, file, line, awaitee, macro}]}],
     "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers."""
     if as_json:
         document = {
@@ -310,6 +325,9 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
     console = console or make_console(_LIST_WIDTH)
     if plan.functions:
         console.print(function_table(plan, console.width))
+    if with_awaits and any(one.awaits for one in plan.functions):
+        console.print()
+        console.print(await_table(plan, console.width))
     if plan.refusals:
         console.print()
         console.print(refusal_table(plan, console.width))
@@ -323,8 +341,26 @@ def print_functions(plan: Plan, *, as_json: bool = False, console: Console | Non
 def function_table(plan: Plan, width: int) -> Table:
     """The functions that are probed."""
     functions = sorted(plan.functions, key=_place)
-    rows = [(one.name, kind_words(one.kind), place_words(one.location)) for one in functions]
-    return _table({"probed": Column.NAME, "kind": Column.WORD, "place": Column.PLACE}, rows, width)
+    rows = [
+        (one.name, kind_words(one.kind), _count(len(one.awaits)) if one.awaits else "", place_words(one.location))
+        for one in functions
+    ]
+    columns = {"probed": Column.NAME, "kind": Column.WORD, "awaits": Column.FIGURE, "place": Column.PLACE}
+    return _table(columns, rows, width)
+
+
+def await_table(plan: Plan, width: int) -> Table:
+    """Each await of the functions that are probed, with what is known of it."""
+    rows = [
+        (
+            f"{short_name(one)} {state_words(point.state)}",
+            short_awaitee(point.awaitee) if point.awaitee else "",
+            place_words(point.location) or (f"in the macro at {place_words(point.macro)}" if point.macro else ""),
+        )
+        for one in sorted(plan.functions, key=_place)
+        for point in one.awaits
+    ]
+    return _table({"await": Column.NAME, "for": Column.NAME, "place": Column.PLACE}, rows, width)
 
 
 def refusal_table(plan: Plan, width: int) -> Table:
@@ -352,6 +388,17 @@ def _function_json(function: PollFunction) -> dict[str, Any]:
         "address": function.address,
         "exits": len(function.exits),
         "source": str(function.source),
+        "awaits": [
+            {
+                "state": point.state,
+                "await": state_words(point.state),
+                "file": point.location.file if point.location else None,
+                "line": point.location.line if point.location else None,
+                "awaitee": point.awaitee,
+                "macro": {"file": point.macro.file, "line": point.macro.line} if point.macro else None,
+            }
+            for point in function.awaits
+        ],
     }
 
 

@@ -23,6 +23,8 @@ from tracer.probe.kernel import Map
 _CAPABILITIES = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_SYS_PTRACE": 19}
 _SYS_ADMIN = 21
 
+_PART = re.compile(rb'^#include "(\w+\.c)"$', re.MULTILINE)
+
 
 class BccProgram:
     """One compiled C file: its functions as loaded programs, its maps by name.
@@ -39,7 +41,7 @@ class BccProgram:
         self._bcc = bcc
         with _environment("BCC_KERNEL_SOURCE", headers):
             self._module = _quietly(
-                lambda: bcc.BPF(text=source.read_bytes(), cflags=flags), f"The BPF program {source.name} was refused."
+                lambda: bcc.BPF(text=_whole_text(source), cflags=flags), f"The BPF program {source.name} was refused."
             )
 
     def load(self, function: str, attach_type: int = -1) -> int:
@@ -76,6 +78,12 @@ class BccProgram:
 def bcc_version() -> str:
     """The version of the BCC that would be used.  Raises MissingDependency."""
     return str(getattr(_import_bcc(), "__version__", "of unknown version"))
+
+
+def _whole_text(source: Path) -> bytes:
+    """The program with its parts in their places: BCC rewrites accesses to maps in the text that it is given, not in
+    what that includes."""
+    return _PART.sub(lambda match: (source.parent / match[1].decode()).read_bytes(), source.read_bytes())
 
 
 def _import_bcc() -> Any:

@@ -9,6 +9,7 @@ async-task's catch depends on a flag at run time, so that its task polls have no
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from re import Pattern
 
 from tracer.errors import NotTraceable
@@ -25,7 +26,9 @@ from tracer.model import (
     Probe,
     Refusal,
     Site,
+    layouts_of,
 )
+from tracer.probe.walk import make_walks
 
 _CATCHES_PANICS = frozenset({"tokio"})
 """Runtimes whose task poll no panic leaves."""
@@ -50,6 +53,8 @@ def make_plan(
         _require_abort(binaries)
     functions: list[PollFunction] = []
     function_binary: list[int] = []
+    layouts = layouts_of(binaries)
+    begin = 0
     refusals: list[Refusal] = []
     places: dict[tuple[int, int], _Place] = {}
     returns: list[tuple[int, int, int]] = []
@@ -65,7 +70,7 @@ def make_plan(
                 refusals.append(Refusal(function.name, reason, function.address, function.location))
                 continue
             index = len(functions)
-            functions.append(function)
+            functions.append(function if function.layout is None else replace(function, layout=begin + function.layout))
             function_binary.append(number)
             places.setdefault((number, function.offset), _Place()).enters = index
             for site in exits:
@@ -73,6 +78,7 @@ def make_plan(
                 place.leaves, place.exit = index, site
             if has_return:
                 returns.append((number, function.offset, index))
+        begin += len(binary.layouts)
     chosen = include and any(pattern.search(name) for pattern in include for name in _all_names(functions))
     if not functions or (include and not chosen):
         raise _nothing_left(binaries, bool(include or exclude or generated_only))
@@ -83,6 +89,8 @@ def make_plan(
         probes=tuple(_probes(functions, places, returns)),
         refusals=tuple(refusals),
         exit_mode=exit_mode,
+        layouts=layouts,
+        places=make_walks(functions, layouts).places,
     )
 
 

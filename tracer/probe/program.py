@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tracer.model import Array, Group, Plan, PollFunction, Probe, Process, Regis
 from tracer.probe.bcc_program import BccProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
 from tracer.probe.sources import bpf_folder
+from tracer.probe.walk import Walks, make_walks
 
 PROBE = np.dtype(
     [
@@ -31,10 +33,11 @@ PROBE = np.dtype(
         ("id_vtable", "<u2"),
         ("id_offset", "<u2"),
         ("id_distance", "<u4"),
+        ("walk", "<u4"),
         ("roles", "u1"),
         ("self", "u1"),
         ("group", "u1"),
-        ("_pad", "u1"),
+        ("_pad", "u1", (5,)),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -51,6 +54,7 @@ _THREADS = 16_384
 _TASKS = 131_072
 """Tasks whose ids are known to be told; one that is not among them is told again: 10 MiB of kernel memory."""
 
+_WALK_STEPS = 32
 _SPARE_PROBES = 4
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
@@ -75,11 +79,15 @@ class PollProgram:
     def __init__(self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path) -> None:
         # The last ids are free for the calibration's own probes.
         self._spare_id = len(plan.probes)
+        walks = make_walks(plan.functions, plan.layouts)
         defines: dict[str, int | None] = {
             "PROBES": self._spare_id + _SPARE_PROBES,
             "FRAMES": _FRAMES,
             "THREADS": _THREADS,
             "TASKS": _TASKS,
+            "WALK_NODES": len(walks.nodes),
+            "WALK_EDGES": max(len(walks.edges), 1),
+            "WALK_STEPS": _WALK_STEPS,
         }
         if ring_pages is not None:
             defines["RING_PAGES"] = ring_pages
@@ -94,12 +102,12 @@ class PollProgram:
             attach_type = -1 if by_place else ATTACH_UPROBE_MULTI
             self.at_instruction = self.bcc.load("at_instruction", attach_type)
             self.at_return = self.bcc.load("at_return", attach_type)
-            self._prepare(plan, by_place)
+            self._prepare(plan, walks, by_place)
         except BaseException:
             self.bcc.close()
             raise
 
-    def _prepare(self, plan: Plan, by_place: bool) -> None:
+    def _prepare(self, plan: Plan, walks: Walks, by_place: bool) -> None:
         self._processes = self.bcc.map("processes", 4, 4)
         self._epochs = self.bcc.map("epochs", 4, 4)
         self._epoch = dict.fromkeys(_GROUPS, 0)
@@ -109,10 +117,14 @@ class PollProgram:
         self._threads_seen = 0
         self._places = self.bcc.map("places", 16, 4) if by_place else None
         self._probes = self.bcc.map("probes", 4, PROBE.itemsize)
-        self._describe(plan)
+        for name, table in (("walk_nodes", walks.nodes), ("walk_edges", walks.edges)):
+            entries = self.bcc.map(name, 4, table.itemsize)
+            for index, entry in enumerate(table):
+                entries.update(struct.pack("<I", index), entry.tobytes())
+        self._describe(plan, walks.roots)
 
-    def _describe(self, plan: Plan) -> None:
-        records = probe_records(plan, by_place=self._places is not None)
+    def _describe(self, plan: Plan, roots: Sequence[int]) -> None:
+        records = probe_records(plan, roots, by_place=self._places is not None)
         for probe, record in zip(plan.probes, records, strict=True):
             self._probes.update(struct.pack("<I", probe.id), record.tobytes())
 
@@ -121,7 +133,7 @@ class PollProgram:
         it with the ids it got."""
         probes = tuple(replace(probe, id=self._spare_id + probe.id) for probe in plan.probes)
         spare = replace(plan, probes=probes)
-        self._describe(spare)
+        self._describe(spare, (0,) * len(spare.functions))
         return spare
 
     def start_counting(self) -> None:
@@ -192,8 +204,10 @@ def _address(plan: Plan, probe: Probe) -> int:
     return function.address + probe.offset - function.offset
 
 
-def probe_records(plan: Plan, *, by_place: bool) -> Array:
+def probe_records(plan: Plan, roots: Sequence[int], *, by_place: bool) -> Array:
     """What the kernel side must know of each probe: dtype PROBE, in the order of plan.probes.
+
+    roots: by function, where its walk begins; 0: nowhere.
 
     A frame is remembered, which costs 0.2 us, only where its exit needs it: to read the state
     there, or (by_place) to know what returns.
@@ -210,6 +224,7 @@ def probe_records(plan: Plan, *, by_place: bool) -> Array:
             record["enters"] = probe.enters + 1
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
+            record["walk"] = roots[probe.enters]
             if entered.task_id is not None and entered.self_register is not None:
                 record["roles"] |= _TASK_ID
                 record["id_vtable"], record["id_offset"] = entered.task_id.vtable, entered.task_id.offset

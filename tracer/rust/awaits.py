@@ -101,7 +101,7 @@ class Awaits:
     def _suspension(self, coroutine: int, state: int, member: Member, own: SourceLocation | None) -> _Suspension:
         place = self._place(coroutine, member)
         awaitee = self._awaitee(member.type) if member.type is not None else None
-        if place is None or own is None or not _is_in_macro(place, own):
+        if place is None or own is None or not is_in_macro(place, own):
             return _Suspension(state, place, None, awaitee)
         return _Suspension(state, None, place, awaitee)
 
@@ -162,7 +162,7 @@ class Awaits:
             return
 
 
-def _is_in_macro(place: SourceLocation, own: SourceLocation) -> bool:
+def is_in_macro(place: SourceLocation, own: SourceLocation) -> bool:
     """Whether an await is written elsewhere than in the body of its function, which begins at `own`."""
     if place.file == own.file:
         return place.line < own.line

@@ -274,9 +274,7 @@ def _to_layout(row: list[Any]) -> Layout:
         kind=LayoutKind(kind),
         source=Source(source),
         size=int(size),
-        edges=tuple(
-            LayoutEdge(value, int(offset), bool(pointer), int(child)) for value, offset, pointer, child in edges
-        ),
+        edges=tuple(LayoutEdge(value, int(offset), bool(pointer), child) for value, offset, pointer, child in edges),
         discriminant_offset=discriminant_offset,
         discriminant_size=int(discriminant_size),
         awaits=tuple(_to_await(one) for one in awaits),

@@ -357,20 +357,30 @@ class Dwarf:
     def ranges(self, unit: Unit) -> Iterator[tuple[int, int]]:
         """The address ranges that the unit says it covers.  Raises DwarfError."""
         unit = unit.skeleton or unit
+        return self._ranges(unit, self.root(unit))
+
+    def ranges_of(self, die: Die) -> Iterator[tuple[int, int]]:
+        """The address ranges of an entry.  Raises DwarfError."""
+        return self._ranges(die.unit, die.values)
+
+    def _ranges(self, unit: Unit, values: Mapping[int, Value]) -> Iterator[tuple[int, int]]:
         root = self.root(unit)
-        low, high, offset = root.get(At.LOW_PC), root.get(At.HIGH_PC), root.get(At.RANGES)
-        base = low if isinstance(low, int) else 0
+        low, high, offset = values.get(At.LOW_PC), values.get(At.HIGH_PC), values.get(At.RANGES)
+        base = root.get(At.LOW_PC)
+        base = base if isinstance(base, int) else 0
         try:
             if isinstance(offset, int):
                 if unit.version < 5:
-                    entries = entries4(self.section(".debug_ranges"), offset, base, has_block=False)
+                    begin_of_all = root.get(At.GNU_RANGES_BASE) if unit.skeleton is not None else 0
+                    place = offset + (begin_of_all if isinstance(begin_of_all, int) else 0)
+                    entries = entries4(self.section(".debug_ranges"), place, base, has_block=False)
                 else:
                     entries = entries5(
                         self.section(".debug_rnglists"), offset, base, partial(self.address, unit), has_block=False
                     )
                 yield from ((begin, end) for begin, end, _ in entries if 0 < begin < end < _ADDRESS_SPACE)
-            elif base and isinstance(high, int) and base + high < _ADDRESS_SPACE:
-                yield base, base + high
+            elif isinstance(low, int) and low and isinstance(high, int) and low + high < _ADDRESS_SPACE:
+                yield low, low + high
         except DAMAGE as error:
             raise DwarfError("a range list is damaged") from error
 

@@ -24,12 +24,14 @@ class Tag(IntEnum):
     ARRAY = 0x01
     ENUMERATION = 0x04
     FORMAL_PARAMETER = 0x05
+    LEXICAL_BLOCK = 0x0B
     MEMBER = 0x0D
     POINTER = 0x0F
     COMPILE_UNIT = 0x11
     STRUCTURE = 0x13
     UNION = 0x17
     VARIANT = 0x19
+    INLINED_SUBROUTINE = 0x1D
     BASE = 0x24
     SUBPROGRAM = 0x2E
     TEMPLATE_TYPE = 0x2F
@@ -56,6 +58,8 @@ class At(IntEnum):
     SPECIFICATION = 0x47
     TYPE = 0x49
     RANGES = 0x55
+    CALL_FILE = 0x58
+    CALL_LINE = 0x59
     LINKAGE_NAME = 0x6E
     STR_OFFSETS_BASE = 0x72
     ADDR_BASE = 0x73
@@ -64,6 +68,7 @@ class At(IntEnum):
     LOCLISTS_BASE = 0x8C
     GNU_DWO_NAME = 0x2130
     GNU_DWO_ID = 0x2131
+    GNU_RANGES_BASE = 0x2132
     GNU_ADDR_BASE = 0x2133
 
 

@@ -6,9 +6,21 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, Layout, PollFunction, Refusal, Register, Source, SourceLocation, TaskIdPath
+from tracer.model import (
+    AwaitPoint,
+    FunctionKind,
+    Layout,
+    PollFunction,
+    Refusal,
+    Register,
+    Source,
+    SourceLocation,
+    TaskIdPath,
+)
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.code_awaits import CodeAwaits
+from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
@@ -35,6 +47,9 @@ from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
 from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
+
+_POINTERS = ("Pin<", "Box<", "&")
+"""Futures whose names say nothing of what they lead to, where symbols name them: `Pin<P>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,8 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
     functions, layouts = information.with_layouts(functions)
+    by_code = information.awaits_by_code(functions, code.dispatches())
+    functions = [replace(function, awaits=by_code.get(function.address, function.awaits)) for function in functions]
     refusals += information.inlined({name for candidate in candidates for name in candidate.names})
     if information.has_types:
         symbols = "dwarf"
@@ -118,6 +135,9 @@ class _Code:
                 targets[candidate.address] = target
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
+
+    def dispatches(self) -> Dispatches:
+        return Dispatches(self._image, self._scan.is_resumption)
 
     def task_type(self, candidate: Candidate) -> str | None:
         """The future that a task poll runs: v0 names have it as an argument, else see TaskTypes."""
@@ -166,6 +186,7 @@ class _DebugInformation:
     def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._futures: dict[int, dict[int, str]] = {}
+        self._untyped: dict[int, Die] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
@@ -199,6 +220,8 @@ class _DebugInformation:
         futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
         if len(futures) >= len(candidate.names):
             self._futures[candidate.address] = futures
+        if len(verdicts) == 1 == len(bodies) and not verdicts[0].has_types:
+            self._untyped[candidate.address] = self._dies[candidate.address][0]
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
 
@@ -222,6 +245,30 @@ class _DebugInformation:
                 )
             )
         return described, found.layouts
+
+    def awaits_by_code(
+        self, functions: list[PollFunction], dispatches: Dispatches
+    ) -> dict[int, tuple[AwaitPoint, ...]]:
+        """The same of those without types, by what their code and its lines show; nothing of merged ones."""
+        if self._lookup is None:
+            return {}
+        futures = {
+            function.address: function.name
+            for function in functions
+            if function.kind is not FunctionKind.TASK
+            and len(function.names) == 1
+            and not function.name.startswith(_POINTERS)
+        }
+        reader = CodeAwaits(self._dwarf, self._lines, dispatches, futures)
+        found = {}
+        for function in functions:
+            die = self._untyped.get(function.address)
+            is_alone = sum(map(is_closure, function.names)) == 1 and function.address not in self._dies
+            if function.kind is FunctionKind.COROUTINE and (die is not None or is_alone):
+                unit = self._lookup.unit_at(function.address) if die is None else die.unit
+                if unit is not None:
+                    found[function.address] = reader.of(unit, die, function.address, function.size, function.location)
+        return found
 
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""

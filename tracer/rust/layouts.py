@@ -274,11 +274,14 @@ class Layouts:
     def _layout(self, key: int, known: Described, place: dict[int, int]) -> Layout:
         node = self._nodes[key]
         part = node.type.variant_part
-        edges = tuple(
+        edges = [
             LayoutEdge(value, way.offset, way.is_pointer, place[way.key])
             for value, way in node.ways
             if way.key in place
-        )
+        ]
+        if part is not None and any(edge.value is None for edge in edges):
+            leading = {edge.value for edge in edges}
+            edges += [LayoutEdge(value, 0, False, None) for value, _ in part.variants if value not in leading]
         discriminant = part.discriminant if part is not None else None
         path = known.paths.get(key)
         return Layout(
@@ -286,7 +289,7 @@ class Layouts:
             kind=node.kind,
             source=Source.DWARF,
             size=node.type.size,
-            edges=edges,
+            edges=tuple(edges),
             discriminant_offset=discriminant.offset if discriminant is not None else None,
             discriminant_size=discriminant.size if discriminant is not None else 0,
             awaits=known.points.get(key, ()),

@@ -7,6 +7,7 @@ of its own, so that a sequence of the program begins at the function's address.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracer.model import SourceLocation
@@ -51,19 +52,30 @@ class LineTables:
         header = self._header(unit)
         if header is None:
             return None
-        # DW_LNE_set_address with just this address; what stands between it and the DW_LNE_end_sequence before it,
-        # such as the file's number, belongs to its sequence.
-        at = self._data.find(b"\0\x09\x02" + struct.pack("<Q", address), header.program, header.end)
-        start = self._data.rfind(_END_SEQUENCE, header.program, at) + len(_END_SEQUENCE) if at >= 0 else 0
         try:
-            found = self._run(header, start, address, through=at) if start > len(_END_SEQUENCE) else None
-            found = found or self._run(header, header.program, address)
+            found = next((row for row in self._rows(header, address) if row[0] <= address < row[1]), None)
         except (DwarfError, *DAMAGE):
             return None
-        if found is None or found[1] == 0:
-            return None
-        file = header.files.get(found[0])
-        return SourceLocation(file, found[1]) if file is not None else None
+        return _place(header, found[2], found[3]) if found is not None else None
+
+    def places(self, unit: Unit, low: int, high: int) -> list[tuple[int, SourceLocation | None]]:
+        """(address, where the code from there on comes from) of a function, ascending; None where no line is told.
+
+        low, high: where the function begins and ends.  Empty when the table does not have it.
+        """
+        header = self._header(unit)
+        if header is None:
+            return []
+        found: list[tuple[int, SourceLocation | None]] = []
+        try:
+            for begin, end, file, line in self._rows(header, low):
+                if begin >= high and found:
+                    break
+                if begin < high and end > low:
+                    found.append((begin, _place(header, file, line)))
+        except (DwarfError, *DAMAGE):
+            return []
+        return found
 
     def _header(self, unit: Unit) -> _Header | None:
         try:
@@ -146,18 +158,29 @@ class LineTables:
             entries.append(entry)
         return entries, at
 
-    def _run(self, header: _Header, at: int, wanted: int, through: int = -1) -> tuple[int, int] | None:
-        """(file, line) of the last row at or before `wanted` in a sequence that covers it.
+    def _rows(self, header: _Header, wanted: int) -> Iterator[tuple[int, int, int, int]]:
+        """(begin, end, file, line) of the rows: those of the sequence that begins at `wanted`, then all."""
+        # DW_LNE_set_address with just this address; what stands between it and the DW_LNE_end_sequence before it,
+        # such as the file's number, belongs to its sequence.
+        at = self._data.find(b"\0\x09\x02" + struct.pack("<Q", wanted), header.program, header.end)
+        start = self._data.rfind(_END_SEQUENCE, header.program, at) + len(_END_SEQUENCE) if at >= 0 else 0
+        if start > len(_END_SEQUENCE):
+            yield from self._run(header, start, through=at)
+        yield from self._run(header, header.program)
+
+    def _run(self, header: _Header, at: int, through: int = -1) -> Iterator[tuple[int, int, int, int]]:
+        """The rows of the sequence that begins at `at`, or of all when `through` is not given.
 
         through: where an instruction must begin before the first row, else `at` was not the place to begin.
         """
         data, end = self._data, header.end
+        is_one_only = through >= 0
         address, file, line = 0, 1, 1
         previous: tuple[int, int, int] | None = None
         while at < end:
             self._budget -= 1
             if self._budget < 0:
-                return None
+                return
             if at == through:
                 through = -1
             opcode = data[at]
@@ -196,14 +219,20 @@ class LineTables:
             if not emits:
                 continue
             if through >= 0:
-                return None
-            if previous is not None and previous[0] <= wanted < address:
-                return previous[1], previous[2]
+                return
+            if previous is not None:
+                yield previous[0], address, previous[1], previous[2]
             if ends:
+                if is_one_only:
+                    return
                 address, file, line, previous = 0, 1, 1, None
             else:
                 previous = (address, file, line)
-        return None
+
+
+def _place(header: _Header, file: int, line: int) -> SourceLocation | None:
+    name = header.files.get(file) if line else None
+    return SourceLocation(name, line) if name is not None else None
 
 
 def _joined(directory: str, name: str) -> str:

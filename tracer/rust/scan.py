@@ -33,6 +33,11 @@ class CodeScan:
         low, high = np.searchsorted(self._resumptions, [candidate.address, candidate.address + candidate.size])
         return bool(low < high)
 
+    def is_resumption(self, address: int) -> bool:
+        """Whether the call or jump at an address is to that panic."""
+        at = int(np.searchsorted(self._resumptions, address))
+        return at < len(self._resumptions) and int(self._resumptions[at]) == address
+
     def is_fragment(self, address: int) -> bool:
         """Whether a part of some function that the compiler moved away begins here."""
         return address in self._fragments

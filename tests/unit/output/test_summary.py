@@ -26,7 +26,8 @@ from tracer.model import (
     Tally,
     WaitFlag,
 )
-from tracer.output.accounts import PERCENTILE_ERROR, Accounts
+from tracer.output.accounts import Accounts
+from tracer.output.histogram import PERCENTILE_ERROR
 from tracer.output.summary import Summary
 from tracer.output.tables import print_functions
 
@@ -135,7 +136,7 @@ def test_no_functions_and_nothing_seen() -> None:
     summary.close(Tally(), None)
     assert summary.as_json()["complete"] is False
     assert "0 polls" in rendered(summary)
-    assert Accounts([]).waits_at() == []
+    assert Accounts([]).by_await.by_await() == []
 
 
 def test_a_wait_that_may_span_two_futures_is_not_added_up() -> None:
@@ -205,3 +206,22 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert [one["function"] for one in document["probed"]] == [one.name for one in plan.functions]
     assert document["not_probed"][0]["reason"] == "exists only inlined into its callers"
+    assert "PollFn" not in text
+    (query,) = [one for one in document["probed"] if one["function"] == "echo::db::query"]
+    assert [(one["await"], one["line"], one["awaitee"] is None) for one in query["awaits"]] == [
+        ("await #1", 80, False),
+        ("await #2", None, False),
+        ("await #3", 84, True),
+    ]
+    assert query["awaits"][1]["macro"] == {"file": "select.rs", "line": 7}
+
+
+def test_the_list_with_awaits(capsys: pytest.CaptureFixture[str]) -> None:
+    print_functions(make_recording().plan, with_awaits=True)
+    lines = capsys.readouterr().out.splitlines()
+    for words in (
+        ("echo::db::query", "async fn or block", "3", "src/db.rs:77"),
+        ("db::query await #1", "Mutex::lock", "/srv/echo/src/db.rs:80"),
+        ("db::query await #2", "PollFn<db::query {closure 0}>", "in the macro at select.rs:7"),
+    ):
+        assert any(all(word in line for word in words) for line in lines), words

@@ -175,8 +175,8 @@ def test_an_await_inside_a_macro_is_not_sold_as_the_users_line(targets: Targets)
     assert "async fn stopped" in source(stopped.location.file)[stopped.location.line - 1]
 
 
-@pytest.mark.parametrize("build", ["limited", "lines", "bare", "bare-v0"])
-def test_without_types_nothing_is_known(build: str, read: Callable[[str], Binary]) -> None:
+@pytest.mark.parametrize("build", ["bare", "bare-v0"])
+def test_without_lines_nothing_is_known(build: str, read: Callable[[str], Binary]) -> None:
     assert not any(function.awaits for function in read(build).functions)
 
 

@@ -1,0 +1,149 @@
+"""Where coroutines wait, told by the code and the line tables, against what types tell of the same source."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cells import TARGETS
+from tests.e2e.trace import plain
+from tests.running import WORKSPACE, Targets
+from tests.sources import is_made_by, source, statement
+from tracer.model import FIRST_SUSPEND, AwaitPoint, Binary, FunctionKind, PollFunction
+from tracer.rust import read_binary
+from tracer.rust.dispatch import Dispatches
+from tracer.rust.scan import CodeScan
+from tracer.target.elf import open_elf
+
+_SUFFIX = re.compile(r"\.llvm\.\d+$")
+
+
+def coroutines(binary: Binary) -> list[PollFunction]:
+    return [function for function in binary.functions if function.kind is FunctionKind.COROUTINE]
+
+
+def looked_up(path: Path) -> list[PollFunction]:
+    with open_elf(path) as image:
+        return coroutines(read_binary(image, display_path="program"))
+
+
+def by_symbols(functions: list[PollFunction]) -> dict[tuple[str, ...], list[PollFunction]]:
+    found: defaultdict[tuple[str, ...], list[PollFunction]] = defaultdict(list)
+    for function in functions:
+        found[tuple(sorted({_SUFFIX.sub("", name) for name in function.names}))].append(function)
+    return found
+
+
+def wrong(mine: PollFunction, truth: PollFunction) -> list[tuple[AwaitPoint, AwaitPoint | None]]:
+    """What is told otherwise; nothing told is not wrong."""
+    expected = {point.state: point for point in truth.awaits}
+    found: list[tuple[AwaitPoint, AwaitPoint | None]] = []
+    for point in mine.awaits:
+        right = expected.get(point.state)
+        if right is None:
+            found.append((point, right))
+        elif right.location is None and point.location is not None:
+            # Types know only the place inside the macro, the code knows where the user wrote it.
+            if not re.search(r"\b(select|join|try_join)!", statement(point.location.file, point.location.line)):
+                found.append((point, right))
+        elif (point.location, point.macro) != (right.location, right.macro) or (
+            # Symbols name a hand-written future with the parameters of its impl: `a::F<T>`.
+            point.awaitee is not None and plain(point.awaitee) != plain(right.awaitee or "")
+        ):
+            found.append((point, right))
+    return found
+
+
+def compare(mine: list[PollFunction], truth: list[PollFunction]) -> tuple[int, int]:
+    """(how many suspend states are known, how many there are) of the functions in both; none may be told wrong."""
+    known = count = 0
+    expected = by_symbols(truth)
+    for symbols, functions in by_symbols(mine).items():
+        for function in functions:
+            others = expected.get(symbols, [])
+            if not others:
+                continue
+            # Several instances of one generic function have one name.
+            assert any(not wrong(function, other) for other in others), (function.awaits, others[0].awaits)
+            assert function.state_offset in {other.state_offset for other in others}
+            known += sum(point.location is not None or point.macro is not None for point in function.awaits)
+            count += len(others[0].awaits)
+    return known, count
+
+
+@pytest.mark.parametrize(
+    ("lines", "types", "chosen"), [("release-lines", "release-debug", TARGETS), ("dev-lines", "dev", TARGETS)]
+)
+def test_lines_tell_what_types_tell(targets: Targets, lines: str, types: str, chosen: tuple[str, ...]) -> None:
+    """Every state of every coroutine of every target, dependencies included: the same line or none."""
+    known = count = 0
+    for target in chosen:
+        one = compare(looked_up(targets.path(target, lines)), looked_up(targets.path(target, types)))
+        known, count = known + one[0], count + one[1]
+    assert count > 100
+    assert known >= 0.98 * count
+
+
+@pytest.mark.parametrize("target", ["server", "tokio_multi", "smol_log", "async_std_log"])
+@pytest.mark.parametrize("profile", ["dev-lines", "release-lines"])
+def test_the_source_awaits_there(targets: Targets, target: str, profile: str) -> None:
+    checked = 0
+    for function in looked_up(targets.path(target, profile)):
+        if function.location is None or str(WORKSPACE / target) not in function.location.file:
+            continue
+        assert function.awaits or "async {}" in source(function.location.file)[function.location.line - 1]
+        for point in function.awaits:
+            if point.location is not None:
+                words = statement(point.location.file, point.location.line)
+                assert ".await" in words or "select!" in words, (function.name, point)
+                assert point.awaitee is None or is_made_by(point.awaitee, words), (function.name, point, words)
+                checked += 1
+    assert checked >= 2
+
+
+@pytest.mark.parametrize("build", ["limited", "lines"])
+def test_the_sample_waits_where_its_types_say(build: str, read: Callable[[str], Binary]) -> None:
+    known, count = compare(coroutines(read(build)), coroutines(read("release")))
+    assert known == count > 5
+
+
+@pytest.mark.parametrize(
+    ("target", "profile"),
+    [
+        ("server", "dev"),
+        ("server", "release-debug"),
+        ("deep", "release-debug"),
+        ("tokio_multi", "fat-lto"),
+        ("tokio_multi", "abort"),
+    ],
+)
+def test_the_code_has_the_states_that_the_types_have(targets: Targets, target: str, profile: str) -> None:
+    path = targets.path(target, profile)
+    with open_elf(path) as image:
+        functions = coroutines(read_binary(image, display_path="program"))
+        dispatches = Dispatches(image, CodeScan(image, image).is_resumption)
+        for function in functions:
+            dispatch = dispatches.of(function.address, function.size)
+            assert dispatch is not None, function.name
+            assert dispatch.state_offset == function.state_offset
+            states = [state for state in sorted(dispatch.targets) if state >= FIRST_SUSPEND]
+            assert states == [point.state for point in function.awaits], function.name
+
+
+@pytest.mark.parametrize("build", ["release-small", "release-static", "release-abort"])
+def test_comparisons_and_absolute_tables(build: str, samples: dict[str, Path], read: Callable[[str], Binary]) -> None:
+    """Small code compares, static code has tables of addresses."""
+    with open_elf(samples[build]) as image:
+        dispatches = Dispatches(image, CodeScan(image, image).is_resumption)
+        known = 0
+        for function in coroutines(read(build)):
+            dispatch = dispatches.of(function.address, function.size)
+            if dispatch is not None:
+                states = {state for state in dispatch.targets if state >= FIRST_SUSPEND}
+                assert states <= {point.state for point in function.awaits}, function.name
+                known += len(states)
+    assert known > 5

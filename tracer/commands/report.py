@@ -1,0 +1,59 @@
+"""`rat-ebpf report FILE`: print the summary again, from a capture or from a Perfetto trace that rat-ebpf wrote."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tracer.errors import BadCapture, ExitCode
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser("report", help="print the summary of a capture or trace again", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="CAPTURE|TRACE", help="a .ratcap or a .pftrace of rat-ebpf")
+    parser.add_argument("--json", action="store_true", help="print it as JSON (docs/summary.schema.json)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Print the summary."""
+    from tracer.capture import is_capture
+    from tracer.commands.closing import print_document
+    from tracer.output.carried import read_summary
+    from tracer.output.tables import make_console, print_summary
+
+    path = options.file
+    document = summarise(path, quiet=options.json) if is_capture(path) else read_summary(path)
+    if options.json:
+        print_document(document)
+    else:
+        try:
+            print_summary(document, make_console())
+        except KeyError as key:
+            raise BadCapture(
+                f"the summary in {path} was made by another version of rat-ebpf",
+                why=f"it has no {key}",
+                fix=f"rat-ebpf report --json {path}",
+            ) from None
+    return ExitCode.OK
+
+
+def summarise(capture: Path, *, quiet: bool) -> dict[str, Any]:
+    """The summary of a capture, as Summary.as_json has it.  Raises BadCapture."""
+    from tracer.capture import CaptureReader
+    from tracer.commands.convert import progress_of, replay
+    from tracer.output.summary import Summary
+
+    with CaptureReader(capture) as reader:
+        summary = Summary(reader.recording)
+        progress = progress_of(quiet=quiet, what="reading the capture")
+        try:
+            summary.close(*replay(reader, (summary,), progress))
+        finally:
+            progress(1.0)
+        if reader.torn:
+            print("note: the capture's end is missing or damaged; all before it is in the summary", file=sys.stderr)
+    return summary.as_json()
