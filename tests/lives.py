@@ -41,9 +41,9 @@ class Poll:
 class Life:
     """One future, as it knows itself.
 
-    function: the path of the async fn, or the type of a hand-written future, as Rust prints it.  is_apart: its poll is a
-    function of its own whatever the optimiser does.  parents: the numbers of the watched futures that polled it (several
-    where it is shared).  spawned, spawner: of a task's root, where and by which watched future it was spawned.
+    function: the path of the async fn, or the type of a hand-written future, as Rust prints it.  is_apart: its poll
+    is a function of its own whatever the optimiser does.  parents: the numbers of the watched futures that polled it
+    (several where it is shared).  spawned, spawner: of a task's root, where and by which watched future it was spawned.
     outcome: ready, panicked, cancelled, alive (at the end of the process) or never polled.  ended: ns, 0 while alive.
     place: of one that was cancelled or is alive, the await at which it was last.
     """
@@ -84,5 +84,5 @@ def _life(line: dict[str, Any]) -> Life:
         outcome=line["outcome"],
         ended=line["ended"],
         place=_place(line["at"]),
-        polls=tuple(Poll(*poll[:5], _place(poll[5])) for poll in line["polls"]),
+        polls=tuple(Poll(*known, place=_place(place)) for *known, place in line["polls"]),
     )

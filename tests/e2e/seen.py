@@ -28,7 +28,8 @@ select s.track_id track, s.category, s.ts, s.dur,
   extract_arg(s.arg_set_id, 'debug.await') place,
   extract_arg(s.arg_set_id, 'debug.await in a macro') inside,
   extract_arg(s.arg_set_id, 'debug.note') note
-from slice s join process_track t on s.track_id = t.id where s.category in ('poll', 'wait') order by s.track_id, s.ts, s.id
+from slice s join process_track t on s.track_id = t.id
+where s.category in ('poll', 'wait') order by s.track_id, s.ts, s.id
 """
 
 
@@ -93,7 +94,9 @@ class Seen:
 
     def _read_waits(self, trace: Trace) -> None:
         """A wait lies on its future's row behind a poll of it; a wait that no poll was seen before, before one."""
-        track, instance, orphans = None, None, []
+        track: object = None
+        instance: int | None = None
+        orphans: list[SeenWait] = []
         for row in trace.processor.query(_ROWS):
             if row["track"] != track:
                 track, instance, orphans = row["track"], None, []
@@ -132,7 +135,7 @@ class Match:
 
 
 def match(lives: tuple[Life, ...], seen: Seen, functions: Mapping[str, set[str]]) -> Match:
-    """Find for each poll that the target logged the one of the trace: of that function, address and thread, begun in it.
+    """Find for each poll that the target logged the one of the trace: of its function, address and thread, begun in it.
 
     functions: the names in the trace by path (tests.e2e.trace.functions_of).
     """

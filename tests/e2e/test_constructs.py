@@ -69,11 +69,11 @@ class Columns:
         output = self._folder / f"{column}.pftrace"
         options = ("-o", output, "--max-overhead", 100)
         mode = [column.mode] if column.mode else []
-        with self._targets.run(column.target, column.profile, *mode) as running:
-            with recording("--pid", running.pid, *options) as rec:
-                running.go()
-                result = running.wait()
-                done = rec.wait()
+        target = self._targets.run(column.target, column.profile, *mode)
+        with target as running, recording("--pid", running.pid, *options) as rec:
+            running.go()
+            result = running.wait()
+            done = rec.wait()
         assert (result.returncode, done.code) == (0, 0), done.err
         seen = Seen(Trace(output))
         listed = listing(self._targets.path(column.target, column.profile))
@@ -188,7 +188,8 @@ def assert_parents(recorded: Recorded, construct: str) -> None:
 
     for life in recorded.existing(construct):
         seen = {parent_of(recorded, poll) for poll in recorded.polls(life)}
-        assert seen == (visible(life.parents) or {None}), life
+        expected: set[int | None] = {*visible(life.parents)} or {None}
+        assert seen == expected, life
 
 
 def parent_of(recorded: Recorded, poll: SeenPoll) -> int | None:
