@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracer.model import (
+    CHAIN_RECORD,
     TASK_ID_RECORD,
     CaptureEnd,
     EventFlag,
@@ -53,6 +54,7 @@ class Poll:
     gap: bool = False
     cap: int | None = None
     id: int = 0
+    places: int = 0
 
     def row(self) -> tuple[int, ...]:
         return (
@@ -128,6 +130,8 @@ class Reference:
         self.stacks: dict[int, Stack] = {}
         self.latest: dict[tuple[int, int, int], Poll] = {}
         self.records: dict[int, tuple[int, int, int]] = {}
+        self.chains: dict[int, tuple[int, int, int]] = {}
+        self.plan = plan
         self.tasks: dict[int, Task] = {}
         self.at_header: dict[tuple[int, int], Task] = {}
         self.polls: list[tuple[int, ...]] = []
@@ -181,6 +185,12 @@ class Reference:
         self, time: int, sp: int, self_: int, tid: int, sequence: int, probe: int, cpu: int, state: int, flags: int
     ) -> None:
         self.count["events"] += 1
+        chain = self.chains.pop(tid, (-1, 0, 0))
+        if probe == CHAIN_RECORD:
+            self.count["chains"] += 1
+            self.chains[tid] = time, self_, sp
+            return
+        places = chain[2] if chain[:2] == (time, self_) else 0
         if probe == TASK_ID_RECORD:
             self.count["task_ids"] += 1
             self.records[tid] = time, self_, sp
@@ -201,7 +211,9 @@ class Reference:
         for group in Group:
             stack.since[group] = min(stack.since[group], now)
         if known.enters is not None:
-            self._entry(stack, tid, known.enters, own, sp, now, state if flags & EventFlag.STATE else None, told=told)
+            entry_state = state if flags & EventFlag.STATE else None
+            places = places or self._settled(known.enters, entry_state)
+            self._entry(stack, tid, known.enters, own, sp, now, entry_state, told=told, places=places)
             self._seen(stack, sp, now)
         if known.leaves is not None:
             if sp > stack.top[known.group] and not self.lossy[known.group]:
@@ -230,6 +242,7 @@ class Reference:
         state: int | None,
         start: int | None = None,
         told: int | str | None = None,
+        places: int = 0,
     ) -> None:
         jump, stack.jump = stack.jump, None
         self._gone(stack, sp - 1, now)
@@ -255,6 +268,7 @@ class Reference:
             self._task(stack),
             0 if around is None or self.is_task[around.function] else around.instance,
         )
+        poll.places = places
         if own is not None:
             self._identify(poll, state, told if self.is_task[function] else None)
             if self.is_task[function]:
@@ -393,9 +407,11 @@ class Reference:
                         flags, shown = WaitFlag.STATE, known
                 if (before.result == "unknown" and not suspended and not known_same) or before.end < self.lost_until:
                     flags |= WaitFlag.AMBIGUOUS
-                self._wait(before.end, poll.start, poll, flags, shown)
+                self._wait(before.end, poll.start, poll, flags, shown, poll.places)
         if unseen_wait:
-            self._wait(self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0)
+            self._wait(
+                self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0, poll.places
+            )
 
     def _begin_task(self, poll: Poll) -> None:
         assert poll.self is not None
@@ -416,12 +432,32 @@ class Reference:
             task.forgotten |= bool(which(task))
         self.at_header = {key: task for key, task in self.at_header.items() if not which(task)}
 
-    def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int) -> None:
-        self.waits.append(
-            (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid, int(flags), state, 0)
-        )
+    def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int, packed: int) -> None:
+        places = [packed >> shift & 0xFFFF for shift in (0, 16, 32, 48)]
+        known = sum(number << 16 * at for at, number in enumerate(places) if number <= len(self.plan.places))
+        own = (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid)
+        self.waits.append((*own, int(flags), state, 0, known))
         if self.is_task[poll.function]:
             self.tasks[poll.instance].waiting += end - start
+
+    # ------------------------------------------------------------ places
+
+    def _settled(self, function: int, state: int | None) -> int:
+        """Where a coroutine waits, as far down as its state alone tells."""
+        places = dict(enumerate(self.plan.places, 1))
+        below = [n for n, one in places.items() if one.parent and not places[one.parent].parent]
+        first = [n for n in below if places[n].function == function and places[n].state == state]
+        ends: list[int] = []
+        known = first.copy()
+        while first:
+            number = first.pop(0)
+            children = [n for n, one in places.items() if one.parent == number]
+            if any(places[n].state is not None for n in children):
+                ends = known
+                break
+            ends += [] if children else [number]
+            first = children + first
+        return sum(number << 16 * place for place, number in enumerate(ends[:4]))
 
     def _cut(self, which: Any, time: int) -> set[int]:
         """Yields the instances whose polls were cut."""
@@ -456,7 +492,8 @@ class Reference:
                 flags = WaitFlag.END_UNKNOWN | (WaitFlag.STATE if known else 0)
                 flags |= WaitFlag.AMBIGUOUS if poll.end < self.lost_until else 0
                 state = poll.state_after if known else 0
-                self._wait(poll.end, max(time, poll.end), poll, flags, state)
+                places = self._settled(poll.function, state if known else None)
+                self._wait(poll.end, max(time, poll.end), poll, flags, state, places)
 
     def _forget(self, which: Any, time: int) -> None:
         self._open_waits(which, time)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tracer.model import (
@@ -16,6 +18,10 @@ from tracer.model import (
     FunctionKind,
     Group,
     InstructionCost,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
+    Place,
     Plan,
     PollFunction,
     Probe,
@@ -29,6 +35,7 @@ from tracer.model import (
     SourceLocation,
     TaskIdPath,
 )
+from tracer.probe.walk import make_walks
 
 START = 1_000
 """When the recordings here begin, ns."""
@@ -57,6 +64,45 @@ def plan_of(functions: list[PollFunction], probes: list[Probe], exit_mode: ExitM
         functions=tuple(functions),
     )
     return Plan((binary,), tuple(functions), (0,) * len(functions), tuple(probes), (), exit_mode)
+
+
+LAYOUTS = (
+    Layout(
+        name="outer",
+        kind=LayoutKind.COROUTINE,
+        source=Source.DWARF,
+        size=64,
+        discriminant_offset=0,
+        discriminant_size=1,
+        # An await of another coroutine; one of two leaves at once; a leaf behind a pointer.
+        edges=(
+            LayoutEdge(3, 8, False, 1),
+            LayoutEdge(4, 8, False, 2),
+            LayoutEdge(4, 9, False, 2),
+            LayoutEdge(5, 8, True, 2),
+        ),
+        awaits=(AwaitPoint(3, SourceLocation("src/main.rs", 30), "inner"), AwaitPoint(4, None, "Leaf")),
+    ),
+    Layout(
+        name="inner",
+        kind=LayoutKind.COROUTINE,
+        source=Source.DWARF,
+        size=32,
+        discriminant_offset=4,
+        discriminant_size=1,
+        edges=(LayoutEdge(3, 8, False, 2), LayoutEdge(4, 16, False, 2)),
+        awaits=(AwaitPoint(3, SourceLocation("src/main.rs", 10), "Leaf"), AwaitPoint(4, None, "Leaf")),
+    ),
+    Layout(name="Leaf", kind=LayoutKind.FUTURE, source=Source.DWARF, size=1),
+)
+"""One of every kind of way from a future to what it waits for."""
+
+
+def walked(plan: Plan, layouts: tuple[Layout, ...]) -> Plan:
+    """The plan, with these layouts in its first binary."""
+    binary = replace(plan.binaries[0], functions=plan.functions, layouts=layouts)
+    places = make_walks(plan.functions, layouts).places
+    return replace(plan, binaries=(binary, *plan.binaries[1:]), layouts=layouts, places=places)
 
 
 def recording_of(plan: Plan, processes: int = 1) -> Recording:
@@ -111,7 +157,9 @@ def busy_plan() -> Plan:
         group = Group.TASKS if "task" in names[place] else Group.FUTURES
         site = Site.ENTRY if enters is not None else Site.EXIT
         probes.append(Probe(number, 0, 0x100 + number, site, group, enters, leaves, is_tail))
-    return plan_of(functions, probes)
+    for number in (1, 2):
+        functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
+    return walked(plan_of(functions, probes), LAYOUTS)
 
 
 _LEAF = function("leaf")
@@ -132,6 +180,7 @@ _RICH = PollFunction(
     self_register=Register.RSI,
     context_register=Register.RDX,
     state_offset=0,
+    layout=0,
     result=ResultEncoding(0xFF, 1),
     runtime=None,
     entry_cost=InstructionCost.EMULATED,
@@ -161,6 +210,20 @@ _BINARY = Binary(
     functions=(_RICH, _TASK),
     refusals=(Refusal("gone", "inlined only", None, SourceLocation("a.rs", 3)), Refusal("bad", "lock prefix", 0x10)),
     rustc="rustc 1.95.0",
+    layouts=(
+        Layout(
+            "server::handle",
+            LayoutKind.COROUTINE,
+            Source.DWARF,
+            2**40,
+            (LayoutEdge(2**64 - 1, 2**33, True, 0), LayoutEdge(None, 0, False, None)),
+            0,
+            8,
+            (AwaitPoint(3, None, None),),
+            SourceLocation("src/main.rs", 1),
+            "server::handle::{async_fn_env#0}",
+        ),
+    ),
     debug_file="/usr/lib/debug/x",
 )
 EVERYTHING = Recording(
@@ -182,6 +245,8 @@ EVERYTHING = Recording(
         ),
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,
+        layouts=_BINARY.layouts,
+        places=(Place(0, 0, 0, None, False), Place(1, 0, None, 2**64 - 1, True)),
     ),
     transport="perf",
     kernel="6.18",

@@ -102,6 +102,15 @@ class SourceLocation:
         return f"{self.file}:{self.line}"
 
 
+_FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
+"""Where the sources of the standard library and of dependencies lie."""
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a source file or folder is not the user's own, as far as its path tells."""
+    return any(part in path for part in _FOREIGN)
+
+
 @dataclass(frozen=True, slots=True)
 class ExitSite:
     """One instruction by which a function is left.  offset: bytes into the file."""
@@ -316,7 +325,7 @@ class Place:
     Its number, which the kernel sends, is 1 + its index in Plan.places.  parent: number of the place above;
     0: it is the function's own future.  function: index into Plan.functions, whose tree it is in.  layout: index
     into Plan.layouts; None: a pointer on the way.  state: the discriminant of the place above with which this one
-    is there; None: always.  is_polled: polls of it have a probe of their own, so that the tree ends here.
+    is there; None: always.  is_polled: polls of it have a probe of their own.
     """
 
     parent: int
@@ -509,7 +518,7 @@ WAIT = np.dtype(
         ("flags", "<u2"),  # WaitFlag
         ("state", "u1"),  # coroutine state during the wait: which await
         ("_pad", "u1"),
-        ("places", "<u2", (4,)),  # where it waits, numbers of places: several in a join! or select!; 0: none
+        ("places", "<u8"),  # where it waits: up to four numbers of places, 16 bits each, the lowest first; 0: none
     ]
 )
 """From one Pending poll of an instance to its next poll."""

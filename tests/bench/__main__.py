@@ -1,4 +1,4 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, events; all of them without arguments."""
+"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events; all of them without arguments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, discovery, events, polls
+from tests.bench import attach, big, chains, discovery, events, polls
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "events")
+PARTS = ("discovery", "attach", "polls", "chains", "events")
 
 
 def main(parts: list[str]) -> int:
@@ -34,6 +34,8 @@ def main(parts: list[str]) -> int:
             attach.run(program)
         if "polls" in wanted:
             polls.run(targets)
+        if "chains" in wanted:
+            chains.run(targets)
         if "events" in wanted:
             events.run(targets)
     return 0

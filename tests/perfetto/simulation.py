@@ -228,6 +228,7 @@ def _poll_chain(
                     int(WaitFlag.STATE),
                     task.state,
                     0,
+                    0,
                 )
             )
         end += 900

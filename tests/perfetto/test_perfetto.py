@@ -88,7 +88,7 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
         ],
         POLL,
     )
-    waits = np.array([(start + 10, start + 95, 0x70, 7, 0xABC0, QUERY, WORKERS[0], int(WaitFlag.STATE), 3, 0)], WAIT)
+    waits = np.array([(start + 10, start + 95, 0x70, 7, 0xABC0, QUERY, WORKERS[0], int(WaitFlag.STATE), 3, 0, 0)], WAIT)
     trace = trace_processor(write([Spans(polls, waits)]).path)
     rows = trace.query(
         "select s.name, a.flat_key as k, coalesce(a.string_value, a.int_value) as v "
@@ -143,7 +143,7 @@ def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> 
     ]
     waits = np.array(
         [
-            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0)
+            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0, 0)
             for n, (function, flags, state) in enumerate(cases)
         ],
         WAIT,

@@ -15,6 +15,7 @@ from tests.assembly_reference import Reference
 from tests.captures import START, busy_plan, recording_of
 from tracer.assemble import begin, finish, step
 from tracer.model import (
+    CHAIN_RECORD,
     EVENT,
     FIRST_SUSPEND,
     TASK_ID_RECORD,
@@ -46,10 +47,10 @@ def noise(draw: st.DrawFn) -> list[Any]:
         st.lists(
             st.tuples(
                 st.one_of(st.just(0), st.integers(-20, 40)),  # time step
-                st.sampled_from([100, 200, 300, 400, 2**64 - 1]),
+                st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(17), TASK_ID_RECORD]),  # probe: 15 and 16 do not exist
+                st.sampled_from([*range(17), TASK_ID_RECORD, CHAIN_RECORD]),  # probe: 15 and 16 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
                 st.integers(0, 63),  # flags
             ),
@@ -104,6 +105,9 @@ class Life:
                 return self.poll(tid, sp, 4)
             function = 2
         task_id, after = self.task_id(tid, self_) if depth == 0 else (0, 1)
+        if function in (1, 2) and state >= FIRST_SUSPEND and self.draw(st.booleans()):
+            self.event(tid, self.draw(st.integers(1, len(PLAN.places))), CHAIN_RECORD, self_, 0, EventFlag.SELF)
+            after = 0
         self.event(tid, sp, ENTRY_OF[function], self_, state, known | task_id, after)
         for _ in range(self.draw(st.integers(0, 2)) if depth < 3 else 0):
             self.poll(tid, sp - 16 * self.draw(st.integers(1, 3)), depth + 1)
@@ -258,7 +262,7 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     events = [event for item in items if isinstance(item, np.ndarray) for event in item]
     entries = exits = nothing = 0
     for event in events:
-        if event["probe"] == TASK_ID_RECORD:
+        if event["probe"] >= CHAIN_RECORD:
             continue
         if event["probe"] >= len(PLAN.probes) or event["sp"] == 2**64 - 1:
             nothing += 1
@@ -274,6 +278,7 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     assert nothing <= tally.unmatched_exits <= exits + nothing
     assert tally.open_at_start == begun
     assert tally.task_ids == sum(int(event["probe"]) == TASK_ID_RECORD for event in events)
+    assert tally.chains == sum(int(event["probe"]) == CHAIN_RECORD for event in events)
 
 
 @given(lives())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.assemble.candidates import choose
 from tracer.assemble.chains import NO_STATE
@@ -176,7 +177,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     return frames
 
 
-def _places(stream: Stream, roles: Roles, source: Indexes, function: Indexes, state: Indexes) -> Unsigned:
+def _places(stream: Stream, roles: Roles, source: Indexes, function: npt.NDArray[np.int32], state: Indexes) -> Unsigned:
     """Where polls that begin with these events had been waiting."""
     settled: Unsigned = roles.settled[function, state]
     if stream.places is None:

@@ -70,8 +70,8 @@ def _give(places: Unsigned, events: Array, records: Indexes, entries: Indexes) -
 
 
 def settled_places(plan: Plan) -> Unsigned:
-    """Shape (functions, 257): the places where a poll waits that begins with this state (NO_STATE: not known), where
-    the state alone tells it; else 0."""
+    """Shape (functions, 257): the places where a poll waits that begins with this state (NO_STATE: not known), as far
+    down as the state alone tells."""
     settled = np.zeros((len(plan.functions), NO_STATE + 1), np.uint64)
     below: dict[int, list[int]] = defaultdict(list)
     for number, place in enumerate(plan.places, 1):
@@ -91,7 +91,9 @@ def settled_places(plan: Plan) -> Unsigned:
                 of_state[state].append(number)
         for state, numbers in of_state.items():
             ends = [_ends(plan, below, number) for number in numbers]
-            settled[place.function, state] = _packed([one for several in ends for one in several] if all(ends) else [])
+            settled[place.function, state] = _packed(
+                [one for several in ends for one in several] if all(ends) else numbers
+            )
     return settled
 
 
@@ -110,7 +112,7 @@ def _packed(numbers: list[int]) -> int:
     return sum(number << _BITS * place for place, number in enumerate(numbers[:_BRANCHES]))
 
 
-def unpacked(places: Unsigned, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint16]]:
-    """Shape (n, 4).  count: of the plan's places; numbers beyond are none of them."""
-    numbers = np.ascontiguousarray(places, "<u8").view("<u2").reshape(-1, _BRANCHES)
-    return np.where(numbers <= count, numbers, np.uint16(0))
+def checked(places: Unsigned, count: int) -> Unsigned:
+    """Without the numbers that are none of the plan's `count` places."""
+    numbers = np.ascontiguousarray(places, "<u8").view("<u2")
+    return np.where(numbers <= count, numbers, np.uint16(0)).astype("<u2").view(np.uint64)

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.chains import NO_STATE, unpacked
+from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Frames
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
@@ -302,7 +302,7 @@ def _waits(
     waits["instance"] = instance[after]
     waits["function"] = polls.function[after]
     waits["tid"] = polls.tid[after]
-    waits["places"] = unpacked(polls.places[after], state.roles.places)
+    waits["places"] = checked(polls.places[after], state.roles.places)
     waits["flags"] = np.bitwise_or(
         np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE)
     )
@@ -326,7 +326,7 @@ def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array
     known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
     waits["state"] = np.where(known, state, 0)
     settled = roles.settled[waiting["function"], np.where(known, state.astype(np.intp), NO_STATE)]
-    waits["places"] = unpacked(settled, roles.places)
+    waits["places"] = checked(settled, roles.places)
     waits["flags"] = WaitFlag.END_UNKNOWN
     waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)
     return waits

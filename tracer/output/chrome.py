@@ -28,7 +28,8 @@ from tracer.model import (
     Thread,
     WaitFlag,
 )
-from tracer.output.awaits import await_point, await_words, wait_title
+from tracer.output.awaits import await_words
+from tracer.output.chains import Chains
 from tracer.output.files import OutputFile
 from tracer.output.labels import (
     kind_words,
@@ -81,7 +82,8 @@ class ChromeWriter:
         self._pids: dict[int, int] = {}
         self._only = recording.processes[0].pid if len(recording.processes) == 1 else 0
         functions = recording.plan.functions
-        self._wait_words: dict[tuple[int, int | None], tuple[str, str]] = {}
+        self._chains = Chains(recording.plan)
+        self._wait_words: dict[tuple[int, int | None, int], tuple[str, str]] = {}
         self._state_words: dict[tuple[int, int | None], str] = {}
         self._is_task = [one.kind is FunctionKind.TASK for one in functions]
         self._names = [json.dumps(short_name(one)) for one in functions]
@@ -188,11 +190,11 @@ class ChromeWriter:
 
     def _wait_lines(self, waits: Array) -> list[str]:
         lines = []
-        for start, end, instance, function, tid, flags, state in zip(
-            *(waits[name].tolist() for name in ("start", "end", "instance", "function", "tid", "flags", "state")),
-            strict=True,
+        columns = ("start", "end", "instance", "function", "tid", "flags", "state", "places")
+        for start, end, instance, function, tid, flags, state, places in zip(
+            *(waits[name].tolist() for name in columns), strict=True
         ):
-            name, about = self._wait(function, state if flags & _WAIT_STATE else None)
+            name, about = self._wait(function, state if flags & _WAIT_STATE else None, places)
             notes = wait_notes(flags)
             common = (
                 f'"cat":"wait","id":"{instance:#x}","pid":{self._pids.get(tid, self._only)},"tid":{tid},"name":{name}'
@@ -203,18 +205,19 @@ class ChromeWriter:
             lines.append(f'{{"ph":"e","ts":{_us(end)},{common}}}')
         return lines
 
-    def _wait(self, function: int, state: int | None) -> tuple[str, str]:
+    def _wait(self, function: int, state: int | None, places: int) -> tuple[str, str]:
         """A wait's name and its arguments, as JSON."""
-        known = self._wait_words.get((function, state))
+        known = self._wait_words.get((function, state, places))
         if known is None:
             one = self._recording.plan.functions[function]
-            point = await_point(one, state)
-            about = {"state": state_words(state)}
-            if point is not None:
-                words = {"await": point.location, "await in a macro": point.macro, "awaitee": point.awaitee}
-                about |= {key: printable(str(value)) for key, value in words.items() if value}
-            name = json.dumps(f"{short_name(one)}: {wait_title(one, state)}")
-            known = self._wait_words[function, state] = name, json.dumps(about)[1:-1]
+            waiting = self._chains.waiting(function, state, places)
+            about: dict[str, object] = {"state": state_words(state)}
+            words = {"await": waiting.location, "await in a macro": waiting.macro, "awaitee": waiting.awaitee}
+            about |= {key: printable(str(value)) for key, value in words.items() if value}
+            if waiting.chain:
+                about["chain"] = [printable(link) for link in waiting.chain]
+            name = json.dumps(f"{short_name(one)}: {waiting.title}")
+            known = self._wait_words[function, state, places] = name, json.dumps(about)[1:-1]
         return known
 
     def _state(self, function: int, state: int | None) -> str:

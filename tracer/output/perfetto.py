@@ -103,7 +103,7 @@ class PerfettoWriter:
                 for one in recording.processes
             }
             self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
-            self._rows = SliceRows(self._descriptors, recording.plan.functions)
+            self._rows = SliceRows(self._descriptors, recording.plan)
         except BaseException:
             self._file.abort()
             raise
@@ -246,7 +246,8 @@ class PerfettoWriter:
         self._alive = pick(self._alive, ~np.isin(self._alive["task"], over[~needed]))
 
     def _write_instances(self, polls: Array, waits: Array, begun: Array, ended: npt.NDArray[np.uint64]) -> None:
-        """Polls and waits on the instances' own tracks, where nothing nests: ENDs before BEGINs will do.
+        """Polls and waits on the instances' own tracks, where nothing nests but what is inlined: ENDs before BEGINs,
+        and outer ones before inner ones, will do.
 
         A task gets its track when it begins, before its futures do.
         """
@@ -265,10 +266,12 @@ class PerfettoWriter:
         waits, wait_tracks = pick(waits, wait_tracks != NO_TRACK), wait_tracks[wait_tracks != NO_TRACK]
         self._descriptors.flush()
         long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
+        long_waits, long_tracks = pick(waits, long_wait), wait_tracks[long_wait]
+        below = self._rows.inlined_below(long_waits)
         self._file.write(
             self._rows.ends(
-                np.concatenate([polls["end"][long_poll], waits["end"][long_wait]]),
-                np.concatenate([poll_tracks[long_poll], wait_tracks[long_wait]]),
+                np.concatenate([polls["end"][long_poll], np.repeat(long_waits["end"], 1 + below)]),
+                np.concatenate([poll_tracks[long_poll], np.repeat(long_tracks, 1 + below)]),
             )
         )
         for kind, which, which_waits in ((INSTANT, ~long_poll, ~long_wait), (BEGIN, long_poll, long_wait)):
@@ -277,7 +280,11 @@ class PerfettoWriter:
             self._descriptors.flush()
             for rows in (stints, *wait_rows):
                 self._file.write(rows)
-        self._slices += len(polls) + len(waits)
+        nested = list(self._rows.inlined(long_waits, long_tracks))
+        self._descriptors.flush()
+        for rows in nested:
+            self._file.write(rows)
+        self._slices += len(polls) + len(waits) + int(below.sum())
 
     def _write_threads(self, due: Due) -> None:
         """Polls (merged ones too) on their threads' tracks, nested."""

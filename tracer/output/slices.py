@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, FunctionKind, PollFlag, PollFunction, WaitFlag
+from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, WaitFlag
 from tracer.output.awaits import await_point, await_words, wait_title
+from tracer.output.chains import Chains
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
 from tracer.output.records import pick
@@ -29,6 +30,9 @@ _UNKNOWN_STATE = 256
 _STATES = _UNKNOWN_STATE + 1
 _SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID = 1, 2, 4, 8, 16, 32
 _AWAIT, _MACRO, _AWAITEE = 64, 128, 256
+_LINKS = 12
+"""The bits from here on of what is known of a wait: how many links its chain has."""
+_CHAIN = tuple(f"link {number}" for number in range(24))
 _POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
 _WAIT_NOTES = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.AMBIGUOUS
 
@@ -46,11 +50,16 @@ def _event(kind: int, *fields: list[Part]) -> RowFormat:
 class SliceRows:
     """Encodes polls and waits; knows the intern ids of every function, state and note."""
 
-    def __init__(self, descriptors: Descriptors, functions: Sequence[PollFunction]) -> None:
+    def __init__(self, descriptors: Descriptors, plan: Plan) -> None:
+        functions = plan.functions
         self._descriptors = descriptors
+        self._functions = functions
+        self._chains = Chains(plan)
         self._end = _event(END)
         string, name = descriptors.string, descriptors.name
         self._await_of, self._await_columns = self._intern_awaits(functions)
+        self._walked: dict[tuple[int, int, int], int] = {}
+        self._walked_columns: dict[str, list[int]] = {key: [] for key in (*self._await_columns, *_CHAIN, "links")}
         self._result_iid = np.array([string(words) for words in ("unknown", "ready", "pending")])
         self._stint_iid = np.array(
             [name("running" if one.kind is FunctionKind.TASK else "poll") for one in functions] or [0]
@@ -75,6 +84,9 @@ class SliceRows:
         self._merged_category = descriptors.category("merged")
         self._stint = {kind: self._stint_format(kind) for kind in (BEGIN, INSTANT)}
         self._wait_formats: dict[tuple[int, int], RowFormat] = {}
+        self._inlined = _event(
+            BEGIN, field(3, descriptors.category("inlined")), field(10, Varint("name", 4)), field(52, 1)
+        )
         self._merged = _event(
             BEGIN,
             field(3, self._merged_category),
@@ -185,6 +197,9 @@ class SliceRows:
             fields.append(self._text("awaitee", "awaitee"))
         if known & _PLACE:
             fields.append(self._text("location", "place"))
+        if known >> _LINKS:
+            links = [message(12, field(17, Varint(column, 3))) for column in _CHAIN[: known >> _LINKS]]
+            fields.append(message(4, field(1, self._descriptors.key("chain")), *links))
         if known & _NOTE:
             fields.append(self._text("note", "note"))
         row = self._wait_formats[kind, known] = _event(kind, *fields)
@@ -245,11 +260,12 @@ class SliceRows:
     def waits(self, waits: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
         """The beginnings of waits (WAIT) on instance tracks."""
         function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
-        awaits = self._await_of[function, state]
+        awaits, about = self._whereabouts(waits)
         place = self._function_columns["place"][function]
-        known = np.where(waits["flags"] & int(_WAIT_NOTES), _NOTE, 0) | np.where(place != 0, _PLACE, 0)
+        known = about["links"][awaits] << _LINKS
+        known |= np.where(waits["flags"] & int(_WAIT_NOTES), _NOTE, 0) | np.where(place != 0, _PLACE, 0)
         for bit, column in ((_AWAIT, "await"), (_MACRO, "macro"), (_AWAITEE, "awaitee")):
-            known |= np.where(self._await_columns[column][awaits] != 0, bit, 0)
+            known |= np.where(about[column][awaits] != 0, bit, 0)
         for one in np.unique(known).tolist():
             chosen = np.flatnonzero(known == one)
             some = pick(waits, known == one)
@@ -260,11 +276,88 @@ class SliceRows:
                 # One colour for each await of each function: names that differ by a digit only share theirs.
                 "color": function[chosen] * _STATES + state[chosen] + 1,
                 "place": place[chosen],
-                **{key: values[awaits[chosen]] for key, values in self._await_columns.items()},
+                **{key: values[awaits[chosen]] for key, values in about.items()},
             }
             if one & _NOTE:
                 columns["note"] = self._notes(some["flags"], int(_WAIT_NOTES), self._wait_note_iid, wait_notes)
             yield row.encode(len(some), **{key: values for key, values in columns.items() if row.has(key)})
+
+    def _whereabouts(self, waits: Array) -> tuple[Integers, dict[str, Integers]]:
+        """(row of the columns by wait; the columns' intern ids, 0 for what is not known)."""
+        function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
+        awaits, first = self._await_of[function, state], len(self._await_columns["name"])
+        places = waits["places"]
+        walked = np.flatnonzero(places)
+        if len(walked):
+            awaits = awaits.copy()
+            distinct, which = np.unique(places[walked], return_inverse=True)
+            keys = (function[walked] * _STATES + state[walked]) * len(distinct) + which
+            combinations, which_of = np.unique(keys, return_inverse=True)
+            rows = []
+            for key in combinations.tolist():
+                await_, one = divmod(key, len(distinct))
+                rows.append(first + self._walked_row(await_ // _STATES, await_ % _STATES, int(distinct[one])))
+            awaits[walked] = np.array(rows)[which_of]
+        nothing = np.zeros(first, np.int64)
+        about = {
+            key: np.concatenate([self._await_columns.get(key, nothing), np.array(more, np.int64)])
+            for key, more in self._walked_columns.items()
+        }
+        return awaits, about
+
+    def _walked_row(self, function: int, state: int, places: int) -> int:
+        """The row among those of waits whose places are known; made when first asked for."""
+        row = self._walked.get((function, state, places))
+        if row is not None:
+            return row
+        row = self._walked[function, state, places] = len(self._walked)
+        known = None if state == _UNKNOWN_STATE else state
+        waiting = self._chains.waiting(function, known, places)
+        name, string, location = self._descriptors.name, self._descriptors.string, self._descriptors.location
+        values = {
+            "name": name(waiting.title),
+            "state": string(state_words(known)),
+            "await": string(str(waiting.location)) if waiting.location else 0,
+            "line": location(self._functions[function].name, waiting.location) if waiting.location else 0,
+            "macro": string(str(waiting.macro)) if waiting.macro else 0,
+            "awaitee": string(waiting.awaitee) if waiting.awaitee else 0,
+            "links": min(len(waiting.chain), len(_CHAIN)),
+            **{column: string(link) for column, link in zip(_CHAIN, waiting.chain, strict=False)},
+        }
+        for key, column in self._walked_columns.items():
+            column.append(values.get(key, 0))
+        return row
+
+    def inlined(self, waits: Array, tracks: Integers) -> Iterator[Rows]:
+        """The beginnings of what lies below waits (WAIT) on instance tracks: the futures on the way to what is waited
+        for that have no function of their own, outer ones first.  How many each wait has: inlined_below()."""
+        names = self._names_below(waits)
+        for level in range(names.shape[1]):
+            some = np.flatnonzero(names[:, level])
+            yield self._inlined.encode(
+                len(some), time=waits["start"][some], track=tracks[some], name=names[some, level]
+            )
+
+    def inlined_below(self, waits: Array) -> Integers:
+        """How many futures without a function of their own lie below each wait."""
+        return np.asarray(np.count_nonzero(self._names_below(waits), axis=1))
+
+    def _names_below(self, waits: Array) -> Integers:
+        """Shape (waits, at most 24): the intern ids of the futures below each; 0: none."""
+        names = np.zeros((len(waits), len(_CHAIN)), np.int64)
+        walked = np.flatnonzero(waits["places"])
+        if not len(walked):
+            return names[:, :0]
+        state = _states(waits, WaitFlag.STATE)[walked]
+        keys = np.stack([waits["function"][walked].astype(np.uint64), state.astype(np.uint64), waits["places"][walked]])
+        distinct, which = np.unique(keys, axis=1, return_inverse=True)
+        table = np.zeros((distinct.shape[1], len(_CHAIN)), np.int64)
+        for row, (function, one, places) in enumerate(distinct.T.tolist()):
+            waiting = self._chains.waiting(function, None if one == _UNKNOWN_STATE else one, places)
+            steps = waiting.inlined[: len(_CHAIN)]
+            table[row, : len(steps)] = [self._descriptors.name(str(step)) for step in steps]
+        names[walked] = table[which.ravel()]
+        return names[:, : int(np.count_nonzero(table, axis=1).max())]
 
     def merged(self, starts: Integers, tracks: Integers, counts: Integers, busy: Integers, spans: Integers) -> Rows:
         """The beginnings of merged slices.  busy, spans: ns of polling, and from first start to last end."""

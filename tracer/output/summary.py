@@ -22,7 +22,8 @@ from tracer.model import (
     Thread,
 )
 from tracer.output.accounts import Accounts
-from tracer.output.awaits import await_point, where_words
+from tracer.output.awaits import short_place, where_words
+from tracer.output.chains import Chains, Whereabouts
 from tracer.output.kinds import TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.waiting import AwaitFigures
@@ -40,6 +41,7 @@ class Summary:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
+        self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
@@ -47,6 +49,10 @@ class Summary:
         self.lost = 0
         self.tally = Tally()
         self.end: CaptureEnd | None = None
+
+    def _await(self, row: AwaitFigures) -> dict[str, Any]:
+        known = self._chains.waiting(row.function, row.state, row.places)
+        return _await(self.recording.plan.functions[row.function], row, known)
 
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads."""
@@ -176,15 +182,13 @@ class Summary:
                         for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                     },
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
-                    "waits_by_await": [
-                        _await(functions[row.function], row) for row in accounts.by_await.of_kind(index)
-                    ],
+                    "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }
                 for index in self.kinds.seen()
             ],
             "waits_by_await": [
                 {
-                    **_await(functions[row.function], row),
+                    **self._await(row),
                     "task_kinds": list(dict.fromkeys(functions[kind].name for kind in row.kinds)),
                 }
                 for row in accounts.by_await.by_await()
@@ -222,9 +226,8 @@ def bound_words(flags: int) -> str:
     return "began before" if start else "still running" if end else ""
 
 
-def _await(function: PollFunction, row: AwaitFigures) -> dict[str, Any]:
-    point = await_point(function, row.state)
-    place, macro = (point.location, point.macro) if point else (None, None)
+def _await(function: PollFunction, row: AwaitFigures, known: Whereabouts) -> dict[str, Any]:
+    place, macro = known.location, known.macro
     return {
         "function": function.name,
         "kind": str(function.kind),
@@ -232,11 +235,13 @@ def _await(function: PollFunction, row: AwaitFigures) -> dict[str, Any]:
         "await": state_words(row.state),
         "file": place.file if place else None,
         "line": place.line if place else None,
-        "awaitee": point.awaitee if point else None,
+        "awaitee": known.awaitee,
+        "chain": list(known.chain),
+        "chain_is_whole": known.is_whole,
         "macro": {"file": macro.file, "line": macro.line} if macro else None,
         "function_file": function.location.file if function.location else None,
         "function_line": function.location.line if function.location else None,
-        "where": where_words(function, row.state) or None,
+        "where": (short_place(place) if place else where_words(function, row.state)) or None,
         "waits": row.count,
         "waiting": row.total,
         "p50": row.p50,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,14 @@ _NO_KIND = -1
 class AwaitFigures:
     """The waits at one await.  All times in ns; p50, p99 within histogram.PERCENTILE_ERROR.
 
-    function: index into Plan.functions.  state: None when unknown.  kinds: the functions of the tasks they are
-    in, those that wait most first; a future outside of any task known adds none.
+    function: index into Plan.functions.  state: None when unknown.  places: as in WAIT.
+    kinds: the functions of the tasks they are in, those that wait most first; a future outside of any task known
+    adds none.
     """
 
     function: int
     state: int | None
+    places: int
     kinds: tuple[int, ...]
     count: int
     total: int
@@ -47,15 +50,22 @@ class _Sum:
         self.bins += other.bins
 
 
+class _Key(NamedTuple):
+    kind: int
+    function: int
+    state: int
+    places: int
+
+
 class Waiting:
-    """Totals by kind, function and state.  is_task: by function."""
+    """Totals by kind, function, state and places.  is_task: by function."""
 
     def __init__(self, is_task: Sequence[bool]) -> None:
         self._functions = max(len(is_task), 1)
         self._is_task = np.array([*is_task] or [False])
         self._tasks = np.empty(0, np.uint64)  # alive, ascending, and what they run
         self._kinds = np.empty(0, np.int64)
-        self._sums: dict[int, _Sum] = {}
+        self._sums: dict[_Key, _Sum] = {}
 
     def begin(self, begun: Array) -> None:
         """Tasks (dtype TASK, by number) whose waits come after this."""
@@ -78,8 +88,10 @@ class Waiting:
         length = waits["end"] - waits["start"]
         state = np.where(waits["flags"] & int(WaitFlag.STATE), waits["state"].astype(np.int64), _UNKNOWN_STATE)
         function = waits["function"].astype(np.int64)
+        places, walked = np.unique(waits["places"], return_inverse=True)
         keys, at = np.unique(
-            ((self._kinds_of(waits) + 1) * self._functions + function) * _STATES + state, return_inverse=True
+            (((self._kinds_of(waits) + 1) * self._functions + function) * _STATES + state) * len(places) + walked,
+            return_inverse=True,
         )
         counts = np.bincount(at)
         # Weights are floats: exact as long as one step's sum stays below 2 ** 53 ns, 104 days.
@@ -89,7 +101,10 @@ class Waiting:
         bins = np.bincount(at * BINS + bins_of(length), minlength=len(keys) * BINS).reshape(-1, BINS)
         columns = (column.tolist() for column in (keys, counts, totals, longest))
         for key, count, total, most, row in zip(*columns, bins, strict=True):
-            self._sums.setdefault(key, _Sum()).add(_Sum(count, total, most, row))
+            rest, walk = divmod(key, len(places))
+            rest, one = divmod(rest, _STATES)
+            split = _Key(rest // self._functions - 1, rest % self._functions, one, int(places[walk]))
+            self._sums.setdefault(split, _Sum()).add(_Sum(count, total, most, row))
 
     def _kinds_of(self, waits: Array) -> Integers:
         """The function of each wait's task; _NO_KIND where that is not known."""
@@ -104,32 +119,28 @@ class Waiting:
 
     def by_await(self) -> list[AwaitFigures]:
         """Of all tasks together, the most waiting first."""
-        return _figures((key % (self._functions * _STATES), kind, one) for key, kind, one in self._split())
+        return _figures(self._sums.items())
 
     def of_kind(self, kind: int) -> list[AwaitFigures]:
         """Of the tasks that run this function, the most waiting first."""
-        return _figures(
-            (key % (self._functions * _STATES), kind, one) for key, other, one in self._split() if other == kind
-        )
-
-    def _split(self) -> list[tuple[int, int, _Sum]]:
-        return [(key, key // (self._functions * _STATES) - 1, one) for key, one in self._sums.items()]
+        return _figures((key, one) for key, one in self._sums.items() if key.kind == kind)
 
 
-def _figures(parts: Iterable[tuple[int, int, _Sum]]) -> list[AwaitFigures]:
-    """parts: (function and state, kind, sum)."""
-    sums: dict[int, _Sum] = {}
-    kinds: dict[int, list[tuple[int, int]]] = {}
-    for place, kind, part in parts:
+def _figures(parts: Iterable[tuple[_Key, _Sum]]) -> list[AwaitFigures]:
+    sums: dict[tuple[int, int, int], _Sum] = {}
+    kinds: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    for key, part in parts:
+        place = (key.function, key.state, key.places)
         sums.setdefault(place, _Sum()).add(part)
-        kinds.setdefault(place, []).append((-part.total, kind))
+        kinds.setdefault(place, []).append((-part.total, key.kind))
     rows = []
     for place, one in sorted(sums.items(), key=lambda item: (-item[1].total, item[0])):
-        function, state = divmod(place, _STATES)
+        function, state, places = place
         rows.append(
             AwaitFigures(
                 function=function,
                 state=None if state == _UNKNOWN_STATE else state,
+                places=places,
                 kinds=tuple(kind for _, kind in sorted(kinds[place]) if kind != _NO_KIND),
                 count=one.count,
                 total=one.total,

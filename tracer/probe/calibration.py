@@ -54,6 +54,9 @@ _FUNCTION_AT = _CODE_AT + len(_CODE) - 3
 _RET_AT = _FUNCTION_AT + 2
 
 
+_WALK_COST = 4
+"""In states, of a walk to where the future waits: a read and two look-ups at each place, and most often a record."""
+
 _TASK_ID_COST = 2
 """In states: a task's id takes a read of the target's memory, as a state does, and a look-up."""
 
@@ -77,6 +80,8 @@ class Costs:
         state = self.state if any(function.state_offset is not None for function in functions) else 0.0
         if probe.enters is not None and plan.functions[probe.enters].task_id is not None:
             state += _TASK_ID_COST * self.state
+        if probe.enters is not None and plan.functions[probe.enters].layout is not None:
+            state += _WALK_COST * self.state
         if probe.site is Site.RETURN:
             return self.returned + state
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state

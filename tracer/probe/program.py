@@ -204,10 +204,10 @@ def _address(plan: Plan, probe: Probe) -> int:
     return function.address + probe.offset - function.offset
 
 
-def probe_records(plan: Plan, roots: Sequence[int], *, by_place: bool) -> Array:
+def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> Array:
     """What the kernel side must know of each probe: dtype PROBE, in the order of plan.probes.
 
-    roots: by function, where its walk begins; 0: nowhere.
+    roots: by function, where its walk begins, 0: nowhere; none at all: nobody walks.
 
     A frame is remembered, which costs 0.2 us, only where its exit needs it: to read the state
     there, or (by_place) to know what returns.
@@ -224,7 +224,7 @@ def probe_records(plan: Plan, roots: Sequence[int], *, by_place: bool) -> Array:
             record["enters"] = probe.enters + 1
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
-            record["walk"] = roots[probe.enters]
+            record["walk"] = roots[probe.enters] if roots else 0
             if entered.task_id is not None and entered.self_register is not None:
                 record["roles"] |= _TASK_ID
                 record["id_vtable"], record["id_offset"] = entered.task_id.vtable, entered.task_id.offset

@@ -1,7 +1,8 @@
 """The layouts of a plan compiled into the tables by which the kernel side walks them.
 
 A walk begins at the future that a probed function polls and follows what is inside it, until it comes to
-what has a probe of its own, to what leads no further, or to memory that cannot be read.  What the walk
+what has a probe of its own, to what leads no further, or to memory that cannot be read.  Only that of a
+task goes on through all: a task's wait is where its futures wait.  What the walk
 can reach from one function is a tree: each place in it has a number, and the place where a walk ends
 tells the whole way to it.  A join! or select! has several branches; their walks follow one another.
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracer.model import Array, Layout, LayoutEdge, Place, PollFunction
+from tracer.model import Array, FunctionKind, Layout, LayoutEdge, Place, PollFunction
 
 WALK_NODE = np.dtype(
     [
@@ -35,6 +36,7 @@ BASES = 3
 """Addresses that a walk keeps: that of the future, and those that two pointers after each other lead to."""
 
 _MAX_PLACES = (1 << 16) - 1
+_MAX_OF_FUNCTION = 1 << 12
 _MAX_DEPTH = 40
 _MAX_SPREAD = 1 << 10
 """Discriminants of one type lie closer together: rustc numbers variants, and niches, in a row."""
@@ -56,7 +58,11 @@ class Walks:
 def make_walks(functions: Sequence[PollFunction], layouts: Sequence[Layout]) -> Walks:
     """functions: those that are probed."""
     compiler = _Compiler(layouts, frozenset(one.layout for one in functions if one.layout is not None))
-    roots = [compiler.function(index, one) for index, one in enumerate(functions)]
+    roots = [0] * len(functions)
+    # What is polled in a task by probed functions is told by their own walks: if there is not enough room, the
+    # tasks' own walks are what can be done without.
+    for index in sorted(range(len(functions)), key=lambda index: functions[index].kind is FunctionKind.TASK):
+        roots[index] = compiler.function(index, functions[index])
     nodes = np.zeros(len(compiler.places) + 1, WALK_NODE)
     for number, values in compiler.nodes.items():
         for name, value in values.items():
@@ -86,10 +92,14 @@ class _Compiler:
     places: list[Place] = field(default_factory=list)
     nodes: dict[int, dict[str, int]] = field(default_factory=dict)
     edges: list[int] = field(default_factory=list)
+    stops: bool = True
+    limit: int = _MAX_PLACES
 
     def function(self, index: int, function: PollFunction) -> int:
         if function.layout is None or function.self_register is None:
             return 0
+        self.stops = function.kind is not FunctionKind.TASK
+        self.limit = min(len(self.places) + _MAX_OF_FUNCTION, _MAX_PLACES)
         return self._place(function.layout, _Way(index, 0, None, 0, 0, 0, False))
 
     def _new(self, layout: int | None, way: _Way) -> int:
@@ -103,13 +113,13 @@ class _Compiler:
         """The place where the walk begins that enters this type."""
         number = self._new(index, way)
         layout = self.layouts[index]
-        if self.places[-1].is_polled or index in way.above or len(way.above) > _MAX_DEPTH:
+        if (self.stops and self.places[-1].is_polled) or index in way.above or len(way.above) > _MAX_DEPTH:
             return number
         ways: dict[int | None, list[LayoutEdge]] = {}
         for edge in layout.edges:
             ways.setdefault(edge.value, []).append(edge)
         values = [value for value in ways if value is not None]
-        if len(self.places) + len(layout.edges) > _MAX_PLACES - _MAX_DEPTH:
+        if len(self.places) + len(layout.edges) > self.limit - _MAX_DEPTH:
             return number
         if values and max(values) - min(values) >= _MAX_SPREAD:
             return number

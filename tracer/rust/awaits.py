@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.model import FIRST_SUSPEND, UNRESUMED, AwaitPoint, SourceLocation
+from tracer.model import FIRST_SUSPEND, UNRESUMED, AwaitPoint, SourceLocation, is_foreign
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import At, DwarfError
 from tracer.rust.implementations import Implementations
 from tracer.rust.lines import LineTables
-from tracer.rust.naming import display_name, is_closure, is_foreign, split_path
+from tracer.rust.naming import display_name, is_closure, split_path
 from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Member, Types
 

@@ -16,6 +16,7 @@ from tracer.model import (
     Source,
     SourceLocation,
     TaskIdPath,
+    is_foreign,
 )
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
@@ -30,18 +31,11 @@ from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
-from tracer.rust.naming import (
-    coroutine_name,
-    crate_of,
-    display_name,
-    future_type_of,
-    generic_arguments,
-    is_closure,
-    is_foreign,
-)
+from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
+from tracer.rust.task_cells import cell_name, find_cells
 from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
@@ -186,6 +180,7 @@ class _DebugInformation:
     def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._futures: dict[int, dict[int, str]] = {}
+        self._cells: dict[int, str] = {}
         self._untyped: dict[int, Die] = {}
         self._implementations = Implementations()
         self.has_types = False
@@ -220,6 +215,10 @@ class _DebugInformation:
         futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
         if len(futures) >= len(candidate.names):
             self._futures[candidate.address] = futures
+        if len(verdicts) == 1 and verdicts[0].runtime == "tokio":
+            name = cell_name(verdicts[0].own_name or "")
+            if name is not None:
+                self._cells[candidate.address] = name
         if len(verdicts) == 1 == len(bodies) and not verdicts[0].has_types:
             self._untyped[candidate.address] = self._dies[candidate.address][0]
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
@@ -227,14 +226,19 @@ class _DebugInformation:
 
     def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
         """The functions with where they wait, and all layouts; to be asked when all functions are described."""
-        if not self._futures:
+        if not self._futures and not self._cells:
             return functions, ()
         awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
         types = {function.address: self._futures.get(function.address, {}) for function in functions}
         roots = {position: path for several in types.values() for position, path in several.items()}
-        found = Layouts(self._dwarf, self._types, awaits).of(roots)
+        units = {die.unit.offset: die.unit for dies in self._dies.values() for die in dies}
+        cells = find_cells(self._dwarf, units.values(), self._cells)
+        found = Layouts(self._dwarf, self._types, awaits).of(roots, frozenset(cells.values()))
         described = []
         for function in functions:
+            if function.address in cells:
+                described.append(replace(function, layout=found.index.get(cells[function.address])))
+                continue
             futures = types[function.address]
             layouts = {found.index.get(one) for one in futures}
             described.append(

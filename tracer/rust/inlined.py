@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from tracer.model import Refusal, SourceLocation
+from tracer.model import Refusal, SourceLocation, is_foreign
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Die, Dwarf, Unit
 from tracer.rust.forms import FIXED_SIZE, Abbreviation, At, DwarfError, Form, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import code_starts
-from tracer.rust.naming import coroutine_name, is_foreign
+from tracer.rust.naming import coroutine_name
 from tracer.rust.words import word_positions
 
 REASON = "inlined into its parent: it has no function of its own"

@@ -153,6 +153,7 @@ class Judge:
             has_types=False,
             self_register=Register.RDI,
             runtime=runtime,
+            own_name=name,
             task_id=self._task_id(chain) if runtime == "tokio" else None,
         )
 

@@ -8,7 +8,7 @@ What is shared (Arc, Rc, raw pointers) belongs to nobody's poll and is not follo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, Source
@@ -75,12 +75,13 @@ class Layouts:
         self._nodes: dict[int, _Node] = {}
         self._waiting: list[int] = []
 
-    def of(self, roots: Mapping[int, str]) -> FoundLayouts:
-        """roots: positions of the types of futures, and their paths.
+    def of(self, roots: Mapping[int, str], cells: Collection[int] = ()) -> FoundLayouts:
+        """roots: positions of the types of futures, and their paths.  cells: positions of types that hold one.
 
         Equal types, of which each unit has its own entry, are one.
         """
         wanted = [root for root in roots if self._root(root)]
+        wanted += [cell for cell in cells if self._cell(cell)]
         while self._waiting:
             key = self._waiting.pop()
             node = self._nodes[key]
@@ -88,7 +89,7 @@ class Layouts:
                 node.ways = list(self._ways_of(node))
             except DwarfError:
                 node.ways = []
-        return self._compiled({root: roots[root] for root in wanted})
+        return self._compiled({root: roots.get(root) for root in wanted})
 
     # ------------------------------------------------------------ types
 
@@ -101,6 +102,13 @@ class Layouts:
             if kind in (None, LayoutKind.OBJECT):
                 return False
             self._add(type_, kind)
+        except DwarfError:
+            return False
+        return True
+
+    def _cell(self, position: int) -> bool:
+        try:
+            self._add(self._types.at(position), LayoutKind.GLUE)
         except DwarfError:
             return False
         return True
@@ -227,12 +235,12 @@ class Layouts:
 
     # ------------------------------------------------------------ the result
 
-    def _compiled(self, roots: dict[int, str]) -> FoundLayouts:
+    def _compiled(self, roots: dict[int, str | None]) -> FoundLayouts:
         useful = self._useful()
         known = self._awaits.describe(
             [key for key in useful if self._nodes[key].kind is LayoutKind.COROUTINE],
             [key for key in useful if self._nodes[key].kind is not LayoutKind.GLUE],
-            roots,
+            {root: path for root, path in roots.items() if path is not None},
         )
         groups: dict[str, dict[str | None, list[int]]] = {}
         for key in useful:
@@ -284,6 +292,8 @@ class Layouts:
             edges += [LayoutEdge(value, 0, False, None) for value, _ in part.variants if value not in leading]
         discriminant = part.discriminant if part is not None else None
         path = known.paths.get(key)
+        if node.kind is LayoutKind.OBJECT:
+            path = f"core::pin::Pin<{path or node.type.name}>"  # as one that is awaited
         return Layout(
             name=awaited_name(path) if path is not None else display_name(_UNNAMED.sub("{async fn}", node.type.name)),
             kind=node.kind,

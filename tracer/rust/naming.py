@@ -27,13 +27,6 @@ _FOR_FUTURE = re.compile(rf"<impl {_FUTURE_TRAIT} for (?P<type>.+)>::poll$")
 _CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
 _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
 _MAX_LENGTH = 120
-_FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
-"""Where the sources of the standard library and of dependencies lie."""
-
-
-def is_foreign(path: str) -> bool:
-    """Whether a source file or folder is not the user's own, as far as its path tells."""
-    return any(part in path for part in _FOREIGN)
 
 
 def split_path(path: str) -> list[str]:

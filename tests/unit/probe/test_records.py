@@ -32,6 +32,7 @@ from tracer.probe.instructions import _reason
 from tracer.probe.plan import make_plan
 from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
 from tracer.probe.sources import bpf_folder
+from tracer.probe.walk import WALK_NODE
 
 HEADER = (bpf_folder() / "events.h").read_text(encoding="utf-8")
 TYPES: dict[str, Any] = {
@@ -54,7 +55,8 @@ def c_structure(name: str) -> type[ctypes.Structure]:
 
 
 @pytest.mark.parametrize(
-    ("name", "record"), [("event", EVENT), ("probe", PROBE), ("cpu_state", CPU_STATE), ("thread", THREAD)]
+    ("name", "record"),
+    [("event", EVENT), ("probe", PROBE), ("cpu_state", CPU_STATE), ("thread", THREAD), ("walk_node", WALK_NODE)],
 )
 def test_layouts_agree(name: str, record: np.dtype[np.void]) -> None:
     structure = c_structure(name)

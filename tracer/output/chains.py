@@ -1,0 +1,171 @@
+"""Where a wait is, down to the leaf: the futures from the one that was polled to the one that is waited for.
+
+A wait is named after the innermost place in the user's own source and what is awaited there: behind
+`lock().await` there may be five futures of a library, which the chain shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tracer.model import LayoutKind, Plan, SourceLocation, is_foreign
+from tracer.output.awaits import await_point, short_place, wait_title
+from tracer.output.labels import printable, short_awaitee
+
+_MAX_NAMES = 3
+_SELECT = "/macros/select.rs"
+"""tokio's and futures-util's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One future of a chain.  location, macro: where it awaits the next one, as in AwaitPoint.
+
+    inlined: it has no function of its own, so that nothing but its parent's memory tells of it.
+    may_be_off: a branch of a select! whose own memory does not tell whether that branch is enabled.
+    """
+
+    number: int
+    name: str
+    location: SourceLocation | None
+    macro: SourceLocation | None
+    inlined: bool
+    may_be_off: bool = False
+
+    @property
+    def short(self) -> str:
+        return short_awaitee(self.name) + (" (if enabled)" if self.may_be_off else "")
+
+    def __str__(self) -> str:
+        words = [self.short]
+        place = self.location or self.macro
+        if place is not None:
+            words.append(f"at {short_place(place)}")
+        if self.inlined:
+            words.append("(inlined)")
+        return " ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What is known of a wait.  title: its name.  location, macro, awaitee: as in AwaitPoint, of the innermost
+    place in the user's own source.  chain: outer to inner, for people; empty when nothing below is known.
+    inlined: the futures on the way that have no function of their own, outer to inner, with their places.
+    is_whole: the chain leads to what is waited for, or to futures with polls of their own.
+    """
+
+    title: str
+    location: SourceLocation | None
+    macro: SourceLocation | None
+    awaitee: str | None
+    chain: tuple[str, ...] = ()
+    inlined: tuple[Step, ...] = ()
+    is_whole: bool = False
+
+
+class Chains:
+    """Of one plan; what was asked once is kept."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._above = {place.parent for place in plan.places}
+        self._known: dict[tuple[int, int | None, int], Whereabouts] = {}
+
+    def waiting(self, function: int, state: int | None, packed: int) -> Whereabouts:
+        """packed: the places of a WAIT."""
+        known = self._known.get((function, state, packed))
+        if known is None:
+            known = self._known[function, state, packed] = self._waiting(function, state, packed)
+        return known
+
+    def _waiting(self, function: int, state: int | None, packed: int) -> Whereabouts:
+        places = [number for shift in (0, 16, 32, 48) if (number := packed >> shift & 0xFFFF)]
+        own = self._plan.functions[function]
+        point = await_point(own, state)
+        plain = Whereabouts(
+            wait_title(own, state),
+            point.location if point else None,
+            point.macro if point else None,
+            point.awaitee if point else None,
+        )
+        ways = [self._steps(number) for number in dict.fromkeys(places) if number <= len(self._plan.places)]
+        if not ways:
+            return plain
+        common = _common(ways)
+        tails = [way[len(common) :] for way in ways]
+        chain = [str(step) for step in common]
+        chain += [" → ".join(map(str, tail)) for tail in tails if tail]
+        is_whole = all(number not in self._above for number in places)
+        known = Whereabouts(
+            plain.title,
+            plain.location,
+            plain.macro,
+            plain.awaitee,
+            tuple(chain),
+            tuple(step for step in common[1:] if step.inlined),
+            is_whole,
+        )
+        at = max((place for place, step in enumerate(common) if _is_own(step)), default=-1)
+        if at < 0 or len(common) == 1 == len(ways):
+            return known
+        names = [common[at + 1]] if at + 1 < len(common) else [tail[0] for tail in tails if tail]
+        if not names:
+            return known
+        return Whereabouts(
+            f"waiting: {_listed(names)}",
+            common[at].location,
+            common[at].macro,
+            " | ".join(dict.fromkeys(step.name for step in names)),
+            known.chain,
+            known.inlined,
+            is_whole,
+        )
+
+    def _steps(self, number: int) -> tuple[Step, ...]:
+        """The futures from a function's own down to this place."""
+        steps: list[Step] = []
+        kinds: list[LayoutKind] = []
+        state: int | None = None
+        while number:
+            place = self._plan.places[number - 1]
+            layout = self._plan.layouts[place.layout] if place.layout is not None else None
+            if layout is not None and layout.kind is not LayoutKind.GLUE:
+                point = next((one for one in layout.awaits if one.state == state), None)
+                kinds.append(layout.kind)
+                steps.append(
+                    Step(
+                        number,
+                        self._plan.functions[place.function].name if not place.parent else layout.name,
+                        point.location if point else None,
+                        point.macro if point else None,
+                        bool(place.parent) and not place.is_polled,
+                    )
+                )
+            state, number = place.state, place.parent
+        # A coroutine's own state tells whether it waits; of other branches only select!'s mask does: nobody reads it.
+        outer = kinds.index(LayoutKind.COROUTINE) if LayoutKind.COROUTINE in kinds else 0
+        if outer > 1 and (macro := steps[outer].macro) is not None and macro.file.endswith(_SELECT):
+            steps[0] = replace(steps[0], may_be_off=True)
+        return tuple(reversed(steps))
+
+
+def _is_own(step: Step) -> bool:
+    """Whether it awaits in the user's own source."""
+    return step.location is not None and not is_foreign(step.location.file)
+
+
+def _common(ways: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """The beginning that all of them have."""
+    shared = 0
+    for several in zip(*ways, strict=False):
+        if any(one != several[0] for one in several):
+            break
+        shared += 1
+    return ways[0][:shared]
+
+
+def _listed(steps: Sequence[Step]) -> str:
+    short = list(dict.fromkeys(step.short for step in steps))
+    more = f" | {len(short) - _MAX_NAMES} more" if len(short) > _MAX_NAMES else ""
+    return printable(" | ".join(short[:_MAX_NAMES]) + more)
