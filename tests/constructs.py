@@ -178,7 +178,8 @@ UNKNOWN = (
         "futures without a function of their own",
         ("release-debug", "release"),
         "the optimiser made them parts of the function that polls them",
-        "there is no poll of them; what they poll has the next function above as its parent",
+        "there is no poll of them; what they poll has the next function above as its parent, and the chain of that "
+        "one's waits has their places",
     ),
     Unknown(
         Aspect.TASKS,

@@ -71,6 +71,11 @@ def _place(place: list[Any] | None) -> Place | None:
     return Place(*place) if place else None
 
 
+def _poll(poll: list[Any]) -> Poll:
+    begin, end, tid, address, result, place = poll
+    return Poll(begin, end, tid, address, result, _place(place))
+
+
 def _life(line: dict[str, Any]) -> Life:
     return Life(
         construct=line["construct"],
@@ -84,5 +89,5 @@ def _life(line: dict[str, Any]) -> Life:
         outcome=line["outcome"],
         ended=line["ended"],
         place=_place(line["at"]),
-        polls=tuple(Poll(*known, place=_place(place)) for *known, place in line["polls"]),
+        polls=tuple(map(_poll, line["polls"])),
     )

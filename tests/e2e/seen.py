@@ -27,7 +27,9 @@ select s.track_id track, s.category, s.ts, s.dur,
   extract_arg(s.arg_set_id, 'debug.instance') instance,
   extract_arg(s.arg_set_id, 'debug.await') place,
   extract_arg(s.arg_set_id, 'debug.await in a macro') inside,
-  extract_arg(s.arg_set_id, 'debug.note') note
+  extract_arg(s.arg_set_id, 'debug.note') note,
+  (select group_concat(key || ' ' || display_value, char(10)) from args a
+   where a.arg_set_id = s.arg_set_id and key glob 'debug.chain[[]*') chain
 from slice s join process_track t on s.track_id = t.id
 where s.category in ('poll', 'wait') order by s.track_id, s.ts, s.id
 """
@@ -52,13 +54,17 @@ class SeenPoll:
 
 @dataclass(frozen=True, slots=True)
 class SeenWait:
-    """place, macro: file:line of the await, and of the one inside a macro; None where the trace names none."""
+    """place, macro: file:line of the await, and of the one inside a macro; None where the trace names none.
+
+    chain: the futures from the one that waits to what it waits for, in the trace's words; empty where none is known.
+    """
 
     start: int
     end: int
     place: str | None
     macro: str | None
     note: str | None
+    chain: tuple[str, ...]
 
 
 class Seen:
@@ -107,12 +113,18 @@ class Seen:
                 orphans = []
                 continue
             start, dur = int(str(row["ts"])), int(str(row["dur"]))
-            texts = (None if row[key] is None else str(row[key]) for key in ("place", "inside", "note"))
-            wait = SeenWait(start, start + dur, *texts)
+            place, macro, note = (None if row[key] is None else str(row[key]) for key in ("place", "inside", "note"))
+            wait = SeenWait(start, start + dur, place, macro, note, _chain(str(row["chain"] or "")))
             if instance is None:
                 orphans.append(wait)
             else:
                 self.waits.setdefault(instance, []).append(wait)
+
+
+def _chain(text: str) -> tuple[str, ...]:
+    """Out of `debug.chain[0] words` lines, in whatever order."""
+    links = [line.removeprefix("debug.chain[").partition("] ") for line in text.splitlines()]
+    return tuple(words for _, _, words in sorted(links, key=lambda link: int(link[0])))
 
 
 def _number(value: object) -> int | None:

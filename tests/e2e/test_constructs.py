@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,13 @@ from tests.constructs import (
 from tests.e2e.command import recording
 from tests.e2e.seen import Match, Seen, SeenPoll, SeenWait, match, path_of
 from tests.e2e.trace import Trace, listing, names_of
-from tests.lives import Life
+from tests.lives import Life, Place, Poll
 from tests.running import Targets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+_PLACE = re.compile(r" at (constructs\w*/src/\w+\.rs:\d+)(?: \(inlined\))?$")
+"""A link's own await, in the targets' own sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +229,37 @@ def assert_awaits(recorded: Recorded, construct: str) -> None:
                 assert "no poll followed" in str(waits[-1].note)
         assert len(waits) == len(pending), life
         for own, wait in zip(pending, waits, strict=True):
-            assert_place(recorded, life, wait, None if own.place is None else str(own.place))
+            assert_place(recorded, life, own, wait)
 
 
-def assert_place(recorded: Recorded, life: Life, wait: SeenWait, place: str | None) -> None:
-    if not recorded.column.has_lines or place is None:
+def assert_place(recorded: Recorded, life: Life, poll: Poll, wait: SeenWait) -> None:
+    """The wait is where the future says; below it, what it awaits and has no poll of its own is where that says."""
+    if not recorded.column.has_lines or poll.place is None:
         assert (wait.place, wait.macro) == (None, None)
-    elif IN_MACRO.get(life.construct) == path_of(life):
+        return
+    if IN_MACRO.get(life.construct) == path_of(life):
         assert wait.place is None
         assert wait.macro is not None
-    else:
-        assert str(wait.place).endswith(f"/{place}")
-        assert wait.macro is None
+        return
+    assert wait.macro is None
+    if wait.chain:
+        assert wait.chain[0].endswith(f" at {poll.place}")
+    inside = inlined_below(recorded, life, poll)
+    for child, place in inside:
+        assert f"{'::'.join(path_of(child).split('::')[-2:])} at {place} (inlined)" in wait.chain
+    innermost = [match[1] for link in wait.chain if (match := _PLACE.search(link))]
+    assert str(wait.place).endswith(f"/{innermost[-1] if innermost else poll.place}")
+
+
+def inlined_below(recorded: Recorded, life: Life, poll: Poll) -> list[tuple[Life, Place]]:
+    """Where the futures that have no function of their own were Pending inside this poll."""
+    return [
+        (child, inner.place)
+        for child in recorded.of(life.construct)
+        if child.number in recorded.matched.absent
+        for inner in child.polls
+        if inner.place is not None and poll.begin <= inner.begin and inner.end <= poll.end
+    ]
 
 
 def assert_tasks(recorded: Recorded, construct: str) -> None:
