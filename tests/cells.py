@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A way to build: a profile of tests/targets/Cargo.toml, with more flags for rustc where `flags` is not empty."""
+    """A way to build: a profile of tests/targets/Cargo.toml, with more flags for rustc where `flags` is not empty.
+
+    old: by the distribution's rustc (Debian 12: 1.63), with runtimes as old, in tests/targets_old.
+    """
 
     cargo: str
     flags: str = ""
+    old: bool = False
 
     @property
     def folder(self) -> str:
@@ -33,6 +37,9 @@ PROFILES = {
     "unpacked": Profile("release-debug", "-Csplit-debuginfo=unpacked"),
     "unpacked5": Profile("release-debug", "-Csplit-debuginfo=unpacked -Cdwarf-version=5"),
     "v0": Profile("release-debug", "-Csymbol-mangling-version=v0"),
+    "old-dev": Profile("dev", old=True),
+    "old-release-debug": Profile("release-debug", old=True),
+    "old-release": Profile("release", old=True),
 }
 
 CONSTRUCTS = ("constructs_tokio", "constructs_async_std", "constructs_smol")
@@ -56,6 +63,9 @@ TARGETS = (
 )
 """The programs of tests/targets."""
 
+OLD = ("tokio_multi", "tokio_current", "smol_log")
+"""Those of them that tests/targets_old builds."""
+
 LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", "panics")
 """Those that keep a log of their polls."""
 
@@ -74,6 +84,9 @@ PAIRWISE = {
     "unpacked": ("smol_log",),
     "unpacked5": ("tokio_multi",),
     "v0": ("tokio_current", "smol_log"),
+    "old-dev": OLD,
+    "old-release-debug": OLD,
+    "old-release": ("tokio_multi",),
 }
 """What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""
 
@@ -92,7 +105,7 @@ class Cell:
 
 def cells(every: bool) -> list[Cell]:
     """The cells of the table: all of them, or the pairwise subset."""
-    table = dict.fromkeys(PROFILES, TARGETS) if every else PAIRWISE
+    table = {name: OLD if profile.old else TARGETS for name, profile in PROFILES.items()} if every else PAIRWISE
     return [
         Cell(target, profile)
         for profile, targets in table.items()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 from hypothesis import settings
 
 from tests.cells import cells
-from tests.running import Targets
+from tests.running import OLD_WORKSPACE, Targets
 
 # The same inputs on every run: a change that breaks a property fails at once and again.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -24,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "cells(targets=None, profiles=None): the cells of tests/cells.py that `cell` goes through"
     )
+
+
+def pytest_report_header() -> str:
+    done = subprocess.run([OLD_WORKSPACE / "rustc", "--version"], capture_output=True, text=True, check=False)
+    return f"cells old-*: {(done.stdout or done.stderr).strip()}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -20,6 +20,7 @@ from tests.lives import Life, read_lives
 from tests.truth import Log, Totals, read_log
 
 WORKSPACE = Path(__file__).parent / "targets"
+OLD_WORKSPACE = Path(__file__).parent / "targets_old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,15 @@ def build(profile: str, names: Collection[str]) -> Path:
     if cargo is None:
         pytest.fail("cargo is not on the PATH: the tests trace Rust programs; install Rust (https://rustup.rs)")
     # A profile of its own flags has its own folder, else cargo would build everything anew at each change of flags.
-    target_folder = WORKSPACE / "target" / profile if chosen.flags else WORKSPACE / "target"
+    workspace = OLD_WORKSPACE if chosen.old else WORKSPACE
+    target_folder = workspace / "target" / profile if chosen.flags else workspace / "target"
     env = {**os.environ, "CARGO_TARGET_DIR": str(target_folder), "RUSTFLAGS": chosen.flags}
+    if chosen.old:
+        env["RUSTC"] = str(OLD_WORKSPACE / "rustc")
     env.pop("CARGO_ENCODED_RUSTFLAGS", None)
     command = [cargo, "build", "--locked", "--quiet", "--workspace", "--profile", chosen.cargo]
     command += [f"--bin={name}" for name in names]
-    done = subprocess.run(command, cwd=WORKSPACE, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=workspace, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.fail(f"{' '.join(command)} failed:\n{done.stderr}")
     return target_folder / chosen.folder

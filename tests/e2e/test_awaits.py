@@ -42,7 +42,7 @@ def assert_told(row: dict[str, Any], path: Path) -> int:
     """The wait's line is one of this file that awaits what the wait names; returns the line."""
     file, line = str(row["file"]), int(row["line"])
     assert row["place"] == f"{file}:{line}"
-    assert Path(file) == path
+    assert Path(file).resolve() == path
     words = statement(file, line)
     assert ".await" in words
     assert is_made_by(str(row["awaitee"]), words), row
@@ -95,7 +95,7 @@ def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path
             assert is_made_by(one["awaitee"], statement(one["file"], one["line"]))
 
 
-@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+@pytest.mark.parametrize("profile", ["dev", "release-debug", "old-dev", "old-release-debug"])
 def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, profile: str) -> None:
     output = tmp_path / "trace.pftrace"
     options = ("-o", output, "--max-overhead", 100)
@@ -107,7 +107,10 @@ def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, pr
     path = WORKSPACE / "tokio_multi/src/main.rs"
     outer = waits(output, "tokio_multi::outer")
     assert {assert_told(row, path) for row in outer} == {_line(path, "apart(nested(instance)).await + 1")}
-    assert {row["awaitee"] for row in outer} == {"truth::future::Apart<tokio_multi::nested>"}
+    # Up to rustc 1.66 a debug build has the awaitee's path in another unit than its await.
+    path_of = "" if profile == "old-dev" else "truth::future::"
+    (awaitee,) = {row["awaitee"] for row in outer}
+    assert awaitee in ("truth::future::Apart<tokio_multi::nested>", f"{path_of}Apart<tokio_multi::nested>")
     nested = waits(output, "tokio_multi::nested")
     assert {assert_told(row, path) for row in nested} == {_line(path, "let value = leaf.await;")}
     assert {row["name"] for row in nested} == {"waiting: Leaf<Sleep>"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.cells import OLD
 from tests.e2e.command import recording
 from tests.e2e.trace import Trace
 from tests.running import Targets
@@ -38,8 +39,13 @@ join process_track folder on kind.parent_id = folder.id where folder.name = 'Asy
 """
 
 
-@pytest.mark.parametrize("target", POLLS_OF_TASKS)
-@pytest.mark.parametrize("profile", ["dev", "release"])
+@pytest.mark.parametrize(
+    ("target", "profile"),
+    [
+        *((target, profile) for profile in ("dev", "release") for target in POLLS_OF_TASKS),
+        *((target, profile) for profile in ("old-dev", "old-release-debug") for target in OLD),
+    ],
+)
 def test_there_are_as_many_tasks_as_were_spawned(targets: Targets, tmp_path: Path, target: str, profile: str) -> None:
     trace, document = traced(targets, tmp_path, target, profile)
     expected = POLLS_OF_TASKS[target]

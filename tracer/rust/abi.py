@@ -14,6 +14,7 @@ from enum import Enum
 
 from tracer.model import Register, ResultEncoding
 from tracer.rust.forms import Tag
+from tracer.rust.generators import PENDING
 from tracer.rust.types import STATE, Member, Type, Types
 
 _REGISTERS = {0x51: Register.RDX, 0x54: Register.RSI, 0x55: Register.RDI}
@@ -79,7 +80,7 @@ class Abi:
             return None
         representation = self.representation(result.offset)
         discriminant = part.discriminant
-        pending = next((value for value, member in part.variants if member.name == "Pending"), None)
+        pending = next((value for value, member in part.variants if member.name in PENDING), None)
         if pending is None or not 1 <= discriminant.size <= 8 or representation.shape is Shape.FLOAT:
             return None
         # Of a pair rax holds the first half, which begins at 0 and is as large as the tag or the niche.

@@ -7,11 +7,13 @@ have ended leads to the panic of being resumed (rustc 1.78 and later).
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import capstone
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,7 @@ from tracer.rust.prologue import MAX_CODE, Prologue
 from tracer.target.elf import ElfImage
 
 _MAX_STATES = 256
+_STORE = re.compile(r"^byte ptr \[\w+(?: \+ (0x[0-9a-f]+|\d+))?\], (0x[0-9a-f]+|\d+)$")
 _EXECUTABLE = 1
 
 
@@ -43,6 +46,7 @@ class Dispatches:
         self._is_resumption = is_resumption
         self._prologue = Prologue()
         self._machine = Machine(image.read)
+        self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
     def of(self, address: int, size: int) -> Dispatch | None:
         """The switch of the coroutine body at a link-time address; None when it is not understood.
@@ -58,25 +62,46 @@ class Dispatches:
             return self._machine.run(address, size, register, offset, state)
 
         outcomes = {state: run(state) for state in range(FIRST_SUSPEND)}
-        if not any(self._is_resumption(outcomes[state].end) for state in (RETURNED, PANICKED)):
+        for state in (RETURNED, PANICKED):
+            if not self._is_resumption(outcomes[state].end):
+                del outcomes[state]  # it cannot happen: the coroutine never returns, or nothing unwinds
+        if len(outcomes) == 1:
             return None
+        others = run(_MAX_STATES - 1)
+        rest = others.target if others.entry is None else None
         table = min((one.entry for one in outcomes.values() if one.entry is not None), default=None)
+        compared = max((constant for one in outcomes.values() for constant in one.compared), default=0)
         for state in range(FIRST_SUSPEND, _MAX_STATES):
             outcome = run(state)
-            compared = {constant for one in outcomes.values() for constant in one.compared} | outcome.compared
+            compared = max((compared, *outcome.compared))
             if outcome.target is None or not address <= outcome.target < address + size:
                 break
             if outcome.entry is not None:
                 table = outcome.entry if table is None else table
                 if self._table_end(table) <= outcome.entry:
                     break
-            elif state > max(compared, default=0):
+                outcomes[state] = outcome
+            elif state > compared:
                 break  # beyond all that is told apart
-            outcomes[state] = outcome
+            elif outcome.target != rest:
+                outcomes[state] = outcome
+        if rest is not None and rest not in {one.target for one in outcomes.values()}:
+            # The code takes it for granted that only one state is left.
+            left = self._stored(address, size, offset) - outcomes.keys()
+            if len(left) == 1:
+                outcomes[left.pop()] = others
         targets = {state: one.target for state, one in outcomes.items() if one.target is not None}
         # Of a place that several states share it is not known which of them its code is about.
         shared = Counter(targets.values())
         return Dispatch(offset, {state: target for state, target in targets.items() if shared[target] == 1})
+
+    def _stored(self, address: int, size: int, offset: int) -> set[int]:
+        """The suspend states that the code stores as constants."""
+        states = set()
+        for _, _, mnemonic, operands in self._engine.disasm_lite(self._image.read(address, size) or b"", address):
+            if mnemonic == "mov" and (match := _STORE.match(operands)) and int(match[1] or "0", 0) == offset:
+                states.add(int(match[2], 0))
+        return {state for state in states if state >= FIRST_SUSPEND}
 
     def path(self, target: int, limit: int) -> Iterator[int]:
         """The addresses of the instructions from a state's target on, through the first one that does not lead to one

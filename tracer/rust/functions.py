@@ -25,6 +25,7 @@ from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
+from tracer.rust.generators import is_wrapper_poll, same_body
 from tracer.rust.implementations import Implementations
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
@@ -80,10 +81,19 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
             refusals.append(Refusal(function.name, body.refusal, function.address, function.location))
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
+    functions = information.once_each(functions, code.called_bodies(functions))
+    inlined = information.inlined({name for candidate in candidates for name in candidate.names})
+    refusals += information.without_bodies(inlined, functions)
     functions, layouts = information.with_layouts(functions)
     by_code = information.awaits_by_code(functions, code.dispatches())
-    functions = [replace(function, awaits=by_code.get(function.address, function.awaits)) for function in functions]
-    refusals += information.inlined({name for candidate in candidates for name in candidate.names})
+    functions = [
+        replace(
+            function,
+            name=information.resolved(function.name),
+            awaits=by_code.get(function.address, function.awaits),
+        )
+        for function in functions
+    ]
     if information.has_types:
         symbols = "dwarf"
     elif any(function.location is not None for function in functions):
@@ -147,6 +157,16 @@ class _Code:
 
     def can_resume(self, candidate: Candidate) -> bool:
         return self._scan.can_resume(candidate)
+
+    def called_bodies(self, functions: list[PollFunction]) -> list[tuple[PollFunction, PollFunction]]:
+        """(poll, body): the polls that older compilers put around the bodies of async fns and that only call them."""
+        bodies = {one.address: one for one in functions if one.kind is FunctionKind.COROUTINE}
+        return [
+            (function, bodies[address])
+            for function in functions
+            if is_wrapper_poll(function.names) and not self._scan.can_resume(function)
+            for address in self._scan.called(function, bodies.keys() - {function.address})
+        ]
 
     def corrected(self, function: PollFunction) -> PollFunction:
         """The function with its arguments where its first instructions show them, if that is elsewhere."""
@@ -274,6 +294,33 @@ class _DebugInformation:
                     found[function.address] = reader.of(unit, die, function.address, function.size, function.location)
         return found
 
+    def once_each(
+        self, functions: list[PollFunction], pairs: list[tuple[PollFunction, PollFunction]]
+    ) -> list[PollFunction]:
+        """Of each poll and the body that it only calls, the one that more is known of: the poll with its types."""
+        surplus = set()
+        for poll, body in pairs:
+            if poll.kind is FunctionKind.COROUTINE:
+                self._implementations.learn(poll.name, body.name)
+                surplus.add(body.address)
+            else:
+                surplus.add(poll.address)
+        return [function for function in functions if function.address not in surplus]
+
+    def without_bodies(self, inlined: list[Refusal], functions: list[PollFunction]) -> list[Refusal]:
+        """Without those that are inside of the poll that older compilers put around them, and nowhere else."""
+        found = set()
+        for function in functions:
+            body = same_body(function, inlined)
+            if body is not None:
+                found.add(body)
+                self._implementations.learn(function.name, body.name)
+        return [body for body in inlined if body not in found]
+
+    def resolved(self, name: str) -> str:
+        """A display name with types in the place of `{impl#3}`, as far as they were learned."""
+        return self._implementations.resolved(name)
+
     def inlined(self, known: Collection[str]) -> list[Refusal]:
         """The user's coroutines that exist only inlined into others."""
         if not self._dies:
@@ -345,7 +392,7 @@ def _from_symbols(candidate: Candidate, location: SourceLocation | None, code: _
         if role in candidate.roles:
             path, task_id = code.task_type(candidate), code.task_id(role.value)
             return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id)
-    if Role.CLOSURE in candidate.roles and code.can_resume(candidate):
+    if (Role.CLOSURE in candidate.roles or is_wrapper_poll(candidate.names)) and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:
         kind, source = FunctionKind.FUTURE, Source.SYMBOLS

@@ -10,6 +10,7 @@ from tracer.rust.abi import Abi, register_of
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError, Tag
+from tracer.rust.generators import CONTEXTS, RESULTS, is_wrapper, unwrapped
 from tracer.rust.lines import LineTables
 from tracer.rust.naming import generic_arguments
 from tracer.rust.task_ids import tokio_id_path
@@ -76,19 +77,25 @@ class Judge:
         parameters = self._parameters(chain)
         if not parameters:
             return Verdict(kind, None, location, has_types=False, own_name=name)
-        if result_at is not None and not self._types.name_at(result_at).startswith("Poll<"):
+        if result_at is not None and not self._types.name_at(result_at).startswith(RESULTS):
             return None
         pinned = self._types.at(parameters[0].type)
         if not pinned.name.startswith("Pin<&mut "):
+            if named_coroutine and pinned.name in CONTEXTS:  # it is the second, the first is not told
+                return Verdict(kind, None, location, has_types=False, own_name=name)
             return None
         # No result type: it is zero-sized, which a Poll<T> only is when T cannot exist.
         result = self._types.at(result_at) if result_at is not None else None
         told = self._told(candidate.address, parameters)
         self_register, context_register = self._registers(told, result)
+        path = pinned.name.removeprefix("Pin<&mut ").removesuffix(">")
         future = self._types.pinned(pinned)
+        if future is not None and is_wrapper(future.name):
+            path, future = unwrapped(path), self._types.unwrapped(future)
+            location = self._begin_of(future.offset) or location
         return Verdict(
             FunctionKind.COROUTINE if future is not None and is_coroutine(future) else kind,
-            pinned.name.removeprefix("Pin<&mut ").removesuffix(">"),
+            path,
             location,
             has_types=True,
             self_register=self_register,
@@ -172,13 +179,17 @@ class Judge:
                 type_at = parameter.integer(At.TYPE)
                 if type_at is None:
                     continue
-                place = self._types.unresumed_at(type_at)
-                if place is None:
-                    return None
-                path = self._lines.file(place.unit, place.integer(At.DECL_FILE) or 0)
-                line = place.integer(At.DECL_LINE)
-                return SourceLocation(path, line) if path is not None and line else None
+                return self._begin_of(type_at)
         return None
+
+    def _begin_of(self, coroutine: int) -> SourceLocation | None:
+        """Where the body of a coroutine type begins; None of another type."""
+        place = self._types.unresumed_at(coroutine)
+        if place is None:
+            return None
+        path = self._lines.file(place.unit, place.integer(At.DECL_FILE) or 0)
+        line = place.integer(At.DECL_LINE)
+        return SourceLocation(path, line) if path is not None and line else None
 
 
 def try_verdicts(judge: Judge, candidate: Candidate, dies: list[Die]) -> list[Verdict]:

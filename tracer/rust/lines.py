@@ -53,7 +53,8 @@ class LineTables:
         if header is None:
             return None
         try:
-            found = next((row for row in self._rows(header, address) if row[0] <= address < row[1]), None)
+            rows = (row for run in self._runs(header, address) for row in run)
+            found = next((row for row in rows if row[0] <= address < row[1]), None)
         except (DwarfError, *DAMAGE):
             return None
         return _place(header, found[2], found[3]) if found is not None else None
@@ -68,11 +69,12 @@ class LineTables:
             return []
         found: list[tuple[int, SourceLocation | None]] = []
         try:
-            for begin, end, file, line in self._rows(header, low):
-                if begin >= high and found:
+            for run in self._runs(header, low):
+                for begin, end, file, line in run:
+                    if begin < high and end > low:
+                        found.append((begin, _place(header, file, line)))
+                if found:
                     break
-                if begin < high and end > low:
-                    found.append((begin, _place(header, file, line)))
         except (DwarfError, *DAMAGE):
             return []
         return found
@@ -158,15 +160,15 @@ class LineTables:
             entries.append(entry)
         return entries, at
 
-    def _rows(self, header: _Header, wanted: int) -> Iterator[tuple[int, int, int, int]]:
-        """(begin, end, file, line) of the rows: those of the sequence that begins at `wanted`, then all."""
+    def _runs(self, header: _Header, wanted: int) -> Iterator[Iterator[tuple[int, int, int, int]]]:
+        """(begin, end, file, line) of the rows of the sequence that begins at `wanted`; then of all."""
         # DW_LNE_set_address with just this address; what stands between it and the DW_LNE_end_sequence before it,
         # such as the file's number, belongs to its sequence.
         at = self._data.find(b"\0\x09\x02" + struct.pack("<Q", wanted), header.program, header.end)
         start = self._data.rfind(_END_SEQUENCE, header.program, at) + len(_END_SEQUENCE) if at >= 0 else 0
         if start > len(_END_SEQUENCE):
-            yield from self._run(header, start, through=at)
-        yield from self._run(header, header.program)
+            yield self._run(header, start, through=at)
+        yield self._run(header, header.program)
 
     def _run(self, header: _Header, at: int, through: int = -1) -> Iterator[tuple[int, int, int, int]]:
         """The rows of the sequence that begins at `at`, or of all when `through` is not given.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from tracer.rust.generators import unwrapped
+
 _PRELUDE = re.compile(
     r"\b(?:alloc::(?:boxed::(?=Box)|string::(?=String)|vec::(?=Vec)|sync::(?=Arc)|rc::(?=Rc))"
     r"|core::(?:pin::(?=Pin)|option::(?=Option)|result::(?=Result)|future::future::(?=Future)))"
@@ -81,7 +83,7 @@ def is_closure(symbol_name: str) -> bool:
 @lru_cache(maxsize=1 << 14)
 def display_name(path: str) -> str:
     """A type's path as users know it: coroutine environments and the prelude's paths shortened."""
-    path = _unwrapped(path.replace("::<", "<"))
+    path = unwrapped(_inherent(path.replace("::<", "<")))
     for pattern, replacement in _PARTS:
         path = pattern.sub(replacement, path)
     return _shorten(_PRELUDE.sub("", _ALLOCATOR.sub("", path)))
@@ -130,7 +132,7 @@ def crate_of(path: str) -> str | None:
     return match[0] if match else None
 
 
-def _unwrapped(path: str) -> str:
+def _inherent(path: str) -> str:
     """`<a::B>::c`, as v0 names inherent methods, is `a::B::c`; `<a::B as c::D>::e` stays."""
     first = split_path(path)[0]
     if first.startswith("<") and first.endswith(">") and len(_split(first[1:-1], " as ")) == 1:

@@ -6,10 +6,16 @@ tokio 1.25 to 1.54: `runtime::task::raw::poll<T, S>(NonNull<Header>)`; async-tas
 
 from __future__ import annotations
 
+import re
+
+from tracer.rust.generators import unwrapped
 from tracer.rust.naming import coroutine_name, display_name, generic_arguments, is_closure
 
 _WRAPPERS = ("async_executor::AsyncCallOnDrop<", "async_std::task::builder::SupportTaskLocals<")
 """What executors wrap a task's future in, as their first type argument."""
+
+_WRAPPING_BLOCK = re.compile(r"^async_executor::(?:\{impl#\d+\}|\w+)::spawn(?:_inner)?::\{async_block(?:_env)?#0\}<")
+"""async-executor 1.4 to 1.13, lib.rs: an async block around it, whose last type argument it is."""
 
 _BLOCKING = "tokio::runtime::blocking::task::BlockingTask<"
 BLOCKING_REASON = "it runs a blocking job, or a worker's whole loop, not a future"
@@ -17,11 +23,14 @@ BLOCKING_REASON = "it runs a blocking job, or a worker's whole loop, not a futur
 
 def spawned_future(type_path: str) -> str:
     """The future that the user spawned, out of the executor's wrappers."""
-    while type_path.startswith(_WRAPPERS):
-        arguments = generic_arguments(type_path)
-        if not arguments:
+    type_path = unwrapped(type_path)
+    while arguments := generic_arguments(type_path):
+        if type_path.startswith(_WRAPPERS):
+            type_path = arguments[0]
+        elif _WRAPPING_BLOCK.match(type_path):
+            type_path = arguments[-1]
+        else:
             break
-        type_path = arguments[0]
     return type_path
 
 

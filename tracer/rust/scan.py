@@ -1,24 +1,29 @@
 """Coroutines without debug information: by the panic that every coroutine can end in.
 
 A coroutine polled again after its end calls `core::panicking::panic_const::
-panic_const_async_fn_resumed` (or `..._panic` after a panic); rustc 1.78 and later.
+panic_const_async_fn_resumed` (or `..._panic` after a panic); rustc 1.80 and later.  Before, it calls
+`core::panicking::panic` with the message (compiler/rustc_middle/src/mir/syntax.rs and terminator.rs).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from tracer.model import PollFunction
 from tracer.rust.candidates import Candidate
 from tracer.target.elf import ElfImage
 
 _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
+_MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
 _RELATIVE = 8  # R_X86_64_RELATIVE
 _EXECUTABLE = 1
+_MAX_CALL = 6
 
 
 class CodeScan:
@@ -28,10 +33,23 @@ class CodeScan:
         self._image = image
         self._named = named
 
-    def can_resume(self, candidate: Candidate) -> bool:
+    def can_resume(self, candidate: Candidate | PollFunction) -> bool:
         """Whether the function calls the panic of a coroutine that is resumed after its end."""
         low, high = np.searchsorted(self._resumptions, [candidate.address, candidate.address + candidate.size])
         return bool(low < high)
+
+    def called(self, function: PollFunction, targets: Collection[int]) -> set[int]:
+        """Which of the functions at these addresses the function calls or jumps to, itself or by the loader's table."""
+        code = np.frombuffer(self._image.read(function.address, function.size) or b"", np.uint8)
+        wanted = np.array(sorted(targets), np.int64)
+        if len(code) < _MAX_CALL or not len(wanted):
+            return set()
+        slots = self._pointers(wanted)
+        return {
+            target
+            for target in wanted.tolist()
+            if any(map(len, _calls(code, function.address, np.array([target]), slots[slots[:, 1] == target, 0])))
+        }
 
     def is_resumption(self, address: int) -> bool:
         """Whether the call or jump at an address is to that panic."""
@@ -55,12 +73,13 @@ class CodeScan:
 
     @cached_property
     def _resumptions(self) -> npt.NDArray[np.int64]:
-        """The addresses of all calls of and jumps to the panic, sorted."""
+        """The addresses of all calls of and jumps to the panic, or of what loads its message; sorted."""
         symbols = self._named.symbols()
         targets = np.unique(symbols.table["address"][symbols.matching(_RESUMED)]).astype(np.int64)
-        if not len(targets):
-            return np.zeros(0, np.int64)
         slots = self._slots(targets)
+        messages = self._messages() if not len(targets) else np.zeros(0, np.int64)
+        if not len(targets) and not len(messages):
+            return np.zeros(0, np.int64)
         found: list[npt.NDArray[np.int64]] = []
         left = self._image.size  # segments do not overlap, unless somebody made them to
         for segment in self._image.segments:
@@ -68,17 +87,33 @@ class CodeScan:
             if segment.flags & _EXECUTABLE and size > 6:
                 left -= size
                 code = np.frombuffer(self._image.data, np.uint8, size, segment.offset)
-                found += _calls(code, segment.vaddr, targets, slots)
+                if len(targets):
+                    found += _calls(code, segment.vaddr, targets, slots)
+                else:
+                    found.append(_loads(code, segment.vaddr, messages))
         return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    def _messages(self) -> npt.NDArray[np.int64]:
+        """Where the panic's messages are."""
+        base = self._image.section_address(".rodata")
+        content = self._image.section(".rodata")
+        if base is None or content is None:
+            return np.zeros(0, np.int64)
+        return np.array([base + match.start() for match in _MESSAGE.finditer(content)], np.int64)
 
     def _slots(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Where the loader puts the targets' addresses (the global offset table), sorted."""
+        return np.sort(self._pointers(targets)[:, 0])
+
+    def _pointers(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """(place, address that the loader puts there) of the targets."""
         content = self._image.section(".rela.dyn")
         if content is None:
-            return np.zeros(0, np.int64)
+            return np.zeros((0, 2), np.int64)
         rows = np.frombuffer(content, "<i8", len(content) // 24 * 3).reshape(-1, 3)
         chosen = ((rows[:, 1] & 0xFFFFFFFF) == _RELATIVE) & np.isin(rows[:, 2], targets)
-        return np.sort(rows[chosen, 0])
+        pointers: npt.NDArray[np.int64] = rows[chosen][:, [0, 2]]
+        return pointers
 
 
 def _calls(
@@ -92,6 +127,12 @@ def _calls(
         indirect = np.nonzero((code[:-5] == 0xFF) & ((code[1:-4] == 0x15) | (code[1:-4] == 0x25)))[0]
         found.append(base + indirect[np.isin(base + indirect + 6 + _displacements(code, indirect + 2), slots)])
     return found
+
+
+def _loads(code: npt.NDArray[np.uint8], base: int, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Addresses of `lea rdi, [rip + disp32]` of the targets: the first argument."""
+    loads = np.nonzero((code[:-6] == 0x48) & (code[1:-5] == 0x8D) & (code[2:-4] == 0x3D))[0]
+    return base + loads[np.isin(base + loads + 7 + _displacements(code, loads + 3), targets)]
 
 
 def _displacements(code: npt.NDArray[np.uint8], at: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:

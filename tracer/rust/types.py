@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError, Tag
+from tracer.rust.generators import is_wrapper
 
 STATE = "__state"
 """What rustc (1.63 to 1.97) calls the discriminant of a coroutine."""
@@ -86,11 +87,25 @@ class Types:
         pointer = self.at(type_.members[0].type)
         return self.at(pointer.target) if pointer.tag == Tag.POINTER and pointer.target is not None else None
 
+    def unwrapped(self, type_: Type) -> Type:
+        """The coroutine inside of a future that older compilers put around it; else the type itself.
+        Raises DwarfError."""
+        if not is_wrapper(type_.name) or len(type_.members) != 1 or type_.members[0].type is None:
+            return type_
+        inner = self.at(type_.members[0].type)
+        return inner if is_coroutine(inner) and type_.members[0].offset == 0 else type_
+
     def unresumed_at(self, offset: int) -> Die | None:
         """The entry of a coroutine's first state, which is declared where its body begins.  Raises DwarfError."""
         die = self._dwarf.die(offset)
-        if die.tag != Tag.STRUCTURE or not is_coroutine(self.at(offset)):
+        if die.tag != Tag.STRUCTURE:
             return None
+        type_ = self.at(offset)
+        inner = self.unwrapped(type_)
+        if not is_coroutine(inner):
+            return None
+        if inner is not type_:
+            die = self._dwarf.die(inner.offset)
         for part in self._dwarf.children(die, _PART_TAGS):
             for variant in self._dwarf.children(part, _VARIANT_TAGS):
                 if variant.integer(At.DISCR_VALUE) == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from elftools.dwarf.compileunit import CompileUnit
 from elftools.dwarf.die import DIE
 from elftools.elf.elffile import ELFFile
 
+from tests.cells import OLD
 from tests.e2e.trace import plain
 from tests.running import WORKSPACE, Targets
 from tests.sources import is_made_by, source, statement
 from tracer.model import Binary, FunctionKind, PollFunction
 from tracer.rust import read_binary
 from tracer.rust.implementations import Implementations
-from tracer.rust.naming import display_name
+from tracer.rust.naming import display_name, split_path
 from tracer.target.elf import open_elf
 
 Await = tuple[int, str, int, str]
@@ -53,16 +55,23 @@ def layouts(path: Path) -> dict[int, list[Await]]:
 
 
 def _coroutine_of(die: DIE) -> DIE | None:
-    """X of the first parameter, Pin<&mut X>, of a function `{async_…}`."""
+    """X of the first parameter, Pin<&mut X>, of a function `{async_…}`; up to rustc 1.66 of Pin<&mut GenFuture<X>>."""
     origin = _completed(die)
-    if not re.match(r"\{async_(fn|block|closure)", text(origin)):
+    is_body = re.match(r"\{async_(fn|block|closure)", text(origin)) is not None
+    if not is_body and not text(origin).startswith("poll<"):
         return None
     for entry in (die, origin):
         for child in entry.iter_children():
             if child.tag == "DW_TAG_formal_parameter":
                 pin = _completed(child).get_DIE_from_attribute("DW_AT_type")
+                if not text(pin).startswith("Pin<&mut "):
+                    return None
                 pointer = next(one for one in pin.iter_children() if one.tag == "DW_TAG_member")
-                return pointer.get_DIE_from_attribute("DW_AT_type").get_DIE_from_attribute("DW_AT_type")
+                future = pointer.get_DIE_from_attribute("DW_AT_type").get_DIE_from_attribute("DW_AT_type")
+                if text(future).startswith("GenFuture<"):
+                    inside = next(one for one in future.iter_children() if one.tag == "DW_TAG_member")
+                    return inside.get_DIE_from_attribute("DW_AT_type")
+                return future if is_body else None
     return None
 
 
@@ -110,7 +119,13 @@ def declared_in(member: DIE) -> str:
 
 @pytest.mark.parametrize(
     ("target", "profile"),
-    [("server", "dev"), ("server", "release-debug"), ("async_std_log", "dwarf5")],
+    [
+        ("server", "dev"),
+        ("server", "release-debug"),
+        ("async_std_log", "dwarf5"),
+        ("smol_log", "old-dev"),
+        ("tokio_multi", "old-release-debug"),
+    ],
 )
 def test_pyelftools_reads_the_same(targets: Targets, target: str, profile: str) -> None:
     """Every coroutine, every state: file, line and type."""
@@ -126,7 +141,9 @@ def test_pyelftools_reads_the_same(targets: Targets, target: str, profile: str) 
             place = point.location or point.macro
             assert place is not None
             assert (Path(place.file).name, place.line) == (Path(file).name, line)
-            known += agree(point.awaitee, awaitee)
+            # Up to rustc 1.66 the path of the awaitee can be in another unit than the await.
+            bare = display_name(split_path(awaitee)[-1]) if profile.startswith("old-") else None
+            known += agree(point.awaitee, awaitee) or point.awaitee == bare
     assert known == sum(len(function.awaits) for function in mine) > 3
 
 
@@ -134,6 +151,7 @@ def agree(mine: str | None, path: str) -> bool:
     """Whether a display name is that of the type with this path, whatever stands for its `{impl#3}`."""
     if mine is None:
         return False
+    path = re.sub(r"^core::future::from_generator::GenFuture<(.*)>$", r"\1", path)
     if path.startswith("core::pin::Pin<alloc::boxed::Box<(dyn "):
         return mine.startswith("dyn Future<") and mine in display_name(path)
     if "{impl#" not in path:
@@ -144,13 +162,18 @@ def agree(mine: str | None, path: str) -> bool:
 # ---------------------------------------------------------------- the source text
 
 
-@pytest.mark.parametrize("target", ["server", "tokio_multi", "tokio_current", "smol_log", "async_std_log"])
-@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+@pytest.mark.parametrize(
+    ("target", "profile"),
+    [
+        *product(["server", "tokio_multi", "tokio_current", "smol_log", "async_std_log"], ["dev", "release-debug"]),
+        *product(OLD, ["old-dev", "old-release-debug"]),
+    ],
+)
 def test_the_source_awaits_there(targets: Targets, target: str, profile: str) -> None:
     """Each line told has the await, or begins the statement that has it, and names what is awaited."""
     checked = 0
     for function in coroutines(targets.path(target, profile)):
-        if function.location is None or str(WORKSPACE / target) not in function.location.file:
+        if function.location is None or WORKSPACE / target not in Path(function.location.file).resolve().parents:
             continue
         assert function.awaits or "async {}" in source(function.location.file)[function.location.line - 1]
         for point in function.awaits:

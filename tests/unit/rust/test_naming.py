@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tracer.rust import demangle
 from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
+from tracer.rust.runtimes import spawned_future, task_name
 
 
 @pytest.mark.parametrize(
@@ -131,3 +132,33 @@ def test_names_of_any_shape_do_no_harm(text: str) -> None:
     coroutine_name(text, None)
     generic_arguments(text)
     crate_of(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("core::future::from_generator::GenFuture<a::f::{async_fn_env#0}<u8, b::C>>", "a::f<u8, b::C>"),
+        ("GenFuture<a::f::{async_block_env#1}>", "a::f::{async block#1}"),
+        (
+            "a::Apart<core::future::from_generator::GenFuture<a::f::{async_fn_env#0}<fn() -> u8>>, B<GenFuture<a::g>>>",
+            "a::Apart<a::f<fn() -> u8>, B<a::g>>",
+        ),
+        ("core::future::from_generator::GenFuture<T>", "core::future::from_generator::GenFuture<T>"),
+        ("a::GenFuture<a::f>", "a::GenFuture<a::f>"),
+        ("GenFuture<a::f", "GenFuture<a::f"),
+    ],
+)
+def test_what_older_compilers_put_around_a_body_is_not_shown(path: str, shown: str) -> None:
+    assert display_name(path) == shown
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "async_executor::{impl#4}::spawn::{async_block_env#0}<u64, a::Apart<GenFuture<a::f::{async_fn_env#0}>>>",
+        "GenFuture<async_executor::Executor::spawn_inner::{async_block_env#0}<(), a::Apart<a::f>>>",
+        "async_executor::AsyncCallOnDrop<a::Apart<a::f>, async_executor::{impl#5}::spawn_inner::{closure_env#0}>",
+    ],
+)
+def test_what_executors_put_around_a_future_is_not_shown(path: str) -> None:
+    assert task_name(spawned_future(path), "async-task") == "task a::Apart<a::f>"

@@ -60,6 +60,7 @@ def refused(binary: Binary) -> list[tuple[str, str, str]]:
 def test_the_sample_tells_the_same(build: str, read: Callable[[str], Binary], samples: dict[str, Path]) -> None:
     whole, (split, found) = read(UNSPLIT[build]), looked_up(samples[build])
     assert told(split) == told(whole)
+    assert split.layouts == whole.layouts
     assert refused(split) == refused(whole)
     assert split.symbols == "dwarf"
     assert any(function.awaits for function in split.functions)
@@ -83,6 +84,7 @@ def test_programs_tell_the_same(split_cell: Cell, targets: Targets) -> None:
     whole, _ = looked_up(targets.path(split_cell.target, "release-debug"))
     split, found = looked_up(targets.path(split_cell.target, split_cell.profile))
     assert told(split) == told(whole)
+    assert split.layouts == whole.layouts
     assert refused(split) == refused(whole)
     assert len(found.parts) > 40
     assert len(found.files) == (1 if split_cell.profile.startswith("packed") else len(found.parts))

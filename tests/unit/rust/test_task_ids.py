@@ -42,12 +42,15 @@ def test_by_version(text: bytes, path: TaskIdPath | None) -> None:
         ("tokio_current", "release", KNOWN),
         ("tokio_current", "v0", KNOWN),
         ("smol_log", "dev", None),
+        ("tokio_current", "old-dev", KNOWN),
+        ("tokio_multi", "old-release", KNOWN),
+        ("smol_log", "old-release-debug", None),
     ],
 )
 def test_of_real_binaries(
     targets: Targets, target: str, profile: str, path: TaskIdPath | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if profile in ("dev", "release-debug"):  # by the types alone
+    if profile in ("dev", "release-debug", "old-dev"):  # by the types alone
         monkeypatch.setattr(TaskIds, "of", lambda self, runtime: None)
     program = targets.path(target, profile)
     with open_elf(program) as image:

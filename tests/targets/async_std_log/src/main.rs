@@ -4,7 +4,7 @@ use async_std::task;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use truth::{apart, begin, Kind, Leaf, Outcome, Place};
+use truth::{apart, begin, opaque, Kind, Leaf, Outcome, Place};
 
 const TASKS: u32 = 23;
 const POLLS: u32 = 47;
@@ -29,7 +29,7 @@ async fn nested(instance: u32) -> u64 {
     part.end(NESTED_PARTS, instance, 0, Outcome::Pending);
     let value = leaf.await;
     let part = begin();
-    let value = std::hint::black_box(value) * 3;
+    let value = opaque(value) * 3;
     part.end(NESTED_PARTS, instance, 0, Outcome::Ready);
     value
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, Sleep};
-use truth::{apart, begin, Kind, Outcome, Place, Yield};
+use truth::{apart, begin, opaque, Kind, Outcome, Place, Yield};
 
 /// Polls of each task.
 const POLLS: u32 = 47;
@@ -54,7 +54,7 @@ async fn nested(instance: u32) -> u64 {
     part.end(NESTED_PARTS, instance, 0, Outcome::Pending);
     let value = leaf.await;
     let part = begin();
-    let value = std::hint::black_box(value) * 3;
+    let value = opaque(value) * 3;
     part.end(NESTED_PARTS, instance, 0, Outcome::Ready);
     value
 }
@@ -82,7 +82,7 @@ fn block(instance: u32) -> impl Future<Output = u64> {
 
 fn boxed(instance: u32) -> Pin<Box<dyn Future<Output = u64> + Send>> {
     // Opaque, or the optimiser sees through the first call of the vtable.
-    std::hint::black_box(Box::pin(async move { leaf(THROUGH_BOX, instance).await + 3 }))
+    opaque(Box::pin(async move { leaf(THROUGH_BOX, instance).await + 3 }))
 }
 
 async fn through_box(instance: u32) -> u64 {
@@ -136,7 +136,11 @@ fn main() {
     let checksum = runtime.block_on(async {
         let mut tasks = JoinSet::new();
         spawn_all(&mut tasks);
-        tasks.join_all().await.iter().sum()
+        let mut sum: u64 = 0;
+        while let Some(value) = tasks.join_next().await {
+            sum += value.unwrap();
+        }
+        sum
     });
     drop(runtime);
     let polls: Vec<(&str, u64)> = TASKS

@@ -76,9 +76,12 @@ impl Segment {
         let end = now();
         MINE.with(|buffer| {
             let used = buffer.used.load(Ordering::Relaxed);
-            let Some(slot) = buffer.records.get(used) else {
-                buffer.dropped.fetch_add(1, Ordering::Relaxed);
-                return;
+            let slot = match buffer.records.get(used) {
+                Some(slot) => slot,
+                None => {
+                    buffer.dropped.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
             };
             let outcome = outcome as u32;
             unsafe {

@@ -47,7 +47,7 @@ impl<S: Future> Future for Leaf<S> {
         } else {
             (self.suspend(context), Outcome::Pending)
         };
-        segment.end(self.place, self.instance, &raw const *self as u64, outcome);
+        segment.end(self.place, self.instance, std::ptr::addr_of!(*self) as u64, outcome);
         result
     }
 }
@@ -81,12 +81,20 @@ pub fn apart<F: Future>(future: F) -> Apart<F> {
     Apart(future)
 }
 
+/// The same value, of which the optimiser knows nothing any more; std::hint::black_box is not in every rustc from 1.63 on.
+#[inline]
+pub fn opaque<T>(value: T) -> T {
+    // Read as memory that somebody else may have written; only the copy is dropped.
+    let value = std::mem::ManuallyDrop::new(value);
+    unsafe { std::ptr::read_volatile(&*value) }
+}
+
 impl<F: Future> Future for Apart<F> {
     type Output = F::Output;
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let poll: fn(Pin<&mut F>, &mut Context<'_>) -> Poll<F::Output> = std::hint::black_box(F::poll);
+        let poll: fn(Pin<&mut F>, &mut Context<'_>) -> Poll<F::Output> = opaque(F::poll);
         // The field is never moved out of a pinned Apart.
         poll(unsafe { Pin::new_unchecked(&mut self.get_unchecked_mut().0) }, context)
     }

@@ -2,7 +2,7 @@
 //!
 //! A future is watched from outside, by [`Watched`]; the watched code only says, with [`here`], where it awaits.
 
-use crate::now;
+use crate::{now, opaque};
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::future::Future;
@@ -98,7 +98,7 @@ pub fn watch<F: Future>(future: F) -> Watched<F, true> {
 
 /// Watches a future of a type that nobody can name but by its `function`.
 pub fn watch_boxed<T>(function: &'static str, future: BoxFuture<T>) -> Watched<BoxFuture<T>, true> {
-    let address = &raw const *future as *const () as u64;
+    let address = std::ptr::addr_of!(*future) as *const () as u64;
     watch_as(function, future, address)
 }
 
@@ -149,10 +149,10 @@ impl<F: Future, const APART: bool> Future for Watched<F, APART> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         // The field is never moved out of a pinned Watched.
         let this = unsafe { self.get_unchecked_mut() };
-        let polling = Polling::begin(&this.life, &raw const this.future as *const () as u64);
+        let polling = Polling::begin(&this.life, std::ptr::addr_of!(this.future) as *const () as u64);
         let future = unsafe { Pin::new_unchecked(&mut this.future) };
         let result = if APART {
-            let poll: fn(Pin<&mut F>, &mut Context<'_>) -> Poll<F::Output> = std::hint::black_box(F::poll);
+            let poll: fn(Pin<&mut F>, &mut Context<'_>) -> Poll<F::Output> = opaque(F::poll);
             poll(future, context)
         } else {
             future.poll(context)
