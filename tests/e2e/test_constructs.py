@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class Columns:
 
     def _record(self, column: Column) -> Recorded:
         output = self._folder / f"{column}.pftrace"
-        options = ("-o", output, "--max-overhead", 100)
+        options = ("-o", output, "--max-overhead", 100, "--json")
         mode = [column.mode] if column.mode else []
         target = self._targets.run(column.target, column.profile, *mode)
         with target as running, recording("--pid", running.pid, *options) as rec:
@@ -79,6 +80,7 @@ class Columns:
             result = running.wait()
             done = rec.wait()
         assert (result.returncode, done.code) == (0, 0), done.err
+        assert json.loads(done.out)["lost"] == 0
         seen = Seen(Trace(output))
         listed = listing(self._targets.path(column.target, column.profile))
         copies = Counter(str(one["function"]) for one in listed)
