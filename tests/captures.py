@@ -187,7 +187,9 @@ _RICH = PollFunction(
     awaits=(
         AwaitPoint(3, SourceLocation("src/main.rs", 7), "tokio::sync::mutex::Mutex<T>::lock<u64>"),
         AwaitPoint(4, None, None, SourceLocation("tokio/src/macros/select.rs", 746)),
+        AwaitPoint(5, SourceLocation("src/main.rs", 9), None, is_verified=False),
     ),
+    layout_source=Source.TWIN,
 )
 _TASK = PollFunction(
     address=0x2000,
@@ -225,6 +227,7 @@ _BINARY = Binary(
         ),
     ),
     debug_file="/usr/lib/debug/x",
+    twin="target-twin/release/server",
 )
 EVERYTHING = Recording(
     version="0.1.0",

@@ -33,16 +33,18 @@ class ResultEncoding(_message.Message):
     def __init__(self, mask: _Optional[int] = ..., pending: _Optional[int] = ...) -> None: ...
 
 class AwaitPoint(_message.Message):
-    __slots__ = ("state", "location", "awaitee", "macro")
+    __slots__ = ("state", "location", "awaitee", "macro", "is_unverified")
     STATE_FIELD_NUMBER: _ClassVar[int]
     LOCATION_FIELD_NUMBER: _ClassVar[int]
     AWAITEE_FIELD_NUMBER: _ClassVar[int]
     MACRO_FIELD_NUMBER: _ClassVar[int]
+    IS_UNVERIFIED_FIELD_NUMBER: _ClassVar[int]
     state: int
     location: SourceLocation
     awaitee: str
     macro: SourceLocation
-    def __init__(self, state: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., awaitee: _Optional[str] = ..., macro: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
+    is_unverified: bool
+    def __init__(self, state: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., awaitee: _Optional[str] = ..., macro: _Optional[_Union[SourceLocation, _Mapping]] = ..., is_unverified: _Optional[bool] = ...) -> None: ...
 
 class TaskIdPath(_message.Message):
     __slots__ = ("vtable", "offset")
@@ -53,7 +55,7 @@ class TaskIdPath(_message.Message):
     def __init__(self, vtable: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class PollFunction(_message.Message):
-    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "layout")
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "layout", "layout_source")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +75,7 @@ class PollFunction(_message.Message):
     AWAITS_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     size: int
@@ -92,7 +95,8 @@ class PollFunction(_message.Message):
     awaits: _containers.RepeatedCompositeFieldContainer[AwaitPoint]
     task_id: TaskIdPath
     layout: int
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., layout: _Optional[int] = ...) -> None: ...
+    layout_source: str
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
 
 class LayoutEdge(_message.Message):
     __slots__ = ("value", "offset", "is_pointer", "child")
@@ -157,7 +161,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "layouts")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "layouts", "twin")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +173,7 @@ class Binary(_message.Message):
     RUSTC_FIELD_NUMBER: _ClassVar[int]
     DEBUG_FILE_FIELD_NUMBER: _ClassVar[int]
     LAYOUTS_FIELD_NUMBER: _ClassVar[int]
+    TWIN_FIELD_NUMBER: _ClassVar[int]
     path: str
     build_id: str
     architecture: str
@@ -180,7 +185,8 @@ class Binary(_message.Message):
     rustc: str
     debug_file: str
     layouts: _containers.RepeatedCompositeFieldContainer[Layout]
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ...) -> None: ...
+    twin: str
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost")

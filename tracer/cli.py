@@ -26,7 +26,8 @@ examples:
 
 exit codes: 0 done · 2 wrong usage · 3 no such process · 4 a permission is missing · 5 not traceable ·
 6 a package is missing · 7 the kernel refused the probes · 8 no events from a busy process ·
-9 the output could not be written · 10 not a readable capture or trace · 1 a bug
+9 the output could not be written · 10 not a readable capture or trace ·
+11 the twin is of another program · 1 a bug
 """
 
 

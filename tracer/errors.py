@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     NO_EVENTS = 8
     OUTPUT_FAILED = 9
     BAD_CAPTURE = 10
+    TWIN_REFUSED = 11
 
 
 class RatError(Exception):
@@ -93,3 +94,9 @@ class BadCapture(RatError):
     """A file is not a capture (or a trace of ours), or of a format version that this program does not know."""
 
     code = ExitCode.BAD_CAPTURE
+
+
+class TwinRefused(RatError):
+    """The twin is no build of the program that runs, or has no debug information."""
+
+    code = ExitCode.TWIN_REFUSED

@@ -71,6 +71,7 @@ class Source(StrEnum):
     """Where a fact about a function comes from."""
 
     DWARF = "dwarf"
+    TWIN = "twin"  # the debug information of a twin: the same program built again with it
     SYMBOLS = "symbols"
     CODE = "code"
 
@@ -134,13 +135,15 @@ class AwaitPoint:
 
     location: the await, or the begin of its statement; None when unknown or when it is inside a macro.
     awaitee: display name of the type that is awaited.  macro: the place inside the macro (select!, join!)
-    that awaits, which is no line of the coroutine's own.
+    that awaits, which is no line of the coroutine's own.  is_verified: False when the lines are a twin's and nothing
+    in the running binary shows that they are its own.
     """
 
     state: int
     location: SourceLocation | None
     awaitee: str | None
     macro: SourceLocation | None = None
+    is_verified: bool = True
 
 
 class LayoutKind(StrEnum):
@@ -205,6 +208,7 @@ class PollFunction:
     state_offset: the coroutine's state byte, in bytes from `self`; None when unknown or no coroutine.
     awaits: by state, ascending; empty where nothing is known of them.  layout: of what `self` points to, index
     into Binary.layouts (in a plan, into Plan.layouts); None when it leads to no future, or is not known.
+    layout_source: where state_offset, awaits and layout come from; None when nothing is known of them.
     """
 
     address: int
@@ -226,6 +230,7 @@ class PollFunction:
     awaits: tuple[AwaitPoint, ...] = ()
     layout: int | None = None
     task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
+    layout_source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +249,7 @@ class Binary:
 
     path: as the user would name it, for display only; files are opened elsewhere.
     can_unwind: False in a panic=abort build.  symbols: "dwarf", "line tables", "symbol table" or "none".
+    twin: the file whose debug information was used as that of the same program.
     """
 
     path: str
@@ -257,6 +263,7 @@ class Binary:
     rustc: str | None = None
     debug_file: str | None = None
     layouts: tuple[Layout, ...] = ()
+    twin: str | None = None
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:

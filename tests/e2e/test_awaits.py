@@ -22,6 +22,7 @@ select s.name, s.dur,
   extract_arg(s.arg_set_id, 'debug.await') place,
   extract_arg(s.arg_set_id, 'debug.awaitee') awaitee,
   extract_arg(s.arg_set_id, 'debug.state') state,
+  extract_arg(s.arg_set_id, 'debug.layout') layout,
   extract_arg(s.arg_set_id, 'source.file_name') file,
   extract_arg(s.arg_set_id, 'source.line_number') line
 from slice s join process_track i on s.track_id = i.id
@@ -51,11 +52,12 @@ def assert_told(row: dict[str, Any], path: Path) -> int:
     return line
 
 
-@pytest.mark.parametrize("profile", ["dev", "release-debug"])
-def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path, profile: str) -> None:
+@pytest.mark.parametrize(("profile", "layout"), [("dev", "dwarf"), ("release-debug", "dwarf"), ("release", "twin")])
+def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path, profile: str, layout: str) -> None:
     output, capture = tmp_path / "server.pftrace", tmp_path / "server.ratcap"
+    twin = ("--symbols", targets.path("server", "release-debug")) if layout == "twin" else ()
     with targets.run("server", profile) as server:
-        options = ("--format", "capture", "-o", capture, "--max-overhead", 100)
+        options = ("--format", "capture", "-o", capture, "--max-overhead", 100, *twin)
         with recording("--pid", server.pid, *options) as rec:
             load(targets, profile, server, 1.5, 200)
             done = rec.stop()
@@ -84,10 +86,14 @@ def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path
             ("waiting: ReadLine", "if stream.read_line(&mut line).await? == 0 {"),
         }
     assert lines >= expected
-    assert all(row["place"] for function in seen for row in waits(output, function) if row["state"] != "unknown")
+    for row in (row for function in seen for row in waits(output, function)):
+        assert row["layout"] == layout
+        assert row["place"] or row["state"] == "unknown"
     document = json.loads(done.out)
     kinds = {one["function"]: one["kind"] for one in document["functions"]}
     rows = [one for one in document["waits_by_await"] if kinds[one["function"]] == "coroutine"]
+    assert {one["layout"] for one in rows} == {layout}
+    assert all(one["verified"] for one in rows if one["file"] is not None)
     located = sum(one["waiting"] for one in rows if one["file"] is not None)
     assert located >= 0.95 * sum(one["waiting"] for one in rows) > 0
     for one in rows:

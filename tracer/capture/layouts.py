@@ -30,6 +30,7 @@ def write_await(point: AwaitPoint) -> pb.AwaitPoint:
         location=write_location(point.location),
         awaitee=maybe_text(point.awaitee),
         macro=write_location(point.macro),
+        is_unverified=not point.is_verified,
     )
 
 
@@ -39,6 +40,7 @@ def read_await(message: pb.AwaitPoint) -> AwaitPoint:
         read_location(message.location) if message.HasField("location") else None,
         message.awaitee if message.HasField("awaitee") else None,
         read_location(message.macro) if message.HasField("macro") else None,
+        not message.is_unverified,
     )
 
 

@@ -75,6 +75,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         awaits=[write_await(one) for one in function.awaits],
         layout=function.layout,
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
+        layout_source=function.layout_source,
     )
 
 
@@ -99,6 +100,7 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         awaits=tuple(read_await(one) for one in message.awaits),
         layout=message.layout if message.HasField("layout") else None,
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
+        layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
     )
 
 
@@ -134,6 +136,7 @@ def _write_binary(binary: Binary) -> pb.Binary:
         rustc=maybe_text(binary.rustc),
         debug_file=maybe_text(binary.debug_file),
         layouts=[write_layout(layout) for layout in binary.layouts],
+        twin=maybe_text(binary.twin),
     )
 
 
@@ -150,6 +153,7 @@ def _read_binary(message: pb.Binary) -> Binary:
         rustc=message.rustc if message.HasField("rustc") else None,
         debug_file=message.debug_file if message.HasField("debug_file") else None,
         layouts=tuple(read_layout(m, len(message.layouts)) for m in message.layouts),
+        twin=message.twin if message.HasField("twin") else None,
     )
 
 

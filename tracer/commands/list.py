@@ -54,6 +54,13 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
         "ret: by exit instructions only · task: only that of whole tasks, cheap · "
         "uretprobe: by return probes, only for panic=abort builds",
     )
+    parser.add_argument(
+        "--symbols",
+        type=Path,
+        metavar="TWIN",
+        help="the same source, Cargo.lock and profile built again with debug = 2: says where futures wait in a program "
+        "that has no debug information",
+    )
 
 
 def selection_of(options: argparse.Namespace) -> tuple[Selection, ExitMode]:
@@ -75,9 +82,9 @@ def run(options: argparse.Namespace) -> ExitCode:
 
     selection, exit_mode = selection_of(options)
     if options.subject.isdecimal() and not Path(options.subject).exists():
-        survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode)
+        survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode, options.symbols)
     else:
-        survey = survey_file(Path(options.subject), selection, exit_mode)
+        survey = survey_file(Path(options.subject), selection, exit_mode, options.symbols)
     print_functions(survey.plan, with_awaits=bool(options.filter), as_json=options.json)
     for remark in survey.remarks:
         print(remark, file=sys.stderr)

@@ -139,7 +139,17 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:
     """What the user asked for, to be shown in the trace."""
-    shown = ("duration", "filter", "notrace", "generated_futures", "exits", "max_overhead", "transport", "min_us")
+    shown = (
+        "duration",
+        "filter",
+        "notrace",
+        "generated_futures",
+        "exits",
+        "max_overhead",
+        "transport",
+        "min_us",
+        "symbols",
+    )
     return {name: str(value) for name in shown if (value := getattr(options, name)) not in (None, [], False, 0.0)}
 
 
@@ -155,10 +165,10 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
     selection, exit_mode = selection_of(options)
     if not options.program:
         targets = [TargetProcess.open(pid) for pid in dict.fromkeys(options.pid)]
-        yield survey_processes(targets, selection, exit_mode), targets, None
+        yield survey_processes(targets, selection, exit_mode, options.symbols), targets, None
         return
     with launch(options.program) as launched:
-        survey = survey_file(launched.executable, selection, exit_mode)
+        survey = survey_file(launched.executable, selection, exit_mode, options.symbols)
         process = launched_process(launched)
         yield replace(survey, processes=(process,)), [TargetProcess.open(launched.pid)], launched
 
@@ -199,6 +209,7 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
         if options.verbose:
             for binary in plan.binaries:
                 debug = f", debug file {binary.debug_file}" if binary.debug_file else ""
+                debug += f", twin {binary.twin}" if binary.twin else ""
                 print(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}", file=sys.stderr)
             print(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}", file=sys.stderr)
 

@@ -56,8 +56,13 @@ def compile_patterns(expressions: Sequence[str]) -> tuple[re.Pattern[str], ...]:
     return tuple(patterns)
 
 
-def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exit_mode: ExitMode) -> Survey:
-    """Read each target's executable once and plan the probes of all.  Raises RatError."""
+def survey_processes(
+    targets: Sequence[TargetProcess], selection: Selection, exit_mode: ExitMode, twin: Path | None = None
+) -> Survey:
+    """Read each target's executable once and plan the probes of all.  Raises RatError.
+
+    twin: a build of the same program with debug information, for processes of one executable.
+    """
     binaries: list[Binary] = []
     executables: list[Path] = []
     index_of_file: dict[tuple[int, int], int] = {}
@@ -69,7 +74,12 @@ def survey_processes(targets: Sequence[TargetProcess], selection: Selection, exi
             index = index_of_file.get((status.st_dev, status.st_ino))
             if index is None:
                 index = index_of_file[status.st_dev, status.st_ino] = len(binaries)
-                binary, remarks_on_it = _read(image, target.executable, target.root_path)
+                if twin is not None and index > 0:
+                    raise UsageError(
+                        "these processes run different programs, and --symbols is about one",
+                        fix=f"rat-ebpf --pid {target.pid} --symbols TWIN",
+                    )
+                binary, remarks_on_it = _read(image, target.executable, target.root_path, twin)
                 binaries.append(binary)
                 remarks += remarks_on_it
                 executables.append(target.exe_path)
@@ -115,17 +125,38 @@ def launched_process(launched: Launched) -> Process:
     )
 
 
-def survey_file(path: Path, selection: Selection, exit_mode: ExitMode) -> Survey:
+def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, twin: Path | None = None) -> Survey:
     """Plan for a binary on disk, with no process yet.  Needs no rights beyond reading the file."""
     with open_elf(path) as image:
-        binary, remarks = _read(image, str(path), None)
+        binary, remarks = _read(image, str(path), None, twin)
     return Survey(_plan([binary], selection, exit_mode), (), (path,), remarks)
 
 
-def _read(image: ElfImage, display_path: str, root: Path | None) -> tuple[Binary, tuple[str, ...]]:
-    """(the binary, remarks on what of its debug information is not read)."""
+def _read(image: ElfImage, display_path: str, root: Path | None, twin: Path | None) -> tuple[Binary, tuple[str, ...]]:
+    """(the binary, remarks on what of its debug information is not read).
+
+    A twin of the very same build is its debug file, and one of a binary that has debug information is not needed.
+    """
+    if twin is None:
+        return _read_alone(image, display_path, find_debug_file(image, root) if _lacks_debug(image) else None, root)
+    with open_elf(twin) as twin_image:
+        if twin_image.build_id is not None and twin_image.build_id == image.build_id:
+            return _read_alone(image, display_path, twin, root)
+        binary, remarks = _read(image, display_path, root, None)
+        if binary.symbols == "dwarf":
+            return binary, (*remarks, f"{display_path} has debug information of its own: {twin} is not used")
+        described, remarks = _read(twin_image, str(twin), None, None)
+        return rust.with_twin(binary, image, described, twin_image), remarks
+
+
+def _lacks_debug(image: ElfImage) -> bool:
+    return not image.has_section(".debug_info")
+
+
+def _read_alone(
+    image: ElfImage, display_path: str, debug_path: Path | None, root: Path | None
+) -> tuple[Binary, tuple[str, ...]]:
     cache = rust.Cache.default()
-    debug_path = None if image.has_section(".debug_info") else find_debug_file(image, root)
     places = SplitFiles(image, root)
     if debug_path is None:
         split = rust.find_split_debug(image, places)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-from tracer.model import AwaitPoint, FunctionKind, PollFunction, SourceLocation
+from tracer.model import AwaitPoint, FunctionKind, Plan, PollFunction, Source, SourceLocation
 from tracer.output.labels import printable, short_awaitee, state_words, wait_name
+
+UNVERIFIED = ", line not verified"
+"""What is said of a twin's line when nothing in the running binary shows that it is its own."""
 
 _BEFORE_CRATE = re.compile(r"^.*/(?=[^/]+/(?:src|tests|examples|benches)/)")
 
@@ -39,6 +42,8 @@ def await_words(function: PollFunction, state: int | None) -> str:
             known.append(f"function at {short_place(function.location)}")
     if point.awaitee:
         known.append(short_awaitee(point.awaitee))
+    if not point.is_verified:
+        known.append(UNVERIFIED.removeprefix(", "))
     return f"{state_words(state)} ({', '.join(known)})" if known else state_words(state)
 
 
@@ -51,6 +56,40 @@ def where_words(function: PollFunction, state: int | None) -> str:
         return ""
     own = short_place(function.location)
     return f"{own} (function)" if function.kind is FunctionKind.COROUTINE and state is not None else own
+
+
+def layout_words(function: PollFunction, *, is_verified: bool = True) -> str:
+    """Where it is known from where the function waits, or "".  is_verified: so is the line that is told."""
+    if function.layout_source is None:
+        return ""
+    return f"{function.layout_source}{'' if is_verified else UNVERIFIED}"
+
+
+def layout_remarks(plan: Plan) -> list[str]:
+    """From what it is known where futures wait, in sentences; none where all is the binary's own debug information."""
+    coroutines = [one for one in plan.functions if one.kind is FunctionKind.COROUTINE]
+    by_twin = [one for one in coroutines if one.layout_source is Source.TWIN]
+    remarks = []
+    if by_twin:
+        points = [point for one in by_twin for point in one.awaits]
+        unverified = sum(not point.is_verified for point in points)
+        lost = sum(point.location is None and point.macro is None for point in points)
+        twins = ", ".join(sorted({binary.twin for binary in plan.binaries if binary.twin}))
+        words = f"where {len(by_twin):,} of {len(coroutines):,} async functions wait is known from the twin {twins}"
+        if unverified:
+            words += (
+                f"; {unverified:,} of {len(points):,} lines not verified: no panic location follows them in the file"
+            )
+        if lost:
+            words += f"; {lost:,} of {len(points):,} lines left out: the twin's source differs before them"
+        remarks.append(words)
+    by_code = sum(one.layout_source is Source.CODE for one in coroutines)
+    if by_code:
+        remarks.append(
+            f"where {by_code:,} of {len(coroutines):,} async functions wait is known from their code only, mostly by "
+            "number; --symbols TWIN tells the lines, if TWIN is the same program built again with debug = 2"
+        )
+    return [printable(remark) for remark in remarks]
 
 
 def short_place(location: SourceLocation) -> str:

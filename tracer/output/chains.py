@@ -23,6 +23,7 @@ class Step:
     """One future of a chain.  location, macro: where it awaits the next one, as in AwaitPoint.
 
     inlined: it has no function of its own, so that nothing but its parent's memory tells of it.
+    is_verified: as in AwaitPoint.
     may_be_off: a branch of a select! whose own memory does not tell whether that branch is enabled.
     """
 
@@ -32,6 +33,7 @@ class Step:
     macro: SourceLocation | None
     inlined: bool
     may_be_off: bool = False
+    is_verified: bool = True
 
     @property
     def short(self) -> str:
@@ -49,8 +51,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """What is known of a wait.  title: its name.  location, macro, awaitee: as in AwaitPoint, of the innermost
-    place in the user's own source.  chain: outer to inner, for people; empty when nothing below is known.
+    """What is known of a wait.  title: its name.  location, macro, awaitee, is_verified: as in AwaitPoint, of the
+    innermost place in the user's own source.  chain: outer to inner, for people; empty when nothing below is known.
     inlined: the futures on the way that have no function of their own, outer to inner, with their places.
     is_whole: the chain leads to what is waited for, or to futures with polls of their own.
     """
@@ -62,6 +64,7 @@ class Whereabouts:
     chain: tuple[str, ...] = ()
     inlined: tuple[Step, ...] = ()
     is_whole: bool = False
+    is_verified: bool = True
 
 
 class Chains:
@@ -88,6 +91,7 @@ class Chains:
             point.location if point else None,
             point.macro if point else None,
             point.awaitee if point else None,
+            is_verified=point.is_verified if point else True,
         )
         ways = [self._steps(number) for number in dict.fromkeys(places) if number <= len(self._plan.places)]
         if not ways:
@@ -105,6 +109,7 @@ class Chains:
             tuple(chain),
             tuple(step for step in common[1:] if step.inlined),
             is_whole,
+            plain.is_verified,
         )
         at = max((place for place, step in enumerate(common) if _is_own(step)), default=-1)
         if at < 0 or len(common) == 1 == len(ways):
@@ -120,6 +125,7 @@ class Chains:
             known.chain,
             known.inlined,
             is_whole,
+            common[at].is_verified,
         )
 
     def _steps(self, number: int) -> tuple[Step, ...]:
@@ -140,6 +146,7 @@ class Chains:
                         point.location if point else None,
                         point.macro if point else None,
                         bool(place.parent) and not place.is_polled,
+                        is_verified=point.is_verified if point else True,
                     )
                 )
             state, number = place.state, place.parent

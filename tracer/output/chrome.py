@@ -28,7 +28,7 @@ from tracer.model import (
     Thread,
     WaitFlag,
 )
-from tracer.output.awaits import await_words
+from tracer.output.awaits import await_words, layout_words
 from tracer.output.chains import Chains
 from tracer.output.files import OutputFile
 from tracer.output.labels import (
@@ -216,6 +216,8 @@ class ChromeWriter:
             about |= {key: printable(str(value)) for key, value in words.items() if value}
             if waiting.chain:
                 about["chain"] = [printable(link) for link in waiting.chain]
+            if one.layout_source is not None:
+                about["layout"] = layout_words(one, is_verified=waiting.is_verified)
             name = json.dumps(f"{short_name(one)}: {waiting.title}")
             known = self._wait_words[function, state, places] = name, json.dumps(about)[1:-1]
         return known

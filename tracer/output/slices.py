@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, WaitFlag
-from tracer.output.awaits import await_point, await_words, wait_title
+from tracer.output.awaits import await_point, await_words, layout_words, wait_title
 from tracer.output.chains import Chains
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
@@ -29,7 +29,7 @@ BEGIN, END, INSTANT = 1, 2, 3
 _UNKNOWN_STATE = 256
 _STATES = _UNKNOWN_STATE + 1
 _SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID = 1, 2, 4, 8, 16, 32
-_AWAIT, _MACRO, _AWAITEE = 64, 128, 256
+_AWAIT, _MACRO, _AWAITEE, _LAYOUT = 64, 128, 256, 512
 _LINKS = 12
 """The bits from here on of what is known of a wait: how many links its chain has."""
 _CHAIN = tuple(f"link {number}" for number in range(24))
@@ -64,6 +64,7 @@ class SliceRows:
         self._stint_iid = np.array(
             [name("running" if one.kind is FunctionKind.TASK else "poll") for one in functions] or [0]
         )
+        self._layout_iid = np.array([string(layout_words(one)) if one.layout_source else 0 for one in functions] or [0])
         self._is_task = np.array([one.kind is FunctionKind.TASK for one in functions] or [False])
         self._poll_note_iid: dict[int, int] = {}
         self._wait_note_iid: dict[int, int] = {}
@@ -104,7 +105,7 @@ class SliceRows:
         string, name, location = self._descriptors.string, self._descriptors.name, self._descriptors.location
         states = [None if state == _UNKNOWN_STATE else state for state in range(_STATES)]
         rows = [(name(wait_name(state)), string(state_words(state)), string(state_words(state))) for state in states]
-        columns = [(*row, 0, 0, 0, 0) for row in rows]
+        columns = [(*row, 0, 0, 0, 0, 0) for row in rows]
         index = np.tile(np.arange(_STATES), (max(len(functions), 1), 1))
         for number, function in enumerate(functions):
             for state in {point.state for point in function.awaits if point.state < _UNKNOWN_STATE}:
@@ -120,9 +121,10 @@ class SliceRows:
                         location(function.name, point.location) if point.location else 0,
                         string(str(point.macro)) if point.macro else 0,
                         string(point.awaitee) if point.awaitee else 0,
+                        string(layout_words(function, is_verified=point.is_verified)) if function.layout_source else 0,
                     )
                 )
-        keys = ("name", "state", "details", "await", "line", "macro", "awaitee")
+        keys = ("name", "state", "details", "await", "line", "macro", "awaitee", "layout")
         return index, dict(zip(keys, np.array(columns).T, strict=True))
 
     # ---- formats
@@ -195,6 +197,8 @@ class SliceRows:
             fields.append(self._text("await in a macro", "macro"))
         if known & _AWAITEE:
             fields.append(self._text("awaitee", "awaitee"))
+        if known & _LAYOUT:
+            fields.append(self._text("layout", "layout"))
         if known & _PLACE:
             fields.append(self._text("location", "place"))
         if known >> _LINKS:
@@ -262,10 +266,13 @@ class SliceRows:
         function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
         awaits, about = self._whereabouts(waits)
         place = self._function_columns["place"][function]
-        known = about["links"][awaits] << _LINKS
+        told = {key: values[awaits] for key, values in about.items()}
+        # Without a table of awaits the function's own word holds for all of its states.
+        told["layout"] = np.where(told["layout"] != 0, told["layout"], self._layout_iid[function])
+        known = told["links"] << _LINKS
         known |= np.where(waits["flags"] & int(_WAIT_NOTES), _NOTE, 0) | np.where(place != 0, _PLACE, 0)
-        for bit, column in ((_AWAIT, "await"), (_MACRO, "macro"), (_AWAITEE, "awaitee")):
-            known |= np.where(about[column][awaits] != 0, bit, 0)
+        for bit, column in ((_AWAIT, "await"), (_MACRO, "macro"), (_AWAITEE, "awaitee"), (_LAYOUT, "layout")):
+            known |= np.where(told[column] != 0, bit, 0)
         for one in np.unique(known).tolist():
             chosen = np.flatnonzero(known == one)
             some = pick(waits, known == one)
@@ -276,7 +283,7 @@ class SliceRows:
                 # One colour for each await of each function: names that differ by a digit only share theirs.
                 "color": function[chosen] * _STATES + state[chosen] + 1,
                 "place": place[chosen],
-                **{key: values[awaits[chosen]] for key, values in about.items()},
+                **{key: values[chosen] for key, values in told.items()},
             }
             if one & _NOTE:
                 columns["note"] = self._notes(some["flags"], int(_WAIT_NOTES), self._wait_note_iid, wait_notes)
@@ -313,6 +320,7 @@ class SliceRows:
         row = self._walked[function, state, places] = len(self._walked)
         known = None if state == _UNKNOWN_STATE else state
         waiting = self._chains.waiting(function, known, places)
+        layout = layout_words(self._functions[function], is_verified=waiting.is_verified)
         name, string, location = self._descriptors.name, self._descriptors.string, self._descriptors.location
         values = {
             "name": name(waiting.title),
@@ -321,6 +329,7 @@ class SliceRows:
             "line": location(self._functions[function].name, waiting.location) if waiting.location else 0,
             "macro": string(str(waiting.macro)) if waiting.macro else 0,
             "awaitee": string(waiting.awaitee) if waiting.awaitee else 0,
+            "layout": string(layout) if layout else 0,
             "links": min(len(waiting.chain), len(_CHAIN)),
             **{column: string(link) for column, link in zip(_CHAIN, waiting.chain, strict=False)},
         }

@@ -22,7 +22,7 @@ from tracer.model import (
     Thread,
 )
 from tracer.output.accounts import Accounts
-from tracer.output.awaits import short_place, where_words
+from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.chains import Chains, Whereabouts
 from tracer.output.kinds import TaskKinds
 from tracer.output.labels import probed_words, state_words
@@ -213,6 +213,7 @@ class Summary:
             "process_ends": [
                 {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
             ],
+            "layouts": layout_remarks(recording.plan),
             "probed": len(functions),
             "not_probed": [{"reason": reason, "functions": count} for reason, count in self.refusals()],
         }
@@ -239,6 +240,8 @@ def _await(function: PollFunction, row: AwaitFigures, known: Whereabouts) -> dic
         "chain": list(known.chain),
         "chain_is_whole": known.is_whole,
         "macro": {"file": macro.file, "line": macro.line} if macro else None,
+        "layout": str(function.layout_source) if function.layout_source is not None else None,
+        "verified": known.is_verified if place or macro else None,
         "function_file": function.location.file if function.location else None,
         "function_line": function.location.line if function.location else None,
         "where": (short_place(place) if place else where_words(function, row.state)) or None,

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer.model import FunctionKind, Plan, PollFunction, Refusal, SourceLocation
+from tracer.output.awaits import layout_remarks, layout_words
 from tracer.output.labels import (
     duration_words,
     kind_words,
@@ -291,6 +292,8 @@ def _print_remarks(document: Document, console: Console) -> None:
     for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
         console.print(_text(words))
+    for remark in document["layouts"]:
+        console.print(_text(remark))
     refusals = document["not_probed"]
     if refusals:
         reasons = "; ".join(f"{one['functions']:,}: {one['reason']}" for one in refusals[:3])
@@ -310,9 +313,10 @@ def print_functions(
     plan: Plan, *, with_awaits: bool = False, as_json: bool = False, console: Console | None = None
 ) -> None:
     """What a plan probes and what not: a table (with_awaits: also one of each await), or a JSON object
-    {"probed": [{function, names, kind, crate, file, line, address, exits, source,
-    awaits: [{state, await, file, line, awaitee, macro}]}],
-    "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers."""
+    {"probed": [{function, names, kind, crate, file, line, address, exits, source, layout,
+    awaits: [{state, await, file, line, awaitee, macro, verified}]}],
+    "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers; layout: from what it
+    is known where the function waits, or null."""
     if as_json:
         document = {
             "probed": [_function_json(one) for one in plan.functions],
@@ -336,17 +340,26 @@ def print_functions(
     console.print(_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
     for reason, count in reasons.most_common():
         console.print(_text(f"  {count:,}: {reason}"))
+    for remark in layout_remarks(plan):
+        console.print(_text(remark))
 
 
 def function_table(plan: Plan, width: int) -> Table:
     """The functions that are probed."""
     functions = sorted(plan.functions, key=_place)
     rows = [
-        (one.name, kind_words(one.kind), _count(len(one.awaits)) if one.awaits else "", place_words(one.location))
+        (
+            one.name,
+            kind_words(one.kind),
+            _count(len(one.awaits)) if one.awaits else "",
+            layout_words(one),
+            place_words(one.location),
+        )
         for one in functions
     ]
-    columns = {"probed": Column.NAME, "kind": Column.WORD, "awaits": Column.FIGURE, "place": Column.PLACE}
-    return _table(columns, rows, width)
+    columns = {"probed": Column.NAME, "kind": Column.WORD, "awaits": Column.FIGURE}
+    columns |= {"known by": Column.WORD, "place": Column.PLACE}
+    return _table(columns, rows, width, ("known by",))
 
 
 def await_table(plan: Plan, width: int) -> Table:
@@ -355,7 +368,8 @@ def await_table(plan: Plan, width: int) -> Table:
         (
             f"{short_name(one)} {state_words(point.state)}",
             short_awaitee(point.awaitee) if point.awaitee else "",
-            place_words(point.location) or (f"in the macro at {place_words(point.macro)}" if point.macro else ""),
+            (place_words(point.location) or (f"in the macro at {place_words(point.macro)}" if point.macro else ""))
+            + ("" if point.is_verified else " (not verified)"),
         )
         for one in sorted(plan.functions, key=_place)
         for point in one.awaits
@@ -388,6 +402,7 @@ def _function_json(function: PollFunction) -> dict[str, Any]:
         "address": function.address,
         "exits": len(function.exits),
         "source": str(function.source),
+        "layout": str(function.layout_source) if function.layout_source is not None else None,
         "awaits": [
             {
                 "state": point.state,
@@ -396,6 +411,7 @@ def _function_json(function: PollFunction) -> dict[str, Any]:
                 "line": point.location.line if point.location else None,
                 "awaitee": point.awaitee,
                 "macro": {"file": point.macro.file, "line": point.macro.line} if point.macro else None,
+                "verified": point.is_verified,
             }
             for point in function.awaits
         ],

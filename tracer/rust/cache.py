@@ -220,13 +220,13 @@ def _from_function(f: PollFunction) -> list[Any]:
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [_from_await(a) for a in f.awaits], f.layout,
-        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None,
+        [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, f.layout_source,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
-     state_offset, result, runtime, entry_cost, awaits, layout, task_id) = row  # fmt: skip
+     state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -247,6 +247,7 @@ def _to_function(row: list[Any]) -> PollFunction:
         awaits=tuple(_to_await(one) for one in awaits),
         layout=layout,
         task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
+        layout_source=Source(layout_source) if layout_source is not None else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ from tracer.model import (
 )
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
+from tracer.rust.code_awaitees import CodeAwaitees
 from tracer.rust.code_awaits import CodeAwaits
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
@@ -33,6 +34,7 @@ from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
+from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
@@ -57,15 +59,22 @@ class Found:
     layouts: tuple[Layout, ...] = ()
 
 
-def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, SplitUnit] | None = None) -> Found:
+def find_functions(
+    image: ElfImage,
+    debug: ElfImage | None,
+    split: Mapping[int, SplitUnit] | None = None,
+    *,
+    without_debug_info: bool = False,
+) -> Found:
     """The poll functions of `image`; names and debug information come from `debug` where it has them.
 
-    split: what is split off from the debug information, by the position of its skeleton.
+    split: what is split off from the debug information, by the position of its skeleton.  without_debug_info: as if
+    there were none, for a comparison with one that has none.
     """
     named = debug if debug is not None and debug.has_section(".symtab") else image
     described = debug if debug is not None and debug.has_section(".debug_info") else image
     candidates, symbol_count = find_candidates(named, image)
-    information = _DebugInformation(described, split or {}, candidates)
+    information = _DebugInformation(None if without_debug_info else described, split or {}, candidates)
     code = _Code(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -101,6 +110,8 @@ def find_functions(image: ElfImage, debug: ElfImage | None, split: Mapping[int, 
         symbols = "line tables"
     else:
         symbols = "symbol table" if symbol_count else "none"
+    if not without_debug_info:
+        functions = code.filled_in(functions)
     return Found(tuple(functions), tuple(refusals), symbols, layouts)
 
 
@@ -113,8 +124,10 @@ class _Code:
         self._thunks = self._find_thunks(candidates)
         self._disassembler = Disassembler()
         self._prologue = Prologue()
-        self._task_types = TaskTypes(image, named)
+        self._task_types = TaskTypes(image, named, candidates, self._scan.can_resume)
         self._task_ids = TaskIds(image)
+        self._dispatches = self.dispatches()
+        self._own_locations = OwnLocations(image)
 
     def body(self, candidate: Candidate) -> Body:
         """A function that only jumps to another one is left where that one is left, on the same stack pointer."""
@@ -155,8 +168,36 @@ class _Code:
         """Where a task's id is, by the runtime's version."""
         return self._task_ids.of(runtime)
 
+    def filled_in(self, functions: list[PollFunction]) -> list[PollFunction]:
+        """The functions; of coroutines without debug information also what their own code shows of place and awaits.
+
+        A task without a place gets that of the coroutine that it runs, as debug information has it.
+        """
+        awaits = CodeAwaitees(self._dispatches, functions)
+        functions = [
+            self._filled_in(function, awaits) if function.layout_source is Source.CODE else function
+            for function in functions
+        ]
+        places: defaultdict[str, set[SourceLocation | None]] = defaultdict(set)
+        for function in functions:
+            if function.kind is FunctionKind.COROUTINE:
+                places[f"task {function.name}"].add(function.location)
+        return [
+            replace(function, location=next(iter(places[function.name])))
+            if function.location is None and len(places.get(function.name, ())) == 1
+            else function
+            for function in functions
+        ]
+
+    def _filled_in(self, function: PollFunction, awaits: CodeAwaitees) -> PollFunction:
+        dispatch = self._dispatches.of(function.address, function.size)
+        if dispatch is None:
+            return function
+        location = function.location or self._own_locations.of(dispatch)
+        return replace(function, location=location, awaits=function.awaits or awaits.of(dispatch))
+
     def can_resume(self, candidate: Candidate) -> bool:
-        return self._scan.can_resume(candidate)
+        return self._scan.can_resume(candidate.address, candidate.size)
 
     def called_bodies(self, functions: list[PollFunction]) -> list[tuple[PollFunction, PollFunction]]:
         """(poll, body): the polls that older compilers put around the bodies of async fns and that only call them."""
@@ -164,7 +205,7 @@ class _Code:
         return [
             (function, bodies[address])
             for function in functions
-            if is_wrapper_poll(function.names) and not self._scan.can_resume(function)
+            if is_wrapper_poll(function.names) and not self._scan.can_resume(function.address, function.size)
             for address in self._scan.called(function, bodies.keys() - {function.address})
         ]
 
@@ -191,13 +232,14 @@ class _Code:
             self_register=known.self_register,
             context_register=known.context_register,
             state_offset=known.state_offset,
+            layout_source=Source.CODE if known.state_offset is not None else None,
         )
 
 
 class _DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
-    def __init__(self, image: ElfImage, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
+    def __init__(self, image: ElfImage | None, split: Mapping[int, SplitUnit], candidates: list[Candidate]) -> None:
         self._dies: dict[int, list[Die]] = {}
         self._futures: dict[int, dict[int, str]] = {}
         self._cells: dict[int, str] = {}
@@ -205,7 +247,7 @@ class _DebugInformation:
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
-        if not image.has_section(".debug_info"):
+        if image is None or not image.has_section(".debug_info"):
             return
         try:
             self._dwarf = Dwarf(image, split)
@@ -268,6 +310,10 @@ class _DebugInformation:
                     layout=layouts.pop() if len(layouts) == 1 else None,
                 )
             )
+        described = [
+            replace(one, layout_source=Source.DWARF) if one.layout is not None and one.layout_source is None else one
+            for one in described
+        ]
         return described, found.layouts
 
     def awaits_by_code(
@@ -381,6 +427,7 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: _Code) -> PollFu
         context_register=verdict.context_register,
         state_offset=verdict.state_offset,
         result=verdict.result,
+        layout_source=Source.DWARF if verdict.state_offset is not None else None,
     )
     if not verdict.has_types:
         return code.with_arguments(function)

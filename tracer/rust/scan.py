@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import PollFunction
-from tracer.rust.candidates import Candidate
 from tracer.target.elf import ElfImage
 
 _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
@@ -33,9 +32,9 @@ class CodeScan:
         self._image = image
         self._named = named
 
-    def can_resume(self, candidate: Candidate | PollFunction) -> bool:
+    def can_resume(self, address: int, size: int) -> bool:
         """Whether the function calls the panic of a coroutine that is resumed after its end."""
-        low, high = np.searchsorted(self._resumptions, [candidate.address, candidate.address + candidate.size])
+        low, high = np.searchsorted(self._resumptions, [address, address + size])
         return bool(low < high)
 
     def called(self, function: PollFunction, targets: Collection[int]) -> set[int]:

@@ -1,23 +1,28 @@
 """Which future a runtime's task poll runs, by the symbol table alone.
 
 Legacy mangling leaves out T of `raw::poll<T, S>`.  But the task's vtable names functions that drop
-the future, and `drop_in_place<CoreStage<T>>` carries T.  Vtable layout: tokio 1.25 to 1.54,
-runtime/task/raw.rs: it begins with seven functions, poll first.  async-task 4.0 to 4.7, raw.rs:
-`run` itself drops a guard with the future's type, or the future.
+the future, and `drop_in_place<Cell<T, S>>` and `drop_in_place<CoreStage<T>>` carry T.  Vtable layout: tokio 1.25
+to 1.54, runtime/task/raw.rs: it begins with seven functions, poll first.  async-task 4.0 to 4.7,
+raw.rs: `run` itself drops a guard with the future's type, or the future.
+
+The compiler merges functions of the same code: the drop glue that is called can then have the name of another type.
+There is one task poll for each T and S, so that two of them with the same name show that it is not the name of both.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import capstone
 import numpy as np
+import numpy.typing as npt
 
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.demangle import demangle
-from tracer.rust.naming import generic_arguments
+from tracer.rust.naming import future_type_of, generic_arguments, is_closure
 from tracer.rust.runtimes import is_blocking_job
 from tracer.target.elf import FUNCTION, ElfImage
 
@@ -28,25 +33,40 @@ _MAX_CODE = 16 << 10
 _BUDGET = 4 << 20
 """Bytes of code that are read at most for one binary."""
 
+_SCHEDULERS = 3
+"""tokio's: multi-thread, current-thread, LocalSet."""
+
+_PLACE = re.compile(r"\[rip ([+-]) (0x[0-9a-f]+|\d+)\]")
 _DROP = re.compile(rb"drop_in_place\$LT\$")
 _INTERNAL = re.compile(rb"5tokio7runtime4task|10async_task3raw")
 _TOKIO_DROPS = tuple(
-    re.compile(rf"^core::ptr::drop_(?:in_place|glue)<{before}(tokio::runtime::task::core::(?:{name})<.+>)>{after}$")
-    for before, name, after in (("", "CoreStage|Stage", ""), ("", "Cell|Core", ""), ("alloc::boxed::Box<", "Cell", ">"))
+    re.compile(rf"^core::ptr::drop_(?:in_place|glue)<{box}(?P<of>tokio::runtime::task::core::(?:{name})<.+>){end}>$")
+    for box, name, end in (("alloc::boxed::Box<", "Cell", ">"), ("", "Cell|Core", ""), ("", "CoreStage|Stage", ""))
 )
 _ASYNC_TASK_DROPS = (
-    re.compile(r"^core::ptr::drop_(?:in_place|glue)<(async_task::raw::RawTask<.*>::run::Guard<.+>)>$"),
+    re.compile(r"^core::ptr::drop_(?:in_place|glue)<(?P<of>async_task::raw::RawTask<.*>::run::Guard<.+>)>$"),
     re.compile(r"^core::ptr::drop_(?:in_place|glue)<(?P<whole>async_executor::AsyncCallOnDrop<.+>)>$"),
 )
 """The more telling first; of `whole` the type itself is the future, of the others the first argument."""
 
 
 class TaskTypes:
-    """Finds T for the task polls of one binary."""
+    """Finds T for the task polls among the candidates of one binary.
 
-    def __init__(self, image: ElfImage, named: ElfImage) -> None:
+    can_resume: whether the function at (address, size) ends in the panic of a coroutine.
+    """
+
+    def __init__(
+        self,
+        image: ElfImage,
+        named: ElfImage,
+        candidates: Sequence[Candidate],
+        can_resume: Callable[[int, int], bool],
+    ) -> None:
         self._image = image
         self._symbols = named.symbols()
+        self._candidates = candidates
+        self._can_resume = can_resume
         self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
         self._callees: dict[int, frozenset[int]] = {}
         self._budget = _BUDGET
@@ -54,24 +74,72 @@ class TaskTypes:
     def of(self, candidate: Candidate) -> str | None:
         """The path of the future's type as the symbols have it; None when it is not to be found, or ambiguous."""
         if Role.TOKIO in candidate.roles:
-            return self._reached({candidate.address} | self._vtable(candidate.address), _TOKIO_DROPS, _DEPTH)
-        return self._reached({candidate.address}, _ASYNC_TASK_DROPS, 1)
+            return self._tokio.get(candidate.address)
+        found = self._reached({candidate.address}, _ASYNC_TASK_DROPS, 1)
+        return found[1] if found is not None else None
 
-    def _reached(self, functions: set[int], patterns: tuple[re.Pattern[str], ...], depth: int) -> str | None:
-        """The one future that the functions drop, themselves or through the runtime's own functions."""
+    @cached_property
+    def _tokio(self) -> dict[int, str]:
+        polls = [candidate.address for candidate in self._candidates if Role.TOKIO in candidate.roles]
+        found = {poll: self._reached({poll} | self._vtable(poll), _TOKIO_DROPS, _DEPTH) for poll in polls}
+        claims = Counter(claim for claim in found.values() if claim is not None)
+        types = {}
+        for poll, claim in found.items():
+            if claim is None:
+                continue
+            # Glue without the scheduler in its name is rightly shared by one poll for each scheduler.
+            allowed = 1 if len(generic_arguments(claim[0])) > 1 else _SCHEDULERS
+            future = claim[1] if claims[claim] <= allowed or is_blocking_job(claim[1]) else self._run_by(poll, claim[1])
+            if future is not None:
+                types[poll] = future
+        return types
+
+    def _run_by(self, poll: int, claimed: str) -> str | None:
+        """What a task poll runs whose drop glue has the name of several: the one coroutine that its code leads to.
+
+        Not past code that a coroutine was inlined into: what that leads to is what the coroutine awaits.
+        """
+        bodies: set[str] = set()
+        functions, seen = {poll}, {poll}
+        for _ in range(_DEPTH):
+            called = {callee for address in functions for callee in self._calls(address)} - seen
+            seen |= called
+            functions = set()
+            for callee in called:
+                names = self._names(callee)
+                if self._can_resume(callee, self._sizes.get(callee, 0)):
+                    bodies |= {name for name in names if is_closure(name)} or {""}
+                elif callee in self._internal or any(future_type_of(name) is not None for name in names):
+                    functions.add(callee)
+        if len(bodies) != 1 or "" in bodies:
+            return None
+        body = bodies.pop()
+        return claimed if body in claimed else body
+
+    def _reached(
+        self, functions: set[int], patterns: tuple[re.Pattern[str], ...], depth: int
+    ) -> tuple[str, str] | None:
+        """(the type, the future in it) that the functions drop, themselves or through the runtime's own functions."""
+        best: tuple[int, tuple[str, str]] | None = None
         seen: set[int] = set()
         for _ in range(depth):
             called = {callee for address in functions - seen for callee in self._calls(address)}
             seen |= functions
             names = [name for callee in called for name in self._drops(callee)]
-            for pattern in patterns:
-                futures = {_future(match) for name in names if (match := pattern.match(name))} - {None}
-                if futures:
-                    # Several blocking jobs whose code was merged are still blocking jobs.
-                    is_clear = len(futures) == 1 or all(future and is_blocking_job(future) for future in futures)
-                    return min(future for future in futures if future) if is_clear else None
+            for rank, pattern in enumerate(patterns):
+                if best is not None and best[0] <= rank:
+                    break
+                found = {
+                    (match["of"] if "of" in match.groupdict() else future, future)
+                    for name in names
+                    if (match := pattern.match(name)) and (future := _future(match))
+                }
+                # Several blocking jobs whose code was merged are still blocking jobs.
+                are_jobs = bool(found) and all(is_blocking_job(future) for _, future in found)
+                if len({future for _, future in found}) == 1 or are_jobs:
+                    best = rank, min(found)
             functions = {callee for callee in called if callee in self._internal}
-        return None
+        return best[1] if best is not None else None
 
     def _vtable(self, poll: int) -> set[int]:
         """The functions of the tokio vtables that begin with this one."""
@@ -113,11 +181,22 @@ class TaskTypes:
             names[address].append(name)
         return names
 
+    @cached_property
+    def _rows(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint64]]:
+        order = np.argsort(self._symbols.table["address"], kind="stable")
+        return order, self._symbols.table["address"][order]
+
+    def _names(self, address: int) -> list[str]:
+        """The demangled names of what begins at an address."""
+        order, addresses = self._rows
+        low, high = np.searchsorted(addresses, [address, address + 1])
+        return [demangle(self._symbols.name(int(index))) for index in order[low:high]]
+
     def _drops(self, address: int) -> list[str]:
         return [demangle(self._symbols.name_at(name)) for name in self._drop_names.get(address, ())]
 
     def _calls(self, address: int) -> frozenset[int]:
-        """The functions that this one calls, or jumps to, directly."""
+        """The functions that this one calls or jumps to, directly or through the global offset table, or points to."""
         known = self._callees.get(address)
         if known is not None:
             return known
@@ -125,11 +204,15 @@ class TaskTypes:
         self._budget -= size
         code = self._image.read(address, size) or b""
         targets = set()
-        for _, _, mnemonic, operands in self._engine.disasm_lite(code, address):
+        for start, length, mnemonic, operands in self._engine.disasm_lite(code, address):
+            target = None
             if mnemonic in ("call", "jmp") and operands.startswith("0x"):
                 target = int(operands, 16)
-                if target in self._sizes and target != address:
-                    targets.add(target)
+            elif mnemonic in ("call", "jmp", "lea", "mov") and (match := _PLACE.search(operands)):
+                place = start + length + int(match[2], 0) * (-1 if match[1] == "-" else 1)
+                target = place if mnemonic == "lea" else self._relocated.get(place)
+            if target in self._sizes and target != address:
+                targets.add(target)
         self._callees[address] = frozenset(targets)
         return self._callees[address]
 
@@ -137,5 +220,5 @@ class TaskTypes:
 def _future(match: re.Match[str]) -> str | None:
     if "whole" in match.re.groupindex:
         return match["whole"]
-    arguments = generic_arguments(match[1])
+    arguments = generic_arguments(match["of"])
     return arguments[0] if arguments else None

@@ -69,7 +69,8 @@ def test_builds_without_types(build: str, read: Callable[[str], Binary]) -> None
     assert sum(function.kind is FunctionKind.COROUTINE for function in own) == len(COROUTINES)
     assert sum(function.kind is FunctionKind.FUTURE for function in own) == len(FUTURES)
     for function in own:
-        assert (function.location is not None) == has_lines
+        # Without lines a coroutine's own code names its place, for the panic when it is polled after its end.
+        assert (function.location is not None) == (has_lines or function.kind is FunctionKind.COROUTINE)
         assert function.source is (Source.DWARF if has_lines else function.source)
         if function.kind is FunctionKind.COROUTINE:
             assert None not in (function.state_offset, function.self_register, function.context_register)
