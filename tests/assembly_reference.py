@@ -379,6 +379,8 @@ class Reference:
             poll.result = "finished"
         elif poll.flags & PollFlag.RESULT:
             poll.result = "pending" if poll.flags & PollFlag.PENDING else "finished"
+        elif poll.flags & PollFlag.UNWOUND and seen >= self.lost_until:
+            poll.result = "finished"
         elif not poll.flags & PollFlag.TAIL and poll.state_after != 255:
             poll.result = "pending" if poll.state_after >= 3 else "finished" if poll.state_after else "unknown"
         self.count["unwound"] += bool(poll.flags & PollFlag.UNWOUND)

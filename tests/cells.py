@@ -42,6 +42,9 @@ PROFILES = {
     "old-release": Profile("release", old=True),
 }
 
+CONSTRUCTS = ("constructs_tokio", "constructs_async_std", "constructs_smol")
+"""Those that go through every construct; what is compared with their logs says tests/constructs.py."""
+
 TARGETS = (
     "tokio_multi",
     "tokio_current",
@@ -57,6 +60,7 @@ TARGETS = (
     "short_tasks",
     "server",
     "load",
+    *CONSTRUCTS,
 )
 """The programs of tests/targets."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cells import PROFILES, TARGETS, Cell
+from tests.lives import Life, read_lives
 from tests.truth import Log, Totals, read_log
 
 WORKSPACE = Path(__file__).parent / "targets"
@@ -36,6 +37,7 @@ class Result:
     lines: tuple[dict[str, Any], ...]
     totals: Totals | None
     log: Log | None
+    lives: tuple[Life, ...] = ()
 
 
 class Running:
@@ -69,7 +71,9 @@ class Running:
         totals = [Totals(**line) for line in lines if "polls" in line]
         log = read_log(self.log_path) if self.log_path.exists() else None
         last = totals[-1] if totals else None
-        return Result(self.process.returncode, out.decode(), err.decode(errors="replace"), lines, last, log)
+        lives_path = self.log_path.with_suffix(".lives")
+        lives = read_lives(lives_path) if lives_path.exists() else ()
+        return Result(self.process.returncode, out.decode(), err.decode(errors="replace"), lines, last, log, lives)
 
 
 class Targets:

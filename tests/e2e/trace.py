@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,17 @@ def functions_of(binary: Path) -> dict[str, set[str]]:
 
     One address can stand for several functions (the linker merges equal ones): all their paths lead to it.
     """
-    listed = json.loads(rat("list", "--json", binary).out)["probed"]
+    return names_of(listing(binary))
+
+
+def listing(binary: Path) -> list[dict[str, Any]]:
+    """The functions that `rat-ebpf list` says can be probed."""
+    probed: list[dict[str, Any]] = json.loads(rat("list", "--json", binary).out)["probed"]
+    return probed
+
+
+def names_of(listed: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """functions_of() a listing."""
     found: dict[str, set[str]] = {}
     for one in listed:
         paths = {plain(one["function"])} | {plain(name) for name in one["names"]}

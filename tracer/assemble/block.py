@@ -68,7 +68,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     involved = may_be_among(state.latest, (untouched, frames, marks), state.roles.key)
     latest = pick(state.latest, involved)
     candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs), marks)
-    known = candidates.polls(latest, untouched, frames, endings, marks)
+    known = candidates.polls(latest, untouched, frames, endings, marks, state.lost_until)
     identities = identify(known, state)
     candidates.write_back(identities, untouched, frames)
     is_task = state.roles.is_task

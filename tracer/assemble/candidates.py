@@ -35,8 +35,10 @@ class Candidates:
     new: Indexes
     places: Indexes
 
-    def polls(self, latest: Array, untouched: Array, frames: Frames, endings: Endings, marks: Marks) -> Polls:
-        """All of them as columns."""
+    def polls(
+        self, latest: Array, untouched: Array, frames: Frames, endings: Endings, marks: Marks, lost_until: int
+    ) -> Polls:
+        """All of them as columns.  lost_until: events from before this time may be missing."""
 
         def join(
             of_latest: npt.NDArray[T],
@@ -58,7 +60,7 @@ class Candidates:
 
         nothing = np.zeros(len(untouched), np.int64)
         unknown = np.full(len(untouched), UNKNOWN, np.uint8)
-        result = results_of(endings.flags, endings.state_after)
+        result = results_of(endings.flags, endings.state_after, endings.seen, lost_until)
         gap = np.zeros(len(self.old) + len(self.places), np.bool_)
         gap[: len(self.old)] = np.concatenate(
             [latest["gap"], np.zeros(len(self.old) - len(latest), np.bool_)],

@@ -80,7 +80,9 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
         lossy=(lossy[TASKS], lossy[FUTURES]),
         threads=replace(after.threads, top=top, since=since),
         tasks=tasks,
-        latest=_newest(np.concatenate([latest, _interrupted(state.frames[ended], polls)]), state.roles.key),
+        latest=_newest(
+            np.concatenate([latest, _interrupted(state.frames[ended], polls, state.lost_until)]), state.roles.key
+        ),
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
     ), _in_order(polls, waits, over)
 
@@ -162,13 +164,14 @@ def _without_exits(state: State, innermost: Flags) -> Flags:
     return without
 
 
-def _interrupted(frames: Array, polls: Array) -> Array:
+def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
     """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
     latest = np.empty(len(frames), LATEST)
     for name in ("self", "instance", "task", "order", "id", "function", "tid", "process"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
-    latest["result"] = np.where(results_of(polls["flags"], polls["state_after"]) == FINISHED, FINISHED, UNKNOWN)
+    result = results_of(polls["flags"], polls["state_after"], polls["end"], lost_until)
+    latest["result"] = np.where(result == FINISHED, FINISHED, UNKNOWN)
     latest["state_after"], latest["gap"] = UNKNOWN_STATE, True
     known: Array = latest[frames["known"]]
     return known

@@ -110,10 +110,16 @@ class Identities:
     new: int
 
 
-def results_of(flags: npt.NDArray[np.uint16], state_after: Small) -> Small:
-    """What is known of the ends of polls: by the return value, else by the coroutine's own state."""
+def results_of(flags: npt.NDArray[np.uint16], state_after: Small, seen: Numbers, lost_until: int) -> Small:
+    """What is known of the ends of polls: by the return value, else by the coroutine's own state.
+
+    A future whose poll a panic ended is finished, unless it was only that the exit was lost: seen is the time of the
+    last event before the end, and events from before `lost_until` may be missing.
+    """
     # The state that a frame had when it left by a tail jump was not final yet.
     by_state = np.where(flags & np.uint16(PollFlag.TAIL), np.uint8(UNKNOWN), _RESULT_OF_STATE[state_after])
+    panicked = ((flags & np.uint16(PollFlag.UNWOUND)) != 0) & (seen >= lost_until)
+    by_state = np.where(panicked, np.uint8(FINISHED), by_state)
     by_value = np.where(flags & np.uint16(PollFlag.PENDING), np.uint8(PENDING), np.uint8(FINISHED))
     result = np.where(flags & np.uint16(PollFlag.RESULT), by_value, by_state)
     return np.where(flags & (_ABORTED | _PANICKED), np.uint8(FINISHED), result)

@@ -61,7 +61,8 @@ def _unescape(name: str) -> str:
         return name
     # A leading underscore only keeps an identifier from beginning with an escape.
     name = re.sub(r"(^|::)_\$", r"\1$", name)
-    return _ESCAPE.sub(_escape, name.replace("..", "::"))
+    # The hyphen of `->` is a dot.
+    return _ESCAPE.sub(_escape, name.replace("..", "::").replace(".$GT$", "-$GT$"))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -395,6 +395,22 @@ def test_a_coroutines_own_state_tells_its_result_when_the_return_value_does_not(
     assert [poll["instance"] for poll in script.run().polls] == [1, 2]
 
 
+@pytest.mark.parametrize("is_lossy", [False, True])
+def test_a_future_that_panicked_is_not_polled_again(is_lossy: bool) -> None:
+    """Unless it was only that the exit was lost."""
+    script = Script()
+    script.enter(10, 900, TASK, 1)
+    script.enter(20, 800, PLAIN, 3)
+    if is_lossy:
+        script.items.append(Loss(cpu=0, count=1, after=None, before=START + 25))
+    script.leave(30, 900, TASK, PENDING)
+    script.poll(50, 60, PLAIN, 3, READY, sp=800)
+    result = script.run()
+    assert len({row["instance"] for row in result.polls if row["function"] == PLAIN}) == (1 if is_lossy else 2)
+    waits = [(wait["start"], wait["end"], wait["flags"]) for wait in result.waits if wait["function"] == PLAIN]
+    assert waits == ([(20, 50, WaitFlag.AMBIGUOUS)] if is_lossy else [])
+
+
 def test_an_unknown_address_has_no_instance_and_no_wait() -> None:
     script = Script()
     for start in (10, 30):

@@ -29,6 +29,10 @@ from tracer.rust.runtimes import spawned_future, task_name
         ("_ZN3", "_ZN3"),
         ("main", "main"),
         ("_ZN3std4main17h0123456789abcdefE", "std::main"),
+        (
+            "_ZN4core3ptr63drop_in_place$LT$a..Job$LT$fn$LP$$RP$$u20$.$GT$$u20$u64$GT$$GT$17h0123456789abcdefE",
+            "core::ptr::drop_in_place<a::Job<fn() -> u64>>",
+        ),
         ("_ZN3std4main17h0123456789abcdeE", "_ZN3std4main17h0123456789abcdeE"),
         ("_ZN3stdE", "_ZN3stdE"),
         (f"_ZN1a2000{'b' * 2000}17h0123456789abcdefE", f"a::{'b' * 2000}"),

@@ -6,10 +6,12 @@
 
 mod buffer;
 mod future;
+mod lives;
 mod protocol;
 
 pub use buffer::{begin, now, Segment};
 pub use future::{apart, opaque, Apart, Leaf, Yield};
+pub use lives::{construct, here, task_id, watch, watch_boxed, watch_inlined, Watched};
 pub use protocol::{finish, ready, wait_for_go};
 
 /// What the records of a place claim.

@@ -1,7 +1,8 @@
 //! How a target talks to the test that runs it.
 //!
 //! It prints `ready {"pid": …}` when all is set up, waits for a line on its standard input, does its work, writes
-//! the log to the file named by TRUTH_LOG (when set), and prints one line of JSON with its totals.
+//! the log to the file named by TRUTH_LOG (when set; the lives of watched futures beside it, with the extension
+//! `lives`), and prints one line of JSON with its totals.
 
 use crate::buffer::{collect, RECORD_SIZE};
 use crate::{now, Kind, Place};
@@ -42,6 +43,7 @@ pub fn finish(places: &[Place], polls: &[(&str, u64)], checksum: u64) {
     let records = bytes.len() / RECORD_SIZE;
     if let Some(path) = std::env::var_os("TRUTH_LOG") {
         let places: Vec<String> = places.iter().map(describe).collect();
+        crate::lives::write(path.as_ref());
         let mut file = std::fs::File::create(path).unwrap();
         writeln!(
             file,
