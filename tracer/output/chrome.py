@@ -32,6 +32,7 @@ from tracer.output.awaits import await_words, layout_words
 from tracer.output.chains import Chains
 from tracer.output.files import OutputFile
 from tracer.output.labels import (
+    UNSURE_WAIT,
     kind_words,
     poll_notes,
     printable,
@@ -47,7 +48,7 @@ from tracer.output.trace import WrittenTrace
 _BLOCK = 1 << 15
 # As plain integers: an IntFlag's operators cost a microsecond each, which is what a whole line may.
 _RESULT, _PENDING, _STATE = int(PollFlag.RESULT), int(PollFlag.PENDING), int(PollFlag.STATE)
-_WAIT_STATE = int(WaitFlag.STATE)
+_WAIT_STATE, _AMBIGUOUS = int(WaitFlag.STATE), int(WaitFlag.AMBIGUOUS)
 _RESULTS = {_RESULT: "ready", _RESULT | _PENDING: "pending"}
 
 
@@ -196,6 +197,8 @@ class ChromeWriter:
         ):
             name, about = self._wait(function, state if flags & _WAIT_STATE else None, places)
             notes = wait_notes(flags)
+            if flags & (_AMBIGUOUS | _WAIT_STATE) == _AMBIGUOUS and not places and not self._is_task[function]:
+                name = json.dumps(f"{short_name(self._recording.plan.functions[function])}: {UNSURE_WAIT}")
             common = (
                 f'"cat":"wait","id":"{instance:#x}","pid":{self._pids.get(tid, self._only)},"tid":{tid},"name":{name}'
             )

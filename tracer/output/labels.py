@@ -64,6 +64,10 @@ def state_words(state: int | None) -> str:
     return fixed.get(state) or f"await #{state - FIRST_SUSPEND + 1}"
 
 
+UNSURE_WAIT = "waiting or over"
+"""Of a wait between two polls of which nobody knows whether they are of one future."""
+
+
 def wait_name(state: int | None) -> str:
     """The name of a waiting interval."""
     return "waiting" if state is None or state < FIRST_SUSPEND else f"waiting at await #{state - FIRST_SUSPEND + 1}"

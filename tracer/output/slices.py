@@ -17,7 +17,16 @@ from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, Wait
 from tracer.output.awaits import await_point, await_words, layout_words, wait_title
 from tracer.output.chains import Chains
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
-from tracer.output.labels import kind_words, poll_notes, printable, short_name, state_words, wait_name, wait_notes
+from tracer.output.labels import (
+    UNSURE_WAIT,
+    kind_words,
+    poll_notes,
+    printable,
+    short_name,
+    state_words,
+    wait_name,
+    wait_notes,
+)
 from tracer.output.records import pick
 from tracer.output.rows import Part, RowFormat, Rows, Varint, field, message
 
@@ -68,6 +77,7 @@ class SliceRows:
             [name("running" if one.kind is FunctionKind.TASK else "poll") for one in functions] or [0]
         )
         self._layout_iid = np.array([string(layout_words(one)) if one.layout_source else 0 for one in functions] or [0])
+        self._unsure_iid = name(UNSURE_WAIT)
         self._is_task = np.array([one.kind is FunctionKind.TASK for one in functions] or [False])
         self._poll_note_iid: dict[int, int] = {}
         self._wait_note_iid: dict[int, int] = {}
@@ -272,6 +282,9 @@ class SliceRows:
         told = {key: values[awaits] for key, values in about.items()}
         # Without a table of awaits the function's own word holds for all of its states.
         told["layout"] = np.where(told["layout"] != 0, told["layout"], self._layout_iid[function])
+        is_unsure = (waits["flags"] & int(WaitFlag.AMBIGUOUS)) != 0
+        is_unsure &= (state == _UNKNOWN_STATE) & (waits["places"] == 0) & ~self._is_task[function]
+        told["name"] = np.where(is_unsure, self._unsure_iid, told["name"])
         known = told["links"] << _LINKS
         known |= np.where(waits["flags"] & int(_WAIT_NOTES), _NOTE, 0) | np.where(place != 0, _PLACE, 0)
         for bit, column in ((_AWAIT, "await"), (_MACRO, "macro"), (_AWAITEE, "awaitee"), (_LAYOUT, "layout")):
