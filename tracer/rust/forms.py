@@ -128,6 +128,11 @@ FIXED_SIZE: dict[int, int] = {
 }  # fmt: skip
 """Bytes of each form that has a fixed size in the 32-bit format."""
 
+INDEXED_NAMES: dict[int, int | None] = {
+    Form.STRX: None, Form.GNU_STR_INDEX: None, Form.STRX1: 1, Form.STRX2: 2, Form.STRX3: 3, Form.STRX4: 4,
+}  # fmt: skip
+"""The forms of strings that are an index into the unit's table, with their bytes; None: LEB128."""
+
 _LEB128 = frozenset(
     {
         Form.SDATA,

@@ -16,7 +16,7 @@ import numpy as np
 from tracer.model import Refusal, SourceLocation, is_foreign
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Die, Dwarf, Unit
-from tracer.rust.forms import FIXED_SIZE, Abbreviation, At, DwarfError, Form, Tag
+from tracer.rust.forms import FIXED_SIZE, INDEXED_NAMES, Abbreviation, At, DwarfError, Form, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import code_starts
 from tracer.rust.naming import coroutine_name
@@ -29,7 +29,6 @@ _BUDGET = 64 << 20
 """Bytes of units that are searched at most: about 0.3 s."""
 _WALK_BUDGET = 8 << 20
 """... and walked at most: about 0.4 s."""
-_INDEXED = frozenset({Form.STRX, Form.STRX1, Form.STRX2, Form.STRX3, Form.STRX4, Form.GNU_STR_INDEX})
 
 
 class InlinedCoroutines:
@@ -148,4 +147,4 @@ class InlinedCoroutines:
 def _is_indexed_abstract(abbreviation: Abbreviation) -> bool:
     """Whether it is that of abstract subprograms whose name is an index."""
     forms = {attribute: form for attribute, form, _ in abbreviation.attributes}
-    return abbreviation.tag == Tag.SUBPROGRAM and At.INLINE in forms and forms.get(At.NAME) in _INDEXED
+    return abbreviation.tag == Tag.SUBPROGRAM and At.INLINE in forms and forms.get(At.NAME) in INDEXED_NAMES

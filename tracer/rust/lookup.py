@@ -228,7 +228,7 @@ class SubprogramLookup:
         size = functions[address]
         if not codes or not 0 < size < 1 << 32:
             return []
-        pattern = _uleb_bytes(index) + struct.pack("<I", size)
+        pattern = uleb_bytes(index) + struct.pack("<I", size)
         found = []
         position = info.find(pattern, unit.first_die, unit.end)
         while position >= 0:
@@ -306,7 +306,8 @@ def code_starts(info: bytes, position: int, codes: set[int], least: int) -> list
     return starts
 
 
-def _uleb_bytes(value: int) -> bytes:
+def uleb_bytes(value: int) -> bytes:
+    """The shortest encoding."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

@@ -1,21 +1,21 @@
 """The types that tokio allocates for its tasks, which tell where in a task its future is.
 
 `raw::poll<T, S>` gets a pointer to a `Cell<T, S>` (tokio 1.25 to 1.54, runtime/task/core.rs) as one to a
-Header, so that nothing leads from the function to that type: it is searched for by its name.  Not found in
-DWARF 5, whose entries have indices of names.
+Header, so that nothing leads from the function to that type: it is searched for by its name, or where entries have
+indices of names (DWARF 5, split units) by the bytes of its code and index.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from tracer.rust.dwarf import Dwarf, Unit
-from tracer.rust.forms import At, DwarfError, Form, Tag
-from tracer.rust.lookup import code_starts
+from tracer.rust.forms import INDEXED_NAMES, At, DwarfError, Form, Tag
+from tracer.rust.lookup import code_starts, uleb_bytes
 from tracer.rust.words import word_positions
 
 _CELL = re.compile(rb"\0(Cell<[^\0]{1,8000}>)(?=\0)")
@@ -33,39 +33,82 @@ def find_cells(dwarf: Dwarf, units: Collection[Unit], wanted: Mapping[int, str])
 
     Not every unit that names a type describes it.
     """
-    strings = {match[1]: match.start(1) for match in _CELL.finditer(dwarf.section(".debug_str"))}
-    places: dict[int, list[int]] = defaultdict(list)
+    keys: dict[str, list[int]] = defaultdict(list)
     for key, name in wanted.items():
-        place = strings.get(name.encode())
-        if place is not None:
-            places[place].append(key)
+        keys[name].append(key)
+    # Split units have a string each, all others share one.
+    names = {
+        match.start(1): name
+        for match in _CELL.finditer(dwarf.section(".debug_str"))
+        if (name := match[1].decode("utf-8", "replace")) in keys
+    }
     found: dict[int, int] = {}
     left = _SEARCH_BUDGET
     for unit in units:
         left -= unit.end - unit.offset
-        if left < 0 or not places:
+        if left < 0 or not names or not keys:
             break
         try:
-            for position, place in _structures(dwarf, unit, list(places)):
-                found |= dict.fromkeys(places.pop(place, ()), position)
+            for position, name in (*_structures(dwarf, unit, names), *_indexed(dwarf, unit, names)):
+                found |= dict.fromkeys(keys.pop(name, ()), position)
         except DwarfError:
             continue
     return found
 
 
-def _structures(dwarf: Dwarf, unit: Unit, places: list[int]) -> list[tuple[int, int]]:
-    """(position, place of its name) of the structures with one of these names that begin with their name, as LLVM
-    writes them, and that are no mere declarations."""
-    codes = {
-        code
+def _codes(dwarf: Dwarf, unit: Unit) -> dict[int, int]:
+    """The abbreviations of structures that begin with their name, as LLVM writes them, and that are no mere
+    declarations: by code the form of the name."""
+    return {
+        code: abbreviation.attributes[0][1]
         for code, abbreviation in dwarf.abbreviations(unit).items()
         if abbreviation.tag == Tag.STRUCTURE
         and abbreviation.has_children
         and abbreviation.attributes
-        and abbreviation.attributes[0][:2] == (At.NAME, Form.STRP)
+        and abbreviation.attributes[0][0] == At.NAME
     }
-    found = []
-    for position in word_positions(dwarf.info, unit, np.array(places, np.uint32)):
-        place = int.from_bytes(dwarf.info[position : position + 4], "little")
-        found += [(start, place) for start in code_starts(dwarf.info, position, codes, unit.first_die)]
+
+
+def _structures(dwarf: Dwarf, unit: Unit, names: Mapping[int, str]) -> list[tuple[int, str]]:
+    """(position, name) of the structures whose entry says where its name is.  names: by place in .debug_str."""
+    codes = {code for code, form in _codes(dwarf, unit).items() if form == Form.STRP}
+    found: list[tuple[int, str]] = []
+    if not codes:
+        return found
+    for position in word_positions(dwarf.info, unit, np.array(list(names), np.uint32)):
+        name = names[int.from_bytes(dwarf.info[position : position + 4], "little")]
+        found += [(start, name) for start in code_starts(dwarf.info, position, codes, unit.first_die)]
     return found
+
+
+def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    """The same of those whose entry has the index of its name in the unit's table."""
+    codes = {code: form for code, form in _codes(dwarf, unit).items() if form in INDEXED_NAMES}
+    if not codes:
+        return
+    dwarf.root(unit)  # it tells where the table begins
+    table, begin = dwarf.section(".debug_str_offsets"), unit.bases.get(At.STR_OFFSETS_BASE, 8)
+    # Each string of the table is named by an entry, so that a unit has fewer of them than bytes.
+    count = min(len(table) - begin, unit.end - unit.offset) // 4
+    if count <= 0:
+        return
+    places = np.frombuffer(table, "<u4", count, begin).astype(np.int64) + unit.strings_begin
+    for index in np.flatnonzero(np.isin(places, list(names))).tolist():
+        name = names[int(places[index])]
+        for code, form in codes.items():
+            width = INDEXED_NAMES[form]
+            if width is not None and index >> 8 * width:
+                continue
+            pattern = uleb_bytes(code) + (uleb_bytes(index) if width is None else index.to_bytes(width, "little"))
+            at = dwarf.info.find(pattern, unit.first_die, unit.end)
+            while at >= 0:
+                if _is_named(dwarf, unit, at, name):
+                    yield at, name
+                at = dwarf.info.find(pattern, at + 1, unit.end)
+
+
+def _is_named(dwarf: Dwarf, unit: Unit, position: int, name: str) -> bool:
+    try:
+        return dwarf.die(position, unit).name == name
+    except DwarfError:
+        return False
