@@ -199,6 +199,13 @@ UNKNOWN = (
     ),
     Unknown(
         Aspect.TASKS,
+        "polls of a task that was aborted while it stood in a queue",
+        _ALL,
+        "the task has ended, and the runtime looks at it once more",
+        "the poll is another task's, without an id and without a future",
+    ),
+    Unknown(
+        Aspect.TASKS,
         "ids of tasks",
         _ALL,
         "async-task gives its tasks none",
