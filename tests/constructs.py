@@ -142,19 +142,27 @@ UNKNOWN = (
         Aspect.INSTANCES,
         "hand-written futures that took the place of one that was Pending",
         _ALL,
-        "no state says that it was never polled, and the drop of the one before is not seen",
+        "no state says that it was never polled, and nothing is called to drop the one before",
         "they are one instance",
     ),
     Unknown(
         Aspect.AWAITS,
-        "the last wait of a future that was dropped, when another one took its place",
-        _ALL,
-        "the drop is not seen",
-        "there is no wait after the last poll, unless the function has several copies: a copy is another function",
+        "the end of a future that was dropped, and is no task's",
+        ("release-debug", "release"),
+        "the optimiser made the drop a part of whoever drops it",
+        "its last wait is drawn to the end of the trace, marked as such; where another one of its function took its "
+        "place, it ends there at the latest, marked as cancelled",
     ),
     Unknown(
         Aspect.AWAITS,
-        "the last wait of a future that was dropped, of a hand-written one",
+        "the end of a hand-written future that was dropped",
+        ("dev", "release-debug"),
+        "it owns nothing, so that there is no code that drops it",
+        "its last wait is drawn to the end of the trace, marked as such",
+    ),
+    Unknown(
+        Aspect.AWAITS,
+        "the last wait of a hand-written future that was dropped",
         ("release",),
         "its last result is unknown",
         "there is no wait after the last poll",
@@ -188,6 +196,13 @@ UNKNOWN = (
         "async-task gives its tasks no ids, and what a task's poll returned is known only where its future has a "
         "function of its own",
         "they are one task, and a wait between them is marked ambiguous",
+    ),
+    Unknown(
+        Aspect.TASKS,
+        "polls of a task that was aborted while it stood in a queue",
+        _ALL,
+        "the task has ended, and the runtime looks at it once more",
+        "the poll is another task's, without an id and without a future",
     ),
     Unknown(
         Aspect.TASKS,
