@@ -13,6 +13,7 @@ import importlib.util
 import os
 import struct
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,18 @@ def _compiled_module(engine: wasmtime.Engine) -> wasmtime.Module:
     return module
 
 
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """wasmtime keeps the functions as long as the store: without a reference of theirs both go when the trace goes."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> Any:
+        bound = reference()
+        assert bound is not None
+        return bound(*arguments)
+
+    return call
+
+
 class TraceProcessor:
     """One loaded trace.  Raises RuntimeError when trace_processor refuses the trace or a query."""
 
@@ -77,7 +90,7 @@ class TraceProcessor:
         self._call("emscripten_stack_init", exports)
         self._call("__wasm_call_ctors", exports)
         word = wasmtime.ValType.i32()
-        callback = wasmtime.Func(self._store, wasmtime.FuncType([word, word], []), self._take_reply)
+        callback = wasmtime.Func(self._store, wasmtime.FuncType([word, word], []), _weakly(self._take_reply))
         table: Any = exports["__indirect_function_table"]
         slot = table.grow(self._store, 1, callback)
         self._request: Any = exports["trace_processor_on_rpc_request"]
@@ -91,17 +104,17 @@ class TraceProcessor:
 
     def _host_function(self, imported: wasmtime.ImportType) -> Callable[..., Any]:
         known: dict[str, Callable[..., Any]] = {
-            "fd_write": self._fd_write,
-            "emscripten_resize_heap": self._grow,
+            "fd_write": _weakly(self._fd_write),
+            "emscripten_resize_heap": _weakly(self._grow),
             "emscripten_get_heap_max": lambda: _MAX_PAGES * _PAGE - (1 << 32),
             "emscripten_get_now": lambda: time.perf_counter() * 1e3,
             "emscripten_date_now": lambda: time.time() * 1e3,
-            "clock_time_get": self._clock,
-            "environ_sizes_get": self._no_environment,
+            "clock_time_get": _weakly(self._clock),
+            "environ_sizes_get": _weakly(self._no_environment),
             "environ_get": lambda *_: 0,
-            "emscripten_err": self._warning,
-            "_abort_js": self._abort,
-            "__assert_fail": self._abort,
+            "emscripten_err": _weakly(self._warning),
+            "_abort_js": _weakly(self._abort),
+            "__assert_fail": _weakly(self._abort),
         }
         kind: Any = imported.type
         answer = _NOT_SUPPORTED if list(kind.results) else None
