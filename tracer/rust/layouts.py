@@ -264,9 +264,10 @@ class Layouts:
 
     def _is_mistaken(self, key: int, path: str | None) -> bool:
         """Whether it was followed for its own name only, which another type has that is a future."""
-        if key in self._certain or self._nodes[key].kind is not LayoutKind.FUTURE or path is None or "::" not in path:
+        if key in self._certain or self._nodes[key].kind is not LayoutKind.FUTURE or path is None:
             return False
-        return base_name(path) not in self._future_paths
+        own = base_name(path)
+        return "::" in own and own not in self._future_paths  # without one, no unit tells its path
 
     def _shape(self, key: int, known: Described, useful: dict[int, None]) -> str:
         """Equal for the entries that different units have of one type."""

@@ -38,6 +38,12 @@ def by_symbols(functions: list[PollFunction]) -> dict[tuple[str, ...], list[Poll
     return found
 
 
+def same_type(mine: str, other: str) -> bool:
+    """Types tell the path of a type only where some unit does; without one its own name has to do."""
+    one, two = plain(mine), plain(other)
+    return one == two if "::" in two else one.rpartition("::")[2] == two
+
+
 def wrong(mine: PollFunction, truth: PollFunction) -> list[tuple[AwaitPoint, AwaitPoint | None]]:
     """What is told otherwise; nothing told is not wrong."""
     expected = {point.state: point for point in truth.awaits}
@@ -52,7 +58,7 @@ def wrong(mine: PollFunction, truth: PollFunction) -> list[tuple[AwaitPoint, Awa
                 found.append((point, right))
         elif (point.location, point.macro) != (right.location, right.macro) or (
             # Symbols name a hand-written future with the parameters of its impl: `a::F<T>`.
-            point.awaitee is not None and plain(point.awaitee) != plain(right.awaitee or "")
+            point.awaitee is not None and not same_type(point.awaitee, right.awaitee or "")
         ):
             found.append((point, right))
     return found
