@@ -134,7 +134,7 @@ class Recorder:
             if now >= next_look:
                 next_look = now + LOOK_AROUND
                 writer.threads(session.threads())
-                self._watch_targets(writer)
+                self._watch_targets(session, writer)
                 self._show_progress(session, writer, now - began)
             if stop.name is not None:
                 return f"stopped by {'Ctrl-C' if stop.name == 'SIGINT' else stop.name}"
@@ -173,10 +173,12 @@ class Recorder:
         writer.plan_change(PlanChange(after, step.active, step.reason))
         self._take(writer, Batch(batch.events[~is_before], []))
 
-    def _watch_targets(self, writer: CaptureWriter) -> None:
+    def _watch_targets(self, session: ProbeSession, writer: CaptureWriter) -> None:
         for pid, target in list(self._running.items()):
             if target.runs_same_image():
                 continue
+            # What it sent since the last look: behind its end nobody could tell whose it is.
+            self._take(writer, session.read())
             reason = "it executed another program" if target.is_alive() else "it ended"
             writer.process_end(ProcessEnd(time.monotonic_ns(), pid, reason))
             del self._running[pid]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.captures import START, busy_plan, events_at, recording_of
 from tracer.capture import CaptureReader, CaptureWriter
-from tracer.commands.recorder import _kept
-from tracer.commands.survey import Selection, survey_processes
+from tracer.commands.recorder import Recorder, RecordOptions, _kept
+from tracer.commands.survey import Selection, Survey, survey_processes
 from tracer.errors import AttachFailed, NoSuchProcess
-from tracer.model import ExitMode
+from tracer.model import ExitMode, ProcessEnd
+from tracer.probe.session import Batch, ProbeSession
 from tracer.target.process import TargetProcess
 
 
@@ -42,3 +44,26 @@ def test_a_process_that_ends_while_another_is_looked_at() -> None:
     process.wait()
     with pytest.raises(NoSuchProcess, match=str(process.pid)):
         survey_processes([target], Selection(), ExitMode.DEFAULT)
+
+
+class LateSession:
+    """Has events that came after the last look."""
+
+    def read(self) -> Batch:
+        return Batch(events_at(START + 1, START + 2), [])
+
+
+def test_what_a_process_sent_last_stands_before_its_end(tmp_path: Path) -> None:
+    process = subprocess.Popen(["/bin/sleep", "60"])
+    target = TargetProcess.open(process.pid)
+    process.kill()
+    process.wait()
+    path = tmp_path / "x.ratcap"
+    options = RecordOptions(duration=None, max_overhead=1, transport="ring", max_size=1 << 20, asked={})
+    recorder = Recorder(cast(Survey, None), [target], path, options)
+    with CaptureWriter(path, recording_of(busy_plan())) as writer:
+        recorder._watch_targets(cast(ProbeSession, LateSession()), writer)
+    with CaptureReader(path) as reader:
+        events, end = list(reader)
+    assert len(cast(list[object], events)) == 2
+    assert isinstance(end, ProcessEnd)
