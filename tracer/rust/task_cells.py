@@ -29,7 +29,8 @@ def cell_name(poll: str) -> str | None:
 
 
 def find_cells(dwarf: Dwarf, units: Collection[Unit], wanted: Mapping[int, str]) -> dict[int, int]:
-    """wanted: by any key a type's name.  units: where to look.  Yields the positions of the types' entries.
+    """wanted: by any key a type's name.  units: where to look.  Yields the positions of the types' entries, in the
+    order of `wanted`.
 
     Not every unit that names a type describes it.
     """
@@ -53,7 +54,7 @@ def find_cells(dwarf: Dwarf, units: Collection[Unit], wanted: Mapping[int, str])
                 found |= dict.fromkeys(keys.pop(name, ()), position)
         except DwarfError:
             continue
-    return found
+    return {key: found[key] for key in wanted if key in found}
 
 
 def _codes(dwarf: Dwarf, unit: Unit) -> dict[int, int]:

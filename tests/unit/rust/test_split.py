@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 from tests.cells import Cell
 from tests.e2e.command import rat
 from tests.running import Targets
-from tracer.model import Binary, PollFunction
+from tracer.model import Binary, Layout, LayoutEdge, PollFunction
 from tracer.rust import Cache, SplitDebug, find_split_debug, read_binary
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.types import Member, Types, state_offset
@@ -52,6 +53,18 @@ def told(binary: Binary) -> list[tuple[object, ...]]:
     )
 
 
+def shapes(binary: Binary) -> list[str]:
+    """The layouts with their children's names instead of their numbers, which go by the order of the code."""
+
+    def child(edge: LayoutEdge) -> Layout | None:
+        return None if edge.child is None else replace(binary.layouts[edge.child], edges=())
+
+    return sorted(
+        repr((replace(one, edges=()), [(replace(edge, child=None), child(edge)) for edge in one.edges]))
+        for one in binary.layouts
+    )
+
+
 def refused(binary: Binary) -> list[tuple[str, str, str]]:
     return sorted((one.name, one.reason, str(one.location)) for one in binary.refusals)
 
@@ -84,7 +97,7 @@ def test_programs_tell_the_same(split_cell: Cell, targets: Targets) -> None:
     whole, _ = looked_up(targets.path(split_cell.target, "release-debug"))
     split, found = looked_up(targets.path(split_cell.target, split_cell.profile))
     assert told(split) == told(whole)
-    assert split.layouts == whole.layouts
+    assert shapes(split) == shapes(whole)
     assert refused(split) == refused(whole)
     assert len(found.parts) > 40
     assert len(found.files) == (1 if split_cell.profile.startswith("packed") else len(found.parts))
