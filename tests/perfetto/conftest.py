@@ -12,7 +12,7 @@ from tests.perfetto.simulation import make_recording, make_threads
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Spans, Tally
 from tracer.output.perfetto import PerfettoWriter
-from tracer.output.trace import WrittenTrace
+from tracer.output.trace import WrittenTrace, tell
 
 Write = Callable[..., WrittenTrace]
 
@@ -45,14 +45,7 @@ def write(tmp_path: Path) -> Write:
         writer = PerfettoWriter(tmp_path / name, recording or make_recording(), total_events=total, **options)  # type: ignore[arg-type]
         writer.threads(make_threads())
         for step in steps:
-            if isinstance(step, Spans):
-                writer.spans(step)
-            elif isinstance(step, PlanChange):
-                writer.plan_change(step)
-            elif isinstance(step, Loss):
-                writer.loss(step)
-            else:
-                writer.process_end(step)
+            tell(writer, step)
         if summary is not None:
             writer.carry(summary)
         return writer.close(Tally(events=total), end)

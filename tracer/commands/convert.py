@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tracer.capture import CaptureReader
     from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally, Thread
     from tracer.output.summary import Summary
-    from tracer.output.trace import TraceWriter, WrittenTrace
+    from tracer.output.trace import Listener, WrittenTrace
 
     Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | CaptureEnd | list[Thread]
 
@@ -165,13 +165,14 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
 
 
 def replay(
-    reader: CaptureReader, sinks: Sequence[TraceWriter | Summary], progress: Callable[[float], None]
+    reader: CaptureReader, sinks: Sequence[Listener], progress: Callable[[float], None]
 ) -> tuple[Tally, CaptureEnd | None]:
     """Tell all that a capture says to the sinks, which are then to be closed with what is returned.
 
     progress: called with the share done, 0 to 1.
     """
-    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally
+    from tracer.model import CaptureEnd, Tally
+    from tracer.output.trace import tell
 
     total = reader.event_count  # now: once it is being read, the reader belongs to another thread
     end: CaptureEnd | None = None
@@ -184,16 +185,7 @@ def replay(
             progress(tally.events / max(1, total))
         else:
             for sink in sinks:
-                if isinstance(item, Spans):
-                    sink.spans(item)
-                elif isinstance(item, PlanChange):
-                    sink.plan_change(item)
-                elif isinstance(item, Loss):
-                    sink.loss(item)
-                elif isinstance(item, ProcessEnd):
-                    sink.process_end(item)
-                else:
-                    sink.threads(item)
+                tell(sink, item)
     return tally, end
 
 

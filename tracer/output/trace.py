@@ -27,8 +27,8 @@ class WrittenTrace:
     remarks: tuple[str, ...] = ()
 
 
-class TraceWriter(Protocol):
-    """A trace being written, in bounded memory.  Every method raises OutputFailed when the file cannot grow."""
+class Listener(Protocol):
+    """What can be told of a recording: a trace that is being written, a summary."""
 
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads; a later name of the same thread wins."""
@@ -45,8 +45,26 @@ class TraceWriter(Protocol):
     def process_end(self, end: ProcessEnd) -> None:
         """A traced process is gone."""
 
+
+class TraceWriter(Listener, Protocol):
+    """A trace being written, in bounded memory.  Every method raises OutputFailed when the file cannot grow."""
+
     def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
         """Finish the file and give it its name.  end: None when the capture is torn."""
 
     def abort(self) -> None:
         """Remove what was written.  No effect after close."""
+
+
+def tell(listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | Sequence[Thread]) -> None:
+    """Call the method that is for such an item."""
+    if isinstance(item, Spans):
+        listener.spans(item)
+    elif isinstance(item, PlanChange):
+        listener.plan_change(item)
+    elif isinstance(item, Loss):
+        listener.loss(item)
+    elif isinstance(item, ProcessEnd):
+        listener.process_end(item)
+    else:
+        listener.threads(item)
