@@ -24,7 +24,7 @@ from tracer.target.elf import ElfImage
 
 _MAX_STATES = 256
 _STORE = re.compile(r"^byte ptr \[\w+(?: \+ (0x[0-9a-f]+|\d+))?\], (0x[0-9a-f]+|\d+)$")
-_EXECUTABLE = 1
+_MAX_REFERENCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +142,9 @@ class Dispatches:
         Found at any byte: what is no such instruction only makes a table seem shorter.
         """
         found: list[npt.NDArray[np.int64]] = []
-        left = self._image.size  # segments do not overlap, unless somebody made them to
-        for segment in self._image.segments:
-            size = min(segment.filesz, self._image.size - segment.offset, left)
-            if segment.flags & _EXECUTABLE and size > 8:
-                left -= size
-                code = np.frombuffer(self._image.data, np.uint8, size, segment.offset)
-                found += _references(code, segment.vaddr)
+        for address, code in self._image.executable_code():
+            if len(code) > _MAX_REFERENCE:
+                found += _references(code, address)
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 

@@ -21,7 +21,6 @@ _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
 _MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
 _RELATIVE = 8  # R_X86_64_RELATIVE
-_EXECUTABLE = 1
 _MAX_CALL = 6
 
 
@@ -80,16 +79,13 @@ class CodeScan:
         if not len(targets) and not len(messages):
             return np.zeros(0, np.int64)
         found: list[npt.NDArray[np.int64]] = []
-        left = self._image.size  # segments do not overlap, unless somebody made them to
-        for segment in self._image.segments:
-            size = min(segment.filesz, self._image.size - segment.offset, left)
-            if segment.flags & _EXECUTABLE and size > 6:
-                left -= size
-                code = np.frombuffer(self._image.data, np.uint8, size, segment.offset)
-                if len(targets):
-                    found += _calls(code, segment.vaddr, targets, slots)
-                else:
-                    found.append(_loads(code, segment.vaddr, messages))
+        for address, code in self._image.executable_code():
+            if len(code) <= _MAX_CALL:
+                continue
+            if len(targets):
+                found += _calls(code, address, targets, slots)
+            else:
+                found.append(_loads(code, address, messages))
         return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
     def _messages(self) -> npt.NDArray[np.int64]:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 from elftools.elf.elffile import ELFFile
 
@@ -31,6 +32,7 @@ _MAX_HEADERS = 8192
 _MAX_SECTION = 4 << 30
 _MAX_NOTES = 64 << 10
 _COMPRESSED = 0x800
+_EXECUTABLE = 1
 _CHDR_SIZE = 24
 _PROGRAMS = ("ET_EXEC", "ET_DYN")
 _OBJECTS = ("ET_REL", "ET_NONE")
@@ -211,13 +213,22 @@ class ElfImage:
         offset = vaddr - segment.vaddr + segment.offset
         return offset if offset < self.size else None
 
+    def executable_code(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """(link-time address, bytes) of each executable segment; together no more than the file has."""
+        left = self.size  # segments do not overlap, unless somebody made them to
+        for segment in self.segments:
+            size = min(segment.filesz, self.size - segment.offset, left)
+            if segment.flags & _EXECUTABLE and size > 0:
+                left -= size
+                yield segment.vaddr, np.frombuffer(self.data, np.uint8, size, segment.offset)
+
     def vaddr_of(self, offset: int) -> int | None:
         """Offset into the file → link-time virtual address, by the executable segment first."""
         found: int | None = None
         for segment in self.segments:
             if segment.offset <= offset < segment.offset + segment.filesz:
                 address = offset - segment.offset + segment.vaddr
-                if segment.flags & 1:
+                if segment.flags & _EXECUTABLE:
                     return address
                 found = address if found is None else found
         return found
