@@ -47,10 +47,12 @@ def find_cells(dwarf: Dwarf, units: Collection[Unit], wanted: Mapping[int, str])
     left = _SEARCH_BUDGET
     for unit in units:
         left -= unit.end - unit.offset
-        if left < 0 or not names or not keys:
+        sought = {place: name for place, name in names.items() if name in keys}
+        if left < 0 or not sought:
             break
         try:
-            for position, name in (*_structures(dwarf, unit, names), *_indexed(dwarf, unit, names)):
+            codes = _codes(dwarf, unit)
+            for position, name in (*_direct(dwarf, unit, sought, codes), *_indexed(dwarf, unit, sought, codes)):
                 found |= dict.fromkeys(keys.pop(name, ()), position)
         except DwarfError:
             continue
@@ -70,22 +72,24 @@ def _codes(dwarf: Dwarf, unit: Unit) -> dict[int, int]:
     }
 
 
-def _structures(dwarf: Dwarf, unit: Unit, names: Mapping[int, str]) -> list[tuple[int, str]]:
-    """(position, name) of the structures whose entry says where its name is.  names: by place in .debug_str."""
-    codes = {code for code, form in _codes(dwarf, unit).items() if form == Form.STRP}
-    found: list[tuple[int, str]] = []
-    if not codes:
-        return found
+def _direct(dwarf: Dwarf, unit: Unit, names: Mapping[int, str], codes: Mapping[int, int]) -> Iterator[tuple[int, str]]:
+    """(position, name) of the structures whose entry says where its name is.
+
+    names: by place in .debug_str.  codes: as _codes has them.
+    """
+    direct = {code for code, form in codes.items() if form == Form.STRP}
+    if not direct:
+        return
     for position in word_positions(dwarf.info, unit, np.array(list(names), np.uint32)):
         name = names[int.from_bytes(dwarf.info[position : position + 4], "little")]
-        found += [(start, name) for start in code_starts(dwarf.info, position, codes, unit.first_die)]
-    return found
+        for start in code_starts(dwarf.info, position, direct, unit.first_die):
+            yield start, name
 
 
-def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str], codes: Mapping[int, int]) -> Iterator[tuple[int, str]]:
     """The same of those whose entry has the index of its name in the unit's table."""
-    codes = {code: form for code, form in _codes(dwarf, unit).items() if form in INDEXED_NAMES}
-    if not codes:
+    indexed = {code: form for code, form in codes.items() if form in INDEXED_NAMES}
+    if not indexed:
         return
     dwarf.root(unit)  # it tells where the table begins
     table, begin = dwarf.section(".debug_str_offsets"), unit.bases.get(At.STR_OFFSETS_BASE, 8)
@@ -96,7 +100,7 @@ def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str]) -> Iterator[tup
     places = np.frombuffer(table, "<u4", count, begin).astype(np.int64) + unit.strings_begin
     for index in np.flatnonzero(np.isin(places, list(names))).tolist():
         name = names[int(places[index])]
-        for code, form in codes.items():
+        for code, form in indexed.items():
             width = INDEXED_NAMES[form]
             if width is not None and index >> 8 * width:
                 continue
