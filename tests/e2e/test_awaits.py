@@ -39,6 +39,18 @@ def waits(trace: Path, function: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
+def trace_of_tokio_multi(targets: Targets, profile: str, folder: Path) -> Path:
+    """The trace of a whole run."""
+    output = folder / "trace.pftrace"
+    options = ("-o", output, "--max-overhead", 100)
+    with targets.run("tokio_multi", profile) as running, recording("--pid", running.pid, *options) as rec:
+        running.go()
+        result = running.wait()
+        done = rec.wait()
+    assert (result.returncode, done.code) == (0, 0)
+    return output
+
+
 def assert_told(row: dict[str, Any], path: Path) -> int:
     """The wait's line is one of this file that awaits what the wait names; returns the line."""
     file, line = str(row["file"]), int(row["line"])
@@ -103,13 +115,7 @@ def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path
 
 @pytest.mark.parametrize("profile", ["dev", "release-debug", "old-dev", "old-release-debug"])
 def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, profile: str) -> None:
-    output = tmp_path / "trace.pftrace"
-    options = ("-o", output, "--max-overhead", 100)
-    with targets.run("tokio_multi", profile) as running, recording("--pid", running.pid, *options) as rec:
-        running.go()
-        result = running.wait()
-        done = rec.wait()
-    assert (result.returncode, done.code) == (0, 0)
+    output = trace_of_tokio_multi(targets, profile, tmp_path)
     path = WORKSPACE / "tokio_multi/src/main.rs"
     outer = waits(output, "tokio_multi::outer")
     assert {assert_told(row, path) for row in outer} == {_line(path, "apart(nested(instance)).await + 1")}
@@ -126,13 +132,7 @@ def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, pr
 @pytest.mark.parametrize("profile", ["dev-lines", "release-lines"])
 def test_lines_without_types_are_enough_for_places(targets: Targets, tmp_path: Path, profile: str) -> None:
     """debug = 1: the code and the line tables tell what the types would."""
-    output = tmp_path / "trace.pftrace"
-    options = ("-o", output, "--max-overhead", 100)
-    with targets.run("tokio_multi", profile) as running, recording("--pid", running.pid, *options) as rec:
-        running.go()
-        result = running.wait()
-        done = rec.wait()
-    assert (result.returncode, done.code) == (0, 0)
+    output = trace_of_tokio_multi(targets, profile, tmp_path)
     path = WORKSPACE / "tokio_multi/src/main.rs"
     outer = waits(output, "tokio_multi::outer")
     assert {row["place"] for row in outer} == {f"{path}:{_line(path, 'apart(nested(instance)).await + 1')}"}

@@ -8,8 +8,8 @@ from tests.captures import LAYOUTS, function, plan_of, walked
 from tracer.model import AwaitPoint, LayoutKind, Plan, Register, SourceLocation
 from tracer.output.chains import Chains
 
-OWN, FOREIGN = "/srv/server/src/main.rs", "/root/.cargo/registry/src/x/tokio-1.54.1/src/sync/mutex.rs"
-SELECT = SourceLocation("/root/.cargo/registry/src/x/tokio-1.54.1/src/macros/select.rs", 746)
+OWN, FOREIGN = "/srv/server/src/main.rs", "/srv/build/.cargo/registry/src/x/tokio-1.54.1/src/sync/mutex.rs"
+SELECT = SourceLocation("/srv/build/.cargo/registry/src/x/tokio-1.54.1/src/macros/select.rs", 746)
 
 
 def plan(inner: str = FOREIGN, macro: SourceLocation | None = None) -> Plan:

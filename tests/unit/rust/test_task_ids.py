@@ -19,7 +19,7 @@ KNOWN = TaskIdPath(vtable=16, offset=72)
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        (b"/root/.cargo/registry/src/index.crates.io-1/tokio-1.54.1/src/runtime/task/mod.rs", KNOWN),
+        (b"/srv/build/.cargo/registry/src/index.crates.io-1/tokio-1.54.1/src/runtime/task/mod.rs", KNOWN),
         (b"/x/tokio-1.25.0/src/lib.rs\0/x/tokio-1.47.2/src/lib.rs", KNOWN),
         (b"/x/tokio-1.24.9/src/lib.rs", None),
         (b"/x/tokio-1.55.0/src/lib.rs", None),
