@@ -107,11 +107,11 @@ class TargetProcess:
             command = (folder / "cmdline").read_bytes()
             identity = _image_identity(pid, _read_stat(pid))
         except PermissionError:
-            raise _permission_missing(pid, stat.name) from None
+            raise permission_missing(pid, stat.name) from None
         except (FileNotFoundError, ProcessLookupError):
-            raise _ended(pid) from None
+            raise ended(pid) from None
         if _read_stat(pid).start_time != stat.start_time:
-            raise _ended(pid)
+            raise ended(pid)
         return cls(
             pid=pid,
             start_time=stat.start_time,
@@ -165,7 +165,7 @@ class TargetProcess:
         try:
             tids = sorted(int(entry) for entry in os.listdir(folder))
         except (FileNotFoundError, ProcessLookupError):
-            raise _ended(self.pid) from None
+            raise ended(self.pid) from None
         found = []
         for tid in tids:
             try:
@@ -174,7 +174,7 @@ class TargetProcess:
                 continue
             found.append(Thread(tid, self.pid, name.removesuffix(b"\n").decode("utf-8", "replace")))
         if not self.is_alive():
-            raise _ended(self.pid)
+            raise ended(self.pid)
         return found
 
     def cpu_time_ns(self) -> int:
@@ -187,7 +187,7 @@ class TargetProcess:
         try:
             return time.clock_gettime_ns((~self.pid << 3) | _CPUCLOCK_SCHED)
         except OSError:
-            raise _ended(self.pid) from None
+            raise ended(self.pid) from None
 
     def load_bias(self, image: ElfImage) -> int:
         """Run-time address minus link-time address of `image` (the executable or a shared object), in bytes.
@@ -200,9 +200,9 @@ class TargetProcess:
             status = image.path.stat()
             executable = self.exe_path.stat()
         except PermissionError:
-            raise _permission_missing(self.pid, self.name) from None
+            raise permission_missing(self.pid, self.name) from None
         except (FileNotFoundError, ProcessLookupError):
-            raise _ended(self.pid) from None
+            raise ended(self.pid) from None
         is_executable = os.path.samestat(status, executable)
         path = self.executable if is_executable else str(image.path)
         bias = bias_from_mappings(self.maps(), image.segments, status, path)
@@ -220,11 +220,11 @@ class TargetProcess:
         try:
             data = Path(f"/proc/{self.pid}/{entry}").read_bytes()
         except PermissionError:
-            raise _permission_missing(self.pid, self.name) from None
+            raise permission_missing(self.pid, self.name) from None
         except (FileNotFoundError, ProcessLookupError):
-            raise _ended(self.pid) from None
+            raise ended(self.pid) from None
         if not data or not self.is_alive():  # a zombie's files read as empty
-            raise _ended(self.pid)
+            raise ended(self.pid)
         return data
 
 
@@ -306,17 +306,19 @@ def _thread_group(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        raise _ended(pid) from None
+        raise ended(pid) from None
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(b"Tgid:"))
 
 
-def _ended(pid: int) -> NoSuchProcess:
+def ended(pid: int) -> NoSuchProcess:
+    """The error for a process that is gone."""
     return NoSuchProcess(
         f"Process {pid} ended while it was being looked at.", fix="Start the program again and give its new number."
     )
 
 
-def _permission_missing(pid: int, name: str) -> PermissionMissing:
+def permission_missing(pid: int, name: str) -> PermissionMissing:
+    """The error for a process that the kernel does not let this program look at."""
     try:
         uid = Path(f"/proc/{pid}").stat().st_uid
     except FileNotFoundError:
