@@ -1,0 +1,262 @@
+"""From tasks down to where they wait: all at once, by what they have in common.
+
+Tasks that are in the same futures in the same states are one group, however many they are, and each
+step is one array operation on a group.  What is read is trusted nowhere: a discriminant that no state
+has, a pointer to nowhere or a vtable of nothing end the way there, marked as not whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import FIRST_SUSPEND, Binary, Layout, LayoutEdge, LayoutKind
+from tracer.snapshot.image import Image, Known, numbers
+from tracer.snapshot.vtables import FutureVtables
+from tracer.stacks import Frame, Stack
+from tracer.target.memory import Addresses, Bytes
+
+Rows = npt.NDArray[np.intp]
+
+_MAX_DEPTH = 400
+_MAX_NODES = 1 << 16
+_MAX_VISITS_OF_TASK = 512
+"""On average: futures of futures of … that garbage makes up would never end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What decided on the way: which roots' walks, where it was read, and what was there, shape (n, bytes).
+
+    mask: of these bytes the bits that matter; None: all.
+    """
+
+    roots: Rows
+    addresses: Addresses
+    content: Bytes
+    mask: Bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """stack: of each root, index into `stacks`; -1: nothing of it could be read.  row: of the stack's addresses.
+
+    addresses: of each stack, shape (its roots, its frames).  reads: all that the result depends on.
+    """
+
+    stack: npt.NDArray[np.int32]
+    row: npt.NDArray[np.uint32]
+    stacks: tuple[Stack, ...]
+    addresses: tuple[npt.NDArray[np.uint64], ...]
+    reads: tuple[Reads, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Roots that came the same way to a future of one type.  order: place among the branches of its parent."""
+
+    parent: int
+    order: int
+    layout: int
+    roots: Rows
+    addresses: Addresses
+    depth: int
+
+
+@dataclass(slots=True)
+class _Node:
+    frame: Frame
+    order: int
+
+
+@dataclass(slots=True)
+class _Visits:
+    roots: list[Rows] = field(default_factory=list)
+    nodes: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    addresses: list[Addresses] = field(default_factory=list)
+    reads: list[Reads] = field(default_factory=list)
+
+
+class Walk:
+    """One walk through one image."""
+
+    def __init__(self, binary: Binary, image: Image, vtables: FutureVtables) -> None:
+        self._binary = binary
+        self._image = image
+        self._vtables = vtables
+        self._nodes: list[_Node] = []
+        self._ids: dict[tuple[int, int, Frame], int] = {}
+        self._visits = _Visits()
+        self._left = 0
+
+    def run(self, roots: Sequence[tuple[int, Rows, Addresses]], count: int) -> Walked:
+        """roots: layouts, with the numbers (below `count`) of what begins there, and where that is.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        self._left = _MAX_VISITS_OF_TASK * count + (1 << 20)
+        waiting = [_Group(-1, 0, layout, rows, addresses, 0) for layout, rows, addresses in roots]
+        while waiting:
+            waiting += self._step(waiting.pop())
+        return self._gathered(count)
+
+    # ------------------------------------------------------------ one step
+
+    def _step(self, group: _Group) -> Iterator[_Group]:
+        layout = self._binary.layouts[group.layout]
+        if layout.kind is LayoutKind.OBJECT:
+            yield from self._behind(group)
+            return
+        if layout.discriminant_offset is None:
+            node = self._visit(group, Frame(group.parent, group.layout, None, None), group.roots, group.addresses)
+            yield from self._below(group, node, _edges(layout, None), group.roots, group.addresses)
+            return
+        at = group.addresses + np.uint64(layout.discriminant_offset)
+        values, known = self._numbers(group.roots, at, layout.discriminant_size)
+        self._lost(group, ~known)
+        rows = np.flatnonzero(known)
+        for value in np.unique(values[rows]).tolist():
+            chosen = rows[values[rows] == value]
+            roots, addresses = group.roots[chosen], group.addresses[chosen]
+            frame = Frame(group.parent, group.layout, None, value, _makes_sense(layout, value))
+            node = self._visit(group, frame, roots, addresses)
+            if frame.is_whole:
+                yield from self._below(group, node, _edges(layout, value), roots, addresses)
+
+    def _below(
+        self, group: _Group, node: int, edges: Sequence[LayoutEdge], roots: Rows, addresses: Addresses
+    ) -> Iterator[_Group]:
+        for order, edge in enumerate(edges):
+            if node < 0 or edge.child is None:
+                continue
+            at = addresses + np.uint64(edge.offset)
+            child = _Group(node, order, edge.child, roots, at, group.depth + 1)
+            if edge.is_pointer:
+                child = self._followed(child, at)
+            if len(child.roots):
+                yield child
+
+    def _followed(self, group: _Group, pointers: Addresses) -> _Group:
+        targets, known = self._numbers(group.roots, pointers, 8)
+        layout = self._binary.layouts[group.layout]
+        self._image.load(targets[known], layout.size)
+        if layout.size:
+            _, is_there = self._image.bytes_at(targets, 1)
+            known = known & is_there
+        self._lost(group, ~known)
+        return _Group(group.parent, group.order, group.layout, group.roots[known], targets[known], group.depth)
+
+    def _behind(self, group: _Group) -> Iterator[_Group]:
+        """Past trait objects: a pointer to the future, and one to the vtable that says of which type it is."""
+        content, known = self._image.bytes_at(group.addresses, 16)
+        self._visits.reads.append(Reads(group.roots, group.addresses, content))
+        words = content.view("<u8")
+        self._lost(group, ~known)
+        for vtable in np.unique(words[known, 1]).tolist():
+            rows = np.flatnonzero(known & (words[:, 1] == vtable))
+            roots = group.roots[rows]
+            function = self._vtables.function(self._image, vtable)
+            frame = Frame(group.parent, group.layout, function, None, function is not None)
+            node = self._visit(group, frame, roots, group.addresses[rows])
+            layout = self._binary.functions[function].layout if function is not None else None
+            if node < 0 or layout is None:
+                continue
+            self._image.load(words[rows, 0], self._binary.layouts[layout].size)
+            yield _Group(node, 0, layout, roots, words[rows, 0], group.depth + 1)
+
+    # ------------------------------------------------------------ what was found
+
+    def _numbers(self, roots: Rows, addresses: Addresses, size: int) -> tuple[Addresses, Known]:
+        content, known = self._image.bytes_at(addresses, size)
+        self._visits.reads.append(Reads(roots, addresses, content))
+        return numbers(content), known
+
+    def _lost(self, group: _Group, which: Known) -> None:
+        """Note those whose memory at this place could not be read."""
+        if which.any():
+            frame = Frame(group.parent, group.layout, None, None, is_whole=False)
+            self._visit(group, frame, group.roots[which], group.addresses[which])
+
+    def _visit(self, group: _Group, frame: Frame, roots: Rows, addresses: Addresses) -> int:
+        """The number of the frame; -1: there is no room for more below it."""
+        key = group.parent, group.order, frame
+        node = self._ids.get(key)
+        if node is None:
+            node = self._ids[key] = len(self._nodes)
+            self._nodes.append(_Node(frame, group.order))
+        self._visits.roots.append(roots)
+        self._visits.nodes.append(np.full(len(roots), node, np.int64))
+        self._visits.addresses.append(addresses)
+        self._left -= len(roots)
+        if self._left < 0 or len(self._nodes) > _MAX_NODES or group.depth >= _MAX_DEPTH:
+            return -1
+        return node
+
+    def _gathered(self, count: int) -> Walked:
+        stack, row = np.full(count, -1, np.int32), np.zeros(count, np.uint32)
+        if not self._visits.roots:
+            return Walked(stack, row, (), (), ())
+        roots = np.concatenate(self._visits.roots)
+        nodes = np.concatenate(self._visits.nodes)
+        addresses = np.concatenate(self._visits.addresses)
+        order = np.lexsort((nodes, roots))
+        roots, nodes, addresses = roots[order], nodes[order], addresses[order]
+        begins = np.flatnonzero(np.diff(roots, prepend=-1))
+        # One number for the set of a task's nodes: tasks of the same set are in the same stack.
+        sums = np.add.reduceat(_mixed(nodes), begins)
+        _, first, of_task = np.unique(sums, return_index=True, return_inverse=True)
+        lengths = np.diff(np.append(begins, len(roots)))
+        stack[roots[begins]] = of_task
+        stacks, places = [], []
+        for number, one in enumerate(first.tolist()):
+            begin, length = int(begins[one]), int(lengths[one])
+            made, columns = self._stack(nodes[begin : begin + length].tolist())
+            members = begins[of_task == number]
+            row[roots[members]] = np.arange(len(members))
+            places.append(addresses[members[:, None] + np.array(columns)])
+            stacks.append(made)
+        return Walked(stack, row, tuple(stacks), tuple(places), tuple(self._visits.reads))
+
+    def _stack(self, nodes: list[int]) -> tuple[Stack, list[int]]:
+        """The stack of some nodes, and by frame its place among them."""
+        below: dict[int, list[int]] = {}
+        for node in nodes:
+            below.setdefault(self._nodes[node].frame.parent, []).append(node)
+        frames: list[Frame] = []
+        columns: list[int] = []
+        place = {node: index for index, node in enumerate(nodes)}
+        waiting = [(-1, node) for node in reversed(below[-1])]
+        while waiting:
+            parent, node = waiting.pop()
+            one = self._nodes[node].frame
+            number = len(frames)
+            frames.append(Frame(parent, one.layout, one.function, one.state, one.is_whole))
+            columns.append(place[node])
+            children = sorted(below.get(node, ()), key=lambda child: self._nodes[child].order, reverse=True)
+            waiting += [(number, child) for child in children]
+        return Stack(tuple(frames)), columns
+
+
+def _edges(layout: Layout, value: int | None) -> list[LayoutEdge]:
+    """Those that hold with this discriminant."""
+    own = [edge for edge in layout.edges if edge.value == value]
+    return own if own or value is None else [edge for edge in layout.edges if edge.value is None]
+
+
+def _makes_sense(layout: Layout, value: int) -> bool:
+    """Whether a coroutine can be in this state."""
+    if layout.kind is not LayoutKind.COROUTINE or not layout.awaits:
+        return True
+    return value < FIRST_SUSPEND or any(point.state == value for point in layout.awaits)
+
+
+def _mixed(nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Numbers whose sums tell sets apart: splitmix64 of each."""
+    with np.errstate(over="ignore"):
+        value = (nodes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return value ^ (value >> np.uint64(31))
