@@ -69,7 +69,7 @@ def survey_processes(
     processes = []
     remarks: list[str] = []
     for target in targets:
-        with _while_it_lives(target), open_elf(target.exe_path) as image:
+        with while_it_lives(target), open_elf(target.exe_path) as image:
             status = target.exe_path.stat()
             index = index_of_file.get((status.st_dev, status.st_ino))
             if index is None:
@@ -79,7 +79,7 @@ def survey_processes(
                         "these processes run different programs, and --symbols is about one",
                         fix=f"rat-ebpf --pid {target.pid} --symbols TWIN",
                     )
-                binary, remarks_on_it = _read(image, target.executable, target.root_path, twin)
+                binary, remarks_on_it = read_executable(image, target.executable, target.root_path, twin)
                 binaries.append(binary)
                 remarks += remarks_on_it
                 executables.append(target.exe_path)
@@ -98,7 +98,7 @@ def survey_processes(
 
 
 @contextlib.contextmanager
-def _while_it_lives(target: TargetProcess) -> Iterator[None]:
+def while_it_lives(target: TargetProcess) -> Iterator[None]:
     """Whatever goes wrong with the files of a process that is gone is its end: raises NoSuchProcess."""
     try:
         yield
@@ -128,24 +128,27 @@ def launched_process(launched: Launched) -> Process:
 def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, twin: Path | None = None) -> Survey:
     """Plan for a binary on disk, with no process yet.  Needs no rights beyond reading the file."""
     with open_elf(path) as image:
-        binary, remarks = _read(image, str(path), None, twin)
+        binary, remarks = read_executable(image, str(path), None, twin)
     return Survey(_plan([binary], selection, exit_mode), (), (path,), remarks)
 
 
-def _read(image: ElfImage, display_path: str, root: Path | None, twin: Path | None) -> tuple[Binary, tuple[str, ...]]:
-    """(the binary, remarks on what of its debug information is not read).
+def read_executable(
+    image: ElfImage, display_path: str, root: Path | None, twin: Path | None
+) -> tuple[Binary, tuple[str, ...]]:
+    """(the binary, remarks on what of its debug information is not read).  Raises RatError.
 
-    A twin of the very same build is its debug file, and one of a binary that has debug information is not needed.
+    root: the root folder as its process sees it; None: ours.  A twin of the very same build is its debug file, and
+    one of a binary that has debug information is not needed.
     """
     if twin is None:
         return _read_alone(image, display_path, find_debug_file(image, root) if _lacks_debug(image) else None, root)
     with open_elf(twin) as twin_image:
         if twin_image.build_id is not None and twin_image.build_id == image.build_id:
             return _read_alone(image, display_path, twin, root)
-        binary, remarks = _read(image, display_path, root, None)
+        binary, remarks = read_executable(image, display_path, root, None)
         if binary.symbols == "dwarf":
             return binary, (*remarks, f"{display_path} has debug information of its own: {twin} is not used")
-        described, remarks = _read(twin_image, str(twin), None, None)
+        described, remarks = read_executable(twin_image, str(twin), None, None)
         return rust.with_twin(binary, image, described, twin_image), remarks
 
 
