@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,10 @@ def run(options: argparse.Namespace) -> ExitCode:
         print_json(view, tasks)
         return ExitCode.OK
     from tracer.output.tables import LIST_WIDTH, make_console
-    from tracer.output.task_list import task_list
+    from tracer.output.task_list import task_lines
 
-    console = make_console(LIST_WIDTH)
-    console.print(task_list(view, tasks, console))
+    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
+        print(line)
     say_remarks(live)
     return ExitCode.OK
 
@@ -129,16 +130,18 @@ def say_remarks(live: LiveTasks) -> None:
 
 def _watch(live: LiveTasks, options: argparse.Namespace) -> None:
     from rich.live import Live
+    from rich.text import Text
 
     from tracer.output.tables import make_console
-    from tracer.output.task_list import task_list
+    from tracer.output.task_list import task_lines
 
     console = make_console()
     try:
         with interruptible(), Live(console=console, screen=console.is_terminal, auto_refresh=False) as screen:
             while True:
                 view = take_view(live)
-                screen.update(task_list(view, chosen(view, options), console), refresh=True)
+                lines = islice(task_lines(view, chosen(view, options), console.width), console.height - 1)
+                screen.update(Text("\n".join(lines)), refresh=True)
                 time.sleep(options.watch)
     except KeyboardInterrupt:
         return

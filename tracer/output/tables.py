@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -66,16 +68,27 @@ _LEAST = 12
 _READABLE = 16  # columns are left out rather than all names and places cut below this
 
 
-def make_table(
-    columns: dict[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
-) -> Table:
-    """A table no wider than `width`, if cutting names and places makes that possible, or leaving columns out.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A table's text, cut to a width.  kinds, widths: of each column that is left."""
+
+    headings: tuple[str, ...]
+    kinds: tuple[Column, ...]
+    widths: tuple[int, ...]
+    rows: list[tuple[str, ...]]
+
+
+def fit(
+    columns: Mapping[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Fitted:
+    """No wider than `width`, if cutting names and places makes that possible, or leaving columns out.
 
     expendable: the columns that a narrow terminal does without, the first one first.
     """
     names, kinds = list(columns), list(columns.values())
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    shown = lru_cache(maxsize=None)(printable)
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, {*column})) for column in zip(names, *cells, strict=True)]
     left = set(range(len(names)))
     for name in expendable:
         least = (min(widths[i], _READABLE) if kinds[i] in _FLEXIBLE else widths[i] for i in left)
@@ -88,13 +101,40 @@ def make_table(
         if widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
+    kept = sorted(left)
+    cut = lru_cache(maxsize=None)(_cut)
+    return Fitted(
+        tuple(_cut(names[i], widths[i], Column.NAME) for i in kept),
+        tuple(kinds[i] for i in kept),
+        tuple(widths[i] for i in kept),
+        [tuple(cut(row[i], widths[i], kinds[i]) for i in kept) for row in cells],
+    )
+
+
+def make_table(
+    columns: Mapping[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Table:
+    """A table, as fit() makes it."""
+    fitted = fit(columns, rows, width, expendable)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for i in sorted(left):
-        heading = _cut(names[i], widths[i], Column.NAME)
-        table.add_column(heading, justify="right" if kinds[i] is Column.FIGURE else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(Text(_cut(row[i], widths[i], kinds[i])) for i in sorted(left)))
+    for heading, kind in zip(fitted.headings, fitted.kinds, strict=True):
+        table.add_column(heading, justify="right" if kind is Column.FIGURE else "left", no_wrap=True)
+    for row in fitted.rows:
+        table.add_row(*map(Text, row))
     return table
+
+
+def table_lines(
+    columns: Mapping[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Iterator[str]:
+    """The same as lines of text, for tables of a hundred thousand rows."""
+    fitted = fit(columns, rows, width, expendable)
+    for row in (fitted.headings, *fitted.rows):
+        cells = [
+            (cell.rjust if kind is Column.FIGURE else cell.ljust)(size - cell_len(cell) + len(cell))
+            for cell, kind, size in zip(row, fitted.kinds, fitted.widths, strict=True)
+        ]
+        yield (" " * _GAP).join(cells).rstrip()
 
 
 def _cut(text: str, width: int, kind: Column) -> str:

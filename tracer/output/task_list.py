@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+import numpy as np
+import numpy.typing as npt
 
 from tracer.model import Array, Binary, FunctionKind, Process
 from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked
 from tracer.output.labels import short_name_of
-from tracer.output.tables import Column, make_table, plain_text
+from tracer.output.tables import Column, table_lines
 from tracer.stacks import Snapshot, TaskFlag, TaskState
 
 
@@ -58,47 +59,75 @@ class TaskView:
             words += ", on the move"
         return words
 
+    def parked_at(self, task: Any) -> Parked:
+        """Where a task waits."""
+        stack = int(task["stack"])
+        return self.parked[stack] if stack >= 0 else _UNKNOWN
+
+
+_UNKNOWN = Parked("", None, "", "")
+
 
 def chosen_tasks(view: TaskView, matches: Callable[[str], bool], states: frozenset[TaskState], by: SortKey) -> Array:
-    """The tasks whose future's name matches, in some states, sorted."""
+    """The tasks whose future's name matches, in some states (none: in any), sorted."""
     tasks = view.snapshot.tasks
-    names = {int(one): matches(view.future(int(one))) for one in set(tasks["function"].tolist())}
-    rows = [
-        row
-        for row, (function, state) in enumerate(zip(tasks["function"].tolist(), tasks["state"].tolist(), strict=True))
-        if names[function] and (not states or state in states)
-    ]
-    ids = tasks["id"].tolist()
-    keys: dict[SortKey, Callable[[int], Any]] = {
-        SortKey.ID: lambda row: (ids[row] == 0, ids[row]),
-        SortKey.STATE: lambda row: (-int(tasks["state"][row]), ids[row]),
-        SortKey.FUTURE: lambda row: (view.future(int(tasks["function"][row])), ids[row]),
-        SortKey.PLACE: lambda row: (_parked(view, tasks[row]).place or "\uffff", ids[row]),
+    functions, of_task = np.unique(tasks["function"], return_inverse=True)
+    names = [view.future(function) for function in functions.tolist()]
+    chosen = np.array([matches(name) for name in names], np.bool_)[of_task]
+    if states:
+        chosen &= np.isin(tasks["state"], sorted(states))
+    ids = tasks["id"]
+    keys: dict[SortKey, Callable[[], npt.NDArray[Any]]] = {
+        SortKey.ID: lambda: ids == 0,
+        SortKey.STATE: lambda: -tasks["state"].astype(np.int64),
+        SortKey.FUTURE: lambda: _ranks(names)[of_task],
+        SortKey.PLACE: lambda: _ranks([*(one.place or _LAST for one in view.parked), _LAST])[tasks["stack"]],
     }
-    chosen: Array = tasks[sorted(rows, key=keys[by])]
-    return chosen
+    order = np.lexsort((tasks["header"], ids, keys[by]()))
+    found: Array = tasks[order[chosen[order]]]
+    return found
 
 
-def task_list(view: TaskView, tasks: Array, console: Console) -> RenderableType:
+_LAST = "\uffff"
+
+
+def _ranks(words: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The place of each word among all in alphabetical order; equal ones have the same."""
+    place = {word: number for number, word in enumerate(sorted(set(words)))}
+    return np.array([place[word] for word in words], np.int64)
+
+
+def task_lines(view: TaskView, tasks: Array, width: int) -> Iterator[str]:
     """The table, and the counts below it."""
-    has_ids = bool(tasks["id"].any())
+    first, of_task = _kinds(tasks)
+    names = [str(id_) if id_ else f"0x{header:x}" for id_, header in tasks[["id", "header"]].tolist()]
+    longest = max(names, key=len, default="")
     rows = []
-    for task in tasks:
-        at = _parked(view, task)
-        rows.append(
-            (
-                str(task["id"]) if task["id"] else f"0x{int(task['header']):x}",
-                view.state(task),
-                short_name_of(view.future(int(task["function"])), FunctionKind.TASK),
-                at.awaited,
-                at.leaf if at.leaf != at.awaited else "",
-                at.place,
-            )
-        )
-    columns = {"id" if has_ids else "task": Column.FIGURE, "state": Column.WORD, "future": Column.NAME}
+    for task in tasks[first]:
+        at = view.parked_at(task)
+        future = short_name_of(view.future(int(task["function"])), FunctionKind.TASK)
+        leaf = at.leaf if at.leaf != at.awaited else ""
+        rows.append((longest, view.state(task), future, at.awaited, leaf, at.place))
+    columns = {"id" if tasks["id"].any() else "task": Column.FIGURE, "state": Column.WORD, "future": Column.NAME}
     columns |= {"awaiting": Column.NAME, "in the end": Column.NAME, "at": Column.PLACE}
-    table = make_table(columns, rows, console.width, ("in the end",))
-    return Group(table, plain_text(""), plain_text(counts_words(view, tasks)))
+    heading, *lines = table_lines(columns, rows, width, ("in the end",))
+    # A hundred thousand tasks differ in little but their ids, which stand first.
+    room = max(len(longest), len(next(iter(columns))))
+    ends = [line[room:] for line in lines]
+    yield heading
+    for name, kind in zip(names, of_task.tolist(), strict=True):
+        yield name.rjust(room) + ends[kind]
+    yield ""
+    yield counts_words(view, tasks)
+
+
+def _kinds(tasks: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """(the first task of each kind, the kind of each task): those of a kind differ in nothing but who they are."""
+    key = np.zeros(len(tasks), np.uint64)
+    for name, bits in (("function", 20), ("state", 3), ("flags", 3), ("stack", 17), ("tid", 22)):
+        key = key << np.uint64(bits) | (tasks[name].astype(np.uint64) & np.uint64((1 << bits) - 1))
+    _, first, of_task = np.unique(key, return_index=True, return_inverse=True)
+    return first, of_task
 
 
 def counts_words(view: TaskView, tasks: Array) -> str:
@@ -114,11 +143,6 @@ def counts_words(view: TaskView, tasks: Array) -> str:
     of_all = "" if len(tasks) == total else f" of {total:,}"
     plural = "" if total == 1 else "s"
     return f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}"
-
-
-def _parked(view: TaskView, task: Any) -> Parked:
-    stack = int(task["stack"])
-    return view.parked[stack] if stack >= 0 else Parked("", None, "", "")
 
 
 def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
@@ -138,7 +162,7 @@ def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
 def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, Any]:
     function = view.binary.functions[int(task["function"])]
     stack = int(task["stack"])
-    at = _parked(view, task)
+    at = view.parked_at(task)
     return {
         "id": int(task["id"]) or None,
         "header": f"0x{int(task['header']):x}",
@@ -154,10 +178,10 @@ def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, An
     }
 
 
-def group_alike(tasks: Array) -> Sequence[Array]:
+def group_alike(tasks: Array) -> list[Array]:
     """Tasks that are in the same stack and state, the largest group first."""
-    groups: dict[tuple[int, int, int, int], list[int]] = {}
-    for row, task in enumerate(tasks):
-        key = int(task["function"]), int(task["state"]), int(task["stack"]), int(task["tid"])
-        groups.setdefault(key, []).append(row)
-    return [tasks[rows] for rows in sorted(groups.values(), key=len, reverse=True)]
+    first, of_task = _kinds(tasks)
+    counts = np.bincount(of_task, minlength=len(first))
+    order = np.argsort(of_task, kind="stable")
+    groups: list[Array] = np.split(tasks[order], np.cumsum(counts)[:-1]) if len(tasks) else []
+    return sorted(groups, key=len, reverse=True)
