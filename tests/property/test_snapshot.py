@@ -31,9 +31,9 @@ _TASKS = 3
 _EDGES = st.builds(
     LayoutEdge,
     value=st.none() | st.integers(0, 4),
-    offset=st.sampled_from((0, 8, 16, 24, 32, 48, 64, 13, 2**32)),
+    offset=st.sampled_from((32, 0, 8, 16, 24, 48, 64, 13, 2**32)),
     is_pointer=st.booleans(),
-    child=st.sampled_from((*range(_LAYOUTS), None)),
+    child=st.sampled_from((0, 0, *range(_LAYOUTS), None)),
 )
 _LAYOUT = st.builds(
     Layout,
@@ -61,7 +61,8 @@ def function(number: int, kind: FunctionKind, layout: int | None) -> PollFunctio
 
 @st.composite
 def binaries(draw: st.DrawFn) -> Binary:
-    layouts = tuple(draw(st.lists(_LAYOUT, min_size=_LAYOUTS, max_size=_LAYOUTS)))
+    behind = Layout("dyn Future", LayoutKind.OBJECT, Source.DWARF, 16)
+    layouts = (behind, *draw(st.lists(_LAYOUT, min_size=_LAYOUTS - 1, max_size=_LAYOUTS - 1)))
     places = st.sampled_from((*range(_LAYOUTS), None))
     functions = [function(number, FunctionKind.TASK, draw(places)) for number in range(_TASKS)]
     functions += [function(number, FunctionKind.FUTURE, draw(places)) for number in range(_TASKS, 2 * _TASKS)]
@@ -91,6 +92,8 @@ def memories(draw: st.DrawFn) -> MadeMemory:
     for place in draw(st.lists(st.integers(0, len(heap) // 8 - 8), min_size=1, max_size=20)):
         at, number = place * 8, draw(st.integers(0, _TASKS - 1))
         vtable = _DATA + 128 * number
+        behind = draw(targets), _DATA + 128 * draw(st.integers(_TASKS, 2 * _TASKS - 1))
+        heap[at + 4 : at + 6] = behind
         heap[at : at + 4] = (vtable, 256, 0, 0) if number % 2 else (128 | draw(st.integers(0, 63)), 0, vtable, 1)
     return MadeMemory({_DATA: data.tobytes(), _HEAP: heap.tobytes()})
 
