@@ -37,17 +37,27 @@ def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
     target = TargetProcess.open(pid)
     with while_it_lives(target), open_elf(target.exe_path) as image:
         binary, remarks = read_executable(image, target.executable, target.root_path, twin)
-        _require_tasks(binary)
+        remarks += _remarks_on_tasks(binary)
         process = process_of(target, image, 0)
         bias = process.load_bias
         reader = SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
     return TaskSource(target, process, binary, reader, remarks)
 
 
-def _require_tasks(binary: Binary) -> None:
+def _remarks_on_tasks(binary: Binary) -> tuple[str, ...]:
     """Raises NotTraceable where there is no way to find a task."""
-    if any(function.kind is FunctionKind.TASK for function in binary.functions):
-        return
+    tasks = [function for function in binary.functions if function.kind is FunctionKind.TASK]
+    if tasks:
+        unknown = sum(function.layout is None for function in tasks)
+        if not unknown:
+            return ()
+        words = f"where {unknown} of {len(tasks)} kinds of tasks wait is not known"
+        if binary.symbols == "dwarf" or binary.twin is not None:
+            return (f"{words}: the debug information does not describe them",)
+        return (
+            f"{words}: {binary.path} has no debug information; --symbols TWIN tells, if TWIN is the same program built "
+            "again with debug = 2",
+        )
     raise NotTraceable(
         f"No task can be found in {binary.path}.",
         why="Tasks are known by the polls that tokio or async-task compile for them; it has none, or its symbols are "
@@ -60,7 +70,7 @@ def core_tasks(core: Path, executable: Path, twin: Path | None = None) -> TaskSo
     """The same of a core dump.  Raises RatError."""
     with open_elf(executable) as image:
         binary, remarks = read_executable(image, str(executable), None, twin)
-        _require_tasks(binary)
+        remarks += _remarks_on_tasks(binary)
         memory = CoreMemory(core, image)
         reader = SnapshotReader(binary, memory.bias, memory, data_parts(image, memory.bias))
         if memory.missing:
