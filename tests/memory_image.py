@@ -46,3 +46,6 @@ class MadeMemory:
 
     def resident(self, mapping: Mapping) -> Iterable[tuple[int, int]]:
         return [(mapping.start, mapping.end)]
+
+    def threads(self) -> list[int]:
+        return [1]

@@ -294,7 +294,8 @@ class Binary:
 
     path: as the user would name it, for display only; files are opened elsewhere.
     can_unwind: False in a panic=abort build.  symbols: "dwarf", "line tables", "symbol table" or "none".
-    twin: the file whose debug information was used as that of the same program.
+    twin: the file whose debug information was used as that of the same program.  current_task: bytes from a thread's
+    pointer (fs) to where tokio keeps the id of the task that the thread polls, a u64, 0 for none; None: not known.
     """
 
     path: str
@@ -310,6 +311,7 @@ class Binary:
     layouts: tuple[Layout, ...] = ()
     twin: str | None = None
     ends: tuple[EndPoint, ...] = ()
+    current_task: int | None = None
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:

@@ -85,6 +85,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         debug_file=str(debug.path) if debug is not None else None,
         ends=found.ends,
         layouts=found.layouts,
+        current_task=found.current_task,
     )
 
 

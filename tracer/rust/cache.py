@@ -176,6 +176,7 @@ def _encode(binary: Binary) -> bytes:
         "symbols": binary.symbols,
         "can_unwind": binary.can_unwind,
         "rustc": binary.rustc,
+        "current_task": binary.current_task,
         "functions": [_from_function(function) for function in binary.functions],
         "layouts": [_from_layout(layout) for layout in binary.layouts],
         "ends": [_from_end(point) for point in binary.ends],
@@ -205,6 +206,7 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
             Refusal(name, reason, address, _to_location(place)) for name, reason, address, place in stored["refusals"]
         ),
         rustc=stored["rustc"],
+        current_task=stored["current_task"],
         debug_file=debug_path,
         layouts=tuple(_to_layout(row) for row in stored["layouts"]),
         ends=tuple(_to_end(row) for row in stored["ends"]),

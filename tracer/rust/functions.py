@@ -25,6 +25,7 @@ from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.code_awaitees import CodeAwaitees
 from tracer.rust.code_awaits import CodeAwaits
+from tracer.rust.current_task import current_task_place
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import TOKIO_ABORTED, DropGlue, Ends
@@ -62,6 +63,7 @@ class Found:
     symbols: str
     layouts: tuple[Layout, ...] = ()
     ends: tuple[EndPoint, ...] = ()
+    current_task: int | None = None
 
 
 def find_functions(
@@ -120,7 +122,8 @@ def find_functions(
     if not without_debug_info:
         functions = code.filled_in(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
-    return Found(tuple(functions), tuple(refusals), symbols, layouts, points)
+    current = information.current_task(image, named)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current)
 
 
 class _Code:
@@ -318,6 +321,12 @@ class _DebugInformation:
             self._untyped[candidate.address] = self._dies[candidate.address][0]
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
+
+    def current_task(self, image: ElfImage, named: ElfImage) -> int | None:
+        """Where threads keep the id of the task that they poll, as Binary has it."""
+        if self._lookup is None or not self._cells:
+            return None
+        return current_task_place(image, named, self._dwarf, self._lookup.unit_at, self._types)
 
     def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
         """The functions with where they wait, and all layouts; to be asked when all functions are described."""

@@ -44,19 +44,25 @@ def find_cells(dwarf: Dwarf, units: Collection[Unit], wanted: Mapping[int, str])
         if (name := match[1].decode("utf-8", "replace")) in keys
     }
     found: dict[int, int] = {}
+    for position, name in find_structures(dwarf, units, names):
+        found |= dict.fromkeys(keys.pop(name, ()), position)
+        if not keys:
+            break
+    return {key: found[key] for key in wanted if key in found}
+
+
+def find_structures(dwarf: Dwarf, units: Collection[Unit], names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    """(position, name) of the structures of some names, unit by unit.  names: by place in .debug_str."""
     left = _SEARCH_BUDGET
     for unit in units:
         left -= unit.end - unit.offset
-        sought = {place: name for place, name in names.items() if name in keys}
-        if left < 0 or not sought:
+        if left < 0 or not names:
             break
         try:
             codes = _codes(dwarf, unit)
-            for position, name in (*_direct(dwarf, unit, sought, codes), *_indexed(dwarf, unit, sought, codes)):
-                found |= dict.fromkeys(keys.pop(name, ()), position)
+            yield from (*_direct(dwarf, unit, names, codes), *_indexed(dwarf, unit, names, codes))
         except DwarfError:
             continue
-    return {key: found[key] for key in wanted if key in found}
 
 
 def _codes(dwarf: Dwarf, unit: Unit) -> dict[int, int]:

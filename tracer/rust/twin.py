@@ -71,6 +71,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         refusals=binary.refusals + inlined,
         layouts=tuple(_trusted_layout(layout, lines) for layout in twin.layouts),
         twin=twin.path,
+        current_task=twin.current_task,
     )
 
 

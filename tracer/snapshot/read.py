@@ -17,6 +17,7 @@ from tracer.model import Array, Binary, FunctionKind
 from tracer.snapshot.headers import HEADERS, find_headers, read_states
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.proof import unchanged
+from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, task_vtables
 from tracer.snapshot.walk import Reads, Walk, Walked
 from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskState
@@ -54,6 +55,7 @@ class SnapshotReader:
         self._memory = memory
         self._task_vtables = task_vtables(binary, bias, memory, constants)
         self._future_vtables = FutureVtables(binary, bias)
+        self._thread_pointers = ThreadPointers(memory)
         self._runtimes = {
             index: function.runtime
             for index, function in enumerate(binary.functions)
@@ -83,8 +85,19 @@ class SnapshotReader:
                 read += image.bytes_read
         tasks["flags"][left] |= np.uint8(TaskFlag.SHIFTED)
         tasks = tasks[tasks["state"] != TaskState.UNREADABLE]
+        self._name_threads(tasks)
         duration = time.monotonic_ns() - began
         return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, read)
+
+    def _name_threads(self, tasks: Array) -> None:
+        """Which threads poll the running tasks, in place."""
+        running = np.flatnonzero((tasks["state"] == TaskState.RUNNING) & (tasks["id"] != 0))
+        if self._binary.current_task is None or not len(running):
+            return
+        pointers = self._thread_pointers.of(self._memory.threads())
+        polled = current_ids(self._memory, pointers, self._binary.current_task)
+        by_id = {task: tid for tid, task in polled.items()}
+        tasks["tid"][running] = [by_id.get(int(task), 0) for task in tasks["id"][running]]
 
     # ------------------------------------------------------------ one reading
 

@@ -25,7 +25,10 @@ from tracer.target.memory_map import bias_from_auxiliary_vector
 
 _READ, _WRITE, _EXECUTE = 4, 2, 1
 _NT_AUXV = 6
-_NT_PRPSINFO = "NT_PRPSINFO"
+_NT_PRSTATUS, _NT_PRPSINFO = "NT_PRSTATUS", "NT_PRPSINFO"
+_PRSTATUS_PID = 32
+"""Of struct elf_prstatus (include/linux/elfcore.h): pr_pid, the thread's number."""
+
 _PRPSINFO_PID, _PRPSINFO_NAME = 24, 40
 """Of struct elf_prpsinfo on x86-64 (include/linux/elfcore.h): pr_pid, and pr_fname of 16 bytes."""
 
@@ -41,6 +44,7 @@ class CoreMemory:
     def __init__(self, path: Path, executable: ElfImage) -> None:
         data = map_elf(path)
         self.pid, self.name = 0, path.name
+        self._threads: list[int] = []
         self._data = data
         try:
             elf = ELFFile(cast(IO[bytes], data))
@@ -72,14 +76,16 @@ class CoreMemory:
         self._check_build(path, executable)
 
     def _read_notes(self, segments: list[Any]) -> bytes:
-        """The auxiliary vector; the process' number and name beside, in place."""
+        """The auxiliary vector; the process' number and name, and its threads' numbers, in place."""
         vector = b""
         for segment in segments:
             if segment.header.p_type != "PT_NOTE":
                 continue
             for note in segment.iter_notes():
                 content = bytes(note["n_descdata"])
-                if note["n_type"] in ("NT_AUXV", _NT_AUXV):
+                if note["n_type"] == _NT_PRSTATUS and len(content) >= _PRSTATUS_PID + 4:
+                    self._threads.append(int.from_bytes(content[_PRSTATUS_PID : _PRSTATUS_PID + 4], "little"))
+                elif note["n_type"] in ("NT_AUXV", _NT_AUXV):
                     vector = content
                 elif note["n_type"] == _NT_PRPSINFO and len(content) >= _PRPSINFO_NAME + 16:
                     self.pid = int.from_bytes(content[_PRPSINFO_PID : _PRPSINFO_PID + 4], "little")
@@ -137,6 +143,10 @@ class CoreMemory:
     def _dumped_at(self, address: int) -> _Part | None:
         index = bisect_right(self._starts, address) - 1
         return self._dumped[index] if index >= 0 and self._dumped[index].has(address) else None
+
+    def threads(self) -> list[int]:
+        """The numbers of the threads."""
+        return self._threads
 
     def resident(self, mapping: Mapping) -> Iterable[tuple[int, int]]:
         """As Memory.resident: what was dumped."""

@@ -63,7 +63,8 @@ class ElfImage:
     """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`, or `open_split_file`.
 
     data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
-    is_dynamic: it names a dynamic loader.
+    is_dynamic: it names a dynamic loader.  thread_local_block: bytes from a thread's pointer down to the begin of its
+    thread-local variables, when it is the executable; None: it has none.
     A section or an address that the file does not have is None.
     """
 
@@ -80,6 +81,7 @@ class ElfImage:
                 raise _damaged(path, "its addresses are out of range")
             self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
             self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
+            self.thread_local_block = _thread_local_block(elf)
             self.build_id = self._find_build_id(elf)
         except NotTraceable:
             raise
@@ -352,6 +354,16 @@ def _segments(elf: Any) -> Iterator[Segment]:
         header = segment.header
         if header.p_type == "PT_LOAD":
             yield Segment(header.p_vaddr, header.p_offset, header.p_filesz, header.p_memsz, header.p_flags)
+
+
+def _thread_local_block(elf: Any) -> int | None:
+    for segment in elf.iter_segments():
+        header = segment.header
+        if header.p_type == "PT_TLS":
+            align = max(int(header.p_align), 1)
+            # The block begins where its address has the remainder of p_vaddr, as glibc and musl place it.
+            return int(-(-(header.p_memsz + header.p_vaddr % align) // align) * align - header.p_vaddr % align)
+    return None
 
 
 def _sections(elf: Any) -> Iterator[Section]:

@@ -41,6 +41,10 @@ class Memory(Protocol):
         """
         ...
 
+    def threads(self) -> list[int]:
+        """The numbers of the threads."""
+        ...
+
     def resident(self, mapping: Mapping) -> Iterable[tuple[int, int]]:
         """(start, end) of the parts of a mapping that hold anything; what was never touched may be left out."""
         ...
@@ -103,6 +107,10 @@ class LiveMemory:
         if error == errno.ESRCH:
             raise ended(self._process.pid)
         raise OSError(error, os.strerror(error))
+
+    def threads(self) -> list[int]:
+        """The numbers of the threads.  Raises NoSuchProcess."""
+        return [thread.tid for thread in self._process.threads()]
 
     def resident(self, mapping: Mapping) -> Iterable[tuple[int, int]]:
         """As Memory.resident, by the present and swapped bits of /proc/PID/pagemap (proc(5)); all of it where that
