@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracer.commands.survey import read_executable, while_it_lives
-from tracer.model import Binary
+from tracer.commands.survey import process_of, read_executable, while_it_lives
+from tracer.model import Binary, Process
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.memory import LiveMemory
@@ -18,6 +18,7 @@ class LiveTasks:
     """A process whose tasks can be read.  remarks: sentences for people on what would tell more."""
 
     target: TargetProcess
+    process: Process
     binary: Binary
     reader: SnapshotReader
     remarks: tuple[str, ...]
@@ -31,9 +32,10 @@ def live_tasks(pid: int, twin: Path | None = None) -> LiveTasks:
     target = TargetProcess.open(pid)
     with while_it_lives(target), open_elf(target.exe_path) as image:
         binary, remarks = read_executable(image, target.executable, target.root_path, twin)
-        bias = target.load_bias(image)
+        process = process_of(target, image, 0)
+        bias = process.load_bias
         reader = SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
-    return LiveTasks(target, binary, reader, remarks)
+    return LiveTasks(target, process, binary, reader, remarks)
 
 
 def data_parts(image: ElfImage, bias: int) -> list[tuple[int, int]]:

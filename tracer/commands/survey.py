@@ -83,18 +83,21 @@ def survey_processes(
                 binaries.append(binary)
                 remarks += remarks_on_it
                 executables.append(target.exe_path)
-            processes.append(
-                Process(
-                    pid=target.pid,
-                    start_time=target.start_time,
-                    name=target.name,
-                    command=tuple(target.command),
-                    executable=target.executable,
-                    binary=index,
-                    load_bias=target.load_bias(image),
-                )
-            )
+            processes.append(process_of(target, image, index))
     return Survey(_plan(binaries, selection, exit_mode), tuple(processes), tuple(executables), tuple(remarks))
+
+
+def process_of(target: TargetProcess, image: ElfImage, binary: int) -> Process:
+    """What a capture says of a process.  binary: index into Plan.binaries.  Raises RatError."""
+    return Process(
+        pid=target.pid,
+        start_time=target.start_time,
+        name=target.name,
+        command=tuple(target.command),
+        executable=target.executable,
+        binary=binary,
+        load_bias=target.load_bias(image),
+    )
 
 
 @contextlib.contextmanager

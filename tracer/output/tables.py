@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -31,7 +33,9 @@ from tracer.output.labels import (
 Document = dict[str, Any]
 """A summary as JSON has it, or a part of one."""
 
-_PIPE_WIDTH, _LIST_WIDTH = 100, 600
+_PIPE_WIDTH = 100
+LIST_WIDTH = 600
+"""Of what is listed into a pipe: nothing is cut there."""
 _TOP = 8
 _TOP_KINDS, _TOP_LONGEST = 5, 5
 _MAX_CHANGES = 4
@@ -64,16 +68,27 @@ _LEAST = 12
 _READABLE = 16  # columns are left out rather than all names and places cut below this
 
 
-def _table(
-    columns: dict[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
-) -> Table:
-    """A table no wider than `width`, if cutting names and places makes that possible, or leaving columns out.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A table's text, cut to a width.  kinds, widths: of each column that is left."""
+
+    headings: tuple[str, ...]
+    kinds: tuple[Column, ...]
+    widths: tuple[int, ...]
+    rows: list[tuple[str, ...]]
+
+
+def fit(
+    columns: Mapping[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Fitted:
+    """No wider than `width`, if cutting names and places makes that possible, or leaving columns out.
 
     expendable: the columns that a narrow terminal does without, the first one first.
     """
     names, kinds = list(columns), list(columns.values())
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    shown = lru_cache(maxsize=None)(printable)
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, {*column})) for column in zip(names, *cells, strict=True)]
     left = set(range(len(names)))
     for name in expendable:
         least = (min(widths[i], _READABLE) if kinds[i] in _FLEXIBLE else widths[i] for i in left)
@@ -86,13 +101,40 @@ def _table(
         if widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
+    kept = sorted(left)
+    cut = lru_cache(maxsize=None)(_cut)
+    return Fitted(
+        tuple(_cut(names[i], widths[i], Column.NAME) for i in kept),
+        tuple(kinds[i] for i in kept),
+        tuple(widths[i] for i in kept),
+        [tuple(cut(row[i], widths[i], kinds[i]) for i in kept) for row in cells],
+    )
+
+
+def make_table(
+    columns: Mapping[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Table:
+    """A table, as fit() makes it."""
+    fitted = fit(columns, rows, width, expendable)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for i in sorted(left):
-        heading = _cut(names[i], widths[i], Column.NAME)
-        table.add_column(heading, justify="right" if kinds[i] is Column.FIGURE else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(Text(_cut(row[i], widths[i], kinds[i])) for i in sorted(left)))
+    for heading, kind in zip(fitted.headings, fitted.kinds, strict=True):
+        table.add_column(heading, justify="right" if kind is Column.FIGURE else "left", no_wrap=True)
+    for row in fitted.rows:
+        table.add_row(*map(Text, row))
     return table
+
+
+def table_lines(
+    columns: Mapping[str, Column], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str] = ()
+) -> Iterator[str]:
+    """The same as lines of text, for tables of a hundred thousand rows."""
+    fitted = fit(columns, rows, width, expendable)
+    for row in (fitted.headings, *fitted.rows):
+        cells = [
+            (cell.rjust if kind is Column.FIGURE else cell.ljust)(size - cell_len(cell) + len(cell))
+            for cell, kind, size in zip(row, fitted.kinds, fitted.widths, strict=True)
+        ]
+        yield (" " * _GAP).join(cells).rstrip()
 
 
 def _cut(text: str, width: int, kind: Column) -> str:
@@ -101,7 +143,7 @@ def _cut(text: str, width: int, kind: Column) -> str:
     return "…" + text[1 - width :] if kind is Column.PLACE else text[: width - 1] + "…"
 
 
-def _text(words: str, style: str = "") -> Text:
+def plain_text(words: str, style: str = "") -> Text:
     """Text as it is: neither markup nor control characters of the target's names count."""
     return Text(printable(words), style)
 
@@ -133,7 +175,7 @@ def _print_header(document: Document, console: Console) -> None:
     rate = f" ({polls / seconds:,.0f}/s)" if seconds else ""
     console.print(
         Text.assemble(
-            _text(targets, "bold"),
+            plain_text(targets, "bold"),
             f" · {seconds:.2f} s · {_some(polls, 'poll')}{rate} · {_some(document['instances'], 'future')}"
             f" · {_some(document['tasks'], 'task')}",
         )
@@ -167,14 +209,14 @@ def _print_functions(document: Document, console: Console) -> None:
         for one in functions[:_TOP]
     ]
     columns = {"most polling time": Column.NAME} | dict.fromkeys(figures, Column.FIGURE)
-    console.print(_table(columns, rows, console.width, ("mean", "waits", "p99", "futures")))
+    console.print(make_table(columns, rows, console.width, ("mean", "waits", "p99", "futures")))
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
     words = "times are wall time and include the futures polled inside and the probes; p50, p99 are within 6 %"
-    console.print(_text(more + words, "dim"))
+    console.print(plain_text(more + words, "dim"))
     share = document["futures_probed"]
     if document["plan_changes"] and share < 0.999:
         words = f"futures were probed in {share:.1%} of the time only: their figures are of that part"
-        console.print(_text(words, "yellow"))
+        console.print(plain_text(words, "yellow"))
     console.print()
 
 
@@ -195,9 +237,9 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
         return
     columns = {"tasks by kind": Column.NAME}
     columns |= dict.fromkeys(("tasks", "polls", "busy", "longest poll", "waiting"), Column.FIGURE)
-    console.print(_table(columns | {"place": Column.PLACE}, rows, console.width, ("longest poll", "place")))
+    console.print(make_table(columns | {"place": Column.PLACE}, rows, console.width, ("longest poll", "place")))
     if len(kinds) > _TOP_KINDS:
-        console.print(_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
+        console.print(plain_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
     console.print()
 
 
@@ -221,7 +263,7 @@ def _print_longest(polls: Sequence[Document], console: Console) -> None:
         "place": Column.PLACE,
         "thread": Column.WORD,
     }
-    console.print(_table(columns, rows, console.width, ("thread", "at")))
+    console.print(make_table(columns, rows, console.width, ("thread", "at")))
     console.print()
 
 
@@ -245,11 +287,11 @@ def _print_waits(document: Document, console: Console) -> None:
     columns = {"most waiting": Column.NAME, "for": Column.NAME, "in tasks": Column.NAME}
     columns |= dict.fromkeys(("waits", "waiting", "p50", "p99", "max"), Column.FIGURE)
     columns |= {"where": Column.PLACE}
-    console.print(_table(columns, rows, console.width, ("in tasks", "p50", "max", "waits", "where")))
+    console.print(make_table(columns, rows, console.width, ("in tasks", "p50", "max", "waits", "where")))
     uncertain = document["uncertain_waits"]
     if uncertain:
         why = "which may span two futures at one address, are left out"
-        console.print(_text(f"{_some(uncertain, 'further wait')}, {why}", "dim"))
+        console.print(plain_text(f"{_some(uncertain, 'further wait')}, {why}", "dim"))
     console.print()
 
 
@@ -271,29 +313,29 @@ def _print_remarks(document: Document, console: Console) -> None:
     if document["open_at_start"] or document["open_at_end"]:
         parts.append(f"under way at the start {document['open_at_start']:,}, at the end {document['open_at_end']:,}")
     style = "bold red" if document["lost"] else ""
-    console.print(_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
+    console.print(plain_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
     if document["overhead"] is not None:
         allowed = f"{document['max_overhead']:.0%} of its own, or of one processor"
         took = f"the probes took about {document['overhead']:.1%} of the CPU time that the target used"
-        console.print(_text(f"overhead: {took} (allowed: {allowed})"))
+        console.print(plain_text(f"overhead: {took} (allowed: {allowed})"))
     changes = document["plan_changes"]
     for change in changes[:_MAX_CHANGES]:
         words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"
-        console.print(_text(words, "yellow"))
+        console.print(plain_text(words, "yellow"))
     if changes:
-        console.print(_text("--max-overhead PERCENT lets them cost more", "dim"))
+        console.print(plain_text("--max-overhead PERCENT lets them cost more", "dim"))
     if len(changes) > _MAX_CHANGES:
         more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
-        console.print(_text(more, "yellow"))
+        console.print(plain_text(more, "yellow"))
     for gone in document["process_ends"]:
-        console.print(_text(f"at {gone['seconds']:.2f} s process {gone['pid']}: {gone['reason']}"))
+        console.print(plain_text(f"at {gone['seconds']:.2f} s process {gone['pid']}: {gone['reason']}"))
     if not document["complete"]:
-        console.print(_text("the capture breaks off: its end was not written", "yellow"))
+        console.print(plain_text("the capture breaks off: its end was not written", "yellow"))
     for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
-        console.print(_text(words))
+        console.print(plain_text(words))
     for remark in document["layouts"]:
-        console.print(_text(remark))
+        console.print(plain_text(remark))
     refusals = document["not_probed"]
     if refusals:
         reasons = "; ".join(f"{one['functions']:,}: {one['reason']}" for one in refusals[:3])
@@ -301,9 +343,9 @@ def _print_remarks(document: Document, console: Console) -> None:
         more = f"; {rest:,}: other reasons" if rest else ""
         count = sum(one["functions"] for one in refusals)
         probed = f"probed {_some(document['probed'], 'function')}, not probed {count:,}"
-        console.print(_text(f"{probed} ({reasons}{more})"))
+        console.print(plain_text(f"{probed} ({reasons}{more})"))
     if document["ended"]:
-        console.print(_text(document["ended"]))
+        console.print(plain_text(document["ended"]))
 
 
 # ---- list
@@ -326,7 +368,7 @@ def print_functions(
         print()
         return
     # In a pipe nothing is cut: lines are as long as the longest name needs.
-    console = console or make_console(_LIST_WIDTH)
+    console = console or make_console(LIST_WIDTH)
     if plan.functions:
         console.print(function_table(plan, console.width))
     if with_awaits and any(one.awaits for one in plan.functions):
@@ -337,11 +379,11 @@ def print_functions(
         console.print(refusal_table(plan, console.width))
     reasons = Counter(one.reason for one in plan.refusals)
     console.print()
-    console.print(_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
+    console.print(plain_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
     for reason, count in reasons.most_common():
-        console.print(_text(f"  {count:,}: {reason}"))
+        console.print(plain_text(f"  {count:,}: {reason}"))
     for remark in layout_remarks(plan):
-        console.print(_text(remark))
+        console.print(plain_text(remark))
 
 
 def function_table(plan: Plan, width: int) -> Table:
@@ -359,7 +401,7 @@ def function_table(plan: Plan, width: int) -> Table:
     ]
     columns = {"probed": Column.NAME, "kind": Column.WORD, "awaits": Column.FIGURE}
     columns |= {"known by": Column.WORD, "place": Column.PLACE}
-    return _table(columns, rows, width, ("known by",))
+    return make_table(columns, rows, width, ("known by",))
 
 
 def await_table(plan: Plan, width: int) -> Table:
@@ -374,14 +416,14 @@ def await_table(plan: Plan, width: int) -> Table:
         for one in sorted(plan.functions, key=_place)
         for point in one.awaits
     ]
-    return _table({"await": Column.NAME, "for": Column.NAME, "place": Column.PLACE}, rows, width)
+    return make_table({"await": Column.NAME, "for": Column.NAME, "place": Column.PLACE}, rows, width)
 
 
 def refusal_table(plan: Plan, width: int) -> Table:
     """The functions that are not, and why."""
     refusals = sorted(plan.refusals, key=_place)
     rows = [(one.name, one.reason, place_words(one.location)) for one in refusals]
-    return _table({"not probed": Column.NAME, "why": Column.NAME, "place": Column.PLACE}, rows, width)
+    return make_table({"not probed": Column.NAME, "why": Column.NAME, "place": Column.PLACE}, rows, width)
 
 
 def _place(one: PollFunction | Refusal) -> tuple[bool, str, int, str]:

@@ -13,13 +13,10 @@ from tracer.target.memory import Addresses, Bytes, Memory
 
 Known = npt.NDArray[np.bool_]
 
-_GAP = np.uint64(4096)
+_GAP = np.uint64(1024)
 """Bytes between two pieces that are rather read than left out."""
 
 _LONGEST = np.uint64(1 << 20)
-_LIMIT = 1 << 47
-"""User addresses end here (x86-64 with four levels)."""
-
 _MOST = 1 << 28
 """Bytes that one image holds at most; what is beyond is not known."""
 
@@ -28,7 +25,9 @@ class Image:
     """Parts of a process' memory, each as it was when it was first asked for."""
 
     def __init__(self, memory: Memory) -> None:
+        """Raises NoSuchProcess, PermissionMissing."""
         self._memory = memory
+        self._mapped = _readable(memory)
         self._starts = np.empty(0, np.uint64)
         self._ends = np.empty(0, np.uint64)
         self._places = np.empty(0, np.int64)
@@ -40,11 +39,12 @@ class Image:
         """How much of the process' memory is kept."""
         return self._used
 
-    def load(self, addresses: Addresses, size: int) -> None:
-        """Read pieces of one size ahead.  Raises NoSuchProcess, PermissionMissing."""
-        wanted = np.unique(addresses[is_address(addresses, size)])
-        if len(wanted) and size:
-            self._read(wanted, size)
+    def load(self, addresses: Addresses, sizes: Addresses | int) -> None:
+        """Read pieces ahead.  sizes: bytes, of each or of all.  Raises NoSuchProcess, PermissionMissing."""
+        sizes = np.broadcast_to(np.asarray(sizes, np.uint64), addresses.shape)
+        wanted = self._is_mapped(addresses, sizes) & (sizes > 0)
+        if wanted.any():
+            self._read(addresses[wanted], sizes[wanted])
 
     def bytes_at(self, addresses: Addresses, size: int) -> tuple[Bytes, Known]:
         """The bytes at each address, shape (n, size), and which of them are known; those that are not are 0.
@@ -53,11 +53,11 @@ class Image:
         """
         found = np.zeros((len(addresses), size), np.uint8)
         known = np.zeros(len(addresses), np.bool_)
-        asked = is_address(addresses, size)
+        asked = self._is_mapped(addresses, np.full(len(addresses), size, np.uint64))
         self._take(addresses, size, asked, found, known)
         missing = asked & ~known
         if missing.any():
-            self._read(np.unique(addresses[missing]), size)
+            self._read(addresses[missing], np.full(np.count_nonzero(missing), size, np.uint64))
             self._take(addresses, size, missing, found, known)
         return found, known
 
@@ -65,6 +65,16 @@ class Image:
         """The unsigned numbers of `size` bytes (1 to 8) at each address."""
         content, known = self.bytes_at(addresses, size)
         return numbers(content), known
+
+    def _is_mapped(self, addresses: Addresses, sizes: Addresses) -> Known:
+        """Whether all of these bytes are the process' own: nothing else is ever asked for."""
+        begins, ends = self._mapped
+        if not len(begins):
+            return np.zeros(len(addresses), np.bool_)
+        area = np.searchsorted(begins, addresses, "right") - 1
+        room = np.where(addresses < ends[area], ends[area] - addresses, np.uint64(0))
+        is_mapped: Known = (area >= 0) & (room >= sizes)
+        return is_mapped
 
     def _take(self, addresses: Addresses, size: int, which: Known, found: Bytes, known: Known) -> None:
         """Copy what is there, in place."""
@@ -80,24 +90,38 @@ class Image:
         found[at] = self._buffer[begin[:, None] + np.arange(size)]
         known[at] = True
 
-    def _read(self, starts: Addresses, size: int) -> None:
-        """starts: ascending, each once."""
-        ends = starts + np.uint64(size)
+    def _read(self, starts: Addresses, sizes: Addresses) -> None:
+        starts, ends = self._joined(starts, starts + sizes)
+        between = np.searchsorted(self._starts, starts[1:]) - np.searchsorted(self._starts, ends[:-1])
         apart = np.empty(len(starts), np.bool_)
         apart[0] = True
-        apart[1:] = (starts[1:] > ends[:-1] + _GAP) | (starts[1:] // _LONGEST != starts[:-1] // _LONGEST)
+        apart[1:] = (
+            (starts[1:] > ends[:-1] + _GAP) | (between > 0) | (starts[1:] // _LONGEST != starts[:-1] // _LONGEST)
+        )
         first = np.flatnonzero(apart)
         last = np.append(first[1:], len(starts)) - 1
         is_whole = self._add(starts[first], ends[last])
-        if not is_whole.all():
-            # Something unmapped lies between the pieces of a run: each alone.
-            of_run = np.cumsum(apart) - 1
-            broken = ~is_whole[of_run] & ((last - first)[of_run] > 0)
-            if broken.any():
-                self._add(starts[broken], ends[broken])
+        # Something unmapped lies between the pieces of a run: each alone.
+        of_run = np.cumsum(apart) - 1
+        broken = ~is_whole[of_run] & ((last - first)[of_run] > 0)
+        if broken.any():
+            self._add(starts[broken], ends[broken])
+
+    def _joined(self, starts: Addresses, ends: Addresses) -> tuple[Addresses, Addresses]:
+        """Ascending and apart from each other; what overlaps a run that is there is joined to it, and read again."""
+        first = np.searchsorted(self._ends, starts, "right")
+        after = np.searchsorted(self._starts, ends, "left")
+        overlaps = np.flatnonzero(after > first)
+        starts, ends = starts.copy(), ends.copy()
+        starts[overlaps] = np.minimum(starts[overlaps], self._starts[first[overlaps]])
+        ends[overlaps] = np.maximum(ends[overlaps], self._ends[after[overlaps] - 1])
+        order = np.argsort(starts, kind="stable")
+        starts, ends = starts[order], np.maximum.accumulate(ends[order])
+        begins = np.flatnonzero(np.concatenate([[True], starts[1:] >= ends[:-1]]))
+        return starts[begins], ends[np.append(begins[1:], len(starts)) - 1]
 
     def _add(self, starts: Addresses, ends: Addresses) -> Known:
-        """Read runs; those that could not be read whole are left out."""
+        """Read runs in place of those within them; those that could not be read whole are left out."""
         sizes = ends - starts
         fits = self._used + np.cumsum(sizes, dtype=np.uint64) <= _MOST
         content, is_whole = self._memory.fill(starts[fits], sizes[fits])
@@ -107,12 +131,16 @@ class Image:
         while self._used + len(content) > len(self._buffer):
             self._buffer = np.concatenate([self._buffer, np.empty(len(self._buffer), np.uint8)])
         self._buffer[self._used : self._used + len(content)] = content
-        new = (starts[all_whole], ends[all_whole], (places[is_whole].astype(np.int64) + self._used))
+        new_starts, new_ends = starts[all_whole], ends[all_whole]
+        new_places = places[is_whole].astype(np.int64) + self._used
         self._used += len(content)
-        order = np.argsort(np.concatenate([self._starts, new[0]]), kind="stable")
-        self._starts = np.concatenate([self._starts, new[0]])[order]
-        self._ends = np.concatenate([self._ends, new[1]])[order]
-        self._places = np.concatenate([self._places, new[2]])[order]
+        # Runs never overlap: which one has an address is then told by where they start.
+        gone = np.searchsorted(new_starts, self._starts, "right") - 1
+        kept = (gone < 0) | (self._starts >= new_ends[gone]) if len(new_starts) else np.ones(len(gone), np.bool_)
+        order = np.argsort(np.concatenate([self._starts[kept], new_starts]), kind="stable")
+        self._starts = np.concatenate([self._starts[kept], new_starts])[order]
+        self._ends = np.concatenate([self._ends[kept], new_ends])[order]
+        self._places = np.concatenate([self._places[kept], new_places])[order]
         return all_whole
 
 
@@ -123,6 +151,16 @@ def numbers(content: Bytes) -> Addresses:
     return wide.view("<u8")[:, 0]
 
 
-def is_address(addresses: Addresses, size: int) -> Known:
-    """Whether there can be `size` bytes of a process' own at an address."""
-    return (addresses >= 4096) & (addresses < np.uint64(_LIMIT - size))
+def _readable(memory: Memory) -> tuple[Addresses, Addresses]:
+    """The begins and ends of what is mapped without a gap."""
+    begins: list[int] = []
+    ends: list[int] = []
+    for mapping in memory.mappings():
+        if "r" not in mapping.permissions or mapping.path.startswith("[v"):
+            continue
+        if ends and ends[-1] == mapping.start:
+            ends[-1] = mapping.end
+        else:
+            begins.append(mapping.start)
+            ends.append(mapping.end)
+    return np.array(begins, np.uint64), np.array(ends, np.uint64)

@@ -93,8 +93,7 @@ class SnapshotReader:
         image = Image(self._memory)
         walk = Walk(self._binary, image, self._future_vtables)
         headers, sizes = tasks["header"][which], self._sizes[tasks["function"][which]]
-        for size in np.unique(sizes).tolist():
-            image.load(headers[sizes == size], size)
+        image.load(headers, sizes)
         tasks["stack"][which] = -1
         reads = list(self._read_headers(image, tasks, which))
         is_still = np.isin(tasks["state"][which], (TaskState.WAITING, TaskState.READY))

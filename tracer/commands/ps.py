@@ -1,0 +1,147 @@
+"""`rat-ebpf ps PID`: a table of all tasks of a live process: what each does, and where it waits.  Uses no probe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracer.commands.signals import interruptible
+from tracer.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from tracer.commands.snapshots import LiveTasks
+    from tracer.model import Array
+    from tracer.output.task_list import TaskView
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser("ps", help="list the tasks of a process and where they wait", description=__doc__)
+    parser.add_argument("pid", type=int, metavar="PID", help="the process")
+    add_task_options(parser)
+    parser.add_argument(
+        "--sort", choices=("id", "state", "future", "place"), default="id", help="the order of the tasks (default: id)"
+    )
+    parser.add_argument(
+        "--watch",
+        type=float,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="show it again and again (default: every 2 seconds) until Ctrl-C",
+    )
+    parser.set_defaults(run=run)
+
+
+def add_task_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `ps` and `tree` share."""
+    parser.add_argument(
+        "-F",
+        "--filter",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="only tasks whose future's name matches (may be repeated)",
+    )
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=("waiting", "ready", "running", "complete"),
+        help="only tasks in this state (may be repeated)",
+    )
+    parser.add_argument(
+        "--symbols",
+        type=Path,
+        metavar="TWIN",
+        help="the same source, Cargo.lock and profile built again with debug = 2, where the program has no debug "
+        "information",
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON (docs/snapshot.schema.json)")
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Print the table, once or again and again."""
+    from tracer.commands.snapshots import live_tasks
+
+    if options.watch is not None and (options.json or not 0.1 <= options.watch <= 86400):
+        raise UsageError("--watch is for a terminal, every 0.1 to 86400 seconds", fix=f"rat-ebpf ps {options.pid}")
+    live = live_tasks(options.pid, options.symbols)
+    if options.watch is not None:
+        _watch(live, options)
+        return ExitCode.OK
+    view = take_view(live)
+    tasks = chosen(view, options)
+    if options.json:
+        print_json(view, tasks)
+        return ExitCode.OK
+    from tracer.output.tables import LIST_WIDTH, make_console
+    from tracer.output.task_list import task_lines
+
+    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
+        print(line)
+    say_remarks(live)
+    return ExitCode.OK
+
+
+def take_view(live: LiveTasks) -> TaskView:
+    """A snapshot of the process.  Raises RatError."""
+    from tracer.output.task_list import TaskView
+
+    snapshot = live.reader.take()
+    threads = {thread.tid: thread.name for thread in live.target.threads()}
+    return TaskView.of(live.process, live.binary, snapshot, threads)
+
+
+def chosen(view: TaskView, options: argparse.Namespace) -> Array:
+    """The tasks that the options of add_task_options ask for.  Raises UsageError."""
+    from tracer.commands.survey import compile_patterns
+    from tracer.output.task_list import SortKey, chosen_tasks
+    from tracer.stacks import TaskState
+
+    patterns = compile_patterns(options.filter)
+    states = frozenset(TaskState[state.upper()] for state in options.state)
+
+    def matches(name: str) -> bool:
+        return not patterns or any(pattern.search(name) for pattern in patterns)
+
+    return chosen_tasks(view, matches, states, SortKey(getattr(options, "sort", "id")))
+
+
+def print_json(view: TaskView, tasks: Array) -> None:
+    """Print the tasks as docs/snapshot.schema.json has them."""
+    from tracer.output.task_list import tasks_json
+
+    json.dump(tasks_json(view, tasks), sys.stdout, indent=1)
+    print()
+
+
+def say_remarks(live: LiveTasks) -> None:
+    """What would tell more, on the standard error."""
+    sys.stdout.flush()
+    for remark in live.remarks:
+        print(remark, file=sys.stderr)
+
+
+def _watch(live: LiveTasks, options: argparse.Namespace) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    from tracer.output.tables import make_console
+    from tracer.output.task_list import task_lines
+
+    console = make_console()
+    try:
+        with interruptible(), Live(console=console, screen=console.is_terminal, auto_refresh=False) as screen:
+            while True:
+                view = take_view(live)
+                lines = islice(task_lines(view, chosen(view, options), console.width), console.height - 1)
+                screen.update(Text("\n".join(lines)), refresh=True)
+                time.sleep(options.watch)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,157 @@
+"""The stacks of a snapshot as people read them: each future with where it awaits the next, without the glue between."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tracer.model import AwaitPoint, Binary, FunctionKind, LayoutKind, SourceLocation, is_foreign
+from tracer.output.awaits import UNVERIFIED, short_place
+from tracer.output.labels import printable, short_awaitee, state_words
+from tracer.stacks import Frame, Stack
+
+_MACRO = re.compile(r"/(?:macros|async_await)/(\w+?)(?:_mod)?\.rs$")
+"""tokio's and futures-util's."""
+
+_POLL_FN = re.compile(r"^(?:\w+::)*PollFn<")
+
+
+@dataclass(frozen=True)
+class FutureFrame:
+    """A future of a stack, and those that it polls.
+
+    name: as Layout has it.  kind: None where only its poll function is known.  point: the await it is at.
+    begins: where a coroutine's body begins.  is_whole: False where its memory does not make sense.
+    """
+
+    name: str
+    kind: LayoutKind | None
+    state: int | None
+    point: AwaitPoint | None
+    begins: SourceLocation | None
+    is_whole: bool
+    children: tuple[FutureFrame, ...]
+
+    @property
+    def location(self) -> SourceLocation | None:
+        """Where it awaits the next future, in the source of its own."""
+        return self.point.location if self.point else None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it awaits in the user's own source, as far as that is known."""
+        place = self.location or (self.begins if self.point and self.point.macro else None)
+        return place is not None and not is_foreign(place.file)
+
+    @cached_property
+    def short(self) -> str:
+        """Its name in short."""
+        return short_awaitee(self.name)
+
+    @property
+    def place(self) -> str:
+        """The line where it waits, else what is known of it; or ""."""
+        if self.point is None:
+            return state_words(self.state) if self.kind is LayoutKind.COROUTINE and self.state is not None else ""
+        note = "" if self.point.is_verified else UNVERIFIED
+        if self.point.location is not None:
+            return short_place(self.point.location) + note
+        if self.point.macro is not None:
+            own = f", function at {short_place(self.begins)}" if self.begins else ""
+            return f"{macro_words(self.point.macro)}{own}{note}"
+        return state_words(self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Where a stack waits, in a line.  place: the innermost line of the user's own source, or "".  location: the same
+    as a value.  awaited: what is awaited there, in short.  leaf: what it all comes down to, in short."""
+
+    place: str
+    location: SourceLocation | None
+    awaited: str
+    leaf: str
+
+
+def macro_words(macro: SourceLocation) -> str:
+    """`select!`, as far as the file that it is in tells its name."""
+    name = _MACRO.search(macro.file)
+    return f"{name[1]}!" if name else f"macro at {short_place(macro)}"
+
+
+def future_frames(stack: Stack, binary: Binary) -> tuple[FutureFrame, ...]:
+    """The task's own future: one, unless its memory tells nothing."""
+    below: dict[int, list[int]] = {}
+    for number, frame in enumerate(stack.frames):
+        below.setdefault(frame.parent, []).append(number)
+    made: dict[int, tuple[FutureFrame, ...]] = {}
+    for number in range(len(stack.frames) - 1, -1, -1):  # those below come after
+        children = tuple(one for child in below.get(number, ()) for one in made.pop(child))
+        made[number] = _shown(stack.frames[number], binary, children)
+    return tuple(one for root in below.get(-1, ()) for one in made[root])
+
+
+def _shown(frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
+    """The future of a frame, or what is below it where it is only glue."""
+    layout = binary.layouts[frame.layout] if frame.layout is not None else None
+    if layout is not None and frame.is_whole:
+        if layout.kind is LayoutKind.GLUE:
+            return children
+        if layout.kind is LayoutKind.OBJECT and children:
+            return children
+    if frame.function is not None:
+        function = binary.functions[frame.function]
+        kind = LayoutKind.COROUTINE if function.kind is FunctionKind.COROUTINE else LayoutKind.FUTURE
+        return (FutureFrame(function.name, kind, None, None, function.location, frame.is_whole, children),)
+    if layout is None:
+        return children
+    point = next((one for one in layout.awaits if one.state == frame.state), None)
+    if point is not None and point.macro is not None and len(children) == 1 and _POLL_FN.match(children[0].name):
+        children = children[0].children or children  # the macro itself
+    return (FutureFrame(layout.name, layout.kind, frame.state, point, layout.location, frame.is_whole, children),)
+
+
+def parked(frames: Sequence[FutureFrame]) -> Parked:
+    """Where these frames wait."""
+    at: FutureFrame | None = None
+    names: Sequence[FutureFrame] = frames
+    level = frames
+    while len(level) == 1:
+        if level[0].is_own:
+            at, names = level[0], level[0].children
+        level = level[0].children
+    leaves = " | ".join(dict.fromkeys(one.short for one in _leaves(frames)))
+    awaited = " | ".join(dict.fromkeys(one.short for one in names)) if at is not None else ""
+    location = (at.location or at.begins) if at is not None else None
+    return Parked(at.place if at is not None else "", location, awaited, leaves)
+
+
+def _leaves(frames: Sequence[FutureFrame]) -> list[FutureFrame]:
+    found: list[FutureFrame] = []
+    waiting = list(reversed(frames))
+    while waiting:
+        frame = waiting.pop()
+        if frame.children:
+            waiting += reversed(frame.children)
+        else:
+            found.append(frame)
+    return found
+
+
+def frame_json(frame: FutureFrame) -> dict[str, Any]:
+    """As docs/snapshot.schema.json has it."""
+    macro = frame.point.macro if frame.point else None
+    return {
+        "future": printable(frame.name),
+        "kind": str(frame.kind) if frame.kind is not None else None,
+        "state": frame.state,
+        "location": str(frame.location) if frame.location else None,
+        "macro": str(macro) if macro else None,
+        "function": str(frame.begins) if frame.begins else None,
+        "verified": frame.point.is_verified if frame.point else True,
+        "readable": frame.is_whole,
+        "children": [frame_json(child) for child in frame.children],
+    }

@@ -1,0 +1,187 @@
+"""`ps`: a line a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Array, Binary, FunctionKind, Process
+from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked
+from tracer.output.labels import short_name_of
+from tracer.output.tables import Column, table_lines
+from tracer.stacks import Snapshot, TaskFlag, TaskState
+
+
+class SortKey(StrEnum):
+    """What tasks can be sorted by."""
+
+    ID = "id"
+    STATE = "state"
+    FUTURE = "future"
+    PLACE = "place"
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A snapshot with its stacks in words.  threads: names by tid."""
+
+    process: Process
+    binary: Binary
+    snapshot: Snapshot
+    threads: dict[int, str] = field(default_factory=dict)
+    frames: tuple[tuple[FutureFrame, ...], ...] = ()
+    parked: tuple[Parked, ...] = ()
+
+    @classmethod
+    def of(cls, process: Process, binary: Binary, snapshot: Snapshot, threads: dict[int, str]) -> TaskView:
+        """Put the stacks into words."""
+        frames = tuple(future_frames(stack, binary) for stack in snapshot.stacks)
+        return cls(process, binary, snapshot, threads, frames, tuple(parked(one) for one in frames))
+
+    def future(self, function: int) -> str:
+        """The name of the future of a task whose poll this is."""
+        return self.binary.functions[function].name.removeprefix("task ")
+
+    def state(self, task: Any) -> str:
+        """What a task does, in words."""
+        words = TaskState(int(task["state"])).name.lower()
+        if task["tid"]:
+            thread = self.threads.get(int(task["tid"]))
+            words += f" on {int(task['tid'])}" + (f" ({thread})" if thread else "")
+        if task["flags"] & TaskFlag.ABORTED:
+            words += ", aborted"
+        if task["flags"] & TaskFlag.SHIFTED and task["state"] != TaskState.RUNNING:
+            words += ", on the move"
+        return words
+
+    def parked_at(self, task: Any) -> Parked:
+        """Where a task waits."""
+        stack = int(task["stack"])
+        return self.parked[stack] if stack >= 0 else _UNKNOWN
+
+
+_UNKNOWN = Parked("", None, "", "")
+
+
+def chosen_tasks(view: TaskView, matches: Callable[[str], bool], states: frozenset[TaskState], by: SortKey) -> Array:
+    """The tasks whose future's name matches, in some states (none: in any), sorted."""
+    tasks = view.snapshot.tasks
+    functions, of_task = np.unique(tasks["function"], return_inverse=True)
+    names = [view.future(function) for function in functions.tolist()]
+    chosen = np.array([matches(name) for name in names], np.bool_)[of_task]
+    if states:
+        chosen &= np.isin(tasks["state"], sorted(states))
+    ids = tasks["id"]
+    keys: dict[SortKey, Callable[[], npt.NDArray[Any]]] = {
+        SortKey.ID: lambda: ids == 0,
+        SortKey.STATE: lambda: -tasks["state"].astype(np.int64),
+        SortKey.FUTURE: lambda: _ranks(names)[of_task],
+        SortKey.PLACE: lambda: _ranks([*(one.place or _LAST for one in view.parked), _LAST])[tasks["stack"]],
+    }
+    order = np.lexsort((tasks["header"], ids, keys[by]()))
+    found: Array = tasks[order[chosen[order]]]
+    return found
+
+
+_LAST = "\uffff"
+
+
+def _ranks(words: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The place of each word among all in alphabetical order; equal ones have the same."""
+    place = {word: number for number, word in enumerate(sorted(set(words)))}
+    return np.array([place[word] for word in words], np.int64)
+
+
+def task_lines(view: TaskView, tasks: Array, width: int) -> Iterator[str]:
+    """The table, and the counts below it."""
+    first, of_task = _kinds(tasks)
+    names = [str(id_) if id_ else f"0x{header:x}" for id_, header in tasks[["id", "header"]].tolist()]
+    longest = max(names, key=len, default="")
+    rows = []
+    for task in tasks[first]:
+        at = view.parked_at(task)
+        future = short_name_of(view.future(int(task["function"])), FunctionKind.TASK)
+        leaf = at.leaf if at.leaf != at.awaited else ""
+        rows.append((longest, view.state(task), future, at.awaited, leaf, at.place))
+    columns = {"id" if tasks["id"].any() else "task": Column.FIGURE, "state": Column.WORD, "future": Column.NAME}
+    columns |= {"awaiting": Column.NAME, "in the end": Column.NAME, "at": Column.PLACE}
+    heading, *lines = table_lines(columns, rows, width, ("in the end",))
+    # A hundred thousand tasks differ in little but their ids, which stand first.
+    room = max(len(longest), len(next(iter(columns))))
+    ends = [line[room:] for line in lines]
+    yield heading
+    for name, kind in zip(names, of_task.tolist(), strict=True):
+        yield name.rjust(room) + ends[kind]
+    yield ""
+    yield counts_words(view, tasks)
+
+
+def _kinds(tasks: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """(the first task of each kind, the kind of each task): those of a kind differ in nothing but who they are."""
+    key = np.zeros(len(tasks), np.uint64)
+    for name, bits in (("function", 20), ("state", 3), ("flags", 3), ("stack", 17), ("tid", 22)):
+        key = key << np.uint64(bits) | (tasks[name].astype(np.uint64) & np.uint64((1 << bits) - 1))
+    _, first, of_task = np.unique(key, return_index=True, return_inverse=True)
+    return first, of_task
+
+
+def counts_words(view: TaskView, tasks: Array) -> str:
+    """How many tasks do what, and what reading them took."""
+    states = ", ".join(
+        f"{count:,} {TaskState(state).name.lower()}"
+        for state in TaskState
+        if (count := int((tasks["state"] == state).sum()))
+    )
+    one = view.snapshot
+    took = f"read in {one.duration / 1e6:,.0f} ms" if one.time else "from a core dump"
+    total = len(one.tasks)
+    of_all = "" if len(tasks) == total else f" of {total:,}"
+    plural = "" if total == 1 else "s"
+    return f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}"
+
+
+def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
+    """As docs/snapshot.schema.json has it."""
+    used = sorted({int(one) for one in tasks["stack"] if one >= 0})
+    place = {stack: number for number, stack in enumerate(used)}
+    return {
+        "schema": 1,
+        "process": {"pid": view.process.pid, "name": view.process.name, "executable": view.process.executable},
+        "time": view.snapshot.time or None,
+        "duration": view.snapshot.duration,
+        "tasks": [_task_json(view, task, place) for task in tasks],
+        "stacks": [[frame_json(frame) for frame in view.frames[stack]] for stack in used],
+    }
+
+
+def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, Any]:
+    function = view.binary.functions[int(task["function"])]
+    stack = int(task["stack"])
+    at = view.parked_at(task)
+    return {
+        "id": int(task["id"]) or None,
+        "header": f"0x{int(task['header']):x}",
+        "runtime": function.runtime,
+        "future": view.future(int(task["function"])),
+        "state": TaskState(int(task["state"])).name.lower(),
+        "aborted": bool(task["flags"] & TaskFlag.ABORTED),
+        "thread": int(task["tid"]) or None,
+        "stack": place[stack] if stack >= 0 else None,
+        "at": str(at.location) if at.location else None,
+        "awaiting": at.awaited or None,
+        "leaf": at.leaf or None,
+    }
+
+
+def group_alike(tasks: Array) -> list[Array]:
+    """Tasks that are in the same stack and state, the largest group first."""
+    first, of_task = _kinds(tasks)
+    counts = np.bincount(of_task, minlength=len(first))
+    order = np.argsort(of_task, kind="stable")
+    groups: list[Array] = np.split(tasks[order], np.cumsum(counts)[:-1]) if len(tasks) else []
+    return sorted(groups, key=len, reverse=True)
