@@ -181,8 +181,8 @@ class LinkKind(StrEnum):
     BROADCAST = "broadcast"
     NOTIFY = "notify"
     EVENT = "event"  # of crate event-listener
-    TIMER = "timer"  # its deadline is there: struct timespec of CLOCK_MONOTONIC
-    IO = "io"  # a runtime's record of a file descriptor
+    TIMER = "timer"  # its number: the deadline, struct timespec of CLOCK_MONOTONIC
+    IO = "io"  # a runtime's record of a file descriptor; its number: the descriptor, an int
     FUTURE = "future"  # one that is kept but not polled where it is kept
 
 
@@ -235,7 +235,8 @@ class Link:
     size: bytes of what is there; another link may lead into it.  flags: offsets of bytes that are all 1 where the
     future surely has it: rustc's drop flags of this state.  is_certain: the flags tell all.  busy: of a lock, from
     its begin: not so when nobody holds it.  granted: of a wait, from the future's begin: all of them are so when
-    it has been given what it waited for.  child: index into Binary.layouts, of a future.
+    it has been given what it waited for.  child: index into Binary.layouts, of a future.  number: where one is that
+    tells more, see LinkKind.
     """
 
     kind: LinkKind
@@ -247,6 +248,7 @@ class Link:
     busy: WordTest | None = None
     granted: tuple[WordTest, ...] = ()
     child: int | None = None
+    number: Route | None = None
 
 
 @dataclass(frozen=True, slots=True)

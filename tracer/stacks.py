@@ -105,7 +105,10 @@ class LinkFlag(IntFlag):
 LINK = np.dtype(
     [
         ("address", "<u8"),  # of what it leads to
-        ("deadline", "<u8"),  # of a timer: ns of CLOCK_MONOTONIC; else 0
+        (
+            "number",
+            "<i8",
+        ),  # of a timer: its deadline, ns of CLOCK_MONOTONIC; of io: the descriptor; else, or unknown: -1
         ("task", "<i4"),  # index into Snapshot.tasks
         ("target", "<i4"),  # of a task's handle: the task, index into Snapshot.tasks; -1: none that is there
         ("frame", "<i4"),  # of the task's stack: the future that has it; with KEPT the one that keeps that future

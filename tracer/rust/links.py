@@ -39,6 +39,8 @@ _TOKIO_SEMAPHORE = "tokio::sync::batch_semaphore::Semaphore"
 _TOKIO_MUTEX = "tokio::sync::mutex::Mutex"
 _TOKIO_RWLOCK = "tokio::sync::rwlock::RwLock"
 _TOKIO_PERMITS = "tokio::sync::semaphore::Semaphore"
+_RECORD = "tokio::runtime::io::scheduled_io::ScheduledIo"
+_EVENTED = "PollEvented"
 _W, _H, _S, _R = LinkRole.WAITS, LinkRole.HOLDS, LinkRole.SENDS, LinkRole.RECEIVES
 
 _RULES = (
@@ -82,7 +84,7 @@ _RULES = (
     _Rule("Notified", "tokio::sync::notify::Notify", LinkKind.NOTIFY, _W),
     _Rule("OwnedNotified", "tokio::sync::notify::Notify", LinkKind.NOTIFY, _W),
     # runtime/io/scheduled_io.rs
-    _Rule("Readiness", "tokio::runtime::io::scheduled_io::ScheduledIo", LinkKind.IO, _W),
+    _Rule("Readiness", _RECORD, LinkKind.IO, _W),
     # futures-channel 0.3, oneshot.rs
     _Rule("Receiver", "futures_channel::oneshot::Inner", LinkKind.ONESHOT, _W),
     _Rule("Receiver", "futures_channel::oneshot::Inner", LinkKind.ONESHOT, _R),
@@ -129,6 +131,14 @@ _TASKS = frozenset({"Task", "FallibleTask", "JoinHandle"})
 _SLEEPS = frozenset({"Sleep", "Timeout", "PollFn"})
 """tokio 1.25 to 1.54, time/{sleep,timeout,interval}.rs: futures with a Sleep in them, or behind a pointer."""
 
+_STREAMS = frozenset(
+    {
+        "Read", "ReadBuf", "ReadExact", "ReadToEnd", "ReadToString", "ReadLine", "ReadUntil", "FillBuf",
+        "Write", "WriteBuf", "WriteVectored", "WriteAll", "WriteAllBuf", "Flush", "Shutdown",
+    }
+)  # fmt: skip
+"""tokio 1.25 to 1.54, io/util/*.rs: futures of what is read from or written to."""
+
 
 class Links:
     """Of one binary."""
@@ -148,6 +158,9 @@ class Links:
             yield from self._async_task(start, LinkRole.WAITS)
         if name in _SLEEPS:
             yield from self._deadline(start)
+        if name in _STREAMS:
+            evented = self._routes.nearest(start, _EVENTED, "tokio::")
+            yield from self._descriptor(evented, LinkRole.WAITS) if evented is not None else ()
 
     def holds(self, place: Place, value: int) -> Iterator[Link]:
         """What a coroutine has in its state `value` with a local variable at this place."""
@@ -156,8 +169,11 @@ class Links:
             found = list(self._first(self._holds.get(name, ()), one, ()))
             if not found and name in _TASKS:
                 found = list(self._async_task(one, LinkRole.HOLDS))
+            if name == _EVENTED:
+                found = list(self._descriptor(one, LinkRole.HOLDS))
             for link in found:
-                yield replace(link, route=replace(link.route, value=value))
+                number = replace(link.number, value=value) if link.number is not None else None
+                yield replace(link, route=replace(link.route, value=value), number=number)
 
     def _is_owner(self, type_: Type) -> bool:
         return base_name(type_.name) in self._holds
@@ -197,7 +213,7 @@ class Links:
 
     def _async_task(self, start: Place, role: LinkRole) -> Iterator[Link]:
         if base_name(start.type.name) == "JoinHandle":  # of async-std 1, task/join_handle.rs
-            found = (one for one in self._routes.inside(start, lambda _: False) if _is_async_task(one.type))
+            found = (one for one in self._routes.inside(start, _no) if _is_async_task(one.type))
             start = next(found, start)
         pointer = self._routes.member(start.type, "ptr", "pointer")
         if _is_async_task(start.type) and pointer is not None and pointer[1].size == 8:
@@ -205,20 +221,34 @@ class Links:
             steps = (*before, last + pointer[0], 0)
             yield Link(LinkKind.TASK, role, Route(None, start.tests, steps), 8)
 
+    def _descriptor(self, evented: Place, role: LinkRole) -> Iterator[Link]:
+        """tokio 1.25 to 1.54, io/poll_evented.rs: a file that mio has, and the runtime's record of it."""
+        record = self._routes.to(evented, _RECORD)
+        if record is None:
+            return
+        files = (one for one in self._routes.inside(evented, _no) if one.type.name == "OwnedFd")
+        file = next(files, None)
+        number = Route(None, file.tests, file.steps) if file is not None and file.type.size == 4 else None
+        yield Link(LinkKind.IO, role, Route(None, record.tests, record.steps), record.type.size, number=number)
+
     def _deadline(self, start: Place) -> Iterator[Link]:
         """Of the first Sleep in it; a closure has it only by a pointer."""
-        sleeps = (one for one in self._routes.inside(start, lambda _: False, 3) if one.type.name == "Sleep")
+        sleeps = (one for one in self._routes.inside(start, _no, 3) if one.type.name == "Sleep")
         sleep = next(sleeps, None)
         if sleep is None:
             return
-        for deadline in self._routes.inside(sleep, lambda _: False):
+        for deadline in self._routes.inside(sleep, _no):
             if deadline.type.name == "Timespec":
                 seconds = self._routes.member(deadline.type, "tv_sec")
                 nanoseconds = self._routes.member(deadline.type, "tv_nsec")
                 if seconds is not None and nanoseconds is not None and (seconds[0], nanoseconds[0]) == (0, 8):
                     route = Route(None, deadline.tests, deadline.steps)
-                    yield Link(LinkKind.TIMER, LinkRole.WAITS, route, deadline.type.size)
+                    yield Link(LinkKind.TIMER, LinkRole.WAITS, route, deadline.type.size, number=route)
                 return
+
+
+def _no(_: Type) -> bool:
+    return False
 
 
 def _is_async_task(type_: Type) -> bool:

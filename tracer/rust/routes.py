@@ -59,6 +59,20 @@ class Routes:
         On the way only pointers to what is of the same crate are followed.
         """
         crate = target.partition("::")[0] + "::"
+        for place, path in self._around(start, crate, hops):
+            if path is not None and base_name(path) == target:
+                return self.behind(place)
+        return None
+
+    def nearest(self, start: Place, name: str, crate: str, hops: int = 3) -> Place | None:
+        """The nearest type of that name in the type, or behind pointers to what is of the crate."""
+        around = self._around(start, crate, hops)
+        return next(
+            (one for one, _ in around if one.type.tag == Tag.STRUCTURE and base_name(one.type.name) == name), None
+        )
+
+    def _around(self, start: Place, crate: str, hops: int) -> Iterator[tuple[Place, str | None]]:
+        """What is in a type and behind its pointers; of a pointer that can be followed with the path it leads to."""
         waiting, left = deque([start]), _MOST_TYPES
         while waiting and left > 0:
             place = waiting.popleft()
@@ -66,17 +80,15 @@ class Routes:
             if place.depth >= _MOST_DEPTH:
                 continue
             if place.type.tag != Tag.POINTER:
+                yield place, None
                 waiting += self._members(place)
                 continue
             path = pointed(place.type.name)
             behind = self.behind(place) if path is not None and len(place.steps) <= hops else None
-            if path is None or behind is None:
-                continue
-            if base_name(path) == target:
-                return behind
-            if path.startswith((crate, *_POINTERS)):
-                waiting.append(behind)
-        return None
+            if path is not None and behind is not None:
+                yield place, path
+                if path.startswith((crate, *_POINTERS)):
+                    waiting.append(behind)
 
     def behind(self, place: Place) -> Place | None:
         """What a pointer points to: of an Arc, what is in it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import Array, LinkKind, LinkRole
 from tracer.snapshot.links import LinksFound
@@ -24,7 +25,9 @@ from tracer.stacks import (
 _WAITS, _HOLDS, _SENDS, _RECEIVES = (
     LINK_ROLES.index(role) for role in (LinkRole.WAITS, LinkRole.HOLDS, LinkRole.SENDS, LinkRole.RECEIVES)
 )
-_TASK, _ONESHOT, _MPSC = (LINK_KINDS.index(kind) for kind in (LinkKind.TASK, LinkKind.ONESHOT, LinkKind.MPSC))
+_TASK, _ONESHOT, _MPSC, _MUTEX = (
+    LINK_KINDS.index(kind) for kind in (LinkKind.TASK, LinkKind.ONESHOT, LinkKind.MPSC, LinkKind.MUTEX)
+)
 _LOCKS = frozenset(LINK_KINDS.index(kind) for kind in (LinkKind.MUTEX, LinkKind.RWLOCK))
 _SEMAPHORES = _LOCKS | {LINK_KINDS.index(LinkKind.SEMAPHORE)}
 _MOST_OF_WAIT = 64
@@ -33,20 +36,41 @@ _MOST_OF_WAIT = 64
 
 def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
     """Who waits for whom."""
-    links = found.links
+    links = _consistent(found.links)
     blocks = np.array(list(_blocks(links)), BLOCK)
-    return TaskLinks(links, blocks, tuple(_cycles(snapshot, links, blocks)), found.is_known)
+    cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found))
+    return TaskLinks(links, blocks, tuple(cycles), found.is_known)
+
+
+def _consistent(links: Array) -> Array:
+    """A mutex has one holder: where one surely is, there is no other; where two are, neither surely is."""
+    held = np.flatnonzero(
+        ((links["kind"] == _MUTEX) & (links["role"] == _HOLDS))
+        | ((links["kind"] == _MUTEX) & (links["role"] == _WAITS) & (links["flags"] & LinkFlag.GRANTED != 0))
+    )
+    certain = links["flags"][held] & LinkFlag.CERTAIN != 0
+    addresses, counts = np.unique(links["address"][held[certain]], return_counts=True)
+    several = np.isin(links["address"][held], addresses[counts > 1])
+    one = np.isin(links["address"][held], addresses[counts == 1])
+    links = links.copy()
+    links["flags"][held[several]] &= np.uint8(0xFF ^ LinkFlag.CERTAIN)
+    gone = held[one & ~certain & (links["role"][held] == _HOLDS)]
+    return np.delete(links, gone)
 
 
 def _blocks(links: Array) -> Iterator[tuple[int, int, int, int, bool, bool, tuple[int, int]]]:
     holders = _Holders(links)
+    # A JoinSet waits for any of its tasks.
+    waits = links[(links["role"] == _WAITS) & (links["kind"] == _TASK)]
+    handles = Counter(zip(waits["task"].tolist(), waits["frame"].tolist(), strict=True))
     for row in np.flatnonzero(links["role"] == _WAITS).tolist():
         wait = links[row]
         if wait["flags"] & LinkFlag.KEPT or wait["flags"] & LinkFlag.GRANTED:
             continue
         if wait["kind"] == _TASK:
             if wait["target"] >= 0:
-                yield row, -1, int(wait["task"]), int(wait["target"]), bool(wait["flags"] & 1), True, (0, 0)
+                is_only = handles[(int(wait["task"]), int(wait["frame"]))] == 1
+                yield row, -1, int(wait["task"]), int(wait["target"]), bool(wait["flags"] & 1), is_only, (0, 0)
             continue
         others = holders.of(row)
         for other in others[:_MOST_OF_WAIT]:
@@ -88,9 +112,7 @@ class _Holders:
         return [int(one) for one in around[chosen]]
 
 
-def _cycles(snapshot: Snapshot, links: Array, blocks: Array) -> Iterator[Cycle]:
-    state = snapshot.tasks["state"]
-    single = _single(snapshot, links)
+def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: set[int]) -> Iterator[Cycle]:
     after: dict[int, list[int]] = defaultdict(list)
     for index, block in enumerate(blocks):
         if state[block["task"]] != TaskState.WAITING:
@@ -105,14 +127,14 @@ def _cycles(snapshot: Snapshot, links: Array, blocks: Array) -> Iterator[Cycle]:
 def _is_for_good(links: Array, block: Array) -> bool:
     """Whether the other task alone must do something to end the wait."""
     if block["by"] < 0:
-        return True
+        return bool(block["is_only"])
     held = links[block["by"]]
     is_lock = int(held["kind"]) in _LOCKS and not held["flags"] & LinkFlag.GRANTED
     return bool(is_lock or (block["is_only"] and held["kind"] == _ONESHOT))
 
 
 def _is_futurelock(links: Array, block: Array) -> bool:
-    return block["by"] >= 0 and bool(links["flags"][block["by"]] & LinkFlag.KEPT)
+    return bool(block["by"] >= 0 and links["flags"][block["by"]] & LinkFlag.KEPT)
 
 
 def _loops(blocks: Array, after: dict[int, list[int]], single: set[int]) -> Iterator[Cycle]:
@@ -142,9 +164,8 @@ def _loops(blocks: Array, after: dict[int, list[int]], single: set[int]) -> Iter
         done.add(start)
 
 
-def _single(snapshot: Snapshot, links: Array) -> set[int]:
+def _single(links: Array, found: LinksFound) -> set[int]:
     """The tasks that wait at one place for one thing: no other branch of theirs could go on."""
     polled = links[(links["role"] == _WAITS) & (links["flags"] & LinkFlag.KEPT == 0)]
     tasks, counts = np.unique(polled["task"], return_counts=True)
-    straight = [len({frame.parent for frame in stack.frames}) == len(stack.frames) for stack in snapshot.stacks]
-    return {task for task in tasks[counts == 1].tolist() if straight[snapshot.tasks["stack"][task]]}
+    return set(tasks[(counts == 1) & (found.leaves[tasks] == 1)].tolist())

@@ -34,14 +34,19 @@ _NAMES = (
 """tokio 1.25 to 1.54: these wait by a semaphore, or a Notify, that is a part of them."""
 _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
 _SECOND = 1_000_000_000
+_MOST_SECONDS = 1 << 33
 
 
 @dataclass(frozen=True, slots=True)
 class LinksFound:
-    """links: dtype LINK, by task and frame.  is_known: of each task, whether two readings of it agree."""
+    """links: dtype LINK, by task and frame.  is_known: of each task, whether two readings of it agree.
+
+    leaves: of each task, at how many futures that poll no other its stack and its containers end.
+    """
 
     links: Array
     is_known: Known
+    leaves: npt.NDArray[np.int64]
 
 
 def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot: Snapshot) -> LinksFound:
@@ -53,8 +58,8 @@ def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot:
         changed = np.setxor1d(one, other)
         is_known[changed["task"]] = False
     links = first.links[is_known[first.links["task"]]]
-    order = np.lexsort((links["role"], links["kind"], links["frame"], links["task"]))
-    return LinksFound(_with_targets(np.unique(links[order]), snapshot), is_known)
+    leaves = np.maximum(first.leaves, second.leaves)
+    return LinksFound(_with_descriptors(_with_targets(np.unique(links), snapshot)), is_known, leaves)
 
 
 def _with_targets(links: Array, snapshot: Snapshot) -> Array:
@@ -69,12 +74,25 @@ def _with_targets(links: Array, snapshot: Snapshot) -> Array:
     return links[np.lexsort((links["address"], links["role"], links["frame"], links["task"]))]
 
 
+def _with_descriptors(links: Array) -> Array:
+    """With the descriptors that only who has the file tells."""
+    is_io = links["kind"] == LINK_KINDS.index(LinkKind.IO)
+    told = links[is_io & (links["number"] >= 0)]
+    told = told[np.unique(told["address"], return_index=True)[1]]
+    asked = np.flatnonzero(is_io & (links["number"] < 0))
+    if len(told) and len(asked):
+        place = np.minimum(np.searchsorted(told["address"], links["address"][asked]), len(told) - 1)
+        same = told["address"][place] == links["address"][asked]
+        links["number"][asked[same]] = told["number"][place[same]]
+    return links
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """A frame of all tasks that are in one stack.  frames: of the tasks' own stacks, where it belongs.
 
     future: the layout of the future that is kept, -1 when the frame is polled.  is_certain: of each task.
-    above: what the futures around it wait for by it, if that has a name.
+    above: what the futures around it wait for by it, if that has a name.  is_leaf: there is no frame below it.
     """
 
     layout: int
@@ -85,6 +103,7 @@ class _Group:
     future: int
     is_certain: Known
     above: LinkKind | None
+    is_leaf: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +127,7 @@ class _Reading:
         self._links: list[Array] = []
         self._is_known = np.ones(len(snapshot.tasks), np.bool_)
         self._polled: list[Array] = []
+        self._leaves = np.zeros(len(snapshot.tasks), np.int64)
 
     def run(self) -> LinksFound:
         groups = list(self._own())
@@ -124,7 +144,7 @@ class _Reading:
                 break
             self._load(groups)
         links = np.concatenate(self._links) if self._links else np.empty(0, LINK)
-        return LinksFound(links, self._is_known)
+        return LinksFound(links, self._is_known, self._leaves)
 
     def _own(self) -> Iterator[_Group]:
         """The frames of the tasks' own stacks."""
@@ -158,6 +178,8 @@ class _Reading:
     def _links_of(self, group: _Group) -> Iterator[_Kept]:
         """Note the links of a frame.  Yields the futures that it keeps."""
         layout = self._layout(group)
+        if group.is_leaf and group.future < 0 and not any(one.is_polled for one in layout.containers):
+            np.add.at(self._leaves, group.tasks, 1)
         for link in layout.links:
             if link.route.value not in (None, group.state):
                 continue
@@ -183,17 +205,13 @@ class _Reading:
 
     def _are_there(self, group: _Group, link: Link | Container) -> Known:
         """Whether nothing speaks against the variable's being there still."""
+        is_variable = link.route.value is not None
         certain = np.full(len(group.addresses), link.is_certain, np.bool_)
-        if link.flags or not self._is_variable(link):
-            for flag in link.flags:
-                values, known = self._image.numbers_at(group.addresses + np.uint64(flag), 1)
-                certain &= known & (values == 1)
-        elif not self._binary.can_unwind:
-            certain[:] = False
+        certain &= self._binary.can_unwind or not is_variable
+        for flag in link.flags:
+            values, known = self._image.numbers_at(group.addresses + np.uint64(flag), 1)
+            certain &= known & (values == 1)
         return certain
-
-    def _is_variable(self, link: Link | Container) -> bool:
-        return link.route.value is not None
 
     def _note(self, group: _Group, link: Link, addresses: Addresses, leads: Known, certain: Known) -> None:
         if link.busy is not None:
@@ -214,12 +232,23 @@ class _Reading:
         links["flags"] |= np.where(certain[rows], LinkFlag.CERTAIN, 0).astype(np.uint8)
         links["flags"] |= np.where(granted[rows], LinkFlag.GRANTED, 0).astype(np.uint8)
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
-        if link.kind is LinkKind.TIMER:
-            content, known = self._image.bytes_at(addresses[rows], 16)
-            seconds, nanoseconds = content.view("<u8")[:, 0], content.view("<u4")[:, 2]
-            sane = known & (nanoseconds < _SECOND) & (seconds < 1 << 33)
-            links["deadline"][sane] = seconds[sane] * np.uint64(_SECOND) + nanoseconds[sane]
+        links["number"] = self._numbers(group, link)[rows]
         self._links.append(links)
+
+    def _numbers(self, group: _Group, link: Link) -> npt.NDArray[np.int64]:
+        """What tells more of each; -1 where nothing does."""
+        numbers = np.full(len(group.addresses), -1, np.int64)
+        if link.number is None:
+            return numbers
+        ends = follow(self._image, link.number, group.addresses)
+        content, known = self._image.bytes_at(ends.addresses, 16 if link.kind is LinkKind.TIMER else 4)
+        known &= ends.leads
+        if link.kind is LinkKind.IO:
+            return np.where(known, content.view("<i4")[:, 0], -1)
+        seconds, nanoseconds = content.view("<u8")[:, 0], content.view("<u4")[:, 2]
+        known &= (nanoseconds < _SECOND) & (seconds < _MOST_SECONDS)
+        numbers[known] = seconds[known].astype(np.int64) * _SECOND + nanoseconds[known]
+        return numbers
 
     # ------------------------------------------------------------ futures that are kept
 
@@ -267,13 +296,16 @@ def _frames(
     binary: Binary, stack: Stack, tasks: Rows, places: Addresses, future: int, certain: Known
 ) -> Iterator[_Group]:
     above: list[LinkKind | None] = []
+    parents = {frame.parent for frame in stack.frames}
     for index, frame in enumerate(stack.frames):
         name = binary.layouts[frame.layout].name if frame.layout is not None else ""
         own = next((kind for prefix, kind in _NAMES if name.startswith(prefix)), None)
         above.append(own or (above[frame.parent] if frame.parent >= 0 else None))
         if frame.layout is not None and frame.is_whole:
             frames = np.full(len(tasks), index, np.intp)
-            yield _Group(frame.layout, frame.state, tasks, frames, places[:, index], future, certain, above[index])
+            leaf = index not in parents
+            at = places[:, index]
+            yield _Group(frame.layout, frame.state, tasks, frames, at, future, certain, above[index], leaf)
 
 
 _KEY = np.dtype([("task", "<i8"), ("address", "<u8"), ("size", "<u8")])

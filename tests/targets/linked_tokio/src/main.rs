@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use tokio::sync::{broadcast, mpsc, oneshot, watch, Mutex, Notify, RwLock, Semaphore};
+use tokio::sync::{broadcast, mpsc, oneshot, watch, Mutex, Notify, OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
 fn start(name: &str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
@@ -83,6 +83,45 @@ async fn option_taken(mutex: Arc<Mutex<u64>>) {
     guard.take();
     pending::<()>().await;
     black_box(&mut guard);
+}
+
+/// Had the lock, and another task has it now.
+async fn gave_away(mutex: Arc<Mutex<u64>>) {
+    let guard = mutex.lock_owned().await;
+    black_box(&guard);
+    start("has_been_given", has_been_given(guard));
+    pending::<()>().await;
+}
+
+async fn has_been_given(guard: OwnedMutexGuard<u64>) {
+    pending::<()>().await;
+    drop(guard);
+}
+
+async fn pushed_away(mutex: Arc<Mutex<u64>>) {
+    let mut guards = Vec::new();
+    let guard = mutex.lock_owned().await;
+    black_box(&guard);
+    guards.push(guard);
+    guards.clear();
+    pending::<()>().await;
+    black_box(&guards);
+}
+
+async fn locks_twice(mutex: Arc<Mutex<u64>>) {
+    let mut one = mutex.lock().await;
+    let two = mutex.lock().await;
+    *one += *two;
+}
+
+async fn asks(receiver: oneshot::Receiver<u64>) {
+    let _ = receiver.await;
+}
+
+/// Would answer once the one who asks has ended.
+async fn answers(sender: oneshot::Sender<u64>, asking: JoinHandle<()>) {
+    let _ = asking.await;
+    let _ = sender.send(1);
 }
 
 /// Goes round: at the first await the lock is not held, at the second it is.
@@ -260,11 +299,7 @@ async fn selects(mutex: Arc<Mutex<u64>>) {
 }
 
 async fn buffered(mutex: Arc<Mutex<u64>>) {
-    futures::stream::iter(0..9)
-        .map(|_| waits_mutex(mutex.clone()))
-        .buffer_unordered(2)
-        .collect::<Vec<_>>()
-        .await;
+    futures::stream::iter(0..9).map(|_| waits_mutex(mutex.clone())).buffer_unordered(2).collect::<Vec<_>>().await;
 }
 
 async fn deadlocked(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
@@ -290,6 +325,22 @@ async fn futurelocked(mutex: Arc<Mutex<u64>>) {
             lock_briefly(mutex.clone()).await;
         }
     }
+}
+
+/// The same, by many futures of which one has been given the lock.
+async fn futurelocked_by_many(mutex: Arc<Mutex<u64>>) {
+    let mut futures = FuturesUnordered::new();
+    for _ in 0..3 {
+        futures.push(lock_briefly(mutex.clone()));
+    }
+    tokio::select! {
+        biased;
+        _ = futures.next() => {}
+        _ = tokio::time::sleep(Duration::from_millis(50)) => {
+            lock_briefly(mutex.clone()).await;
+        }
+    }
+    futures.next().await;
 }
 
 fn main() {
@@ -403,10 +454,23 @@ async fn tasks() {
     start("deadlocked", deadlocked(first.clone(), second.clone()));
     start("deadlocked", deadlocked(second, first));
 
-    let lock = mutex("futurelock");
-    let guard = lock.lock().await;
+    start("locks_twice", locks_twice(mutex("twice")));
+    let (sender, receiver) = oneshot::channel();
+    let asking = start("asks", asks(receiver));
+    start("answers", answers(sender, asking));
+
+    let lock = mutex("given");
+    start("pushed_away", pushed_away(lock.clone()));
+    turn().await;
+    start("gave_away", gave_away(lock.clone()));
+    turn().await;
+    start("waits_given", waits_mutex(lock));
+
+    let (lock, many) = (mutex("futurelock"), mutex("futurelock_many"));
+    let guards = (lock.lock().await, many.lock().await);
     start("futurelocked", futurelocked(lock.clone()));
+    start("futurelocked_by_many", futurelocked_by_many(many.clone()));
     tokio::time::sleep(Duration::from_millis(150)).await;
-    drop(guard);
+    drop(guards);
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
