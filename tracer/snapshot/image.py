@@ -66,6 +66,18 @@ class Image:
         content, known = self.bytes_at(addresses, size)
         return numbers(content), known
 
+    def anew(self, starts: Addresses, sizes: Addresses) -> tuple[Bytes, Known]:
+        """What is there now: the bytes of the pieces that can be read, one after the other, and which those are.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        known = self._is_mapped(starts, sizes) & (np.cumsum(np.minimum(sizes, _MOST), dtype=np.uint64) <= _MOST)
+        content, is_whole = self._memory.fill(starts[known], sizes[known])
+        if not is_whole.all():
+            content = content[np.repeat(is_whole, sizes[known].astype(np.int64))]
+        known[known] = is_whole
+        return content, known
+
     def _is_mapped(self, addresses: Addresses, sizes: Addresses) -> Known:
         """Whether all of these bytes are the process' own: nothing else is ever asked for."""
         begins, ends = self._mapped

@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tracer.snapshot.image import Known
+from tracer.snapshot.image import Image, Known
 from tracer.snapshot.walk import Reads
-from tracer.target.memory import Addresses, Bytes, Memory
+from tracer.target.memory import Addresses, Bytes
 
 _CELL, _ELSEWHERE, _AGAIN = 0, 1, 2
 
 
-def unchanged(memory: Memory, cells: Addresses, sizes: Addresses, reads: tuple[Reads, ...]) -> Known:
+def unchanged(image: Image, cells: Addresses, sizes: Addresses, reads: tuple[Reads, ...]) -> Known:
     """Whether all reads of each root have the same result again.
 
     cells, sizes: of each root.  Raises NoSuchProcess, PermissionMissing.
@@ -38,12 +38,11 @@ def unchanged(memory: Memory, cells: Addresses, sizes: Addresses, reads: tuple[R
     ]
     table = np.concatenate(pieces, axis=1)
     order = np.lexsort((table[1], table[0]))
-    content, is_whole = memory.fill(table[2][order], table[3][order])
+    content, is_whole = image.anew(table[2][order], table[3][order])
+    same[table[0][order][~is_whole].astype(np.intp)] = False
+    sizes_read = np.where(is_whole, table[3][order], 0).astype(np.int64)
     begins = np.empty(len(order), np.int64)
-    begins[order] = np.cumsum(table[3][order]).astype(np.int64) - table[3][order].astype(np.int64)
-    whole = np.empty(len(order), np.bool_)
-    whole[order] = is_whole
-    same[table[0][~whole].astype(np.intp)] = False
+    begins[order] = np.cumsum(sizes_read) - sizes_read
     again = np.full(len(cells), -1, np.int64)
     again[twice] = begins[len(roots) : len(roots) + len(twice)]
     at = len(roots) + len(twice)
@@ -82,6 +81,8 @@ def _compare(
     mask: Bytes | None,
 ) -> None:
     """Clear `same` of the roots whose bytes are others now, in place."""
+    whole = same[roots]
+    roots, places, was = roots[whole], places[whole], was[whole]
     changed = content[places[:, None] + np.arange(was.shape[1])] ^ was
     if mask is not None:
         changed &= mask

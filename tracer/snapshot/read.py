@@ -113,7 +113,7 @@ class SnapshotReader:
                 rows = np.flatnonzero(is_still & (tasks["function"][which] == function))
                 roots.append((layout, rows, headers[rows]))
         walked = walk.run(roots, len(which))
-        same = unchanged(self._memory, headers, sizes, (*reads, *walked.reads))
+        same = unchanged(image, headers, sizes, (*reads, *walked.reads))
         # What is complete, or is no task, does not become one again.
         settled = is_still & same | np.isin(tasks["state"][which], (TaskState.COMPLETE, TaskState.UNREADABLE))
         has = settled & (walked.stack >= 0)

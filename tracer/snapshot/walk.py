@@ -152,7 +152,7 @@ class Walk:
     def _behind(self, group: _Group) -> Iterator[_Group]:
         """Past trait objects: a pointer to the future, and one to the vtable that says of which type it is."""
         content, known = self._image.bytes_at(group.addresses, 16)
-        self._visits.reads.append(Reads(group.roots, group.addresses, content))
+        self._visits.reads.append(Reads(group.roots[known], group.addresses[known], content[known]))
         words = content.view("<u8")
         self._lost(group, ~known)
         for vtable in np.unique(words[known, 1]).tolist():
@@ -171,7 +171,7 @@ class Walk:
 
     def _numbers(self, roots: Rows, addresses: Addresses, size: int) -> tuple[Addresses, Known]:
         content, known = self._image.bytes_at(addresses, size)
-        self._visits.reads.append(Reads(roots, addresses, content))
+        self._visits.reads.append(Reads(roots[known], addresses[known], content[known]))
         return numbers(content), known
 
     def _lost(self, group: _Group, which: Known) -> None:

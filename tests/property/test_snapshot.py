@@ -1,0 +1,111 @@
+"""Damaged memory and damaged layouts: no exception, no endless walk, no byte read that is not mapped."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.memory_image import MadeMemory
+from tracer.model import (
+    AwaitPoint,
+    Binary,
+    FunctionKind,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
+    PollFunction,
+    Source,
+    SourceLocation,
+    TaskIdPath,
+)
+from tracer.output.frames import frame_json, future_frames, parked
+from tracer.snapshot.read import SnapshotReader
+
+_DATA, _HEAP = 0x4000_0000, 0x7000_0000
+_HEAP_SIZE = 1 << 14
+_CODE = 0x1000
+_LAYOUTS = 6
+_TASKS = 3
+
+_EDGES = st.builds(
+    LayoutEdge,
+    value=st.none() | st.integers(0, 4),
+    offset=st.integers(0, 200) | st.integers(0, 2**32),
+    is_pointer=st.booleans(),
+    child=st.none() | st.integers(0, _LAYOUTS - 1),
+)
+_LAYOUT = st.builds(
+    Layout,
+    name=st.sampled_from(("a::b", "PollFn<x>", "Sleep")),
+    kind=st.sampled_from(LayoutKind),
+    source=st.just(Source.DWARF),
+    size=st.integers(0, 300) | st.integers(0, 2**40),
+    edges=st.lists(_EDGES, max_size=4).map(tuple),
+    discriminant_offset=st.none() | st.integers(0, 100),
+    discriminant_size=st.sampled_from((1, 2, 4, 8)),
+    awaits=st.lists(
+        st.builds(AwaitPoint, st.integers(3, 5), st.just(SourceLocation("src/a.rs", 1)), st.none()), max_size=2
+    ).map(tuple),
+)
+
+
+def function(number: int, kind: FunctionKind, layout: int | None) -> PollFunction:
+    address = _CODE + 16 * number
+    runtime = ("tokio", "async-task")[number % 2] if kind is FunctionKind.TASK else None
+    path = TaskIdPath(16, 72) if runtime == "tokio" else None
+    return PollFunction(
+        address, address, 16, f"f{number}", kind, Source.DWARF, (), runtime=runtime, layout=layout, task_id=path
+    )
+
+
+@st.composite
+def binaries(draw: st.DrawFn) -> Binary:
+    layouts = tuple(draw(st.lists(_LAYOUT, min_size=_LAYOUTS, max_size=_LAYOUTS)))
+    places = st.none() | st.integers(0, _LAYOUTS - 1)
+    functions = [function(number, FunctionKind.TASK, draw(places)) for number in range(_TASKS)]
+    functions += [function(number, FunctionKind.FUTURE, draw(places)) for number in range(_TASKS, 2 * _TASKS)]
+    return Binary("x", None, "x86_64", 1, "dwarf", True, tuple(functions), layouts=layouts)
+
+
+@st.composite
+def memories(draw: st.DrawFn) -> MadeMemory:
+    """Vtables as they should be, headers that look like ones, and words that lead from anywhere to anywhere."""
+    data = np.zeros(256, "<u8")
+    for number in range(_TASKS):
+        data[16 * number + (5 if number % 2 else 0)] = _CODE + 16 * number
+        data[16 * number + 9] = draw(st.integers(0, 300))
+    for number in range(_TASKS, 2 * _TASKS):
+        data[16 * number + 1 : 16 * number + 4] = (draw(st.sampled_from((0, 8, 64))), 8, _CODE + 16 * number)
+    heap = np.zeros(_HEAP_SIZE // 8, "<u8")
+    targets = (
+        st.integers(_HEAP, _HEAP + _HEAP_SIZE)
+        | st.sampled_from([_DATA + 128 * number for number in range(2 * _TASKS)])
+        | st.integers(0, 8)
+        | st.integers(0, 2**64 - 1)
+    )
+    for place in draw(st.lists(st.integers(0, len(heap) - 1), max_size=200)):
+        heap[place] = draw(targets)
+    for place in draw(st.lists(st.integers(0, len(heap) // 8 - 8), min_size=1, max_size=20)):
+        at, number = place * 8, draw(st.integers(0, _TASKS - 1))
+        vtable = _DATA + 128 * number
+        heap[at : at + 4] = (vtable, 256, 0, 0) if number % 2 else (128 | draw(st.integers(0, 63)), 0, vtable, 1)
+    return MadeMemory({_DATA: data.tobytes(), _HEAP: heap.tobytes()})
+
+
+@settings(max_examples=300)
+@given(binaries(), memories())
+def test_no_memory_leads_astray(binary: Binary, memory: MadeMemory) -> None:
+    snapshot = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)]).take()
+    assert memory.asked < 64 << 20
+    visits = sum(addresses.size for addresses in snapshot.addresses)
+    assert visits <= 600 * len(snapshot.tasks) + (1 << 20)
+    for task in snapshot.tasks:
+        assert _HEAP <= task["header"] < _HEAP + _HEAP_SIZE
+        assert -1 <= task["stack"] < len(snapshot.stacks)
+    for stack, addresses in zip(snapshot.stacks, snapshot.addresses, strict=True):
+        assert addresses.shape[1] == len(stack.frames)
+        frames = future_frames(stack, binary)
+        parked(frames)
+        for frame in frames:
+            frame_json(frame)
