@@ -31,16 +31,18 @@ _WITH_TIMER = frozenset({"Timeout"})
 
 @dataclass(slots=True)
 class Beside:
-    """kept, containers: with the position of the child's type, which has no number yet."""
+    """waits: holds when nothing is polled.  kept, containers: with the position of the child's type, which has no
+    number yet."""
 
     links: list[Link] = field(default_factory=list)
+    waits: list[Link] = field(default_factory=list)
     kept: list[tuple[Link, int]] = field(default_factory=list)
     containers: list[FoundContainer] = field(default_factory=list)
 
-    def links_to(self, place: Mapping[int, int]) -> tuple[Link, ...]:
-        """place: the number of each layout, by its type's position."""
+    def links_to(self, place: Mapping[int, int], is_leaf: bool) -> tuple[Link, ...]:
+        """place: the number of each layout, by its type's position.  is_leaf: the future polls no other."""
         kept = [replace(link, child=place[key]) for link, key in self.kept if key in place]
-        return tuple(dict.fromkeys([*self.links, *kept]))
+        return tuple(dict.fromkeys([*self.links, *(self.waits if is_leaf else ()), *kept]))
 
     def containers_of(self, place: Mapping[int, int]) -> tuple[Container, ...]:
         """As links_to."""
@@ -60,10 +62,11 @@ class Surveys:
         self._links = Links(routes)
         self._containers = Containers(routes, items, is_future)
 
-    def of_future(self, type_: Type, is_leaf: bool) -> Beside:
-        """Of a hand-written future.  is_leaf: it polls no other.  Raises DwarfError."""
-        links = list(self._links.waits(type_)) if is_leaf or base_name(type_.name) in _WITH_TIMER else []
-        return Beside(links, containers=list(self._containers.polled(type_)))
+    def of_future(self, type_: Type) -> Beside:
+        """Of a hand-written future.  Raises DwarfError."""
+        waits, containers = list(self._links.waits(type_)), list(self._containers.polled(type_))
+        is_both = base_name(type_.name) in _WITH_TIMER
+        return Beside(waits if is_both else [], [] if is_both else waits, containers=containers)
 
     def of_coroutine(self, type_: Type) -> Beside:
         """Raises DwarfError."""

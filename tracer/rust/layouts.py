@@ -246,7 +246,7 @@ class Layouts:
     def _beside(self, node: _Node) -> Beside:
         if node.kind is LayoutKind.COROUTINE:
             return self._surveys.of_coroutine(node.type)
-        return self._surveys.of_future(node.type, not node.ways) if node.kind is LayoutKind.FUTURE else Beside()
+        return self._surveys.of_future(node.type) if node.kind is LayoutKind.FUTURE else Beside()
 
     def _items(self, type_: Type) -> list[Item]:
         """The futures in a type."""
@@ -337,7 +337,7 @@ class Layouts:
             awaits=known.points.get(key, ()),
             location=known.begins.get(key),
             path=path,
-            links=node.beside.links_to(place),
+            links=node.beside.links_to(place, is_leaf=not edges),
             containers=node.beside.containers_of(place),
         )
 

@@ -73,12 +73,20 @@ class _Found:
         start, rows = self._words(rows, ends.addresses[rows] + np.uint64(container.pointer))
         count, left = self._words(rows, ends.addresses[rows] + np.uint64(container.length))
         start = start[np.isin(rows, left)]
-        fits = np.cumsum(np.minimum(count, np.uint64(self.most + 1))) <= self.most
+        count = np.minimum(count, np.uint64(self.most + 1))
+        fits = self._are_there(container, start, count) & (np.cumsum(count) <= self.most)
         self.is_whole[left[~fits]] = False
         start, count, left = start[fits], count[fits].astype(np.int64), left[fits]
         owner = np.repeat(np.arange(len(left)), count)
         place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
         return left[owner], start[owner] + place.astype(np.uint64) * np.uint64(container.stride)
+
+    def _are_there(self, container: Container, start: Addresses, count: Addresses) -> Known:
+        """Whether the last of so many elements is in memory too."""
+        last = start + (np.maximum(count, np.uint64(1)) - np.uint64(1)) * np.uint64(container.stride)
+        _, known = self.image.bytes_at(last, 1)
+        are_there: Known = known & (last >= start) | (count == 0)
+        return are_there
 
     def linked(self, container: Container, ends: Ends) -> tuple[Rows, Addresses]:
         rows = np.flatnonzero(ends.leads)

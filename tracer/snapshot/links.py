@@ -23,7 +23,9 @@ from tracer.target.memory import Addresses, Memory
 _ROUNDS = 3
 """Futures that are kept in futures that are kept …: so deep."""
 
-_MOST_KEPT = 200_000
+_MOST_KEPT = 100_000
+"""Such futures of all tasks, those in containers included."""
+
 _NAMES = (
     ("tokio::sync::mutex::", LinkKind.MUTEX),
     ("tokio::sync::rwlock::", LinkKind.RWLOCK),
@@ -33,6 +35,9 @@ _NAMES = (
 )
 """tokio 1.25 to 1.54: these wait by a semaphore, or a Notify, that is a part of them."""
 _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
+_SEVERAL = 2
+"""Leaves of a task that has more than were looked at."""
+
 _SECOND = 1_000_000_000
 _MOST_SECONDS = 1 << 33
 
@@ -126,7 +131,8 @@ class _Reading:
         self._snapshot = snapshot
         self._links: list[Array] = []
         self._is_known = np.ones(len(snapshot.tasks), np.bool_)
-        self._polled: list[Array] = []
+        self._polled: list[Addresses] = []
+        self._left = _MOST_KEPT
         self._leaves = np.zeros(len(snapshot.tasks), np.int64)
 
     def run(self) -> LinksFound:
@@ -197,7 +203,8 @@ class _Reading:
                 yield self._contained(group, container)
 
     def _contained(self, group: _Group, container: Container) -> _Kept:
-        found = elements(self._image, container, group.addresses)
+        found = elements(self._image, container, group.addresses, max(self._left, 0))
+        self._leaves[group.tasks[~found.is_whole]] += _SEVERAL
         certain = group.is_certain & self._are_there(group, container)
         rows = found.rows
         is_polled = container.is_polled and group.future < 0
@@ -243,7 +250,7 @@ class _Reading:
         ends = follow(self._image, link.number, group.addresses)
         content, known = self._image.bytes_at(ends.addresses, 16 if link.kind is LinkKind.TIMER else 4)
         known &= ends.leads
-        if link.kind is LinkKind.IO:
+        if link.kind is not LinkKind.TIMER:
             return np.where(known, content.view("<i4")[:, 0], -1)
         seconds, nanoseconds = content.view("<u8")[:, 0], content.view("<u4")[:, 2]
         known &= (nanoseconds < _SECOND) & (seconds < _MOST_SECONDS)
@@ -255,23 +262,22 @@ class _Reading:
     def _note_polled(self, group: _Group) -> None:
         self._polled.append(_keys(group.tasks, group.addresses, self._layout(group).size))
 
-    def _all_polled(self) -> Array:
-        return np.unique(np.concatenate(self._polled)) if self._polled else _keys(np.empty(0, np.intp), np.empty(0), 0)
+    def _all_polled(self) -> Addresses:
+        return np.unique(np.concatenate([np.empty(0, np.uint64), *self._polled]))
 
-    def _fresh(self, kept: list[_Kept], seen: Array) -> tuple[list[_Kept], Array]:
+    def _fresh(self, kept: list[_Kept], seen: Addresses) -> tuple[list[_Kept], Addresses]:
         """Those that are not polled, each once."""
         fresh: list[_Kept] = []
-        left = _MOST_KEPT
         for one in sorted(kept, key=lambda one: not one.is_polled):
             keys = _keys(one.tasks, one.addresses, self._binary.layouts[one.layout].size)
             _, first = np.unique(keys, return_index=True)
             new = np.zeros(len(keys), np.bool_)
             new[first] = True
             new &= ~np.isin(keys, seen)
-            left -= int(np.count_nonzero(new))
-            if left < 0:
-                break
-            if new.any():
+            self._left -= int(np.count_nonzero(new))
+            if self._left < 0:
+                self._leaves[one.tasks] += _SEVERAL
+            elif new.any():
                 seen = np.union1d(seen, keys[new])
                 chosen = one.tasks[new], one.frames[new], one.addresses[new], one.is_certain[new]
                 fresh.append(_Kept(one.is_polled, one.layout, *chosen))
@@ -308,11 +314,15 @@ def _frames(
             yield _Group(frame.layout, frame.state, tasks, frames, at, future, certain, above[index], leaf)
 
 
-_KEY = np.dtype([("task", "<i8"), ("address", "<u8"), ("size", "<u8")])
+def _keys(tasks: Rows, addresses: Addresses, size: int) -> Addresses:
+    """What tells the futures of a task apart, whatever name a layout has: one of a size is at an address.
 
-
-def _keys(tasks: Rows, addresses: npt.NDArray[np.generic], size: int) -> Array:
-    """What tells the futures of a task apart, whatever name a layout has: one of a size is at an address."""
-    keys = np.zeros(len(tasks), _KEY)
-    keys["task"], keys["address"], keys["size"] = tasks, addresses, size
-    return keys
+    They are mixed into one number each, as splitmix64 does: two of a million meet once in thirty million times.
+    """
+    with np.errstate(over="ignore"):
+        value = addresses + tasks.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        for number in (size, 0):
+            value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            value = (value ^ (value >> np.uint64(31))) + np.uint64(number)
+    return value

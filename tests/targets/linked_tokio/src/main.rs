@@ -1,7 +1,7 @@
 //! Tasks that wait for each other and for what others hold, for good.
 //!
-//! Prints a line for each fact: NAME TASK ID, then `ready`; ends when its standard input does.  NAME is the function of the
-//! task, ID tokio's; the names of what tasks hold and wait for are those of the functions.
+//! Says `ready` with what there is, as JSON: {"tasks": [[name, id]…], "locks": [[name, address]…]}.  A task's name is
+//! that of its function.  Ends when its standard input does.
 
 use std::future::{pending, Future};
 use std::hint::black_box;
@@ -14,14 +14,17 @@ use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{broadcast, mpsc, oneshot, watch, Mutex, Notify, OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
+static TASKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+static LOCKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
 fn start(name: &str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let handle = tokio::spawn(future);
-    println!("{name} {}", handle.id());
+    TASKS.lock().unwrap().push(format!("[\"{name}\", {}]", handle.id()));
     handle
 }
 
 fn tell(name: &str, address: usize) {
-    println!("at {name} {address}");
+    LOCKS.lock().unwrap().push(format!("[\"{name}\", {address}]"));
 }
 
 async fn parked() {
@@ -346,7 +349,8 @@ async fn futurelocked_by_many(mutex: Arc<Mutex<u64>>) {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(tasks());
-    println!("ready");
+    let (tasks, locks) = (TASKS.lock().unwrap().join(", "), LOCKS.lock().unwrap().join(", "));
+    println!("ready {{\"tasks\": [{tasks}], \"locks\": [{locks}]}}");
     let mut rest = Vec::new();
     let _ = std::io::stdin().read_to_end(&mut rest);
     std::process::exit(0);
@@ -378,13 +382,8 @@ async fn tasks() {
     turn().await;
     start("waits_mutex", waits_mutex(lock.clone()));
     start("waits_owned", waits_owned(lock.clone()));
-    for (name, future) in [("unordered", true), ("ordered", false)] {
-        if future {
-            start(name, unordered(lock.clone()));
-        } else {
-            start(name, ordered(lock.clone()));
-        }
-    }
+    start("unordered", unordered(lock.clone()));
+    start("ordered", ordered(lock.clone()));
     start("joins_few", joins_few(lock.clone()));
     start("joins_many", joins_many(lock.clone()));
     start("selects", selects(lock.clone()));
