@@ -8,7 +8,7 @@ has, a pointer to nowhere or a vtable of nothing end the way there, marked as no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,10 @@ from tracer.target.memory import Addresses, Bytes
 Rows = npt.NDArray[np.intp]
 
 _MAX_DEPTH = 400
-_MAX_NODES = 1 << 16
-_MAX_VISITS_OF_TASK = 512
-"""On average: futures of futures of … that garbage makes up would never end."""
+_MAX_NODES = 1 << 14
+_MAX_VISITS_OF_TASK = 64
+_MAX_VISITS = 1 << 11
+"""On average, and of all tasks beyond that: futures of futures that garbage makes up are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +92,25 @@ class Walk:
         self._ids: dict[tuple[int, int, Frame], int] = {}
         self._visits = _Visits()
         self._left = 0
+        self._seen: dict[int, list[npt.NDArray[np.uint64]]] = {}
 
     def run(self, roots: Sequence[tuple[int, Rows, Addresses]], count: int) -> Walked:
         """roots: layouts, with the numbers (below `count`) of what begins there, and where that is.
 
         Raises NoSuchProcess, PermissionMissing.
         """
-        self._left = _MAX_VISITS_OF_TASK * count + (1 << 20)
+        self._left = _MAX_VISITS_OF_TASK * count + _MAX_VISITS
         waiting = [_Group(-1, 0, layout, rows, addresses, 0) for layout, rows, addresses in roots]
         while waiting:
-            waiting += self._step(waiting.pop())
+            waiting += (group for group in self._step(waiting.pop()) if len(group.roots))
         return self._gathered(count)
 
     # ------------------------------------------------------------ one step
 
     def _step(self, group: _Group) -> Iterator[_Group]:
         layout = self._binary.layouts[group.layout]
+        if layout.edges:
+            group = self._first_time(group)
         if layout.kind is LayoutKind.OBJECT:
             yield from self._behind(group)
             return
@@ -136,8 +140,7 @@ class Walk:
             child = _Group(node, order, edge.child, roots, at, group.depth + 1)
             if edge.is_pointer:
                 child = self._followed(child, at)
-            if len(child.roots):
-                yield child
+            yield child
 
     def _followed(self, group: _Group, pointers: Addresses) -> _Group:
         targets, known = self._numbers(group.roots, pointers, 8)
@@ -147,7 +150,7 @@ class Walk:
             _, is_there = self._image.bytes_at(targets, 1)
             known = known & is_there
         self._lost(group, ~known)
-        return _Group(group.parent, group.order, group.layout, group.roots[known], targets[known], group.depth)
+        return replace(group, roots=group.roots[known], addresses=targets[known])
 
     def _behind(self, group: _Group) -> Iterator[_Group]:
         """Past trait objects: a pointer to the future, and one to the vtable that says of which type it is."""
@@ -168,6 +171,18 @@ class Walk:
             yield _Group(node, 0, layout, roots, words[rows, 0], group.depth + 1)
 
     # ------------------------------------------------------------ what was found
+
+    def _first_time(self, group: _Group) -> _Group:
+        """A future has one owner: what a task's walk comes to again is no future, and would never end."""
+        keys = _mixed(group.roots.astype(np.int64)) ^ group.addresses
+        known = self._seen.setdefault(group.layout, [])
+        again = np.isin(keys, np.concatenate(known)) if known else np.zeros(len(keys), np.bool_)
+        known.append(keys)
+        if not again.any():
+            return group
+        self._lost(group, again)
+        fresh = ~again
+        return replace(group, roots=group.roots[fresh], addresses=group.addresses[fresh])
 
     def _numbers(self, roots: Rows, addresses: Addresses, size: int) -> tuple[Addresses, Known]:
         content, known = self._image.bytes_at(addresses, size)
