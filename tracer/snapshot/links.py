@@ -263,7 +263,7 @@ class _Reading:
         self._polled.append(_keys(group.tasks, group.addresses, self._layout(group).size))
 
     def _all_polled(self) -> Addresses:
-        return np.unique(np.concatenate([np.empty(0, np.uint64), *self._polled]))
+        return np.sort(np.concatenate([np.empty(0, np.uint64), *self._polled]))
 
     def _fresh(self, kept: list[_Kept], seen: Addresses) -> tuple[list[_Kept], Addresses]:
         """Those that are not polled, each once."""
@@ -273,12 +273,12 @@ class _Reading:
             _, first = np.unique(keys, return_index=True)
             new = np.zeros(len(keys), np.bool_)
             new[first] = True
-            new &= ~np.isin(keys, seen)
+            new &= ~_is_among(keys, seen)
             self._left -= int(np.count_nonzero(new))
             if self._left < 0:
                 self._leaves[one.tasks] += _SEVERAL
             elif new.any():
-                seen = np.union1d(seen, keys[new])
+                seen = np.sort(np.concatenate([seen, keys[new]]))
                 chosen = one.tasks[new], one.frames[new], one.addresses[new], one.is_certain[new]
                 fresh.append(_Kept(one.is_polled, one.layout, *chosen))
         return fresh, seen
@@ -326,3 +326,11 @@ def _keys(tasks: Rows, addresses: Addresses, size: int) -> Addresses:
             value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             value = (value ^ (value >> np.uint64(31))) + np.uint64(number)
     return value
+
+
+def _is_among(keys: Addresses, seen: Addresses) -> Known:
+    """seen: ascending."""
+    place = np.searchsorted(seen, keys)
+    is_among: Known = place < len(seen)
+    is_among[is_among] = seen[place[is_among]] == keys[is_among]
+    return is_among
