@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from tracer.commands.snapshots import LiveTasks
+    from tracer.commands.snapshots import TaskSource
     from tracer.model import Array
     from tracer.output.task_list import TaskView
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser("ps", help="list the tasks of a process and where they wait", description=__doc__)
-    parser.add_argument("pid", type=int, metavar="PID", help="the process")
     add_task_options(parser)
     parser.add_argument(
         "--sort", choices=("id", "state", "future", "place"), default="id", help="the order of the tasks (default: id)"
@@ -40,6 +40,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_task_options(parser: argparse.ArgumentParser) -> None:
     """The options that `ps` and `tree` share."""
+    parser.add_argument("pid", type=int, nargs="?", metavar="PID", help="the process")
+    parser.add_argument("--core", type=Path, metavar="FILE", help="instead of a process: a core dump of it")
+    parser.add_argument("--exe", type=Path, metavar="BINARY", help="with --core: the program that it is of")
     parser.add_argument(
         "-F",
         "--filter",
@@ -67,11 +70,9 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Print the table, once or again and again."""
-    from tracer.commands.snapshots import live_tasks
-
-    if options.watch is not None and (options.json or not 0.1 <= options.watch <= 86400):
-        raise UsageError("--watch is for a terminal, every 0.1 to 86400 seconds", fix=f"rat-ebpf ps {options.pid}")
-    live = live_tasks(options.pid, options.symbols)
+    if options.watch is not None and (options.json or options.core or not 0.1 <= options.watch <= 86400):
+        raise UsageError("--watch shows a live process, every 0.1 to 86400 seconds", fix="rat-ebpf ps PID --watch 2")
+    live = task_source(options)
     if options.watch is not None:
         _watch(live, options)
         return ExitCode.OK
@@ -89,11 +90,27 @@ def run(options: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def take_view(live: LiveTasks) -> TaskView:
+def task_source(options: argparse.Namespace) -> TaskSource:
+    """What the options of add_task_options name: a process, or a core dump.  Raises RatError."""
+    from tracer.commands.snapshots import core_tasks, live_tasks
+
+    if options.core is not None and options.exe is not None and options.pid is None:
+        return core_tasks(options.core, options.exe, options.symbols)
+    if options.pid is None or options.core is not None or options.exe is not None:
+        raise UsageError(
+            "name one process, or a core dump and the program that it is of",
+            fix="rat-ebpf tree 1234\nrat-ebpf tree --core core.1234 --exe target/release/server",
+        )
+    return live_tasks(options.pid, options.symbols)
+
+
+def take_view(live: TaskSource) -> TaskView:
     """A snapshot of the process.  Raises RatError."""
     from tracer.output.task_list import TaskView
 
     snapshot = live.reader.take()
+    if live.target is None:
+        return TaskView.of(live.process, live.binary, replace(snapshot, time=0), {})
     threads = {thread.tid: thread.name for thread in live.target.threads()}
     return TaskView.of(live.process, live.binary, snapshot, threads)
 
@@ -121,14 +138,14 @@ def print_json(view: TaskView, tasks: Array) -> None:
     print()
 
 
-def say_remarks(live: LiveTasks) -> None:
+def say_remarks(live: TaskSource) -> None:
     """What would tell more, on the standard error."""
     sys.stdout.flush()
     for remark in live.remarks:
         print(remark, file=sys.stderr)
 
 
-def _watch(live: LiveTasks, options: argparse.Namespace) -> None:
+def _watch(live: TaskSource, options: argparse.Namespace) -> None:
     from rich.live import Live
     from rich.text import Text
 

@@ -6,25 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.commands.survey import process_of, read_executable, while_it_lives
-from tracer.model import Binary, Process
+from tracer.errors import NotTraceable
+from tracer.model import Binary, FunctionKind, Process
 from tracer.snapshot.read import SnapshotReader
+from tracer.target.core import CoreMemory
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.memory import LiveMemory
 from tracer.target.process import TargetProcess
 
 
 @dataclass(frozen=True, slots=True)
-class LiveTasks:
-    """A process whose tasks can be read.  remarks: sentences for people on what would tell more."""
+class TaskSource:
+    """A process whose tasks can be read.
 
-    target: TargetProcess
+    target: None: it is no more, there is a core dump.  remarks: sentences for people on what would tell more.
+    """
+
+    target: TargetProcess | None
     process: Process
     binary: Binary
     reader: SnapshotReader
     remarks: tuple[str, ...]
 
 
-def live_tasks(pid: int, twin: Path | None = None) -> LiveTasks:
+def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
     """Read a process' executable and find the vtables of its tasks.
 
     Needs the right to trace the process (CAP_SYS_PTRACE, or the same user) and nothing else.  Raises RatError.
@@ -32,10 +37,46 @@ def live_tasks(pid: int, twin: Path | None = None) -> LiveTasks:
     target = TargetProcess.open(pid)
     with while_it_lives(target), open_elf(target.exe_path) as image:
         binary, remarks = read_executable(image, target.executable, target.root_path, twin)
+        remarks += _remarks_on_tasks(binary)
         process = process_of(target, image, 0)
         bias = process.load_bias
         reader = SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
-    return LiveTasks(target, process, binary, reader, remarks)
+    return TaskSource(target, process, binary, reader, remarks)
+
+
+def _remarks_on_tasks(binary: Binary) -> tuple[str, ...]:
+    """Raises NotTraceable where there is no way to find a task."""
+    tasks = [function for function in binary.functions if function.kind is FunctionKind.TASK]
+    if tasks:
+        unknown = sum(function.layout is None for function in tasks)
+        if not unknown:
+            return ()
+        words = f"where {unknown} of {len(tasks)} kinds of tasks wait is not known"
+        if binary.symbols == "dwarf" or binary.twin is not None:
+            return (f"{words}: the debug information does not describe them",)
+        return (
+            f"{words}: {binary.path} has no debug information; --symbols TWIN tells, if TWIN is the same program built "
+            "again with debug = 2",
+        )
+    raise NotTraceable(
+        f"No task can be found in {binary.path}.",
+        why="Tasks are known by the polls that tokio or async-task compile for them; it has none, or its symbols are "
+        "stripped",
+        fix='in Cargo.toml: [profile.release] debug = 2, strip = "none"; then build and start it again',
+    )
+
+
+def core_tasks(core: Path, executable: Path, twin: Path | None = None) -> TaskSource:
+    """The same of a core dump.  Raises RatError."""
+    with open_elf(executable) as image:
+        binary, remarks = read_executable(image, str(executable), None, twin)
+        remarks += _remarks_on_tasks(binary)
+        memory = CoreMemory(core, image)
+        reader = SnapshotReader(binary, memory.bias, memory, data_parts(image, memory.bias))
+        if memory.missing:
+            remarks = (*remarks, f"{core} is cut off: {memory.missing:,} bytes are missing, and the tasks in them")
+        process = Process(memory.pid, 0, memory.name, (), str(executable), 0, memory.bias)
+        return TaskSource(None, process, binary, reader, remarks)
 
 
 def data_parts(image: ElfImage, bias: int) -> list[tuple[int, int]]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from tracer.commands.ps import add_task_options, chosen, print_json, say_remarks, take_view
+from tracer.commands.ps import add_task_options, chosen, print_json, say_remarks, take_view, task_source
 from tracer.errors import ExitCode, UsageError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser("tree", help="show the async stack of every task of a process", description=__doc__)
-    parser.add_argument("pid", type=int, metavar="PID", help="the process")
     parser.add_argument("--task", type=int, action="append", default=[], metavar="ID", help="only this task")
     add_task_options(parser)
     parser.set_defaults(run=run)
@@ -24,11 +23,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Print the trees."""
     import numpy as np
 
-    from tracer.commands.snapshots import live_tasks
     from tracer.output.tables import LIST_WIDTH, make_console
     from tracer.output.task_tree import print_tree
 
-    live = live_tasks(options.pid, options.symbols)
+    live = task_source(options)
     view = take_view(live)
     tasks = chosen(view, options)
     if options.task:

@@ -58,7 +58,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
             fix=f"Check out the source that was deployed, with its Cargo.lock, and build that:\n{BUILD_TWIN}",
         )
     lines = TwinLines(running.locations, other.locations)
-    taken = [_taken_over(function, match.facts(function), lines) for function in binary.functions]
+    taken = [_taken_over(function, match.facts(function), lines, twin.layouts) for function in binary.functions]
     known = {name for function in binary.functions for name in function.names}
     inlined = tuple(
         replace(refusal, location=_trusted(refusal.location, lines))
@@ -169,7 +169,7 @@ def _same_offsets(one: CodeShape | None, other: CodeShape | None) -> bool:
 # ---------------------------------------------------------------- taking over
 
 
-def _taken_over(function: PollFunction, facts: _Facts, lines: TwinLines) -> PollFunction:
+def _taken_over(function: PollFunction, facts: _Facts, lines: TwinLines, layouts: Sequence[Layout]) -> PollFunction:
     found = facts.functions
     if not found:
         return function
@@ -182,6 +182,8 @@ def _taken_over(function: PollFunction, facts: _Facts, lines: TwinLines) -> Poll
     )
     function = _with_registers(function, facts)
     layout = _agreed((one.layout for one in found), None)
+    if layout is None and function.kind is FunctionKind.TASK:
+        layout = _alike((one.layout for one in found), layouts)
     if function.kind is not FunctionKind.COROUTINE:
         return function if layout is None else replace(function, layout=layout, layout_source=Source.TWIN)
     state_offset = _agreed((one.state_offset for one in found), None)
@@ -217,6 +219,16 @@ def _agreed(values: Iterable[Any], otherwise: Any) -> Any:
     """What all of them are; `otherwise` when they differ."""
     first, *others = values
     return first if all(one == first for one in others) else otherwise
+
+
+def _alike(indexes: Iterable[int | None], layouts: Sequence[Layout]) -> int | None:
+    """The first layout, if all differ in nothing but their names: a task's cells for different schedulers."""
+    first, *others = indexes
+    if first is None or None in others:
+        return None
+    bare = replace(layouts[first], name="", path=None)
+    same = all(replace(layouts[one], name="", path=None) == bare for one in others if one is not None)
+    return first if same else None
 
 
 def _common(functions: Sequence[PollFunction]) -> list[AwaitPoint]:

@@ -307,6 +307,17 @@ def open_split_file(path: Path) -> ElfImage:
 
 
 def _open(path: Path, kinds: tuple[str, ...]) -> ElfImage:
+    data = map_elf(path)
+    try:
+        return ElfImage(path, data, kinds)
+    except NotTraceable:
+        with contextlib.suppress(BufferError):  # the error's traceback still holds a view
+            data.close()
+        raise
+
+
+def map_elf(path: Path) -> mmap.mmap:
+    """The content of an ELF file of any kind.  Raises as open_elf does."""
     try:
         # Non-blocking: a FIFO in the file's place must not hang us.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -333,12 +344,7 @@ def _open(path: Path, kinds: tuple[str, ...]) -> ElfImage:
         raise NotTraceable(f"{path} cannot be read: {error}.") from error
     finally:
         os.close(descriptor)
-    try:
-        return ElfImage(path, data, kinds)
-    except NotTraceable:
-        with contextlib.suppress(BufferError):  # the error's traceback still holds a view
-            data.close()
-        raise
+    return data
 
 
 def _segments(elf: Any) -> Iterator[Segment]:

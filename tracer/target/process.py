@@ -336,4 +336,15 @@ def permission_missing(pid: int, name: str) -> PermissionMissing:
             "namespace.",
             fix="Run rat-ebpf on the host, outside of containers.",
         )
-    return PermissionMissing(what, why="The capability CAP_SYS_PTRACE is missing.", fix=f"sudo rat-ebpf --pid {pid}")
+    why = "The capability CAP_SYS_PTRACE is missing."
+    if _yama_scope() > 0:
+        why = f"{why[:-1]}, and kernel.yama.ptrace_scope keeps processes of the same user apart."
+    return PermissionMissing(what, why=why, fix=f"sudo rat-ebpf --pid {pid}")
+
+
+def _yama_scope() -> int:
+    """0: processes of one user may look at each other (Documentation/admin-guide/LSM/Yama.rst)."""
+    try:
+        return int(Path("/proc/sys/kernel/yama/ptrace_scope").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
