@@ -113,6 +113,8 @@ def test_what_a_task_has(seen: Seen, name: str, expected: list[tuple[LinkRole, L
         ("waits_read", [("holds_write", True, True)]),
         ("waits_permit", [("holds_owned_permit", True, False), ("holds_permit", True, False)]),
         ("waits_oneshot", [("holds_oneshot", True, True)]),
+        # Of what an async block captured nothing tells whether it was moved away.
+        ("waits_block", [("block_has_oneshot", False, True)]),
         ("waits_mpsc", [("holds_mpsc", True, True)]),
         ("waits_unbounded", [("holds_unbounded", True, True)]),
         ("waits_capacity", [("holds_receiver", True, True)]),

@@ -414,6 +414,13 @@ async fn tasks() {
     let (sender, receiver) = oneshot::channel();
     start("holds_oneshot", holds_oneshot(sender));
     start("waits_oneshot", waits_oneshot(receiver));
+    let (sender, receiver) = oneshot::channel();
+    let block = async move {
+        pending::<()>().await;
+        let _ = sender.send(1);
+    };
+    start("block_has_oneshot", block);
+    start("waits_block", waits_oneshot(receiver));
     let (sender, receiver) = mpsc::channel(1);
     start("holds_mpsc", holds_mpsc(sender));
     start("waits_mpsc", waits_mpsc(receiver));
