@@ -60,6 +60,7 @@ TARGETS = (
     "short_tasks",
     "server",
     "load",
+    "linked_tokio",
     *CONSTRUCTS,
 )
 """The programs of tests/targets."""

@@ -168,13 +168,120 @@ class LayoutEdge:
     child: int | None
 
 
+class LinkKind(StrEnum):
+    """What a future leads to that others may lead to as well."""
+
+    TASK = "task"
+    MUTEX = "mutex"
+    RWLOCK = "rwlock"
+    SEMAPHORE = "semaphore"
+    ONESHOT = "oneshot"
+    MPSC = "mpsc"
+    WATCH = "watch"
+    BROADCAST = "broadcast"
+    NOTIFY = "notify"
+    EVENT = "event"  # of crate event-listener
+    TIMER = "timer"  # its number: the deadline, struct timespec of CLOCK_MONOTONIC
+    IO = "io"  # a runtime's record of a file descriptor; its number: the descriptor, an int
+    FUTURE = "future"  # one that is kept but not polled where it is kept
+
+
+class LinkRole(StrEnum):
+    """What a future has to do with it."""
+
+    WAITS = "waits"
+    HOLDS = "holds"  # a guard, a permit, a task's handle
+    SENDS = "sends"  # has the sending end
+    RECEIVES = "receives"  # has the receiving end
+    KEEPS = "keeps"  # a future
+
+
+@dataclass(frozen=True, slots=True)
+class VariantTest:
+    """Whether the discriminant at `offset` is one of `values`; not is_one: whether it is none of them."""
+
+    offset: int
+    size: int
+    values: tuple[int, ...]
+    is_one: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WordTest:
+    """Whether the 8 bytes at `offset`, as a number, are `value` under `mask`."""
+
+    offset: int
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From the begin of a type to something else.
+
+    value: the type's discriminant with which it holds; None: with any.  tests: they must hold too, offsets from the
+    type's begin.  steps: add the first; for each further one read the pointer that is there, and add it.
+    """
+
+    value: int | None
+    tests: tuple[VariantTest, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """From a future to what it waits for, or holds.
+
+    size: bytes of what is there; another link may lead into it.  flags: offsets of bytes that are all 1 where the
+    future surely has it: rustc's drop flags of this state.  is_certain: the flags tell all.  busy: of a lock, from
+    its begin: not so when nobody holds it.  granted: of a wait, from the future's begin: all of them are so when
+    it has been given what it waited for.  child: index into Binary.layouts, of a future.  number: where one is that
+    tells more, see LinkKind.
+    """
+
+    kind: LinkKind
+    role: LinkRole
+    route: Route
+    size: int
+    flags: tuple[int, ...] = ()
+    is_certain: bool = True
+    busy: WordTest | None = None
+    granted: tuple[WordTest, ...] = ()
+    child: int | None = None
+    number: Route | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Many futures of one type, of which a future polls any that was woken (or, not is_polled, only keeps them).
+
+    route: to the container's begin.  From there, in bytes: pointer: where the address of the first element is;
+    length: where their number is, of those that lie one after the other, `stride` bytes apart.  length None: each
+    element has at `next` the address of the next one, the last one 0.  item: offset in the element of the child, or
+    (is_pointer) of its address.  child: index into Binary.layouts.  flags, is_certain: as Link has them.
+    """
+
+    route: Route
+    pointer: int
+    length: int | None
+    stride: int
+    next: int
+    item: int
+    is_pointer: bool
+    child: int
+    is_polled: bool = True
+    flags: tuple[int, ...] = ()
+    is_certain: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where a type keeps the futures that it polls; only types that lead to one have a layout.
 
     name: for display.  path: as DWARF names the type, which tells it from all others; None when it is not known.
     size: bytes.  discriminant_offset and _size: bytes; None and 0 when all edges hold always.  awaits: of a
-    coroutine, by state, ascending.  location: where a coroutine's body begins.
+    coroutine, by state, ascending.  location: where a coroutine's body begins.  links, containers: what else can be
+    read where the process' memory can; recordings do without.
     """
 
     name: str
@@ -187,6 +294,8 @@ class Layout:
     awaits: tuple[AwaitPoint, ...] = ()
     location: SourceLocation | None = None
     path: str | None = None
+    links: tuple[Link, ...] = ()
+    containers: tuple[Container, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +424,7 @@ class Binary:
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
-    """The layouts of several binaries one after the other, as Plan has them."""
+    """The layouts of several binaries one after the other, as Plan has them: without links and containers."""
     layouts: list[Layout] = []
     for binary in binaries:
         begin = len(layouts)
@@ -324,7 +433,7 @@ def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
                 edge if begin == 0 or edge.child is None else replace(edge, child=begin + edge.child)
                 for edge in layout.edges
             )
-            layouts.append(replace(layout, edges=edges))
+            layouts.append(replace(layout, edges=edges, links=(), containers=()))
     return tuple(layouts)
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from tracer.model import Array
+from tracer.model import Array, LinkKind, LinkRole
 
 
 class TaskState(IntEnum):
@@ -86,3 +86,81 @@ class Snapshot:
     stacks: tuple[Stack, ...]
     addresses: tuple[np.ndarray[tuple[int, int], np.dtype[np.uint64]], ...] = field(default=())
     bytes_read: int = 0
+
+
+# ---------------------------------------------------------------- what tasks have to do with each other
+
+LINK_KINDS = tuple(LinkKind)
+LINK_ROLES = tuple(LinkRole)
+
+
+class LinkFlag(IntFlag):
+    """What else is known of a link."""
+
+    CERTAIN = 1  # it surely is there; else it may be: the variable that has it may have been moved away or dropped
+    KEPT = 2  # a future has it that the task keeps, but does not poll now
+    GRANTED = 4  # of a wait: it has been given what it waited for, and will have it once it is polled
+
+
+LINK = np.dtype(
+    [
+        ("address", "<u8"),  # of what it leads to
+        (
+            "number",
+            "<i8",
+        ),  # of a timer: its deadline, ns of CLOCK_MONOTONIC; of io: the descriptor; else, or unknown: -1
+        ("task", "<i4"),  # index into Snapshot.tasks
+        ("target", "<i4"),  # of a task's handle: the task, index into Snapshot.tasks; -1: none that is there
+        ("frame", "<i4"),  # of the task's stack: the future that has it; with KEPT the one that keeps that future
+        ("future", "<i4"),  # with KEPT: the layout of the future that is kept; else -1
+        ("size", "<u4"),  # bytes of what is at `address`
+        ("kind", "u1"),  # index into LINK_KINDS
+        ("role", "u1"),  # index into LINK_ROLES
+        ("flags", "u1"),  # LinkFlag
+        ("_pad", "u1"),
+    ]
+)
+"""What one task waits for or holds, 40 bytes."""
+
+BLOCK = np.dtype(
+    [
+        ("link", "<i4"),  # of the wait: index into TaskLinks.links
+        ("by", "<i4"),  # of what the other task holds, the same; -1: it is the other task itself that is waited for
+        ("task", "<i4"),  # who waits
+        ("other", "<i4"),  # for whom
+        ("is_certain", "?"),
+        ("is_only", "?"),  # no other task could end the wait
+        ("_pad", "u1", 2),
+    ]
+)
+"""That one task waits for another, 20 bytes."""
+
+
+class CycleKind(IntEnum):
+    DEADLOCK = 0  # each task waits for the next one, the last for the first
+    FUTURELOCK = 1  # a task waits for what it has given to a future that it keeps, but does not poll
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """Tasks that wait for each other for good.  blocks: index into TaskLinks.blocks, each from a task to the next.
+
+    is_certain: they do; else they may: a lock may be another's, or a task has other branches that go on.
+    """
+
+    kind: CycleKind
+    blocks: tuple[int, ...]
+    is_certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLinks:
+    """links: dtype LINK, by task and frame.  blocks: dtype BLOCK, by task.  cycles: the worst that they tell.
+
+    is_known: of each task, whether its links could be read while it stayed where its stack says that it is.
+    """
+
+    links: Array
+    blocks: Array
+    cycles: tuple[Cycle, ...]
+    is_known: np.ndarray[tuple[int], np.dtype[np.bool_]]

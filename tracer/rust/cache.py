@@ -40,6 +40,7 @@ from tracer.model import (
     SourceLocation,
     TaskIdPath,
 )
+from tracer.rust.cached_links import from_container, from_link, to_container, to_link
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
@@ -303,12 +304,14 @@ def _from_layout(one: Layout) -> list[Any]:
     return [
         one.name, one.kind, one.source, one.size, [[e.value, e.offset, e.is_pointer, e.child] for e in one.edges],
         one.discriminant_offset, one.discriminant_size, [_from_await(a) for a in one.awaits],
-        _from_location(one.location), one.path,
+        _from_location(one.location), one.path, [from_link(link) for link in one.links],
+        [from_container(container) for container in one.containers],
     ]  # fmt: skip
 
 
 def _to_layout(row: list[Any]) -> Layout:
-    name, kind, source, size, edges, discriminant_offset, discriminant_size, awaits, location, path = row
+    (name, kind, source, size, edges, discriminant_offset, discriminant_size, awaits, location, path, links,
+     containers) = row  # fmt: skip
     return Layout(
         name=str(name),
         kind=LayoutKind(kind),
@@ -320,4 +323,6 @@ def _to_layout(row: list[Any]) -> Layout:
         awaits=tuple(_to_await(one) for one in awaits),
         location=_to_location(location),
         path=path,
+        links=tuple(to_link(one) for one in links),
+        containers=tuple(to_container(one) for one in containers),
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, Source
 from tracer.rust.awaits import AWAITEE, Awaits, Described, awaited_name
+from tracer.rust.beside import Beside, Surveys
+from tracer.rust.containers import Item
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError, Tag
 from tracer.rust.future_names import base_name, future_paths
@@ -26,8 +28,8 @@ _TRANSPARENT = frozenset(
 )
 """Wrappers of core that are looked into; the last one is around the coroutines of rustc up to 1.66."""
 
-_UNTOLD = frozenset({"MaybeDone", "TryMaybeDone"})
-"""Futures that only hold the branches of a join!: tokio's and futures-util's."""
+_UNTOLD = frozenset({"MaybeDone", "TryMaybeDone", "OrderWrapper"})
+"""Futures that only hold the branches of a join!, tokio's and futures-util's, or what is in a FuturesOrdered."""
 
 _POLL_FN = "PollFn"
 _POINTERS = ("&mut ", "alloc::boxed::Box<")
@@ -54,6 +56,7 @@ class _Node:
     kind: LayoutKind
     type: Type
     ways: list[tuple[int | None, _Way]] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Layouts:
         self._certain: set[int] = set()
         self._nodes: dict[int, _Node] = {}
         self._waiting: list[int] = []
+        self._surveys = Surveys(types, self._items, self._is_followed)
 
     def of(self, roots: Mapping[int, str], cells: Collection[int] = ()) -> FoundLayouts:
         """roots: positions of the types of futures, and their paths.  cells: positions of types that hold one.
@@ -89,6 +93,7 @@ class Layouts:
             node = self._nodes[key]
             try:
                 node.ways = list(self._ways_of(node))
+                node.beside = self._beside(node)
             except DwarfError:
                 node.ways = []
         return self._compiled({root: roots.get(root) for root in wanted})
@@ -236,6 +241,21 @@ class Layouts:
             or _mentions(name)
         )
 
+    # ------------------------------------------------------------ what is not polled
+
+    def _beside(self, node: _Node) -> Beside:
+        if node.kind is LayoutKind.COROUTINE:
+            return self._surveys.of_coroutine(node.type)
+        return self._surveys.of_future(node.type) if node.kind is LayoutKind.FUTURE else Beside()
+
+    def _items(self, type_: Type) -> list[Item]:
+        """The futures in a type."""
+        ways = self._ways(Member("", 0, type_.offset), 0, 0)
+        return [Item(way.offset, way.is_pointer, way.key) for way in ways]
+
+    def _is_followed(self, type_: Type) -> bool:
+        return self._kind(type_) is not None
+
     # ------------------------------------------------------------ the result
 
     def _compiled(self, roots: dict[int, str | None]) -> FoundLayouts:
@@ -317,6 +337,8 @@ class Layouts:
             awaits=known.points.get(key, ()),
             location=known.begins.get(key),
             path=path,
+            links=node.beside.links_to(place, is_leaf=not edges),
+            containers=node.beside.containers_of(place),
         )
 
 

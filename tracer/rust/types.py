@@ -15,6 +15,7 @@ _MEMBER_TAGS = frozenset({int(Tag.MEMBER), int(Tag.VARIANT_PART)})
 _PART_TAGS = frozenset({int(Tag.VARIANT_PART)})
 _VARIANT_TAGS = frozenset({int(Tag.VARIANT)})
 _FIELD_TAGS = frozenset({int(Tag.MEMBER)})
+_ARGUMENT_TAGS = frozenset({int(Tag.TEMPLATE_TYPE)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,12 @@ class Types:
         """The name alone, without reading the members.  Raises DwarfError."""
         known = self._known.get(offset)
         return known.name if known is not None else self._dwarf.die(offset).name
+
+    def argument(self, type_: Type) -> Type | None:
+        """T of Vec<T, A>: the first type argument.  Raises DwarfError."""
+        die = next(self._dwarf.children(self._dwarf.die(type_.offset), _ARGUMENT_TAGS), None)
+        position = die.integer(At.TYPE) if die is not None else None
+        return self.at(position) if position is not None else None
 
     def pinned(self, type_: Type) -> Type | None:
         """T of Pin<&mut T>, by following its pointer; None when it is no such type."""

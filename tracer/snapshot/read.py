@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Binary, FunctionKind
+from tracer.snapshot.blocks import blocked
 from tracer.snapshot.headers import HEADERS, find_headers, read_states
 from tracer.snapshot.image import Image, Known, numbers
+from tracer.snapshot.links import read_links
 from tracer.snapshot.proof import unchanged
 from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, task_vtables
 from tracer.snapshot.walk import Reads, Walk, Walked
-from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskState
+from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskLinks, TaskState
 from tracer.target.memory import Addresses, Memory
 
 _ATTEMPTS = 4
@@ -88,6 +90,13 @@ class SnapshotReader:
         self._name_threads(tasks)
         duration = time.monotonic_ns() - began
         return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, read)
+
+    def links(self, snapshot: Snapshot) -> TaskLinks:
+        """What the tasks of a snapshot of this process wait for and hold; best right after it.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        return blocked(snapshot, read_links(self._binary, self._future_vtables, self._memory, snapshot))
 
     def _name_threads(self, tasks: Array) -> None:
         """Which threads poll the running tasks, in place."""

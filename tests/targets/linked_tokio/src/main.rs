@@ -1,0 +1,482 @@
+//! Tasks that wait for each other and for what others hold, for good.
+//!
+//! Says `ready` with what there is, as JSON: {"tasks": [[name, id]…], "locks": [[name, address]…]}.  A task's name is
+//! that of its function.  Ends when its standard input does.
+
+use std::future::{pending, Future};
+use std::hint::black_box;
+use std::io::Read;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use tokio::sync::{broadcast, mpsc, oneshot, watch, Mutex, Notify, OwnedMutexGuard, RwLock, Semaphore};
+use tokio::task::{JoinHandle, JoinSet};
+
+static TASKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+static LOCKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+fn start(name: &str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let handle = tokio::spawn(future);
+    TASKS.lock().unwrap().push(format!("[\"{name}\", {}]", handle.id()));
+    handle
+}
+
+fn tell(name: &str, address: usize) {
+    LOCKS.lock().unwrap().push(format!("[\"{name}\", {address}]"));
+}
+
+async fn parked() {
+    pending::<()>().await;
+}
+
+async fn joins(handle: JoinHandle<()>) {
+    let _ = handle.await;
+}
+
+async fn holds_handle(handle: JoinHandle<()>) {
+    pending::<()>().await;
+    let _ = handle.await;
+}
+
+async fn holds_mutex(mutex: Arc<Mutex<u64>>) {
+    let mut guard = mutex.lock().await;
+    *guard += 1;
+    pending::<()>().await;
+    *guard += 1;
+}
+
+async fn holds_owned(mutex: Arc<Mutex<u64>>) {
+    let guard = mutex.lock_owned().await;
+    pending::<()>().await;
+    drop(guard);
+}
+
+async fn waits_mutex(mutex: Arc<Mutex<u64>>) {
+    let guard = mutex.lock().await;
+    black_box(*guard);
+}
+
+async fn waits_owned(mutex: Arc<Mutex<u64>>) {
+    let guard = mutex.lock_owned().await;
+    black_box(*guard);
+}
+
+/// Had the lock and gave it back: the guard's bytes are still there.
+async fn dropped_mutex(mutex: Arc<Mutex<u64>>) {
+    let mut guard = mutex.lock().await;
+    *guard += 1;
+    drop(guard);
+    pending::<()>().await;
+}
+
+async fn maybe_dropped(mutex: Arc<Mutex<u64>>, drops: bool) {
+    let mut guard = mutex.lock().await;
+    *guard += 1;
+    if drops {
+        drop(guard);
+    }
+    pending::<()>().await;
+}
+
+async fn option_taken(mutex: Arc<Mutex<u64>>) {
+    let mut guard = Some(mutex.lock().await);
+    black_box(&mut guard);
+    guard.take();
+    pending::<()>().await;
+    black_box(&mut guard);
+}
+
+/// Had the lock, and another task has it now.
+async fn gave_away(mutex: Arc<Mutex<u64>>) {
+    let guard = mutex.lock_owned().await;
+    black_box(&guard);
+    start("has_been_given", has_been_given(guard));
+    pending::<()>().await;
+}
+
+async fn has_been_given(guard: OwnedMutexGuard<u64>) {
+    pending::<()>().await;
+    drop(guard);
+}
+
+async fn pushed_away(mutex: Arc<Mutex<u64>>) {
+    let mut guards = Vec::new();
+    let guard = mutex.lock_owned().await;
+    black_box(&guard);
+    guards.push(guard);
+    guards.clear();
+    pending::<()>().await;
+    black_box(&guards);
+}
+
+async fn locks_twice(mutex: Arc<Mutex<u64>>) {
+    let mut one = mutex.lock().await;
+    let two = mutex.lock().await;
+    *one += *two;
+}
+
+async fn asks(receiver: oneshot::Receiver<u64>) {
+    let _ = receiver.await;
+}
+
+/// Would answer once the one who asks has ended.
+async fn answers(sender: oneshot::Sender<u64>, asking: JoinHandle<()>) {
+    let _ = asking.await;
+    let _ = sender.send(1);
+}
+
+/// Goes round: at the first await the lock is not held, at the second it is.
+async fn again(mutex: Arc<Mutex<u64>>, mut rounds: u32) {
+    loop {
+        if rounds == 0 {
+            pending::<()>().await;
+        }
+        rounds -= 1;
+        let mut guard = mutex.lock().await;
+        *guard += 1;
+        tokio::task::yield_now().await;
+        *guard += 1;
+    }
+}
+
+async fn holds_read(lock: Arc<RwLock<u64>>) {
+    let guard = lock.read().await;
+    pending::<()>().await;
+    black_box(*guard);
+}
+
+async fn holds_write(lock: Arc<RwLock<u64>>) {
+    let mut guard = lock.write().await;
+    pending::<()>().await;
+    *guard += 1;
+}
+
+async fn waits_read(lock: Arc<RwLock<u64>>) {
+    black_box(*lock.read().await);
+}
+
+async fn waits_write(lock: Arc<RwLock<u64>>) {
+    *lock.write().await += 1;
+}
+
+async fn holds_permit(semaphore: Arc<Semaphore>) {
+    let permit = semaphore.acquire().await;
+    pending::<()>().await;
+    drop(permit);
+}
+
+async fn holds_owned_permit(semaphore: Arc<Semaphore>) {
+    let permit = semaphore.acquire_owned().await;
+    pending::<()>().await;
+    drop(permit);
+}
+
+async fn waits_permit(semaphore: Arc<Semaphore>) {
+    drop(semaphore.acquire().await);
+}
+
+async fn waits_oneshot(receiver: oneshot::Receiver<u64>) {
+    let _ = receiver.await;
+}
+
+async fn holds_oneshot(sender: oneshot::Sender<u64>) {
+    pending::<()>().await;
+    let _ = sender.send(1);
+}
+
+async fn waits_mpsc(mut receiver: mpsc::Receiver<String>) {
+    receiver.recv().await;
+}
+
+async fn waits_unbounded(mut receiver: mpsc::UnboundedReceiver<String>) {
+    receiver.recv().await;
+}
+
+async fn holds_mpsc(sender: mpsc::Sender<String>) {
+    pending::<()>().await;
+    drop(sender);
+}
+
+async fn holds_unbounded(sender: mpsc::UnboundedSender<String>) {
+    pending::<()>().await;
+    drop(sender);
+}
+
+async fn waits_capacity(sender: mpsc::Sender<String>) {
+    let _ = sender.send("second".to_string()).await;
+}
+
+async fn holds_receiver(receiver: mpsc::Receiver<String>) {
+    pending::<()>().await;
+    drop(receiver);
+}
+
+async fn waits_watch(mut receiver: watch::Receiver<u64>) {
+    let _ = receiver.changed().await;
+}
+
+async fn holds_watch(sender: watch::Sender<u64>) {
+    pending::<()>().await;
+    drop(sender);
+}
+
+async fn waits_broadcast(mut receiver: broadcast::Receiver<u64>) {
+    let _ = receiver.recv().await;
+}
+
+async fn holds_broadcast(sender: broadcast::Sender<u64>) {
+    pending::<()>().await;
+    drop(sender);
+}
+
+async fn waits_notify(notify: Arc<Notify>) {
+    notify.notified().await;
+}
+
+async fn waits_timer() {
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+}
+
+async fn waits_timeout() {
+    let _ = tokio::time::timeout(Duration::from_secs(2_000), parked()).await;
+}
+
+async fn waits_accept(listener: tokio::net::TcpListener) {
+    let _ = listener.accept().await;
+}
+
+async fn waits_read_socket(stream: tokio::net::TcpStream) {
+    let _ = stream.readable().await;
+}
+
+async fn waits_read_bytes(mut stream: tokio::net::TcpStream) {
+    let mut buffer = [0; 16];
+    let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await;
+}
+
+async fn joins_set() {
+    let mut set = JoinSet::new();
+    for _ in 0..5 {
+        set.spawn(parked());
+    }
+    set.join_next().await;
+}
+
+async fn holds_set() {
+    let mut set = JoinSet::new();
+    for _ in 0..3 {
+        set.spawn(parked());
+    }
+    pending::<()>().await;
+    set.join_next().await;
+}
+
+async fn unordered(mutex: Arc<Mutex<u64>>) {
+    let mut futures = FuturesUnordered::new();
+    for _ in 0..7 {
+        futures.push(waits_mutex(mutex.clone()));
+    }
+    futures.next().await;
+}
+
+async fn ordered(mutex: Arc<Mutex<u64>>) {
+    let mut futures = FuturesOrdered::new();
+    for _ in 0..4 {
+        futures.push_back(waits_mutex(mutex.clone()));
+    }
+    futures.next().await;
+}
+
+async fn joins_few(mutex: Arc<Mutex<u64>>) {
+    futures::future::join_all((0..3).map(|_| waits_mutex(mutex.clone()))).await;
+}
+
+async fn joins_many(mutex: Arc<Mutex<u64>>) {
+    futures::future::join_all((0..40).map(|_| waits_mutex(mutex.clone()))).await;
+}
+
+async fn selects(mutex: Arc<Mutex<u64>>) {
+    futures::future::select_all((0..6).map(|_| Box::pin(waits_mutex(mutex.clone())))).await;
+}
+
+async fn buffered(mutex: Arc<Mutex<u64>>) {
+    futures::stream::iter(0..9).map(|_| waits_mutex(mutex.clone())).buffer_unordered(2).collect::<Vec<_>>().await;
+}
+
+async fn deadlocked(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
+    let mut one = first.lock().await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let two = second.lock().await;
+    *one += *two;
+}
+
+async fn lock_briefly(mutex: Arc<Mutex<u64>>) {
+    let mut guard = mutex.lock().await;
+    tokio::task::yield_now().await;
+    *guard += 1;
+}
+
+/// Waits for a lock that was given to a future of its own, which it does not poll.
+async fn futurelocked(mutex: Arc<Mutex<u64>>) {
+    let mut other = pin!(lock_briefly(mutex.clone()));
+    tokio::select! {
+        biased;
+        _ = &mut other => {}
+        _ = tokio::time::sleep(Duration::from_millis(50)) => {
+            lock_briefly(mutex.clone()).await;
+        }
+    }
+}
+
+/// The same, by many futures of which one has been given the lock.
+async fn futurelocked_by_many(mutex: Arc<Mutex<u64>>) {
+    let mut futures = FuturesUnordered::new();
+    for _ in 0..3 {
+        futures.push(lock_briefly(mutex.clone()));
+    }
+    tokio::select! {
+        biased;
+        _ = futures.next() => {}
+        _ = tokio::time::sleep(Duration::from_millis(50)) => {
+            lock_briefly(mutex.clone()).await;
+        }
+    }
+    futures.next().await;
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(tasks());
+    let (tasks, locks) = (TASKS.lock().unwrap().join(", "), LOCKS.lock().unwrap().join(", "));
+    println!("ready {{\"tasks\": [{tasks}], \"locks\": [{locks}]}}");
+    let mut rest = Vec::new();
+    let _ = std::io::stdin().read_to_end(&mut rest);
+    std::process::exit(0);
+}
+
+async fn turn() {
+    tokio::time::sleep(Duration::from_millis(15)).await;
+}
+
+fn mutex(name: &str) -> Arc<Mutex<u64>> {
+    let made = Arc::new(Mutex::new(0));
+    tell(name, Arc::as_ptr(&made) as usize);
+    made
+}
+
+async fn tasks() {
+    let one = start("parked", parked());
+    start("joins", joins(one));
+    let one = start("parked", parked());
+    start("holds_handle", holds_handle(one));
+
+    let lock = mutex("mutex");
+    start("dropped_mutex", dropped_mutex(lock.clone()));
+    start("again", again(lock.clone(), 2));
+    start("option_taken", option_taken(lock.clone()));
+    start("maybe_dropped_did", maybe_dropped(lock.clone(), true));
+    turn().await;
+    start("holds_mutex", holds_mutex(lock.clone()));
+    turn().await;
+    start("waits_mutex", waits_mutex(lock.clone()));
+    start("waits_owned", waits_owned(lock.clone()));
+    start("unordered", unordered(lock.clone()));
+    start("ordered", ordered(lock.clone()));
+    start("joins_few", joins_few(lock.clone()));
+    start("joins_many", joins_many(lock.clone()));
+    start("selects", selects(lock.clone()));
+    start("buffered", buffered(lock.clone()));
+
+    let lock = mutex("owned");
+    start("holds_owned", holds_owned(lock.clone()));
+    let lock = mutex("maybe");
+    start("maybe_dropped_not", maybe_dropped(lock.clone(), false));
+    turn().await;
+    start("waits_mutex", waits_mutex(lock.clone()));
+
+    let lock = Arc::new(RwLock::new(0));
+    start("holds_read", holds_read(lock.clone()));
+    turn().await;
+    start("waits_write", waits_write(lock.clone()));
+    let lock = Arc::new(RwLock::new(0));
+    start("holds_write", holds_write(lock.clone()));
+    turn().await;
+    start("waits_read", waits_read(lock.clone()));
+
+    let semaphore = Arc::new(Semaphore::new(2));
+    start("holds_permit", holds_permit(semaphore.clone()));
+    start("holds_owned_permit", holds_owned_permit(semaphore.clone()));
+    turn().await;
+    start("waits_permit", waits_permit(semaphore.clone()));
+
+    let (sender, receiver) = oneshot::channel();
+    start("holds_oneshot", holds_oneshot(sender));
+    start("waits_oneshot", waits_oneshot(receiver));
+    let (sender, receiver) = oneshot::channel();
+    let block = async move {
+        pending::<()>().await;
+        let _ = sender.send(1);
+    };
+    start("block_has_oneshot", block);
+    start("waits_block", waits_oneshot(receiver));
+    let (sender, receiver) = mpsc::channel(1);
+    start("holds_mpsc", holds_mpsc(sender));
+    start("waits_mpsc", waits_mpsc(receiver));
+    let (sender, receiver) = mpsc::unbounded_channel();
+    start("holds_unbounded", holds_unbounded(sender));
+    start("waits_unbounded", waits_unbounded(receiver));
+    let (sender, receiver) = mpsc::channel(1);
+    sender.send("first".to_string()).await.unwrap();
+    start("waits_capacity", waits_capacity(sender));
+    start("holds_receiver", holds_receiver(receiver));
+    let (sender, receiver) = watch::channel(0);
+    start("holds_watch", holds_watch(sender));
+    start("waits_watch", waits_watch(receiver));
+    let (sender, receiver) = broadcast::channel(2);
+    start("holds_broadcast", holds_broadcast(sender));
+    start("waits_broadcast", waits_broadcast(receiver));
+    start("waits_notify", waits_notify(Arc::new(Notify::new())));
+    start("waits_timer", waits_timer());
+    start("waits_timeout", waits_timeout());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for bytes in [false, true] {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (other, _) = listener.accept().await.unwrap();
+        std::mem::forget(other);
+        if bytes {
+            start("waits_read_bytes", waits_read_bytes(stream));
+        } else {
+            start("waits_read_socket", waits_read_socket(stream));
+        }
+    }
+    start("waits_accept", waits_accept(listener));
+    start("joins_set", joins_set());
+    start("holds_set", holds_set());
+
+    let (first, second) = (mutex("first"), mutex("second"));
+    start("deadlocked", deadlocked(first.clone(), second.clone()));
+    start("deadlocked", deadlocked(second, first));
+
+    start("locks_twice", locks_twice(mutex("twice")));
+    let (sender, receiver) = oneshot::channel();
+    let asking = start("asks", asks(receiver));
+    start("answers", answers(sender, asking));
+
+    let lock = mutex("given");
+    start("pushed_away", pushed_away(lock.clone()));
+    turn().await;
+    start("gave_away", gave_away(lock.clone()));
+    turn().await;
+    start("waits_given", waits_mutex(lock));
+
+    let (lock, many) = (mutex("futurelock"), mutex("futurelock_many"));
+    let guards = (lock.lock().await, many.lock().await);
+    start("futurelocked", futurelocked(lock.clone()));
+    start("futurelocked_by_many", futurelocked_by_many(many.clone()));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    drop(guards);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}

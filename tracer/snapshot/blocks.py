@@ -1,0 +1,196 @@
+"""Which task waits for which, and which of them wait for each other for good."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Array, LinkKind, LinkRole
+from tracer.snapshot.image import Known
+from tracer.snapshot.links import LinksFound
+from tracer.snapshot.routes import Rows
+from tracer.stacks import (
+    BLOCK,
+    LINK_KINDS,
+    LINK_ROLES,
+    Cycle,
+    CycleKind,
+    LinkFlag,
+    Snapshot,
+    TaskLinks,
+    TaskState,
+)
+
+_WAITS, _HOLDS, _SENDS, _RECEIVES = (
+    LINK_ROLES.index(role) for role in (LinkRole.WAITS, LinkRole.HOLDS, LinkRole.SENDS, LinkRole.RECEIVES)
+)
+_TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _SEMAPHORE = (
+    LINK_KINDS.index(kind)
+    for kind in (
+        LinkKind.TASK,
+        LinkKind.ONESHOT,
+        LinkKind.MPSC,
+        LinkKind.MUTEX,
+        LinkKind.RWLOCK,
+        LinkKind.SEMAPHORE,
+    )
+)
+_LOCKS = (_MUTEX, _RWLOCK)
+_CERTAIN, _KEPT, _GRANTED = (np.uint8(flag) for flag in (LinkFlag.CERTAIN, LinkFlag.KEPT, LinkFlag.GRANTED))
+_MOST_OF_WAIT = 16
+"""Holders of one thing that a wait is told of."""
+
+
+def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
+    """Who waits for whom."""
+    links = _consistent(found.links)
+    blocks = _blocks(links)
+    cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found))
+    return TaskLinks(links, blocks, tuple(cycles), found.is_known)
+
+
+def _consistent(links: Array) -> Array:
+    """A mutex has one holder: where one surely is, there is no other; where two are, neither surely is."""
+    is_mutex = links["kind"] == _MUTEX
+    held = np.flatnonzero(is_mutex & ((links["role"] == _HOLDS) | _has(links, _GRANTED)))
+    certain = _has(links[held], _CERTAIN)
+    addresses, counts = np.unique(links["address"][held[certain]], return_counts=True)
+    several = np.isin(links["address"][held], addresses[counts > 1])
+    one = np.isin(links["address"][held], addresses[counts == 1])
+    links = links.copy()
+    links["flags"][held[several]] &= ~_CERTAIN
+    return np.delete(links, held[one & ~certain & (links["role"][held] == _HOLDS)])
+
+
+# ---------------------------------------------------------------- who waits for whom
+
+
+def _blocks(links: Array) -> Array:
+    """Of what tasks wait for themselves: futures that they only keep do not count."""
+    kind, role = links["kind"], links["role"]
+    is_wait = (role == _WAITS) & ~_has(links, _KEPT) & ~_has(links, _GRANTED)
+    is_lock = np.isin(kind, (*_LOCKS, _SEMAPHORE))
+    locks, senders, receivers = (
+        _Holders(links, np.flatnonzero(which))
+        for which in (
+            is_lock & ((role == _HOLDS) | ((role == _WAITS) & _has(links, _GRANTED))),
+            role == _SENDS,
+            role == _RECEIVES,
+        )
+    )
+    # What waits for room in a channel waits for a semaphore in it; what waits for a message, for the channel.
+    is_room = (kind == _MPSC) & ~np.isin(links["address"], links["address"][(role == _SENDS) | (role == _RECEIVES)])
+    parts = [
+        _for_tasks(links, np.flatnonzero(is_wait & (kind == _TASK) & (links["target"] >= 0))),
+        locks.blocks(np.flatnonzero(is_wait & is_lock)),
+        senders.blocks(np.flatnonzero(is_wait & ~is_lock & (kind != _TASK) & ~is_room)),
+        receivers.blocks(np.flatnonzero(is_wait & is_room)),
+    ]
+    blocks = np.concatenate(parts)
+    return blocks[np.argsort(blocks["task"], kind="stable")]
+
+
+def _for_tasks(links: Array, waits: Rows) -> Array:
+    blocks = np.zeros(len(waits), BLOCK)
+    blocks["link"], blocks["by"] = waits, -1
+    blocks["task"], blocks["other"] = links["task"][waits], links["target"][waits]
+    blocks["is_certain"] = _has(links[waits], _CERTAIN)
+    # A JoinSet waits for any of its tasks.
+    places = links["task"][waits].astype(np.int64) << 32 | links["frame"][waits]
+    _, inverse, counts = np.unique(places, return_inverse=True, return_counts=True)
+    blocks["is_only"] = counts[inverse] == 1
+    return blocks
+
+
+class _Holders:
+    """Links by what they lead to; what one leads to is not a part of what another does."""
+
+    def __init__(self, links: Array, which: Rows) -> None:
+        self._links = links
+        self._order = which[np.argsort(links["address"][which], kind="stable")]
+        addresses = links["address"][self._order]
+        self._starts, self._first, self._counts = np.unique(addresses, return_index=True, return_counts=True)
+        sizes = links["size"][self._order].astype(np.uint64)
+        self._sizes = np.maximum.reduceat(sizes, self._first) if len(sizes) else sizes
+
+    def blocks(self, waits: Rows) -> Array:
+        """Of waits for one of these things, or for a part of it."""
+        links = self._links
+        if not len(self._starts) or not len(waits):
+            return np.empty(0, BLOCK)
+        addresses = links["address"][waits]
+        thing = np.searchsorted(self._starts, addresses, "right") - 1
+        is_in = (thing >= 0) & (addresses - self._starts[thing] < np.maximum(self._sizes[thing], np.uint64(1)))
+        waits, thing = waits[is_in], thing[is_in]
+        counts = np.minimum(self._counts[thing], _MOST_OF_WAIT)
+        wait, which = np.repeat(waits, counts), np.repeat(thing, counts)
+        among = np.arange(len(wait)) - np.repeat(np.cumsum(counts) - counts, counts)
+        held = self._order[self._first[which] + among]
+        blocks = np.zeros(len(wait), BLOCK)
+        blocks["link"], blocks["by"] = wait, held
+        blocks["task"], blocks["other"] = links["task"][wait], links["task"][held]
+        blocks["is_certain"] = _has(links[held], _CERTAIN)
+        blocks["is_only"] = (self._counts[which] == 1) | np.isin(links["kind"][held], _LOCKS)
+        return blocks
+
+
+def _has(links: Array, flag: np.uint8) -> Known:
+    has: Known = (links["flags"] & flag) != 0
+    return has
+
+
+# ---------------------------------------------------------------- for good
+
+
+def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: Known) -> Iterator[Cycle]:
+    held = links[np.maximum(blocks["by"], 0)] if len(links) else np.zeros(len(blocks), links.dtype)
+    is_held = blocks["by"] >= 0
+    waits = state[blocks["task"]] == TaskState.WAITING
+    own = waits & (blocks["task"] == blocks["other"]) & is_held & _has(held, _KEPT)
+    for index in np.flatnonzero(own & np.isin(held["kind"], (*_LOCKS, _SEMAPHORE))).tolist():
+        is_certain = bool(blocks["is_certain"][index] and single[blocks["task"][index]])
+        yield Cycle(CycleKind.FUTURELOCK, (index,), is_certain)
+    is_lock = np.isin(held["kind"], _LOCKS) & ~_has(held, _GRANTED)
+    for_good = np.where(is_held, is_lock | (blocks["is_only"] & (held["kind"] == _ONESHOT)), blocks["is_only"])
+    yield from _loops(blocks, np.flatnonzero(waits & for_good & ~own), single)
+
+
+def _loops(blocks: Array, which: Rows, single: Known) -> Iterator[Cycle]:
+    """One cycle of each set of tasks that all come back to each other; depth first, without recursion."""
+    task_of, other_of = blocks["task"].tolist(), blocks["other"].tolist()
+    after: dict[int, list[int]] = defaultdict(list)
+    for index in which.tolist():
+        after[task_of[index]].append(index)
+    done: set[int] = set()
+    for start in sorted(after):
+        path: list[int] = []  # blocks
+        place = {start: 0}
+        choices = [iter(after[start])] if start not in done else []
+        while choices:
+            index = next(choices[-1], None)
+            if index is None:
+                choices.pop()
+                done.add(other_of[path.pop()] if path else start)
+                continue
+            other = other_of[index]
+            if other in done or other not in after:
+                continue
+            if other in place:
+                loop = (*path[place[other] :], index)
+                is_certain = all(blocks["is_certain"][one] and single[task_of[one]] for one in loop)
+                yield Cycle(CycleKind.DEADLOCK, loop, is_certain)
+                continue
+            path.append(index)
+            place[other] = len(path)
+            choices.append(iter(after[other]))
+
+
+def _single(links: Array, found: LinksFound) -> Known:
+    """Whether a task waits at one place for one thing: no other branch of it could go on."""
+    polled = links["task"][(links["role"] == _WAITS) & ~_has(links, _KEPT)]
+    counts = np.bincount(polled, minlength=len(found.leaves))
+    is_single: Known = (counts == 1) & (found.leaves == 1)
+    return is_single
