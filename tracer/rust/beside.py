@@ -25,6 +25,8 @@ _UNNAMED = re.compile(r"^__\d+$")
 _FUNCTION = "{async_fn_env#"
 """An async fn moves what it captured into local variables before anything else; an async block does not."""
 
+_OWNERS = ("alloc::boxed::Box<", "Pin<alloc::boxed::Box<")
+
 _WITH_TIMER = frozenset({"Timeout"})
 """Futures that wait for something of their own besides what they poll."""
 
@@ -127,12 +129,14 @@ class Surveys:
     def _kept(self, type_: Type, value: int, offset: int, flags: tuple[int, ...] | None) -> Iterator[tuple[Link, int]]:
         for item in self._items(type_):
             steps = (offset + item.offset, 0) if item.is_pointer else (offset + item.offset,)
+            # What a reference leads to may be gone before the variable is.
+            is_owned = not item.is_pointer or type_.name.startswith(_OWNERS)
             link = Link(
                 LinkKind.FUTURE,
                 LinkRole.KEEPS,
                 Route(value, (), steps),
                 size=0,
                 flags=flags or (),
-                is_certain=flags is not None,
+                is_certain=flags is not None and is_owned,
             )
             yield link, item.key

@@ -7,6 +7,7 @@ What is shared (Arc, Rc, raw pointers) belongs to nobody's poll and is not follo
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,9 +94,10 @@ class Layouts:
             node = self._nodes[key]
             try:
                 node.ways = list(self._ways_of(node))
-                node.beside = self._beside(node)
             except DwarfError:
                 node.ways = []
+            with contextlib.suppress(DwarfError):
+                node.beside = self._beside(node)
         return self._compiled({root: roots.get(root) for root in wanted})
 
     # ------------------------------------------------------------ types

@@ -268,7 +268,7 @@ class _Reading:
     def _fresh(self, kept: list[_Kept], seen: Addresses) -> tuple[list[_Kept], Addresses]:
         """Those that are not polled, each once."""
         fresh: list[_Kept] = []
-        for one in sorted(kept, key=lambda one: not one.is_polled):
+        for one in sorted(kept, key=lambda one: (not one.is_polled, not one.is_certain.any())):
             keys = _keys(one.tasks, one.addresses, self._binary.layouts[one.layout].size)
             _, first = np.unique(keys, return_index=True)
             new = np.zeros(len(keys), np.bool_)
@@ -286,7 +286,8 @@ class _Reading:
     def _walked(self, kept: list[_Kept]) -> Iterator[_Group]:
         """The frames of futures that are kept."""
         for one in kept:
-            self._image.load(one.addresses, self._binary.layouts[one.layout].size)
+            layout = self._binary.layouts[one.layout]
+            self._image.load(one.addresses, layout.size)
             count = len(one.tasks)
             walk = Walk(self._binary, self._image, self._vtables)
             walked = walk.run([(one.layout, np.arange(count), one.addresses)], count)
@@ -295,7 +296,11 @@ class _Reading:
                 places = walked.addresses[number][walked.row[at]]
                 future = -1 if one.is_polled else one.layout
                 frames = _frames(self._binary, stack, one.tasks[at], places, future, one.is_certain[at])
-                yield from (replace(group, frames=one.frames[at]) for group in frames)
+                for group in frames:
+                    # What lies elsewhere is behind a pointer, which may lead to nothing any more.
+                    is_in = group.addresses - one.addresses[at] < np.uint64(max(layout.size, 1))
+                    certain = group.is_certain & (is_in | one.is_polled)
+                    yield replace(group, frames=one.frames[at], is_certain=certain)
 
 
 def _frames(
