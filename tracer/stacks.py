@@ -55,6 +55,7 @@ class Frame:
     Binary.layouts; None: only `function` is known.  function: index into Binary.functions of its poll; known
     only behind a trait object.  state: its discriminant (of a coroutine: at which await it is); None: it has none.
     is_whole: False where its memory does not make sense, so that nothing is said of what is below it.
+    more: not 0: it stands for so many futures of a container that are not told one by one.
     """
 
     parent: int
@@ -62,6 +63,7 @@ class Frame:
     function: int | None
     state: int | None
     is_whole: bool = True
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)

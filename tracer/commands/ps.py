@@ -104,15 +104,16 @@ def task_source(options: argparse.Namespace) -> TaskSource:
     return live_tasks(options.pid, options.symbols)
 
 
-def take_view(live: TaskSource) -> TaskView:
+def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     """A snapshot of the process.  Raises RatError."""
     from tracer.output.task_list import TaskView
 
     snapshot = live.reader.take()
+    links = live.reader.links(snapshot) if with_links else None
     if live.target is None:
-        return TaskView.of(live.process, live.binary, replace(snapshot, time=0), {})
+        return TaskView.of(live.process, live.binary, replace(snapshot, time=0), {}, links)
     threads = {thread.tid: thread.name for thread in live.target.threads()}
-    return TaskView.of(live.process, live.binary, snapshot, threads)
+    return TaskView.of(live.process, live.binary, snapshot, threads, links)
 
 
 def chosen(view: TaskView, options: argparse.Namespace) -> Array:

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.output.task_tree import print_tree
 
     live = task_source(options)
-    view = take_view(live)
+    view = take_view(live, with_links=True)
     tasks = chosen(view, options)
     if options.task:
         tasks = tasks[np.isin(tasks["id"], options.task)]

@@ -24,7 +24,8 @@ class FutureFrame:
     """A future of a stack, and those that it polls.
 
     name: as Layout has it.  kind: None where only its poll function is known.  point: the await it is at.
-    begins: where a coroutine's body begins.  is_whole: False where its memory does not make sense.
+    begins: where a coroutine's body begins.  is_whole: False where its memory does not make sense.  number: of the
+    stack's frame.  more: not 0: it stands for so many of a container.
     """
 
     name: str
@@ -34,6 +35,8 @@ class FutureFrame:
     begins: SourceLocation | None
     is_whole: bool
     children: tuple[FutureFrame, ...]
+    number: int = -1
+    more: int = 0
 
     @property
     def location(self) -> SourceLocation | None:
@@ -49,11 +52,13 @@ class FutureFrame:
     @cached_property
     def short(self) -> str:
         """Its name in short."""
-        return short_awaitee(self.name)
+        return f"{self.more:,} more: {short_awaitee(self.name)}" if self.more else short_awaitee(self.name)
 
     @property
     def place(self) -> str:
         """The line where it waits, else what is known of it; or ""."""
+        if self.more:
+            return ""
         if self.point is None:
             return state_words(self.state) if self.kind is LayoutKind.COROUTINE and self.state is not None else ""
         note = "" if self.point.is_verified else UNVERIFIED
@@ -90,11 +95,11 @@ def future_frames(stack: Stack, binary: Binary) -> tuple[FutureFrame, ...]:
     made: dict[int, tuple[FutureFrame, ...]] = {}
     for number in range(len(stack.frames) - 1, -1, -1):  # those below come after
         children = tuple(one for child in below.get(number, ()) for one in made.pop(child))
-        made[number] = _shown(stack.frames[number], binary, children)
+        made[number] = _shown(number, stack.frames[number], binary, children)
     return tuple(one for root in below.get(-1, ()) for one in made[root])
 
 
-def _shown(frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
+def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
     """The future of a frame, or what is below it where it is only glue."""
     layout = binary.layouts[frame.layout] if frame.layout is not None else None
     if layout is not None and frame.is_whole:
@@ -105,13 +110,17 @@ def _shown(frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> t
     if frame.function is not None:
         function = binary.functions[frame.function]
         kind = LayoutKind.COROUTINE if function.kind is FunctionKind.COROUTINE else LayoutKind.FUTURE
-        return (FutureFrame(function.name, kind, None, None, function.location, frame.is_whole, children),)
+        return (FutureFrame(function.name, kind, None, None, function.location, frame.is_whole, children, number),)
     if layout is None:
         return children
     point = next((one for one in layout.awaits if one.state == frame.state), None)
     if point is not None and point.macro is not None and len(children) == 1 and _POLL_FN.match(children[0].name):
         children = children[0].children or children  # the macro itself
-    return (FutureFrame(layout.name, layout.kind, frame.state, point, layout.location, frame.is_whole, children),)
+    return (
+        FutureFrame(
+            layout.name, layout.kind, frame.state, point, layout.location, frame.is_whole, children, number, frame.more
+        ),
+    )
 
 
 def parked(frames: Sequence[FutureFrame]) -> Parked:
@@ -153,5 +162,6 @@ def frame_json(frame: FutureFrame) -> dict[str, Any]:
         "function": str(frame.begins) if frame.begins else None,
         "verified": frame.point.is_verified if frame.point else True,
         "readable": frame.is_whole,
+        "more": frame.more or None,
         "children": [frame_json(child) for child in frame.children],
     }

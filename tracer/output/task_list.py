@@ -14,7 +14,8 @@ from tracer.model import Array, Binary, FunctionKind, Process
 from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked
 from tracer.output.labels import short_name_of
 from tracer.output.tables import Column, table_lines
-from tracer.stacks import Snapshot, TaskFlag, TaskState
+from tracer.output.task_links import LinkWords
+from tracer.stacks import Snapshot, TaskFlag, TaskLinks, TaskState
 
 
 class SortKey(StrEnum):
@@ -28,7 +29,7 @@ class SortKey(StrEnum):
 
 @dataclass(frozen=True)
 class TaskView:
-    """A snapshot with its stacks in words.  threads: names by tid."""
+    """A snapshot with its stacks in words.  threads: names by tid.  links: None: they were not read."""
 
     process: Process
     binary: Binary
@@ -36,12 +37,24 @@ class TaskView:
     threads: dict[int, str] = field(default_factory=dict)
     frames: tuple[tuple[FutureFrame, ...], ...] = ()
     parked: tuple[Parked, ...] = ()
+    links: LinkWords | None = None
 
     @classmethod
-    def of(cls, process: Process, binary: Binary, snapshot: Snapshot, threads: dict[int, str]) -> TaskView:
-        """Put the stacks into words."""
+    def of(
+        cls,
+        process: Process,
+        binary: Binary,
+        snapshot: Snapshot,
+        threads: dict[int, str],
+        links: TaskLinks | None = None,
+    ) -> TaskView:
+        """Put the stacks into words.  links: None: not asked for."""
         frames = tuple(future_frames(stack, binary) for stack in snapshot.stacks)
-        return cls(process, binary, snapshot, threads, frames, tuple(parked(one) for one in frames))
+        words = None
+        if links is not None:
+            names = [short_name_of(one.name, FunctionKind.TASK).removeprefix("task ") for one in binary.functions]
+            words = LinkWords(binary, snapshot, links, names)
+        return cls(process, binary, snapshot, threads, frames, tuple(parked(one) for one in frames), words)
 
     def future(self, function: int) -> str:
         """The name of the future of a task whose poll this is."""
@@ -58,6 +71,10 @@ class TaskView:
         if task["flags"] & TaskFlag.SHIFTED and task["state"] != TaskState.RUNNING:
             words += ", on the move"
         return words
+
+    def index(self, task: Any) -> int:
+        """Of a task in Snapshot.tasks."""
+        return int(np.searchsorted(self.snapshot.tasks["header"], task["header"]))
 
     def parked_at(self, task: Any) -> Parked:
         """Where a task waits."""
@@ -155,11 +172,13 @@ def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
         "time": view.snapshot.time or None,
         "duration": view.snapshot.duration,
         "tasks": [_task_json(view, task, place) for task in tasks],
+        "cycles": view.links.cycles_json() if view.links is not None else None,
         "stacks": [[frame_json(frame) for frame in view.frames[stack]] for stack in used],
     }
 
 
 def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, Any]:
+    links = view.links.as_json(view.index(task)) if view.links is not None else None
     function = view.binary.functions[int(task["function"])]
     stack = int(task["stack"])
     at = view.parked_at(task)
@@ -175,6 +194,7 @@ def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, An
         "at": str(at.location) if at.location else None,
         "awaiting": at.awaited or None,
         "leaf": at.leaf or None,
+        "links": links,
     }
 
 

@@ -17,12 +17,19 @@ from tracer.output.task_list import TaskView, counts_words, group_alike
 from tracer.stacks import TaskFlag, TaskState
 
 _MOST_IDS = 8
+_MOST_LINKS, _MOST_ASKED = 3, 100
 _NAME_WIDTH = 48
 _STATE_STYLES = {TaskState.RUNNING: "green", TaskState.READY: "yellow", TaskState.COMPLETE: "dim"}
 
 
 def print_tree(view: TaskView, tasks: Array, console: Console) -> None:
-    """A tree for each group of tasks that wait alike, the largest first, and the counts."""
+    """Tasks that wait for each other for good; a tree for each group of tasks that wait alike, the largest first; the
+    counts."""
+    cycles = view.links.cycles() if view.links is not None else []
+    for words in cycles:
+        console.print(plain_text(words, "bold red"), soft_wrap=True)
+    if cycles:
+        console.print()
     for alike in group_alike(tasks):
         console.print(_tree(view, alike), soft_wrap=True)
         console.print()
@@ -40,35 +47,67 @@ def _tree(view: TaskView, alike: Array) -> Tree:
     )
     stack = int(task["stack"])
     if stack >= 0:
+        links = _links(view, alike)
         for frame in view.frames[stack]:
-            _grow(tree, frame)
+            _grow(tree, frame, links)
     elif task["state"] in (TaskState.WAITING, TaskState.READY):
         reason = "polled at each reading" if task["flags"] & TaskFlag.SHIFTED else "layout not known"
         tree.add(plain_text(f"(where it waits is not known: {reason})", "dim"))
     return tree
 
 
+def _links(view: TaskView, alike: Array) -> dict[int, list[str]]:
+    """By frame what its futures wait for and hold; where tasks that wait alike differ in that, the first few."""
+    if view.links is None:
+        return {}
+    found: dict[int, dict[str, None]] = {}
+    for task in alike[:_MOST_ASKED]:
+        for frame, words in view.links.of(view.index(task)):
+            found.setdefault(frame, {})[words] = None
+    return {
+        frame: list(words)[:_MOST_LINKS] + (["…"] if len(words) > _MOST_LINKS or len(alike) > _MOST_ASKED else [])
+        for frame, words in found.items()
+    }
+
+
 def _ids(alike: Array) -> Text:
-    ids = [int(task["id"]) for task in alike if task["id"]]
+    ids = [int(task["id"]) for task in alike[: _MOST_IDS + 1] if task["id"]]
+    more = f", … ({len(alike) - _MOST_IDS:,} more)" if len(alike) > _MOST_IDS else ""
     if not ids:
-        return plain_text(f"  {_listed([f'0x{header:x}' for header in alike['header'].tolist()])}", "dim")
-    return plain_text(f"  {'id' if len(ids) == 1 else 'ids'} {_listed([str(one) for one in sorted(ids)])}", "dim")
+        headers = ", ".join(f"0x{header:x}" for header in alike["header"][:_MOST_IDS].tolist())
+        return plain_text(f"  {headers}{more}", "dim")
+    first = ", ".join(str(one) for one in sorted(ids)[:_MOST_IDS])
+    return plain_text(f"  {'id' if len(alike) == 1 else 'ids'} {first}{more}", "dim")
 
 
-def _listed(words: Sequence[str]) -> str:
-    more = f", … ({len(words) - _MOST_IDS:,} more)" if len(words) > _MOST_IDS else ""
-    return ", ".join(words[:_MOST_IDS]) + more
-
-
-def _grow(tree: Tree, frame: FutureFrame) -> None:
+def _grow(tree: Tree, frame: FutureFrame, links: dict[int, list[str]], times: int = 1) -> None:
     """What has nothing beside it goes on in the same column: most stacks are one line below the other."""
     chain = [frame]
     while len(chain[-1].children) == 1:
         chain.append(chain[-1].children[0])
     width = min(max(cell_len(one.short) for one in chain), _NAME_WIDTH)
-    node = tree.add(Text("\n").join(_line(one, width) for one in chain))
-    for child in chain[-1].children:
-        _grow(node, child)
+    lines = [line for one in chain for line in (_line(one, width), *_notes(one, links))]
+    if times > 1:
+        lines[0] = Text.assemble(plain_text(f"{times} \N{MULTIPLICATION SIGN} ", "bold"), lines[0])
+    node = tree.add(Text("\n").join(lines))
+    for child, count in _folded(chain[-1].children, links):
+        _grow(node, child, links, count)
+
+
+def _folded(frames: Sequence[FutureFrame], links: dict[int, list[str]]) -> list[tuple[FutureFrame, int]]:
+    """Branches that follow each other and are alike, as one."""
+    folded: list[tuple[FutureFrame, int]] = []
+    for frame in frames:
+        if folded and _looks(folded[-1][0], links) == _looks(frame, links):
+            folded[-1] = folded[-1][0], folded[-1][1] + 1
+        else:
+            folded.append((frame, 1))
+    return folded
+
+
+def _looks(frame: FutureFrame, links: dict[int, list[str]]) -> tuple[object, ...]:
+    below = tuple(_looks(child, links) for child in frame.children)
+    return frame.short, frame.place, frame.is_whole, tuple(links.get(frame.number, ())), below
 
 
 def _line(frame: FutureFrame, width: int) -> Text:
@@ -78,3 +117,7 @@ def _line(frame: FutureFrame, width: int) -> Text:
     if not frame.is_whole:
         words.append(plain_text("  (unreadable)", "yellow"))
     return Text.assemble(*words)
+
+
+def _notes(frame: FutureFrame, links: dict[int, list[str]]) -> list[Text]:
+    return [plain_text(f"  {words}", "magenta") for words in links.get(frame.number, ())]

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import FIRST_SUSPEND, Binary, Layout, LayoutEdge, LayoutKind
+from tracer.model import FIRST_SUSPEND, Binary, Container, Layout, LayoutEdge, LayoutKind
+from tracer.snapshot.containers import elements
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.vtables import FutureVtables
 from tracer.stacks import Frame, Stack
@@ -23,6 +24,9 @@ Rows = npt.NDArray[np.intp]
 
 _MAX_DEPTH = 400
 _MAX_NODES = 1 << 14
+_MOST_BRANCHES = 32
+"""Of a container."""
+
 _MAX_VISITS_OF_TASK = 64
 _MAX_VISITS = 1 << 11
 """On average, and of all tasks beyond that: futures of futures that garbage makes up are many."""
@@ -109,14 +113,14 @@ class Walk:
 
     def _step(self, group: _Group) -> Iterator[_Group]:
         layout = self._binary.layouts[group.layout]
-        if layout.edges:
+        if layout.edges or layout.containers:
             group = self._first_time(group)
         if layout.kind is LayoutKind.OBJECT:
             yield from self._behind(group)
             return
         if layout.discriminant_offset is None:
             node = self._visit(group, Frame(group.parent, group.layout, None, None), group.roots, group.addresses)
-            yield from self._below(group, node, _edges(layout, None), group.roots, group.addresses)
+            yield from self._below(group, node, None, group.roots, group.addresses)
             return
         at = group.addresses + np.uint64(layout.discriminant_offset)
         values, known = self._numbers(group.roots, at, layout.discriminant_size)
@@ -128,11 +132,13 @@ class Walk:
             frame = Frame(group.parent, group.layout, None, value, _makes_sense(layout, value))
             node = self._visit(group, frame, roots, addresses)
             if frame.is_whole:
-                yield from self._below(group, node, _edges(layout, value), roots, addresses)
+                yield from self._below(group, node, value, roots, addresses)
 
     def _below(
-        self, group: _Group, node: int, edges: Sequence[LayoutEdge], roots: Rows, addresses: Addresses
+        self, group: _Group, node: int, value: int | None, roots: Rows, addresses: Addresses
     ) -> Iterator[_Group]:
+        layout = self._binary.layouts[group.layout]
+        edges = _edges(layout, value)
         for order, edge in enumerate(edges):
             if node < 0 or edge.child is None:
                 continue
@@ -141,6 +147,35 @@ class Walk:
             if edge.is_pointer:
                 child = self._followed(child, at)
             yield child
+        for number, container in enumerate(layout.containers):
+            if node >= 0 and container.is_polled and container.route.value in (None, value):
+                order = len(edges) + number * (_MOST_BRANCHES + 1)
+                yield from self._contained(
+                    container, _Group(node, order, container.child, roots, addresses, group.depth)
+                )
+
+    def _contained(self, container: Container, group: _Group) -> Iterator[_Group]:
+        """The futures in a container: the first few one by one, for others it is said how many there are."""
+        found = elements(self._image, container, group.addresses)
+        for piece in found.pieces:
+            self._visits.reads.append(Reads(group.roots[piece.rows], piece.addresses, piece.content))
+        self._lost(group, ~found.is_whole)
+        begins = np.searchsorted(found.rows, found.rows)
+        place = np.arange(len(found.rows)) - begins
+        layout = self._binary.layouts[container.child]
+        self._image.load(found.addresses[place < _MOST_BRANCHES], layout.size)
+        for number in range(min(int(place.max(initial=-1)) + 1, _MOST_BRANCHES)):
+            at = np.flatnonzero(place == number)
+            roots = group.roots[found.rows[at]]
+            yield _Group(
+                group.parent, group.order + number, container.child, roots, found.addresses[at], group.depth + 1
+            )
+        counts = np.bincount(found.rows, minlength=len(group.roots))
+        for count in np.unique(counts[counts > _MOST_BRANCHES]).tolist():
+            rows = np.flatnonzero(counts == count)
+            frame = Frame(group.parent, container.child, None, None, more=count - _MOST_BRANCHES)
+            rest = replace(group, order=group.order + _MOST_BRANCHES)
+            self._visit(rest, frame, group.roots[rows], group.addresses[rows])
 
     def _followed(self, group: _Group, pointers: Addresses) -> _Group:
         targets, known = self._numbers(group.roots, pointers, 8)
@@ -248,7 +283,7 @@ class Walk:
             parent, node = waiting.pop()
             one = self._nodes[node].frame
             number = len(frames)
-            frames.append(Frame(parent, one.layout, one.function, one.state, one.is_whole))
+            frames.append(replace(one, parent=parent))
             columns.append(place[node])
             children = sorted(below.get(node, ()), key=lambda child: self._nodes[child].order, reverse=True)
             waiting += [(number, child) for child in children]

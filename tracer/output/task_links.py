@@ -1,0 +1,156 @@
+"""What tasks wait for and hold, in words: who has the lock, whose result is awaited, who waits for whom for good."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tracer.model import Binary, LinkKind, LinkRole
+from tracer.output.labels import duration_words, short_awaitee
+from tracer.stacks import LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Snapshot, TaskLinks
+
+_LOCKS = frozenset({LinkKind.MUTEX, LinkKind.RWLOCK, LinkKind.SEMAPHORE})
+_MOST_OTHERS = 3
+_HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}
+
+
+class LinkWords:
+    """Of one snapshot.  names: by function of Binary, of the tasks that it polls, in short."""
+
+    def __init__(self, binary: Binary, snapshot: Snapshot, links: TaskLinks, names: Sequence[str]) -> None:
+        self._binary = binary
+        self._snapshot = snapshot
+        self._links = links
+        self._names = names
+
+    def task(self, index: int) -> str:
+        """`task 17 (serve)`."""
+        task = self._snapshot.tasks[index]
+        number = str(task["id"]) if task["id"] else f"0x{int(task['header']):x}"
+        return f"task {number} ({self._names[int(task['function'])]})"
+
+    def of(self, task: int) -> list[tuple[int, str]]:
+        """(number of the frame, words) of what it waits for, and of the locks that it holds; by frame."""
+        return [(int(link["frame"]), words) for number, link in self._of(task) if (words := self._words(number, link))]
+
+    def cycles(self) -> list[str]:
+        """Tasks that wait for each other for good, a sentence each."""
+        return [self._cycle(cycle) for cycle in self._links.cycles]
+
+    def as_json(self, task: int) -> list[dict[str, Any]]:
+        """All links of a task, as docs/snapshot.schema.json has them."""
+        return [
+            {
+                "role": str(LINK_ROLES[link["role"]]),
+                "kind": str(LINK_KINDS[link["kind"]]),
+                "address": f"0x{int(link['address']):x}",
+                "task": self._id(int(link["target"])) if link["target"] >= 0 else None,
+                "by": [
+                    {"task": self._id(other), "certain": is_certain} for other, is_certain in self._blockers(number)
+                ],
+                "number": int(link["number"]) if link["number"] >= 0 else None,
+                "certain": bool(link["flags"] & LinkFlag.CERTAIN),
+                "granted": bool(link["flags"] & LinkFlag.GRANTED),
+                "kept": self._kept(link),
+            }
+            for number, link in self._of(task)
+        ]
+
+    def cycles_json(self) -> list[dict[str, Any]]:
+        """As docs/snapshot.schema.json has them."""
+        return [
+            {"kind": cycle.kind.name.lower(), "tasks": [self._id(task) for task in self._members(cycle)],
+             "certain": cycle.is_certain}
+            for cycle in self._links.cycles
+        ]  # fmt: skip
+
+    # ------------------------------------------------------------ one link
+
+    def _of(self, task: int) -> list[tuple[int, Any]]:
+        """The links of a task, with their numbers: they are in the order of the tasks."""
+        first, last = np.searchsorted(self._links.links["task"], [task, task + 1]).tolist()
+        return [(number, self._links.links[number]) for number in range(first, last)]
+
+    @cached_property
+    def _blocks_of(self) -> dict[int, list[tuple[int, bool]]]:
+        found: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+        for block in self._links.blocks:
+            found[int(block["link"])].append((int(block["other"]), bool(block["is_certain"])))
+        return found
+
+    def _blockers(self, number: int) -> list[tuple[int, bool]]:
+        return self._blocks_of.get(number, [])
+
+    def _words(self, number: int, link: Any) -> str:
+        kind, role = LINK_KINDS[link["kind"]], LINK_ROLES[link["role"]]
+        if role is LinkRole.WAITS:
+            words = self._waiting(number, kind, link)
+        elif role is LinkRole.HOLDS and kind in _LOCKS:
+            is_certain = bool(link["flags"] & LinkFlag.CERTAIN)
+            having = _HOLDING.get(kind, "holding")
+            words = f"{'' if is_certain else 'perhaps '}{having} the {kind} at 0x{int(link['address']):x}"
+        else:
+            return ""
+        kept = self._kept(link)
+        return f"{words}, by {short_awaitee(kept)}, which it keeps but does not poll" if kept else words
+
+    def _waiting(self, number: int, kind: LinkKind, link: Any) -> str:
+        if kind is LinkKind.TASK:
+            return f"→ {self.task(int(link['target']))}" if link["target"] >= 0 else ""
+        if kind is LinkKind.TIMER:
+            return self._timer(int(link["number"]))
+        if kind is LinkKind.IO:
+            return f"file descriptor {int(link['number'])}" if link["number"] >= 0 else ""
+        words = f"{kind} at 0x{int(link['address']):x}"
+        if link["flags"] & LinkFlag.GRANTED:
+            return f"{words}, which it has been given"
+        blockers = self._blockers(number)
+        others = [("" if is_certain else "perhaps ") + self.task(other) for other, is_certain in blockers]
+        if not others:
+            return words
+        more = f" and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
+        held = "held by" if kind in _LOCKS else "→"
+        return f"{words}, {held} {', '.join(others[:_MOST_OTHERS])}{more}"
+
+    def _timer(self, deadline: int) -> str:
+        if deadline < 0 or not self._snapshot.time:
+            return ""
+        left = deadline - self._snapshot.time
+        return f"for another {duration_words(left)}" if left > 0 else f"due {duration_words(-left)} ago"
+
+    def _kept(self, link: Any) -> str | None:
+        is_kept = link["flags"] & LinkFlag.KEPT and link["future"] >= 0
+        return self._binary.layouts[int(link["future"])].name if is_kept else None
+
+    def _id(self, task: int) -> int | str:
+        one = self._snapshot.tasks[task]
+        return int(one["id"]) or f"0x{int(one['header']):x}"
+
+    # ------------------------------------------------------------ cycles
+
+    def _members(self, cycle: Cycle) -> list[int]:
+        return [int(self._links.blocks[block]["task"]) for block in cycle.blocks]
+
+    def _cycle(self, cycle: Cycle) -> str:
+        perhaps = "" if cycle.is_certain else "perhaps a "
+        if cycle.kind is CycleKind.FUTURELOCK:
+            block = self._links.blocks[cycle.blocks[0]]
+            link, held = self._links.links[block["link"]], self._links.links[block["by"]]
+            kept = self._kept(held)
+            holder = (
+                f"{short_awaitee(kept)}, a future that it keeps but does not poll" if kept else "a future of its own"
+            )
+            what = f"the {LINK_KINDS[link['kind']]} at 0x{int(link['address']):x}"
+            return f"{perhaps}futurelock: {self.task(int(block['task']))} waits for {what}, which {holder}, has"
+        steps = []
+        for number in cycle.blocks:
+            block = self._links.blocks[number]
+            link = self._links.links[block["link"]]
+            kind = LINK_KINDS[link["kind"]]
+            what = "" if kind is LinkKind.TASK else f" for the {kind} at 0x{int(link['address']):x}"
+            steps.append(f"{self.task(int(block['task']))} waits{what}")
+        return f"{perhaps}deadlock: {' → '.join([*steps, self.task(self._members(cycle)[0])])}"
