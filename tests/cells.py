@@ -61,6 +61,7 @@ TARGETS = (
     "server",
     "load",
     "linked_tokio",
+    "linked_smol",
     *CONSTRUCTS,
 )
 """The programs of tests/targets."""

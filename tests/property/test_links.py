@@ -78,7 +78,7 @@ def linked(draw: st.DrawFn) -> Binary:
     return replace(binary, layouts=layouts)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(linked(), memories())
 def test_no_link_leads_astray(binary: Binary, memory: MadeMemory) -> None:
     reader = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)])

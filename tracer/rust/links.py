@@ -6,6 +6,7 @@ A type of another version that has them not is not known, and so has no link.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -118,7 +119,7 @@ _RULES = (
     _Rule("SemaphoreGuardArc", "async_lock::semaphore::Semaphore", LinkKind.SEMAPHORE, _H),
     # async-channel 1.8 to 2.5, lib.rs
     _Rule("Recv", "async_channel::Channel", LinkKind.MPSC, _W),
-    _Rule("Send", "async_channel::Channel", LinkKind.MPSC, _W),
+    _Rule("Send", "async_channel::Channel", LinkKind.MPSC, _W, "Event"),  # the first: of those that wait for room
     _Rule("Receiver", "async_channel::Channel", LinkKind.MPSC, _R),
     _Rule("Sender", "async_channel::Channel", LinkKind.MPSC, _S),
     # event-listener 5.3 to 5.4, lib.rs
@@ -130,6 +131,9 @@ _TASKS = frozenset({"Task", "FallibleTask", "JoinHandle"})
 
 _SLEEPS = frozenset({"Sleep", "Timeout", "PollFn"})
 """tokio 1.25 to 1.54, time/{sleep,timeout,interval}.rs: futures with a Sleep in them, or behind a pointer."""
+
+_STRATEGY, _INNER = "FutureWrapper", re.compile(r"Inn(?:er|ards)$")
+"""event-listener-strategy 0.5, lib.rs: what async-lock 3 and async-channel 2 wait by; `Lock` has a `LockInner`."""
 
 _STREAMS = frozenset(
     {
@@ -153,6 +157,9 @@ class Links:
     def waits(self, type_: Type) -> Iterator[Link]:
         """What a future waits for that polls no other."""
         name, start = base_name(type_.name), Place(type_, (0,))
+        inner = self._routes.member(type_, "inner") if name == _STRATEGY else None
+        if inner is not None:
+            name, start = _INNER.sub("", base_name(inner[1].name)), Place(inner[1], (inner[0],))
         yield from self._first(self._waits.get(name, ()), start, self._granted(type_))
         if name in _TASKS:
             yield from self._async_task(start, LinkRole.WAITS)
@@ -191,9 +198,10 @@ class Links:
             return None
         if rule.part is not None:
             parts = (self._routes.at(member, there) for member in there.type.members)
-            there = next((part for part in parts if part is not None and part.type.name == rule.part), None)
-            if there is None:
+            part = next((part for part in parts if part is not None and part.type.name.startswith(rule.part)), None)
+            if part is None or (rule.owner == "Send" and part.steps == there.steps):
                 return None
+            there = part
         busy = None
         if rule.busy is not None:
             name, mask, value = rule.busy

@@ -17,7 +17,8 @@ from tracer.model import Array, Binary, FunctionKind
 from tracer.snapshot.blocks import blocked
 from tracer.snapshot.headers import HEADERS, find_headers, read_states
 from tracer.snapshot.image import Image, Known, numbers
-from tracer.snapshot.links import read_links
+from tracer.snapshot.lasting import lasting
+from tracer.snapshot.links import LinksFound, read_links
 from tracer.snapshot.proof import unchanged
 from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, task_vtables
@@ -96,7 +97,11 @@ class SnapshotReader:
 
         Raises NoSuchProcess, PermissionMissing.
         """
-        return blocked(snapshot, read_links(self._binary, self._future_vtables, self._memory, snapshot))
+
+        def read(part: Snapshot) -> LinksFound:
+            return read_links(self._binary, self._future_vtables, self._memory, part)
+
+        return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
 
     def _name_threads(self, tasks: Array) -> None:
         """Which threads poll the running tasks, in place."""
