@@ -97,14 +97,25 @@ class Targets:
 
     @contextmanager
     def run(
-        self, name: str, profile: str = "dev", *arguments: str, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        profile: str = "dev",
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> Iterator[Running]:
         """Starts a target and waits until it is ready; kills it at the end of the block if it still runs."""
-        with self.start(self.path(name, profile), *arguments, env=env) as running:
+        with self.start(self.path(name, profile), *arguments, env=env, cwd=cwd) as running:
             yield running
 
     @contextmanager
-    def start(self, executable: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    def start(
+        self,
+        executable: Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Iterator[Running]:
         """Like run(), for an executable that a test has put somewhere else."""
         self._runs += 1
         log_path = self._scratch / f"{self._runs}.truth"
@@ -113,6 +124,7 @@ class Targets:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            cwd=cwd,
             bufsize=0,  # nothing is read ahead of the `ready` line
             env={**os.environ, "TRUTH_LOG": str(log_path), **(env or {})},
         )

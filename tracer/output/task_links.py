@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -37,9 +37,9 @@ class LinkWords:
         """(number of the frame, words) of what it waits for, and of the locks that it holds; by frame."""
         return [(int(link["frame"]), words) for number, link in self._of(task) if (words := self._words(number, link))]
 
-    def cycles(self) -> list[str]:
-        """Tasks that wait for each other for good, a sentence each."""
-        return [self._cycle(cycle) for cycle in self._links.cycles]
+    def cycles(self, tasks: Set[int]) -> list[str]:
+        """Where some of these tasks wait for good, for each other or others that wait for them: a sentence each."""
+        return [self._cycle(cycle) for cycle in self._links.cycles if not tasks.isdisjoint(self._members(cycle))]
 
     def as_json(self, task: int) -> list[dict[str, Any]]:
         """All links of a task, as docs/snapshot.schema.json has them."""
@@ -60,12 +60,13 @@ class LinkWords:
             for number, link in self._of(task)
         ]
 
-    def cycles_json(self) -> list[dict[str, Any]]:
-        """As docs/snapshot.schema.json has them."""
+    def cycles_json(self, tasks: Set[int]) -> list[dict[str, Any]]:
+        """The same as docs/snapshot.schema.json has them."""
         return [
             {"kind": cycle.kind.name.lower(), "tasks": [self._id(task) for task in self._members(cycle)],
              "certain": cycle.is_certain}
             for cycle in self._links.cycles
+            if not tasks.isdisjoint(self._members(cycle))
         ]  # fmt: skip
 
     # ------------------------------------------------------------ one link

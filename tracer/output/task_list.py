@@ -76,6 +76,10 @@ class TaskView:
         """Of a task in Snapshot.tasks."""
         return int(np.searchsorted(self.snapshot.tasks["header"], task["header"]))
 
+    def indexes(self, tasks: Array) -> frozenset[int]:
+        """The same of many."""
+        return frozenset(np.searchsorted(self.snapshot.tasks["header"], tasks["header"]).tolist())
+
     def parked_at(self, task: Any) -> Parked:
         """Where a task waits."""
         stack = int(task["stack"])
@@ -172,7 +176,7 @@ def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
         "time": view.snapshot.time or None,
         "duration": view.snapshot.duration,
         "tasks": [_task_json(view, task, place) for task in tasks],
-        "cycles": view.links.cycles_json() if view.links is not None else None,
+        "cycles": view.links.cycles_json(view.indexes(tasks)) if view.links is not None else None,
         "stacks": [[frame_json(frame) for frame in view.frames[stack]] for stack in used],
     }
 

@@ -25,7 +25,7 @@ _STATE_STYLES = {TaskState.RUNNING: "green", TaskState.READY: "yellow", TaskStat
 def print_tree(view: TaskView, tasks: Array, console: Console) -> None:
     """Tasks that wait for each other for good; a tree for each group of tasks that wait alike, the largest first; the
     counts."""
-    cycles = view.links.cycles() if view.links is not None else []
+    cycles = view.links.cycles(view.indexes(tasks)) if view.links is not None else []
     for words in cycles:
         console.print(plain_text(words, "bold red"), soft_wrap=True)
     if cycles:

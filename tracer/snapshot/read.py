@@ -19,6 +19,7 @@ from tracer.snapshot.headers import HEADERS, find_headers, read_states
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.lasting import lasting
 from tracer.snapshot.links import LinksFound, read_links
+from tracer.snapshot.owned import TRAILER_OFFSET, OwnedLists
 from tracer.snapshot.proof import unchanged
 from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, task_vtables
@@ -58,6 +59,7 @@ class SnapshotReader:
         self._memory = memory
         self._task_vtables = task_vtables(binary, bias, memory, constants)
         self._future_vtables = FutureVtables(binary, bias)
+        self._owned_lists = OwnedLists(memory)
         self._thread_pointers = ThreadPointers(memory)
         self._runtimes = {
             index: function.runtime
@@ -81,13 +83,14 @@ class SnapshotReader:
         tasks = np.zeros(len(found.headers), SNAPSHOT_TASK)
         tasks["header"], tasks["function"] = found.headers, found.functions
         stacks = StackTable()
+        is_owned = self._are_owned(tasks)
         left, read = np.arange(len(tasks)), found.bytes_read
         for _ in range(_ATTEMPTS):
             if len(left):
                 left, image = self._attempt(tasks, left, stacks)
                 read += image.bytes_read
         tasks["flags"][left] |= np.uint8(TaskFlag.SHIFTED)
-        tasks = tasks[tasks["state"] != TaskState.UNREADABLE]
+        tasks = tasks[(tasks["state"] != TaskState.UNREADABLE) & (is_owned | (tasks["state"] == TaskState.COMPLETE))]
         self._name_threads(tasks)
         duration = time.monotonic_ns() - began
         return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, read)
@@ -102,6 +105,25 @@ class SnapshotReader:
             return read_links(self._binary, self._future_vtables, self._memory, part)
 
         return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
+
+    def _are_owned(self, tasks: Array) -> Known:
+        """Whether their runtime has them, of tokio's; others are not in lists."""
+        is_owned = np.ones(len(tasks), np.bool_)
+        rows = np.flatnonzero(self._runtime[tasks["function"]] == "tokio")
+        headers = tasks["header"][rows]
+        listed = np.zeros(len(rows), np.bool_)
+        for _ in range(_ATTEMPTS):  # the lists change all the time
+            if listed.all():
+                break
+            image = Image(self._memory)
+            image.load(headers, self._sizes[tasks["function"][rows]])
+            vtables, _ = image.numbers_at(headers + np.uint64(HEADERS["tokio"].vtable), 8)
+            offsets, known = image.numbers_at(vtables + np.uint64(TRAILER_OFFSET), 8)
+            known &= offsets < _MOST_OFFSET
+            listed |= known & self._owned_lists.has(image, headers, headers + np.where(known, offsets, np.uint64(0)))
+        if listed.any():  # else this tokio keeps its tasks in another way
+            is_owned[rows] = listed
+        return is_owned
 
     def _name_threads(self, tasks: Array) -> None:
         """Which threads poll the running tasks, in place."""

@@ -1,0 +1,208 @@
+"""ps and tree: what the tasks of a live process do, and of one that left a core dump."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.e2e.command import RAT, rat
+from tests.running import Running, Targets
+from tests.unit.output.test_schema import closed
+from tracer.commands.snapshots import live_tasks
+
+pytestmark = pytest.mark.e2e
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "snapshot.schema.json"
+NOBODY = 65534
+NAMED = ("parked", "holds_mutex", "waits_mutex", "deadlocked", "futurelocked", "unordered", "joins_set", "waits_accept")
+"""Tasks that go by the name of their function."""
+
+
+@pytest.fixture(scope="module", params=["dev", "release-debug"])
+def linked(request: pytest.FixtureRequest, targets: Targets) -> Iterator[Running]:
+    with targets.run("linked_tokio", request.param) as running:
+        yield running
+
+
+def document(*arguments: object) -> dict[str, Any]:
+    done = rat(*arguments, "--json")
+    assert done.code == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def ids(running: Running, name: str) -> list[int]:
+    return [number for one, number in running.ready["tasks"] if one == name]
+
+
+def test_every_task_is_listed_with_its_id_and_what_it_runs(linked: Running) -> None:
+    tasks = document("ps", linked.pid)["tasks"]
+    told = {task["id"]: task for task in tasks}
+    for name, number in linked.ready["tasks"]:
+        if name in NAMED:
+            assert told[number]["future"] == f"linked_tokio::{name}"
+        assert told[number]["state"] in ("waiting", "ready", "complete")
+    assert [task["id"] for task in tasks] == sorted(told)
+
+
+def test_the_documents_are_as_documented(linked: Running) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(closed(schema))
+    validator.validate(document("ps", linked.pid))
+    tree = document("tree", linked.pid)
+    validator.validate(tree)
+    assert any(task["links"] for task in tree["tasks"])
+    assert any(link["kept"] for task in tree["tasks"] for link in task["links"])
+
+
+def test_deadlocks_and_futurelocks_are_named(linked: Running) -> None:
+    first, second = ids(linked, "deadlocked")
+    (futurelocked,) = ids(linked, "futurelocked")
+    cycles = [(one["kind"], set(one["tasks"]), one["certain"]) for one in document("tree", linked.pid)["cycles"]]
+    assert ("deadlock", {first, second}, True) in cycles
+    assert ("futurelock", {futurelocked}, True) in cycles
+    words = rat("tree", linked.pid).out.splitlines()
+    assert any(line.startswith(f"deadlock: task {first} ") and f"→ task {second} " in line for line in words)
+    assert any(line.startswith(f"futurelock: task {futurelocked} ") for line in words)
+
+
+def test_the_parked_process_is_not_named_a_deadlock(linked: Running) -> None:
+    named = {one for cycle in document("tree", linked.pid)["cycles"] for one in cycle["tasks"]}
+    innocent = [number for name, number in linked.ready["tasks"] if name in ("parked", "waits_mutex", "holds_mutex")]
+    assert len(innocent) >= 4
+    assert not named & set(innocent)
+
+
+def test_tasks_that_wait_alike_are_one_tree(linked: Running) -> None:
+    parked = ids(linked, "parked")
+    assert len(parked) > 1
+    words = rat("tree", linked.pid, "-F", "::parked$").out
+    count = len([task for task in document("ps", linked.pid)["tasks"] if task["future"].endswith("::parked")])
+    assert words.startswith(f"{count} tasks: linked_tokio::parked")
+    assert words.count("Pending<()>") == 1
+
+
+def test_filters(linked: Running) -> None:
+    (one,) = ids(linked, "futurelocked")
+    assert [task["id"] for task in document("tree", linked.pid, "--task", one)["tasks"]] == [one]
+    assert document("ps", linked.pid, "--state", "running")["tasks"] == []
+    names = [task["future"] for task in document("ps", linked.pid, "--sort", "future")["tasks"]]
+    assert names == sorted(names)
+    assert rat("tree", linked.pid, "--task", 10**9).code == 2
+    done = rat("ps", linked.pid, "-F", "(")
+    assert done.code == 2
+    assert "is not a regular expression" in done.err
+
+
+def test_the_futures_in_a_container_are_branches(linked: Running) -> None:
+    (one,) = ids(linked, "unordered")
+    tree = document("tree", linked.pid, "--task", one)
+    frames = tree["stacks"][0]
+    while len(frames) == 1:
+        frames = frames[0]["children"]
+    assert len(frames) == 7
+    assert {frame["future"] for frame in frames} == {"linked_tokio::waits_mutex"}
+    assert "7 × linked_tokio::waits_mutex" in rat("tree", linked.pid, "--task", one).out  # noqa: RUF001
+
+
+@pytest.fixture
+def dumps_to_files() -> Iterator[None]:
+    """The kernel writes core dumps into the folder of the program."""
+    setting = Path("/proc/sys/kernel/core_pattern")
+    before = setting.read_text()
+    setting.write_text("core")
+    yield
+    setting.write_text(before)
+
+
+@pytest.mark.usefixtures("dumps_to_files")
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_a_core_dump_tells_the_same(targets: Targets, tmp_path: Path, profile: str) -> None:
+    executable = targets.path("linked_tokio", profile)
+    with targets.run("linked_tokio", profile, cwd=tmp_path) as running:
+        alive = document("tree", running.pid)
+        resource.prlimit(running.pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        running.process.send_signal(signal.SIGABRT)
+        running.process.wait()
+    (core,) = tmp_path.glob("core*")
+    dead = document("tree", "--core", core, "--exe", executable)
+    assert dead["process"]["pid"] == running.pid
+    assert dead["time"] is None
+    for one in (alive, dead):
+        for task in one["tasks"]:
+            for link in task["links"]:
+                link["number"] = None  # timers are set again
+    assert dead["tasks"] == alive["tasks"]
+    assert dead["stacks"] == alive["stacks"]
+    other = rat("tree", "--core", core, "--exe", targets.path("server", profile))
+    assert other.code == 5
+    assert "is not a dump of" in other.err
+    cut = tmp_path / "cut"
+    cut.write_bytes(core.read_bytes()[: core.stat().st_size // 2])
+    done = rat("ps", "--core", cut, "--exe", executable)
+    assert done.code == 0
+    assert "is cut off" in done.err
+
+
+def test_the_right_to_trace_the_process_is_enough(targets: Targets) -> None:
+    """As another user: what one may trace can be read, without any capability; what one may not is refused."""
+    mine = targets.path("linked_tokio", "dev")
+    with targets.run("linked_tokio", "dev") as running:
+        done = as_nobody(RAT, "ps", running.pid)
+        assert done.returncode == 4
+        assert "CAP_SYS_PTRACE is missing" in done.stderr
+        assert "Traceback" not in done.stderr
+    own = subprocess.Popen([mine], user=NOBODY, group=NOBODY, extra_groups=[], stdin=PIPE, stdout=PIPE)
+    try:
+        assert own.stdout is not None
+        assert own.stdout.readline().startswith(b"ready")
+        done = as_nobody(RAT, "ps", own.pid)
+        assert done.returncode == 0, done.stderr
+        assert "linked_tokio::deadlocked" in done.stdout
+    finally:
+        own.kill()
+        own.wait()
+
+
+def as_nobody(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command],
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_no_thread_is_stopped(targets: Targets) -> None:
+    """The state of the threads, looked at all the time while 20 snapshots are taken, is never stopped or traced."""
+    with targets.run("linked_tokio", "dev") as running:
+        reader = live_tasks(running.pid).reader
+        stop, seen = threading.Event(), set[str]()
+
+        def look() -> None:
+            while not stop.is_set():
+                for status in Path(f"/proc/{running.pid}/task").glob("*/stat"):
+                    seen.add(status.read_text().rpartition(")")[2].split()[0])
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        for _ in range(20):
+            reader.take()
+        stop.set()
+        looking.join()
+    assert seen <= {"R", "S", "D"}
