@@ -163,16 +163,13 @@ def test_the_right_to_trace_the_process_is_enough(targets: Targets) -> None:
         assert done.returncode == 4
         assert "CAP_SYS_PTRACE is missing" in done.stderr
         assert "Traceback" not in done.stderr
-    own = subprocess.Popen([mine], user=NOBODY, group=NOBODY, extra_groups=[], stdin=PIPE, stdout=PIPE)
-    try:
+    with subprocess.Popen([mine], user=NOBODY, group=NOBODY, extra_groups=[], stdin=PIPE, stdout=PIPE) as own:
         assert own.stdout is not None
         assert own.stdout.readline().startswith(b"ready")
         done = as_nobody(RAT, "ps", own.pid)
-        assert done.returncode == 0, done.stderr
-        assert "linked_tokio::deadlocked" in done.stdout
-    finally:
         own.kill()
-        own.wait()
+    assert done.returncode == 0, done.stderr
+    assert "linked_tokio::deadlocked" in done.stdout
 
 
 def as_nobody(*command: object) -> subprocess.CompletedProcess[str]:

@@ -312,7 +312,7 @@ def _frames(
         name = binary.layouts[frame.layout].name if frame.layout is not None else ""
         own = next((kind for prefix, kind in _NAMES if name.startswith(prefix)), None)
         above.append(own or (above[frame.parent] if frame.parent >= 0 else None))
-        if frame.layout is not None and frame.is_whole:
+        if frame.layout is not None and frame.is_whole and not frame.more:
             frames = np.full(len(tasks), index, np.intp)
             leaf = index not in parents
             at = places[:, index]

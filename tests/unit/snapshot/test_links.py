@@ -35,12 +35,13 @@ class Seen:
         )
 
     def blockers(self, name: str) -> list[tuple[str, bool, bool]]:
-        """Whom the tasks of that name wait for; whether they surely do, and for nobody else."""
-        return sorted(
-            (self.names[block["other"]], bool(block["is_certain"]), bool(block["is_only"]))
+        """Whom the tasks of that name wait for, each once; whether they surely do, and there for nobody else."""
+        found = {
+            (int(block["task"]), int(block["other"]), bool(block["is_certain"]), bool(block["is_only"]))
             for block in self.links.blocks
             if self.names[block["task"]] == name
-        )
+        }
+        return sorted((self.names[other], is_certain, is_only) for _, other, is_certain, is_only in found)
 
 
 @pytest.fixture(scope="module", params=["dev", "release-debug"])
@@ -120,7 +121,7 @@ def test_what_a_task_has(seen: Seen, name: str, expected: list[tuple[LinkRole, L
         ("waits_capacity", [("holds_receiver", True, True)]),
         ("waits_watch", [("holds_watch", True, True)]),
         ("waits_broadcast", [("holds_broadcast", True, True)]),
-        ("joins_set", [("of a set", True, False)] * 5),
+        ("joins_set", [("of a set", True, True)] * 5),
         ("holds_set", []),
         ("waits_timer", []),
         # What lies in containers waits too.
