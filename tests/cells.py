@@ -61,6 +61,9 @@ TARGETS = (
     "server",
     "load",
     "linked_tokio",
+    "parked_tokio",
+    "parked_async_std",
+    "parked_smol",
     "linked_smol",
     *CONSTRUCTS,
 )

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tracer.model import AwaitPoint, Binary, FunctionKind, LayoutKind, SourceLocation, is_foreign
+from tracer.model import FIRST_SUSPEND, AwaitPoint, Binary, FunctionKind, LayoutKind, SourceLocation, is_foreign
 from tracer.output.awaits import UNVERIFIED, short_place
 from tracer.output.labels import printable, short_awaitee, state_words
 from tracer.stacks import Frame, Stack
 
 _MACRO = re.compile(r"/(?:macros|async_await)/(\w+?)(?:_mod)?\.rs$")
+"""tokio's and futures-util's."""
+
+_EXECUTORS = re.compile(
+    r"^(?:Pin<Box<|async_executor::|AsyncCallOnDrop<|(?:async_std::task::builder::)?SupportTaskLocals<)"
+)
+"""What runtimes put around the future that was spawned; a large one they box."""
+
+_SELECT = ("/macros/select.rs", "/async_await/select_mod.rs")
 """tokio's and futures-util's."""
 
 _POLL_FN = re.compile(r"^(?:\w+::)*PollFn<")
@@ -25,7 +33,8 @@ class FutureFrame:
 
     name: as Layout has it.  kind: None where only its poll function is known.  point: the await it is at.
     begins: where a coroutine's body begins.  is_whole: False where its memory does not make sense.  number: of the
-    stack's frame.  more: not 0: it stands for so many of a container.
+    stack's frame.  more: not 0: it stands for so many of a container.  may_be_off: a branch of a
+    select! whose own memory does not tell whether that branch is enabled.
     """
 
     name: str
@@ -37,6 +46,7 @@ class FutureFrame:
     children: tuple[FutureFrame, ...]
     number: int = -1
     more: int = 0
+    may_be_off: bool = False
 
     @property
     def location(self) -> SourceLocation | None:
@@ -52,7 +62,10 @@ class FutureFrame:
     @cached_property
     def short(self) -> str:
         """Its name in short."""
-        return f"{self.more:,} more: {short_awaitee(self.name)}" if self.more else short_awaitee(self.name)
+        name = short_awaitee(self.name)
+        if self.more:
+            return f"{self.more:,} more: {name}"
+        return f"{name} (if enabled)" if self.may_be_off else name
 
     @property
     def place(self) -> str:
@@ -96,7 +109,10 @@ def future_frames(stack: Stack, binary: Binary) -> tuple[FutureFrame, ...]:
     for number in range(len(stack.frames) - 1, -1, -1):  # those below come after
         children = tuple(one for child in below.get(number, ()) for one in made.pop(child))
         made[number] = _shown(number, stack.frames[number], binary, children)
-    return tuple(one for root in below.get(-1, ()) for one in made[root])
+    found = tuple(one for root in below.get(-1, ()) for one in made[root])
+    while len(found) == 1 and _EXECUTORS.match(found[0].name) and found[0].children:
+        found = found[0].children
+    return found
 
 
 def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
@@ -116,11 +132,20 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
     point = next((one for one in layout.awaits if one.state == frame.state), None)
     if point is not None and point.macro is not None and len(children) == 1 and _POLL_FN.match(children[0].name):
         children = children[0].children or children  # the macro itself
+        if point.macro.file.endswith(_SELECT):
+            children = tuple(replace(child, may_be_off=not _is_suspended(child)) for child in children)
     return (
         FutureFrame(
             layout.name, layout.kind, frame.state, point, layout.location, frame.is_whole, children, number, frame.more
         ),
     )
+
+
+def _is_suspended(frame: FutureFrame) -> bool:
+    """Whether it has surely been polled, and is not done."""
+    if frame.kind is LayoutKind.COROUTINE:
+        return frame.state is not None and frame.state >= FIRST_SUSPEND
+    return any(_is_suspended(child) for child in frame.children)
 
 
 def parked(frames: Sequence[FutureFrame]) -> Parked:
@@ -163,5 +188,6 @@ def frame_json(frame: FutureFrame) -> dict[str, Any]:
         "verified": frame.point.is_verified if frame.point else True,
         "readable": frame.is_whole,
         "more": frame.more or None,
+        "enabled": None if frame.may_be_off else True,
         "children": [frame_json(child) for child in frame.children],
     }

@@ -21,6 +21,7 @@ from tracer.model import (
     TaskIdPath,
     is_foreign,
 )
+from tracer.rust.async_tasks import future_offsets, with_cells
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate, Role, find_candidates, role_of
 from tracer.rust.code_awaitees import CodeAwaitees
@@ -102,7 +103,7 @@ def find_functions(
     functions = information.once_each(functions, code.called_bodies(functions))
     inlined = information.inlined({name for candidate in candidates for name in candidate.names})
     refusals += information.without_bodies(inlined, functions)
-    functions, layouts = information.with_layouts(functions)
+    functions, layouts = information.with_layouts(functions, image)
     by_code = information.awaits_by_code(functions, code.dispatches())
     functions = [
         replace(
@@ -264,6 +265,7 @@ class _DebugInformation:
         self._dies: dict[int, list[Die]] = {}
         self._futures: dict[int, dict[int, str]] = {}
         self._cells: dict[int, str] = {}
+        self._runs: dict[int, dict[int, str]] = {}
         self._untyped: dict[int, Die] = {}
         self._implementations = Implementations()
         self.has_types = False
@@ -311,7 +313,11 @@ class _DebugInformation:
         bodies = {name for name in candidate.names if is_closure(name)}
         self.type_paths[candidate.address] |= {one.type_path for one in verdicts if one.type_path and one.has_types}
         futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
-        if len(futures) >= len(candidate.names):
+        if any(one.runtime is not None for one in verdicts):
+            if len(futures) == 1 == len(verdicts) and verdicts[0].runtime == "async-task":
+                self._runs[candidate.address] = futures
+            futures = {}
+        if futures and len(futures) >= len(candidate.names):
             self._futures[candidate.address] = futures
         if len(verdicts) == 1 and verdicts[0].runtime == "tokio":
             name = cell_name(verdicts[0].own_name or "")
@@ -328,13 +334,19 @@ class _DebugInformation:
             return None
         return current_task_place(image, named, self._dwarf, self._lookup.unit_at, self._types)
 
-    def with_layouts(self, functions: list[PollFunction]) -> tuple[list[PollFunction], tuple[Layout, ...]]:
-        """The functions with where they wait, and all layouts; to be asked when all functions are described."""
-        if not self._futures and not self._cells:
+    def with_layouts(
+        self, functions: list[PollFunction], image: ElfImage
+    ) -> tuple[list[PollFunction], tuple[Layout, ...]]:
+        """The functions with where they wait, and all layouts; to be asked when all functions are described.
+
+        image: the executable.
+        """
+        if not self._futures and not self._cells and not self._runs:
             return functions, ()
         awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
         types = {function.address: self._futures.get(function.address, {}) for function in functions}
-        roots = {position: path for several in types.values() for position, path in several.items()}
+        of_tasks = {position: path for several in self._runs.values() for position, path in several.items()}
+        roots = of_tasks | {position: path for several in types.values() for position, path in several.items()}
         units = {die.unit.offset: die.unit for dies in self._dies.values() for die in dies}
         cells = find_cells(self._dwarf, units.values(), self._cells)
         found = Layouts(self._dwarf, self._types, awaits).of(roots, frozenset(cells.values()))
@@ -356,7 +368,13 @@ class _DebugInformation:
             replace(one, layout_source=Source.DWARF) if one.layout is not None and one.layout_source is None else one
             for one in described
         ]
-        return described, found.layouts
+        run = {
+            address: found.index[one]
+            for address, several in self._runs.items()
+            for one in several
+            if one in found.index
+        }
+        return with_cells(described, found.layouts, run, future_offsets(image, run))
 
     def awaits_by_code(
         self, functions: list[PollFunction], dispatches: Dispatches

@@ -162,6 +162,7 @@ class Judge:
             runtime=runtime,
             own_name=name,
             task_id=self._task_id(chain) if runtime == "tokio" else None,
+            future=self._first_argument(chain),
         )
 
     def _task_id(self, chain: list[Die]) -> TaskIdPath | None:
@@ -174,12 +175,15 @@ class Judge:
 
     def _declared(self, chain: list[Die]) -> SourceLocation | None:
         """Where the coroutine that a task runs begins: its layout's first state is declared there."""
+        future = self._first_argument(chain)
+        return self._begin_of(future) if future is not None else None
+
+    def _first_argument(self, chain: list[Die]) -> int | None:
+        """The position of the first type that the function is generic over."""
         for entry in chain:
             for parameter in self._dwarf.children(entry, _TEMPLATE):
-                type_at = parameter.integer(At.TYPE)
-                if type_at is None:
-                    continue
-                return self._begin_of(type_at)
+                if (type_at := parameter.integer(At.TYPE)) is not None:
+                    return type_at
         return None
 
     def _begin_of(self, coroutine: int) -> SourceLocation | None:

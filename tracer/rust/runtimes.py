@@ -17,6 +17,9 @@ _WRAPPERS = ("async_executor::AsyncCallOnDrop<", "async_std::task::builder::Supp
 _WRAPPING_BLOCK = re.compile(r"^async_executor::(?:\{impl#\d+\}|\w+)::spawn(?:_inner)?::\{async_block(?:_env)?#0\}<")
 """async-executor 1.4 to 1.13, lib.rs: an async block around it, whose last type argument it is."""
 
+_BOXED = re.compile(r"^(?:core::pin::)?Pin<(?:alloc::boxed::)?Box<(?!dyn )")
+"""What runtimes make of a large future; of a trait object it is all that is known."""
+
 _BLOCKING = "tokio::runtime::blocking::task::BlockingTask<"
 BLOCKING_REASON = "it runs a blocking job, or a worker's whole loop, not a future"
 
@@ -29,6 +32,8 @@ def spawned_future(type_path: str) -> str:
             type_path = arguments[0]
         elif _WRAPPING_BLOCK.match(type_path):
             type_path = arguments[-1]
+        elif _BOXED.match(type_path):
+            type_path = generic_arguments(arguments[0])[0]
         else:
             break
     return type_path

@@ -115,6 +115,9 @@ def read_states(image: Image, header: Header, addresses: Addresses) -> States:
     state[_has(word, header.ready)] = TaskState.READY
     state[_has(word, header.running)] = TaskState.RUNNING
     state[_has(word, header.complete)] = TaskState.COMPLETE
+    if header.owner is None:  # async-task drops the future of a closed task in its last run
+        over = _has(word, header.aborted) & ~_has(word, header.running | header.ready)
+        state[over] = TaskState.COMPLETE
     flags = np.zeros(len(word), np.uint8)
     flags[_has(word, header.aborted)] |= np.uint8(TaskFlag.ABORTED)
     flags[_has(word, header.joined)] |= np.uint8(TaskFlag.JOINED)

@@ -69,6 +69,20 @@ class OwnedLists:
             found[at[hit]] = True
         return found
 
+    def are_referenced(self, headers: Addresses) -> Known:
+        """Whether anything in memory points to each of these headers, ascending: a task's wakers or handle do.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        found = np.zeros(len(headers), np.bool_)
+        if not len(headers):
+            return found
+        for words in self._words():
+            near = words[(words >= headers[0]) & (words <= headers[-1])]
+            at = np.searchsorted(headers, near)
+            found[at[headers[at] == near]] = True
+        return found
+
     def _words(self) -> Iterable[Addresses]:
         for mapping in self._memory.mappings():
             if "w" not in mapping.permissions or mapping.path.startswith("[v"):

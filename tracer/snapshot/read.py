@@ -90,7 +90,8 @@ class SnapshotReader:
                 left, image = self._attempt(tasks, left, stacks)
                 read += image.bytes_read
         tasks["flags"][left] |= np.uint8(TaskFlag.SHIFTED)
-        tasks = tasks[(tasks["state"] != TaskState.UNREADABLE) & (is_owned | (tasks["state"] == TaskState.COMPLETE))]
+        is_over = (tasks["state"] == TaskState.COMPLETE) & (self._runtime[tasks["function"]] == "tokio")
+        tasks = tasks[(tasks["state"] != TaskState.UNREADABLE) & (is_owned | is_over)]
         self._name_threads(tasks)
         duration = time.monotonic_ns() - began
         return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, read)
@@ -107,8 +108,10 @@ class SnapshotReader:
         return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
 
     def _are_owned(self, tasks: Array) -> Known:
-        """Whether their runtime has them, of tokio's; others are not in lists."""
+        """Whether their runtime has them; of async-task's, which are not in lists, whether anything points to them."""
         is_owned = np.ones(len(tasks), np.bool_)
+        others = np.flatnonzero(self._runtime[tasks["function"]] != "tokio")
+        is_owned[others] = self._owned_lists.are_referenced(tasks["header"][others])
         rows = np.flatnonzero(self._runtime[tasks["function"]] == "tokio")
         headers = tasks["header"][rows]
         listed = np.zeros(len(rows), np.bool_)

@@ -1,0 +1,84 @@
+"""The stacks of parked tasks, in every construct, as their source says; by the command, and 100 times under load."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cells import Cell
+from tests.e2e.command import rat
+from tests.parked import Expected, expected_stacks, seen_stack
+from tests.running import Running, Targets
+from tracer.commands.snapshots import live_tasks
+from tracer.stacks import TaskState
+
+pytestmark = pytest.mark.e2e
+
+TARGETS = ("parked_tokio", "parked_async_std", "parked_smol")
+ALIKE = 100
+
+
+def check(document: dict[str, Any], target: str) -> None:
+    """Every construct's task is there, in the stack that its source says."""
+    expected = expected_stacks("parked", target)
+    assert len(expected) > 30
+    seen: dict[str, list[Expected]] = {}
+    for task in document["tasks"]:
+        name = task["future"].removeprefix("Pin<Box<").removesuffix(">>").split("<")[0].split("::")[-1]
+        assert task["stack"] is not None, task
+        (root,) = document["stacks"][task["stack"]]
+        seen.setdefault(name, []).append(seen_stack(root, expected.get(name)))
+    assert {name for name in expected if name not in seen} == set()
+    for name, stack in expected.items():
+        assert {one.key() for one in seen[name]} == {stack.key()}, name
+    assert len(seen["alike"]) == ALIKE
+
+
+@pytest.mark.cells(targets=TARGETS)
+def test_every_construct_is_in_the_stack_that_its_source_says(targets: Targets, cell: Cell) -> None:
+    twin: list[object] = []
+    if cell.profile == "release":
+        twin = ["--symbols", targets.path(cell.target, "release-debug")]
+    with targets.run(cell.target, cell.profile) as running:
+        until_parked(running)
+        done = rat("tree", running.pid, "--json", *twin)
+    assert done.code == 0, done.err
+    check(json.loads(done.out), cell.target)
+
+
+def until_parked(running: Running) -> None:
+    """No task has anything left to do."""
+    reader = live_tasks(running.pid).reader
+    for _ in range(100):
+        if set(reader.take().tasks["state"].tolist()) == {TaskState.WAITING}:
+            return
+        time.sleep(0.05)
+    pytest.fail("its tasks go on")
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_a_hundred_times_under_load(targets: Targets, profile: str) -> None:
+    """Whatever else runs, each parked task is in its stack each time, and no task is made up."""
+    with targets.run("parked_tokio", profile, "busy") as running:
+        live = live_tasks(running.pid)
+        busy = [index for index, one in enumerate(live.binary.functions) if one.name.endswith("own::busy")]
+        first = None
+        for _ in range(100):
+            snapshot = live.reader.take()
+            others = snapshot.tasks[~np.isin(snapshot.tasks["function"], busy)]
+            assert set(others["state"].tolist()) == {TaskState.WAITING}
+            parked = {int(task["id"]): snapshot.stacks[task["stack"]] for task in others}
+            first = first or parked
+            assert parked == first
+            assert len(snapshot.tasks) - len(others) <= 2
+
+
+def test_without_debug_information_the_tasks_have_their_names(targets: Targets) -> None:
+    with targets.run("parked_tokio", "release") as running:
+        done = rat("ps", running.pid, "--json")
+    futures = {task["future"].split("::")[-1] for task in json.loads(done.out)["tasks"]}
+    assert {"nested", "recursion", "joined", "member", "in_local_set"} <= futures

@@ -1,0 +1,29 @@
+//! The constructs on async-std.
+
+use std::future::Future;
+use std::io::Read;
+use std::time::Duration;
+
+fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    async_std::task::spawn(future);
+}
+
+//= sleeps: sleeps@80 > sleep@? > timeout@? > Timeout > pending@? > Pending
+async fn sleeps() {
+    async_std::task::sleep(Duration::from_secs(3600)).await; //@80
+}
+
+//= waits_for_task: waits_for_task@81 > JoinHandle > Task
+async fn waits_for_task() {
+    async_std::task::spawn(parked::plain::sum()).await; //@81
+}
+
+fn main() {
+    parked::spawn_all!(spawn);
+    spawn(sleeps());
+    spawn(waits_for_task());
+    std::thread::sleep(Duration::from_millis(100));
+    truth::ready("");
+    let _ = std::io::stdin().read(&mut [0]);
+    std::process::exit(0);
+}
