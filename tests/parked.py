@@ -16,11 +16,13 @@ _PLAIN = re.compile(r"^(?:.*::)?(\w+)$")
 
 @dataclass(frozen=True)
 class Expected:
-    """place: file:line; "macro"; None: of no interest, or a future that has none.  below: in any order."""
+    """place: file:line; "macro"; None: of no interest, or a future that has none.  below: in any order.
+    is_end: what is below it differs between builds."""
 
     name: str
     place: str | None
     below: tuple[Expected, ...]
+    is_end: bool = False
 
     def key(self) -> str:
         """Equal for what is the same but for the order of branches."""
@@ -48,6 +50,8 @@ def _parse(text: str, marks: dict[str, str]) -> Expected:
     place = {"": None, "?": None, "!": "macro"}.get(mark) or marks.get(mark)
     assert place is not None or mark in ("", "?"), text
     below: tuple[Expected, ...] = ()
+    if rest == "?":
+        return Expected(name, place, (), is_end=True)
     if rest.startswith("{"):
         assert rest.endswith("}"), text
         below = tuple(_parse(branch, marks) for branch in rest[1:-1].split(" | "))
@@ -62,6 +66,8 @@ def seen_stack(frame: dict[str, Any], expected: Expected | None) -> Expected:
     place = None
     if expected is None or expected.place is not None:
         place = "macro" if frame["macro"] else _from_crate(frame["location"])
+    if expected is not None and expected.is_end and expected.name == name:
+        return Expected(name, place, ())
     children = [child for child in frame["children"] if child["enabled"]]
     wanted = list(expected.below) if expected is not None and expected.name == name else []
     below = []

@@ -16,6 +16,9 @@ from tracer.stacks import Frame, Stack
 _MACRO = re.compile(r"/(?:macros|async_await)/(\w+?)(?:_mod)?\.rs$")
 """tokio's and futures-util's."""
 
+_MAYBE_DONE = re.compile(r"^(?:\w+::)*(?:Try)?MaybeDone<")
+"""What join! has around its branches."""
+
 _EXECUTORS = re.compile(
     r"^(?:Pin<Box<|async_executor::|AsyncCallOnDrop<|(?:async_std::task::builder::)?SupportTaskLocals<)"
 )
@@ -119,7 +122,7 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
     """The future of a frame, or what is below it where it is only glue."""
     layout = binary.layouts[frame.layout] if frame.layout is not None else None
     if layout is not None and frame.is_whole:
-        if layout.kind is LayoutKind.GLUE:
+        if layout.kind is LayoutKind.GLUE or (children and _MAYBE_DONE.match(layout.name)):
             return children
         if layout.kind is LayoutKind.OBJECT and children:
             return children

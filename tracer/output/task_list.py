@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -49,7 +49,7 @@ class TaskView:
         links: TaskLinks | None = None,
     ) -> TaskView:
         """Put the stacks into words.  links: None: not asked for."""
-        frames = tuple(future_frames(stack, binary) for stack in snapshot.stacks)
+        frames = _named_frames(binary, snapshot)
         words = None
         if links is not None:
             names = [short_name_of(one.name, FunctionKind.TASK).removeprefix("task ") for one in binary.functions]
@@ -84,6 +84,20 @@ class TaskView:
         """Where a task waits."""
         stack = int(task["stack"])
         return self.parked[stack] if stack >= 0 else _UNKNOWN
+
+
+def _named_frames(binary: Binary, snapshot: Snapshot) -> tuple[tuple[FutureFrame, ...], ...]:
+    """The frames of each stack; a task's own future by the name that the task's poll tells where its type does not."""
+    numbers, first = np.unique(snapshot.tasks["stack"], return_index=True)
+    functions = dict(zip(numbers.tolist(), snapshot.tasks["function"][first].tolist(), strict=True))
+    found = []
+    for number, stack in enumerate(snapshot.stacks):
+        frames = future_frames(stack, binary)
+        if len(frames) == 1 and frames[0].name.startswith("{async ") and number in functions:
+            name = binary.functions[functions[number]].name.removeprefix("task ")
+            frames = (replace(frames[0], name=name),)
+        found.append(frames)
+    return tuple(found)
 
 
 _UNKNOWN = Parked("", None, "", "")

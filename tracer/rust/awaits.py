@@ -129,6 +129,7 @@ class Awaits:
                 paths[position] = name
         paths |= self._paths.of(paths.keys() - told.keys())
         paths |= {position: self._beside(position, name) for position, name in paths.items() if name.startswith("{")}
+        paths |= self._paths.by_scopes([position for position, path in paths.items() if path.startswith("{")])
         paths = {position: path for position, path in paths.items() if not path.startswith("{")}
         for position, path in paths.items():
             if self._implementations.unknown(path):

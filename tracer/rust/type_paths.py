@@ -7,6 +7,7 @@ pointer to it: so the pointers to the wanted types are searched for, by their re
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from tracer.rust.words import word_positions
 _POINTERS = ("&mut ", "*mut ", "&", "*const ")
 _SEARCH_BUDGET = 64 << 20
 """Bytes of units that are searched at most for one binary: about 0.3 s."""
+_WALK_BUDGET = 6 << 20
+"""Bytes of units that are walked through at most: about 0.3 s."""
 _SCOPE_BUDGET = 50_000
 """Entries that are looked at at most, beside the wanted types."""
 
@@ -29,6 +32,7 @@ class TypePaths:
         self._dwarf = dwarf
         self._left = _SEARCH_BUDGET
         self._scope_left = _SCOPE_BUDGET
+        self._walk_left = _WALK_BUDGET
 
     def of(self, types: Collection[int]) -> dict[int, str]:
         """The paths of the types at these positions; of those that have no pointer, not even an entry."""
@@ -49,6 +53,46 @@ class TypePaths:
                         found.setdefault(target, path)
             except DwarfError:
                 continue
+        return found
+
+    def by_scopes(self, types: Collection[int]) -> dict[int, str]:
+        """The paths of types that nothing points to, by the modules around them: their units are walked through."""
+        by_unit: dict[int, tuple[Unit, set[int]]] = {}
+        for position in types:
+            unit = self._dwarf.unit_of(position)
+            by_unit.setdefault(unit.offset, (unit, set()))[1].add(position)
+        found: dict[int, str] = {}
+        for unit, wanted in sorted(by_unit.values(), key=lambda one: max(one[1]) - one[0].first_die):
+            self._walk_left -= max(wanted) - unit.first_die
+            if self._walk_left < 0:
+                break
+            with suppress(DwarfError):
+                found |= self._scopes(unit, wanted)
+        return found
+
+    def _scopes(self, unit: Unit, wanted: set[int]) -> dict[int, str]:
+        table, last = self._dwarf.abbreviations(unit), max(wanted)
+        found: dict[int, str] = {}
+        scopes: list[str | None] = []
+        at = unit.first_die
+        while at <= last:
+            code, after = self._dwarf.code_at(at)
+            if code == 0:
+                if scopes:
+                    scopes.pop()
+                at = after
+                continue
+            abbreviation = table.get(code)
+            if abbreviation is None:
+                raise DwarfError("an entry has an unknown abbreviation")
+            if at in wanted:
+                around = [scope for scope in scopes if scope]
+                found[at] = "::".join([*around, self._dwarf.die(at, unit).name])
+            is_module = abbreviation.tag == Tag.NAMESPACE
+            name = self._dwarf.die(at, unit).name if is_module and abbreviation.has_children else None
+            at = self._dwarf.skip(after, abbreviation)
+            if abbreviation.has_children:
+                scopes.append(name)
         return found
 
     def _pointers(self, unit: Unit, wanted: Collection[int]) -> Iterator[Die]:

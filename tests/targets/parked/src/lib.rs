@@ -2,7 +2,7 @@
 //!
 //! The comment `//= name: …` says what is seen of the task that runs `name`: the futures from the task's own down to what
 //! it waits for, `a@1 > b` where `a` awaits `b` in the line that ends in `//@1`.  `a@! > b`: in a macro.  `{a | b}`:
-//! branches, in any order; what is done is none.
+//! branches, in any order; what is done is none.  `a > ?`: what is below differs between builds.
 
 pub mod combinators;
 pub mod containers;

@@ -13,7 +13,7 @@ async fn sleeps() {
     async_std::task::sleep(Duration::from_secs(3600)).await; //@80
 }
 
-//= waits_for_task: waits_for_task@81 > JoinHandle > Task
+//= waits_for_task: waits_for_task@81 > JoinHandle > ?
 async fn waits_for_task() {
     async_std::task::spawn(parked::plain::sum()).await; //@81
 }
