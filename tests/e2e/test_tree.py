@@ -89,4 +89,4 @@ def test_without_debug_information_the_tasks_have_their_names(targets: Targets) 
     with targets.run("parked_tokio", "release") as running:
         done = rat("ps", running.pid, "--json")
     futures = {task["future"].split("::")[-1] for task in json.loads(done.out)["tasks"]}
-    assert {"nested", "recursion", "joined", "member", "in_local_set"} <= futures
+    assert {"nested", "recursion", "in_local_set", "asks", "abortable"} <= futures
