@@ -391,6 +391,22 @@ class ProcessEnd(_message.Message):
     reason: str
     def __init__(self, time: _Optional[int] = ..., pid: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class MemoryReading(_message.Message):
+    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    IS_LAST_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    duration: int
+    process: int
+    is_last: bool
+    tasks: int
+    parked: bytes
+    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ...) -> None: ...
+
 class CaptureEnd(_message.Message):
     __slots__ = ("time", "reason", "received", "lost", "overhead")
     TIME_FIELD_NUMBER: _ClassVar[int]

@@ -607,6 +607,36 @@ class ProcessEnd:
     reason: str
 
 
+PARKED = np.dtype(
+    [
+        ("self", "<u8"),  # of the future, or a task's header
+        ("id", "<u8"),  # the runtime's own id of the task that it is in; 0: unknown
+        ("places", "<u8"),  # where it waits, as WAIT has it; 0: not known
+        ("function", "<u4"),  # index into Plan.functions
+        ("process", "<u2"),  # index into Recording.processes
+        ("state", "u1"),  # of a coroutine; else 0
+        ("is_waiting", "?"),  # its task waits for a wake; else it has been woken
+    ]
+)
+"""A future that was not being polled when memory was read, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """What the memory of one process told besides the probes.
+
+    time: ns of CLOCK_MONOTONIC, when reading began.  duration: ns.  process: index into Recording.processes.
+    is_last: at the end of the recording, else at its begin.  tasks: how many there were.  parked: dtype PARKED.
+    """
+
+    time: int
+    duration: int
+    process: int
+    is_last: bool
+    tasks: int
+    parked: Array
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The header of a capture: all that later stages need to know besides the events.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.captures import EVERYTHING, events_at
 from tracer.capture import CaptureReader, CaptureWriter, Item
 from tracer.errors import BadCapture
-from tracer.model import CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Thread
+from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, Thread
 
 _TIMES = st.integers(0, 2**63 - 1)
 _TEXT = st.text(max_size=5)
@@ -41,6 +41,8 @@ def write(path: Path, items: list[Item]) -> None:
                 writer.process_end(item)
             elif isinstance(item, CaptureEnd):
                 writer.end(item)
+            elif isinstance(item, MemoryReading):
+                writer.memory_reading(item)
             else:
                 writer.threads(item)
 

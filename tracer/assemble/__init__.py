@@ -16,9 +16,10 @@ import numpy as np
 from tracer.assemble.block import step_events
 from tracer.assemble.chains import settled_places
 from tracer.assemble.changes import end_everything, end_process, learn_threads, note_loss, switch_groups
+from tracer.assemble.resting import note_reading, without_polled
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import NO_SPANS, State, first_state
-from tracer.model import Array, CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Spans, Thread
+from tracer.model import Array, CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Spans, Thread
 
 __all__ = ["BLOCK", "State", "begin", "finish", "step"]
 
@@ -31,14 +32,20 @@ def begin(recording: Recording) -> State:
     return first_state(recording, settled_places(recording.plan))
 
 
-def step(state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd) -> tuple[State, Spans]:
+def step(
+    state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading
+) -> tuple[State, Spans]:
     """Take in the next item of a capture; an array is of dtype EVENT.  Spans: what it brought to an end."""
     if isinstance(item, np.ndarray):
+        if len(state.resting):
+            state = without_polled(state, item)
         return _step_blocks(state, item)
     if isinstance(item, PlanChange):
         return switch_groups(state, item)
     if isinstance(item, ProcessEnd):
         return end_process(state, item)
+    if isinstance(item, MemoryReading):
+        return note_reading(state, item), NO_SPANS
     if isinstance(item, Loss):
         return note_loss(state, item), NO_SPANS
     return learn_threads(state, item), NO_SPANS

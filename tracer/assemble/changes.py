@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.instances import open_waits, results_of
+from tracer.assemble.instances import open_waits, results_of, waiting
+from tracer.assemble.resting import as_told, never_polled, place_open_waits
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
@@ -99,12 +100,21 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
-    return _end(state, frames, latest, tasks, time)
+    state, rested, waits = never_polled(state, time)
+    after, spans = _end(state, frames, latest, tasks, time)
+    if not len(rested):
+        return after, spans
+    tally = replace(after.tally, waits=after.tally.waits + len(waits), instances=after.tally.instances + len(rested))
+    waits = np.concatenate([spans.waits, waits])
+    over = np.concatenate([spans.over, rested])
+    return replace(after, tally=tally), Spans(spans.polls, waits[stable_order(waits["end"])], rested, over)
 
 
 def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) -> tuple[State, Spans]:
     after, polls = _cut(state, frames, time)
-    waits = open_waits(state.latest[latest], time, state.lost_until, state.roles)
+    left_over = as_told(state.latest[latest], state)
+    waits = open_waits(left_over, time, state.lost_until, state.roles)
+    place_open_waits(waits, waiting(left_over), state)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
     left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task), state)
     return replace(

@@ -358,18 +358,24 @@ def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pa
     return waits, np.where(has_before & ends, before, after)
 
 
+def waiting(latest: Array) -> Array:
+    """Those of LATEST polls after which their future waits."""
+    pending: Array = latest[(latest["result"] == PENDING) & ~latest["gap"]]
+    return pending
+
+
 def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array:
     """The waits of LATEST polls that nothing has ended by `time`."""
-    waiting = latest[(latest["result"] == PENDING) & ~latest["gap"]]
-    waits = np.zeros(len(waiting), WAIT)
+    latest = waiting(latest)
+    waits = np.zeros(len(latest), WAIT)
     for name in ("self", "instance", "task", "function", "tid"):
-        waits[name] = waiting[name]
-    waits["start"] = waiting["end"]
-    waits["end"] = np.maximum(waiting["end"], time)
-    state = waiting["state_after"]
+        waits[name] = latest[name]
+    waits["start"] = latest["end"]
+    waits["end"] = np.maximum(latest["end"], time)
+    state = latest["state_after"]
     known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
     waits["state"] = np.where(known, state, 0)
-    settled = roles.settled[waiting["function"], np.where(known, state.astype(np.intp), NO_STATE)]
+    settled = roles.settled[latest["function"], np.where(known, state.astype(np.intp), NO_STATE)]
     waits["places"] = checked(settled, roles.places)
     waits["flags"] = WaitFlag.END_UNKNOWN
     waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)

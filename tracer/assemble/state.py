@@ -6,7 +6,7 @@ A state is never changed: every step makes a new one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
 from tracer.model import (
     EVENT,
+    PARKED,
     POLL,
     TASK,
     WAIT,
@@ -263,6 +264,8 @@ class State:
     """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
     lost_until: events from before this time may be missing.
     records: see tracer.assemble.task_ids.  chains: see tracer.assemble.chains.
+    resting: dtype PARKED, tasks that were there at the begin and were not polled since.  parked: the same of all
+    futures that memory told at the end, and when that was: parked_at.
     """
 
     roles: Roles
@@ -281,6 +284,9 @@ class State:
     next_instance: int
     next_order: int
     tally: Tally
+    resting: Array = field(default_factory=lambda: np.empty(0, PARKED))
+    parked: Array = field(default_factory=lambda: np.empty(0, PARKED))
+    parked_at: int = 0
 
     @property
     def now(self) -> int:

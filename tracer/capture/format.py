@@ -38,6 +38,7 @@ MAX_PAYLOAD = 64 << 20
 
 RECORDING, EVENTS, THREADS = b"RECO", b"EVNT", b"THRD"
 PLAN_CHANGE, LOSS, PROCESS_END, CAPTURE_END = b"PLAN", b"LOSS", b"PEND", b"CEND"
+MEMORY = b"MEMR"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from tracer import capture_pb2 as pb
 from tracer.capture.layouts import (
     checked_index,
@@ -23,6 +25,7 @@ from tracer.capture.layouts import (
     write_place,
 )
 from tracer.model import (
+    PARKED,
     Binary,
     CaptureEnd,
     ClockReading,
@@ -36,6 +39,7 @@ from tracer.model import (
     HeaderTest,
     InstructionCost,
     Loss,
+    MemoryReading,
     Plan,
     PlanChange,
     PlannedEnd,
@@ -397,6 +401,23 @@ def write_process_end(end: ProcessEnd) -> bytes:
 def read_process_end(data: bytes) -> ProcessEnd:
     message = pb.ProcessEnd.FromString(data)
     return ProcessEnd(message.time, message.pid, message.reason)
+
+
+def write_memory_reading(reading: MemoryReading) -> bytes:
+    return pb.MemoryReading(
+        time=reading.time,
+        duration=reading.duration,
+        process=reading.process,
+        is_last=reading.is_last,
+        tasks=reading.tasks,
+        parked=reading.parked.tobytes(),
+    ).SerializeToString()
+
+
+def read_memory_reading(data: bytes) -> MemoryReading:
+    message = pb.MemoryReading.FromString(data)
+    parked = np.frombuffer(message.parked, PARKED)  # ValueError when it is cut off
+    return MemoryReading(message.time, message.duration, message.process, message.is_last, message.tasks, parked)
 
 
 def write_capture_end(end: CaptureEnd) -> bytes:

@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 from tracer.capture import format as fmt
 from tracer.capture import messages
 from tracer.errors import BadCapture
-from tracer.model import EVENT, Array, CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Thread
+from tracer.model import EVENT, Array, CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Thread
 
-Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | CaptureEnd
+Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | CaptureEnd
 """What a capture yields; an array is of dtype EVENT, read-only, sorted by time."""
 
 _DECODERS: dict[bytes, Callable[[bytes], Item]] = {
@@ -26,6 +26,7 @@ _DECODERS: dict[bytes, Callable[[bytes], Item]] = {
     fmt.LOSS: messages.read_loss,
     fmt.PROCESS_END: messages.read_process_end,
     fmt.CAPTURE_END: messages.read_capture_end,
+    fmt.MEMORY: messages.read_memory_reading,
 }
 _SEARCH_STEP = 1 << 20
 _BAD_MESSAGE = (ValueError, DecodeError, struct.error)

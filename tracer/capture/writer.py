@@ -17,7 +17,7 @@ from tracer import ownership
 from tracer.capture import format as fmt
 from tracer.capture import messages
 from tracer.errors import OutputFailed
-from tracer.model import EVENT, Array, CaptureEnd, Loss, PlanChange, ProcessEnd, Recording, Thread
+from tracer.model import EVENT, Array, CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Thread
 
 DEFAULT_MAX_SIZE = 2 << 30
 """Bytes."""
@@ -102,6 +102,9 @@ class CaptureWriter:
 
     def process_end(self, end: ProcessEnd) -> None:
         self._small(fmt.PROCESS_END, messages.write_process_end(end), end.time)
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        self._small(fmt.MEMORY, messages.write_memory_reading(reading), reading.time)
 
     def end(self, end: CaptureEnd) -> None:
         """The trailer; close() comes next."""

@@ -17,11 +17,11 @@ from tracer.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tracer.capture import CaptureReader
-    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally, Thread
+    from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
     from tracer.output.summary import Summary
     from tracer.output.trace import Listener, WrittenTrace
 
-    Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | CaptureEnd | list[Thread]
+    Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | MemoryReading | CaptureEnd | list[Thread]
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ def replay(
 def _assembled(reader: CaptureReader) -> Iterator[Assembled]:
     """The capture's items with its events assembled into spans, and the tally after each step."""
     from tracer import assemble
-    from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd
+    from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd
 
     state = assemble.begin(reader.recording)
     end: CaptureEnd | None = None
@@ -200,7 +200,7 @@ def _assembled(reader: CaptureReader) -> Iterator[Assembled]:
         if isinstance(item, CaptureEnd):
             end = item
             continue
-        if isinstance(item, PlanChange | Loss | ProcessEnd | list):
+        if isinstance(item, PlanChange | Loss | ProcessEnd | MemoryReading | list):
             yield item
         state, spans = assemble.step(state, item)
         yield spans

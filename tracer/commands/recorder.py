@@ -16,11 +16,14 @@ from tracer import __version__
 from tracer.capture import CaptureWriter
 from tracer.commands.closing import say_kept
 from tracer.commands.signals import StopSignal, stop_signal
+from tracer.commands.snapshots import reader_of
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
-from tracer.model import CaptureEnd, Group, Plan, PlanChange, ProcessEnd, Recording
+from tracer.model import CaptureEnd, Group, MemoryReading, Plan, PlanChange, ProcessEnd, Recording
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
+from tracer.snapshot.places import parked_futures
+from tracer.snapshot.read import SnapshotReader
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ class Recorder:
         self._capture = capture
         self._options = options
         self._cpu_of: dict[int, int] = {}
+        self._readers: dict[int, SnapshotReader] = {}
 
     def run(self, launched: Launched | None = None) -> Outcome:
         """Record until the duration is over, a signal comes, the targets are gone or the capture is full.
@@ -88,6 +92,7 @@ class Recorder:
             ) as session,
         ):
             costs = calibrate(session)
+            self._readers = self._memory_readers(launched)
             began = session.attach()
             plan = replace(survey.plan, refusals=survey.plan.refusals + session.refusals)
             recording = Recording(
@@ -108,6 +113,7 @@ class Recorder:
                 for target in self._running.values():
                     with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
                         writer.threads(target.threads())
+                self._read_memory(writer, plan, is_last=False)
                 if launched is not None:
                     launched.release()
                     self._reopen(launched.pid)
@@ -115,6 +121,7 @@ class Recorder:
                 if launched is not None and (status := launched.poll()) is not None:
                     reason = f"the program ended with exit status {status}"
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
+                self._read_memory(writer, plan, is_last=True)
                 self._take(writer, session.detach())
                 writer.threads(session.threads())
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
@@ -145,6 +152,26 @@ class Recorder:
             if self._options.duration is not None and now - began >= self._options.duration:
                 return f"recorded for {self._options.duration:g} s"
             time.sleep(TICK)
+
+    def _memory_readers(self, launched: Launched | None) -> dict[int, SnapshotReader]:
+        """By pid what reads the tasks of a process; of one that is still to be launched nothing is there to be read."""
+        readers = {}
+        for process in () if launched is not None else self._survey.processes:
+            with contextlib.suppress(RatError, OSError):  # what it tells is welcome, but no more
+                binary = self._survey.plan.binaries[process.binary]
+                readers[process.pid] = reader_of(self._running[process.pid], binary, process.load_bias)
+        return readers
+
+    def _read_memory(self, writer: CaptureWriter, plan: Plan, *, is_last: bool) -> None:
+        for number, process in enumerate(self._survey.processes):
+            reader = self._readers.get(process.pid)
+            if reader is None or process.pid not in self._running:
+                continue
+            with contextlib.suppress(RatError, OSError):  # it ended
+                snapshot = reader.take()
+                parked = parked_futures(snapshot, plan, number, process.binary)
+                count = len(snapshot.tasks)
+                writer.memory_reading(MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked))
 
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:
         for loss in batch.losses:  # before the events that come after it

@@ -44,6 +44,12 @@ def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
     return TaskSource(target, process, binary, reader, remarks)
 
 
+def reader_of(target: TargetProcess, binary: Binary, bias: int) -> SnapshotReader:
+    """The same of a process whose executable has been read already.  Raises RatError."""
+    with while_it_lives(target), open_elf(target.exe_path) as image:
+        return SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
+
+
 def _remarks_on_tasks(binary: Binary) -> tuple[str, ...]:
     """Raises NotTraceable where there is no way to find a task."""
     tasks = [function for function in binary.functions if function.kind is FunctionKind.TASK]

@@ -19,6 +19,7 @@ from tracer.model import (
     CaptureEnd,
     FunctionKind,
     Loss,
+    MemoryReading,
     PlanChange,
     PollFlag,
     ProcessEnd,
@@ -247,6 +248,9 @@ class ChromeWriter:
     def process_end(self, end: ProcessEnd) -> None:
         """A process is gone."""
         self._write([self._instant(end.time, f"process {end.pid} ended", {"reason": printable(end.reason)})])
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory: nothing to draw."""
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
         """Finish the JSON object and give the file its name."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from tracer.model import CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Recording, Tally
+from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Tally
 from tracer.output.carried import CHECK_KEY, SUMMARY, SUMMARY_KEY
 from tracer.output.descriptors import Descriptors, Value
-from tracer.output.labels import probed_words
+from tracer.output.labels import duration_words, probed_words
 
 _MAX_LOSSES = 10_000
 """Losses drawn one by one."""
@@ -102,6 +102,11 @@ class Notes:
     def process_end(self, end: ProcessEnd) -> None:
         """A process is gone."""
         self._note(end.time, f"process {end.pid} ended", {"reason": end.reason})
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory."""
+        words = f"memory read: {reading.tasks:,} tasks in {duration_words(reading.duration)}"
+        self._note(reading.time, words, {})
 
     def close(self, time: int, tally: Tally, end: CaptureEnd | None, remarks: tuple[str, ...]) -> None:
         """The last words, at the trace's end; remarks stand at its beginning, where they are seen."""

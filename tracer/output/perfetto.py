@@ -17,6 +17,7 @@ from tracer.model import (
     CaptureEnd,
     FunctionKind,
     Loss,
+    MemoryReading,
     Outcome,
     PlanChange,
     PollFlag,
@@ -362,6 +363,10 @@ class PerfettoWriter:
     def process_end(self, end: ProcessEnd) -> None:
         """A process is gone."""
         self._notes.process_end(end)
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory."""
+        self._notes.memory_reading(reading)
 
     # ---- the end
 

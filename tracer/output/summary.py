@@ -11,6 +11,7 @@ from tracer.model import (
     FunctionKind,
     Group,
     Loss,
+    MemoryReading,
     Outcome,
     PlanChange,
     PollFlag,
@@ -46,6 +47,7 @@ class Summary:
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
         self.ends: list[ProcessEnd] = []
+        self.readings: list[MemoryReading] = []
         self.lost = 0
         self.tally = Tally()
         self.end: CaptureEnd | None = None
@@ -76,6 +78,10 @@ class Summary:
     def process_end(self, end: ProcessEnd) -> None:
         """A process is gone."""
         self.ends.append(end)
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory."""
+        self.readings.append(reading)
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> None:
         """What assembly counted, and how the recording ended (None: the capture is torn)."""
@@ -209,6 +215,15 @@ class Summary:
             "plan_changes": [
                 {"seconds": self.since_start(one.time), "probed": probed_words(one.active), "reason": one.reason}
                 for one in self.changes
+            ],
+            "memory_readings": [
+                {
+                    "seconds": self.since_start(one.time),
+                    "last": one.is_last,
+                    "tasks": one.tasks,
+                    "duration": one.duration,
+                }
+                for one in self.readings
             ],
             "process_ends": [
                 {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends

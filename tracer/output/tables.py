@@ -318,6 +318,14 @@ def _print_remarks(document: Document, console: Console) -> None:
         allowed = f"{document['max_overhead']:.0%} of its own, or of one processor"
         took = f"the probes took about {document['overhead']:.1%} of the CPU time that the target used"
         console.print(plain_text(f"overhead: {took} (allowed: {allowed})"))
+    readings = document.get("memory_readings", [])  # recordings by earlier versions have none
+    if readings:
+        words = "; ".join(
+            f"{'at the end' if one['last'] else 'at the begin'} {_some(one['tasks'], 'task')} in "
+            f"{duration_words(one['duration'])}"
+            for one in readings
+        )
+        console.print(plain_text(f"memory read, without probes: {words}"))
     changes = document["plan_changes"]
     for change in changes[:_MAX_CHANGES]:
         words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"

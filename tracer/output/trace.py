@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tracer.model import CaptureEnd, Loss, PlanChange, ProcessEnd, Spans, Tally, Thread
+from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ class Listener(Protocol):
     def process_end(self, end: ProcessEnd) -> None:
         """A traced process is gone."""
 
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory."""
+
 
 class TraceWriter(Listener, Protocol):
     """A trace being written, in bounded memory.  Every method raises OutputFailed when the file cannot grow."""
@@ -56,7 +59,7 @@ class TraceWriter(Listener, Protocol):
         """Remove what was written.  No effect after close."""
 
 
-def tell(listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | Sequence[Thread]) -> None:
+def tell(listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | MemoryReading | Sequence[Thread]) -> None:
     """Call the method that is for such an item."""
     if isinstance(item, Spans):
         listener.spans(item)
@@ -66,5 +69,7 @@ def tell(listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | Sequ
         listener.loss(item)
     elif isinstance(item, ProcessEnd):
         listener.process_end(item)
+    elif isinstance(item, MemoryReading):
+        listener.memory_reading(item)
     else:
         listener.threads(item)

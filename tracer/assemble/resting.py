@@ -1,0 +1,127 @@
+"""What memory tells at the begin and the end of a recording: tasks that nobody polled, and where open waits are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.assemble.chains import checked
+from tracer.assemble.state import NO_TASKS, PENDING, UNKNOWN, Flags, Indexes, State, Unsigned
+from tracer.model import FIRST_SUSPEND, PARKED, TASK, WAIT, Array, MemoryReading, Outcome, WaitFlag
+
+_STATE = np.uint16(WaitFlag.STATE)
+_UNSEEN = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
+
+
+def note_reading(state: State, reading: MemoryReading) -> State:
+    """Take in what memory told; records that make no sense are left out."""
+    parked = reading.parked[reading.parked["function"] < len(state.roles.is_task)]
+    parked = parked[parked["process"] < max(len(state.pids), 1)]
+    if reading.is_last:
+        return replace(state, parked=np.concatenate([state.parked, parked]), parked_at=reading.time)
+    tasks = parked[state.roles.is_task[parked["function"]] & parked["is_waiting"]]
+    # What was polled before this reading began is known by its polls.
+    known = _pairs(state.latest["process"], state.latest["self"])
+    fresh = ~np.isin(_pairs(tasks["process"], tasks["self"]), known)
+    return replace(state, resting=np.concatenate([state.resting, tasks[fresh]]))
+
+
+def without_polled(state: State, events: Array) -> State:
+    """A task of whose header there is an event is told by that from now on."""
+    left = state.resting[~np.isin(state.resting["self"], events["self"])]
+    return state if len(left) == len(state.resting) else replace(state, resting=left)
+
+
+def never_polled(state: State, time: int) -> tuple[State, Array, Array]:
+    """The tasks that were in memory at both ends and not polled between: (dtype TASK, their waits).
+
+    They waited all the time, where they were at the end.
+    """
+    at_end = state.parked[state.parked["is_waiting"]]
+    first = _by_identity(state.resting, at_end)
+    found = first >= 0
+    begun, at_end = state.resting[found], at_end[first[found]]
+    same = begun["places"] == at_end["places"]
+    begun, at_end = begun[same], at_end[same]
+    count = len(begun)
+    if not count:
+        return state, NO_TASKS, np.empty(0, WAIT)
+    numbers = np.arange(state.next_instance, state.next_instance + count, dtype=np.uint64)
+    tasks, waits = np.zeros(count, TASK), np.zeros(count, WAIT)
+    tasks["id"], tasks["header"], tasks["function"] = begun["id"], begun["self"], begun["function"]
+    tasks["task"], tasks["process"], tasks["outcome"] = numbers, begun["process"], Outcome.WAITING
+    tasks["first"] = tasks["last"] = state.start
+    tasks["waiting"] = max(time - state.start, 0)
+    waits["start"], waits["end"] = state.start, max(time, state.start)
+    waits["self"], waits["function"], waits["instance"] = begun["self"], begun["function"], numbers
+    waits["task"], waits["flags"] = numbers, _UNSEEN
+    waits["places"] = checked(at_end["places"], state.roles.places)
+    return replace(state, next_instance=state.next_instance + count), tasks, waits
+
+
+def as_told(latest: Array, state: State) -> Array:
+    """LATEST polls of which nothing tells the result, with what memory tells: their future waits."""
+    unknown = np.flatnonzero((latest["result"] == UNKNOWN) & (latest["end"] <= state.parked_at))
+    if not len(state.parked) or not len(unknown):
+        return latest
+    waits = _by_identity(_as_parked(latest[unknown]), state.parked, state.roles.key) >= 0
+    # Another future can be at the address of one that is no task.
+    waits &= state.roles.is_task[latest["function"][unknown]] & (latest["id"][unknown] != 0)
+    latest = latest.copy()
+    latest["result"][unknown[waits]] = PENDING
+    return latest
+
+
+def place_open_waits(waits: Array, latest: Array, state: State) -> None:
+    """Tell open waits (dtype WAIT, of these LATEST polls) where memory shows that they are, in place."""
+    if not len(state.parked) or not len(waits):
+        return
+    key = state.roles.key
+    at = _by_identity(_as_parked(latest), state.parked, key)
+    rows = np.flatnonzero((at >= 0) & (waits["start"] <= state.parked_at))
+    told = state.parked[at[rows]]
+    # A state other than the one after its last poll is that of another future, or of a later poll.
+    has_state = (waits["flags"][rows] & _STATE) != 0
+    agrees = ~has_state | (told["state"] == waits["state"][rows])
+    rows, told = rows[agrees], told[agrees]
+    suspended = told["state"] >= FIRST_SUSPEND
+    waits["state"][rows[suspended]] = told["state"][suspended]
+    waits["flags"][rows[suspended]] |= _STATE
+    places = checked(told["places"], state.roles.places)
+    waits["places"][rows[places != 0]] = places[places != 0]
+
+
+def _as_parked(latest: Array) -> Array:
+    parked = np.zeros(len(latest), PARKED)
+    for name in ("self", "id", "function", "process"):
+        parked[name] = latest[name]
+    return parked
+
+
+def _by_identity(ours: Array, theirs: Array, key: npt.NDArray[np.uint32] | None = None) -> Indexes:
+    """Of each record of `ours` the index of the same future in `theirs`; -1: none, or several."""
+    function = [one["function"] if key is None else key[one["function"]] for one in (ours, theirs)]
+    columns = [
+        np.stack([one["self"], one["process"].astype(np.uint64), of.astype(np.uint64)], axis=1)
+        for one, of in zip((ours, theirs), function, strict=True)
+    ]
+    both = np.concatenate(columns)
+    if not len(both):
+        return np.empty(0, np.intp)
+    _, number, counts = np.unique(both, axis=0, return_inverse=True, return_counts=True)
+    mine, others = number[: len(ours)], number[len(ours) :]
+    place = np.full(len(counts), -1, np.intp)
+    place[others] = np.arange(len(theirs))
+    place[np.bincount(others, minlength=len(counts)) > 1] = -1
+    found = place[mine]
+    ids = theirs["id"][np.maximum(found, 0)] if len(theirs) else np.zeros(len(ours), np.uint64)
+    differs: Flags = (ids != 0) & (ours["id"] != 0) & (ids != ours["id"])
+    found[differs] = -1
+    return found
+
+
+def _pairs(process: Array, self: Unsigned) -> Unsigned:
+    pairs: Unsigned = self ^ (process.astype(np.uint64) << np.uint64(48))
+    return pairs

@@ -1,0 +1,118 @@
+"""A snapshot in the terms of a recording: which of the plan's polls are of the futures in it, and at which places.
+
+A recording tells where a future waits by numbers of places (Plan.places), which the kernel side finds by walking the
+same layouts; what is parked when the recording ends, or was all the time, is walked here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tracer.model import PARKED, Array, FunctionKind, LayoutKind, Plan
+from tracer.stacks import Frame, Snapshot, Stack, TaskState
+
+_BRANCHES, _BITS = 4, 16
+_NO_STATE = 0
+
+
+def parked_futures(snapshot: Snapshot, plan: Plan, process: int, binary: int) -> Array:
+    """The tasks that wait, and the futures in them that have polls of their own: dtype PARKED.
+
+    process, binary: indexes into Recording.processes and Plan.binaries.
+    """
+    mapping = _Mapping(plan, binary)
+    tasks = snapshot.tasks
+    still = np.isin(tasks["state"], (TaskState.WAITING, TaskState.READY))
+    parts = [np.empty(0, PARKED)]
+    for number, stack in enumerate(snapshot.stacks):
+        rows = np.flatnonzero(still & (tasks["stack"] == number))
+        for function in np.unique(tasks["function"][rows]).tolist():
+            chosen = rows[tasks["function"][rows] == function]
+            addresses = snapshot.addresses[number][tasks["row"][chosen]]
+            for frame, planned, state, places in mapping.of(stack, function):
+                part = np.zeros(len(chosen), PARKED)
+                part["self"], part["id"] = addresses[:, frame], tasks["id"][chosen]
+                part["function"], part["state"], part["places"] = planned, state, places
+                part["process"], part["is_waiting"] = process, tasks["state"][chosen] == TaskState.WAITING
+                parts.append(part)
+    return np.concatenate(parts)
+
+
+class _Mapping:
+    """From one binary's functions and layouts to the plan's."""
+
+    def __init__(self, plan: Plan, binary: int) -> None:
+        self._plan = plan
+        self._first_layout = sum(len(one.layouts) for one in plan.binaries[:binary])
+        addresses = [function.address for function in plan.binaries[binary].functions]
+        self._task: dict[int, int] = {}
+        self._polled: defaultdict[int, list[int]] = defaultdict(list)
+        for index, function in enumerate(plan.functions):
+            if plan.function_binary[index] != binary:
+                continue
+            if function.kind is FunctionKind.TASK:
+                self._task[addresses.index(function.address)] = index
+            elif function.layout is not None:
+                self._polled[function.layout].append(index)
+        self._below: defaultdict[int, list[int]] = defaultdict(list)
+        self._roots: dict[int, int] = {}
+        for number, place in enumerate(plan.places, 1):
+            self._below[place.parent].append(number)
+            if not place.parent:
+                self._roots[place.function] = number
+
+    def of(self, stack: Stack, task: int) -> Iterator[tuple[int, int, int, int]]:
+        """(frame, function of the plan, state, places) of the task and of the futures in it."""
+        below: defaultdict[int, list[int]] = defaultdict(list)
+        for number, frame in enumerate(stack.frames):
+            below[frame.parent].append(number)
+        if task in self._task and below[-1]:
+            yield below[-1][0], self._task[task], _NO_STATE, self._places(self._task[task], stack, below, below[-1][0])
+        for number, frame in enumerate(stack.frames):
+            layout = self._layout(frame)
+            if layout is None or not frame.is_whole or frame.more:
+                continue
+            is_coroutine = self._plan.layouts[layout].kind is LayoutKind.COROUTINE
+            state = frame.state if is_coroutine and frame.state is not None and frame.state < 256 else _NO_STATE
+            for function in self._polled[layout]:
+                yield number, function, state, self._places(function, stack, below, number)
+
+    def _layout(self, frame: Frame) -> int | None:
+        return None if frame.layout is None else self._first_layout + frame.layout
+
+    def _places(self, function: int, stack: Stack, below: dict[int, list[int]], frame: int) -> int:
+        """Where the walk from this frame ends, packed as WAIT has it; 0: it says nothing."""
+        root = self._roots.get(function)
+        if root is None or self._plan.places[root - 1].layout != self._layout(stack.frames[frame]):
+            return 0
+        ends = list(self._ends(root, stack, below, frame))
+        if ends == [root]:
+            return 0
+        return sum(number << _BITS * place for place, number in enumerate(ends[:_BRANCHES]))
+
+    def _ends(self, place: int, stack: Stack, below: dict[int, list[int]], frame: int) -> Iterator[int]:
+        state = stack.frames[frame].state
+        found = False
+        taken: defaultdict[int | None, int] = defaultdict(int)
+        for child in below.get(frame, ()):
+            layout = self._layout(stack.frames[child])
+            ways = [one for one in self._ways(place, state) if self._plan.places[one - 1].layout == layout]
+            if taken[layout] < len(ways):
+                found = True
+                yield from self._ends(ways[taken[layout]], stack, below, child)
+            taken[layout] += 1
+        if not found:
+            yield place
+
+    def _ways(self, place: int, state: int | None) -> Sequence[int]:
+        """The places below one in this state, past pointers."""
+        ways: list[int] = []
+        own = [one for one in self._below[place] if self._plan.places[one - 1].state == state]
+        always = [one for one in self._below[place] if self._plan.places[one - 1].state is None]
+        for one in own or always:
+            is_pointer = self._plan.places[one - 1].layout is None
+            ways += self._below[one] if is_pointer else [one]
+        return ways
