@@ -161,9 +161,11 @@ def print_summary(document: Document, console: Console) -> None:
     """The summary of a recording on one screen; document: what Summary.as_json says."""
     _print_header(document, console)
     if document["polls"] or document["functions"]:
-        _print_functions(document, console)
+        if document["polls"]:
+            _print_functions(document, console)
         _print_tasks(document["task_kinds"], console)
-        _print_longest(document["longest_polls"], console)
+        if document["polls"]:
+            _print_longest(document["longest_polls"], console)
     if document["waits_by_await"]:
         _print_waits(document, console)
     _print_remarks(document, console)
