@@ -1,0 +1,100 @@
+"""What a recording tells besides its probes: tasks that nobody polled."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.command import rat
+from tests.e2e.trace import Trace
+from tests.parked import Expected, expected_stacks
+from tests.running import Targets
+from tracer.assemble import begin, finish, step
+from tracer.capture import CaptureReader
+from tracer.model import CaptureEnd, FunctionKind, Outcome, Spans, WaitFlag
+from tracer.output.chains import Chains
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+_WAITS = """
+select t.name track, s.ts, s.dur, s.name, extract_arg(s.arg_set_id, 'debug.location') location
+from slice s join track t on s.track_id = t.id where s.category = 'wait'
+"""
+
+
+def spans_of(capture: Path) -> tuple[CaptureReader, list[Spans]]:
+    """All that is assembled, to the end."""
+    parts, end = [], None
+    with CaptureReader(capture) as reader:
+        state = begin(reader.recording)
+        for item in reader:
+            if isinstance(item, CaptureEnd):
+                end = item
+            else:
+                state, spans = step(state, item)
+                parts.append(spans)
+        state, spans = finish(state, end)
+        parts.append(spans)
+        assert state.tally.instances == len(
+            {int(one) for part in parts for one in part.waits["instance"]} | polled(parts)
+        )
+    return reader, parts
+
+
+def innermost(expected: Expected) -> str | None:
+    """Where the wait is said to be: the innermost place of the user's own on the way that all branches share."""
+    place = None
+    at: Expected | None = expected
+    while at is not None:
+        if at.place is not None:
+            place = at.place
+        at = at.below[0] if len(at.below) == 1 else None
+    return place
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_tasks_that_never_woke_are_in_the_trace_where_they_wait(targets: Targets, tmp_path: Path, profile: str) -> None:
+    capture = tmp_path / "parked.ratcap"
+    with targets.run("parked_tokio", profile) as running:
+        done = rat("--pid", running.pid, "-d", "0.5", "--format", "capture", "-o", capture)
+        assert done.code == 0, done.err
+    reader, parts = spans_of(capture)
+    plan = reader.recording.plan
+    tasks = np.concatenate([part.over for part in parts])
+    waits = np.concatenate([part.waits for part in parts])
+    assert (tasks["polls"] == 0).all()
+    assert set(tasks["outcome"].tolist()) == {Outcome.WAITING}
+    assert len(np.unique(tasks["id"])) == len(tasks)
+    unseen = int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
+    assert ((waits["flags"] & unseen) == unseen).all()
+    assert sorted(waits["instance"].tolist()) == sorted(tasks["task"].tolist())
+    chains = Chains(plan)
+    told = defaultdict(set)
+    for wait in waits:
+        function = plan.functions[wait["function"]]
+        assert function.kind is FunctionKind.TASK
+        known = chains.waiting(int(wait["function"]), None, int(wait["places"]))
+        told[function.name.split("::")[-1].split("<")[0]].add(
+            "/".join(Path(known.location.file).parts[-3:]) + f":{known.location.line}" if known.location else None
+        )
+    checked = 0
+    for name, stack in expected_stacks("parked", "parked_tokio").items():
+        assert name in told
+        place = innermost(stack)
+        if place not in (None, "macro") and not any(one.place == "macro" for one in stack.below):
+            # Below a Box<dyn Future> the places of a recording end.
+            assert told[name] <= {place, stack.place, None}, name
+            checked += told[name] == {place}
+    assert checked >= 20
+    trace = tmp_path / "parked.pftrace"
+    assert rat("convert", capture, "-o", trace).code == 0
+    rows = Trace(trace).processor.query(_WAITS)
+    assert len(rows) == len(waits)
+    document = json.loads(rat("report", "--json", trace).out)
+    assert [one["last"] for one in document["memory_readings"]] == [False, True]
+    assert [one["tasks"] for one in document["memory_readings"]] == [len(tasks)] * 2
+    assert document["tasks"] == len(tasks)
