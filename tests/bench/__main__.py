@@ -1,4 +1,4 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events; all of them without arguments."""
+"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events, snapshots; all of them without arguments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls
+from tests.bench import attach, big, chains, discovery, events, polls, snapshots
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "chains", "events")
+PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots")
 
 
 def main(parts: list[str]) -> int:
@@ -38,6 +38,8 @@ def main(parts: list[str]) -> int:
             chains.run(targets)
         if "events" in wanted:
             events.run(targets)
+        if "snapshots" in wanted:
+            snapshots.run(targets)
     return 0
 
 

@@ -39,9 +39,8 @@ def spans_of(capture: Path) -> tuple[CaptureReader, list[Spans]]:
                 parts.append(spans)
         state, spans = finish(state, end)
         parts.append(spans)
-        assert state.tally.instances == len(
-            {int(one) for part in parts for one in part.waits["instance"]} | polled(parts)
-        )
+        instances = {int(one) for part in parts for spans in (part.waits, part.polls) for one in spans["instance"]}
+        assert state.tally.instances == len(instances)
     return reader, parts
 
 

@@ -1,6 +1,9 @@
 //! The constructs on tokio, and those that only tokio has: on two runtimes and in a LocalSet.
+//!
+//! With a number: so many tasks that are woken now and then, and how many turns they make.
 
 mod own;
+mod turns;
 
 use std::future::Future;
 use std::io::Read;
@@ -12,6 +15,9 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 }
 
 fn main() {
+    if let Some(count) = std::env::args().nth(1).and_then(|word| word.parse().ok()) {
+        return turns::run(count);
+    }
     let many = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     many.block_on(async {
         parked::spawn_all!(spawn);
