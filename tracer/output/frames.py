@@ -16,6 +16,8 @@ from tracer.stacks import Frame, Stack
 _MACRO = re.compile(r"/(?:macros|async_await)/(\w+?)(?:_mod)?\.rs$")
 """tokio's and futures-util's."""
 
+_CRATE = re.compile(r"^.*/registry/src/[^/]+/[^/]+/")
+
 _MAYBE_DONE = re.compile(r"^(?:\w+::)*(?:Try)?MaybeDone<")
 """What join! has around its branches."""
 
@@ -156,14 +158,22 @@ def parked(frames: Sequence[FutureFrame]) -> Parked:
     at: FutureFrame | None = None
     names: Sequence[FutureFrame] = frames
     level = frames
+    home = _home(frames[0]) if frames else ""
     while len(level) == 1:
-        if level[0].is_own:
+        if level[0].is_own or (home and _home(level[0]) == home):
             at, names = level[0], level[0].children
         level = level[0].children
     leaves = " | ".join(dict.fromkeys(one.short for one in _leaves(frames)))
     awaited = " | ".join(dict.fromkeys(one.short for one in names)) if at is not None else ""
     location = (at.location or at.begins) if at is not None else None
     return Parked(at.place if at is not None else "", location, awaited, leaves)
+
+
+def _home(frame: FutureFrame) -> str:
+    """The folder of the crate from a registry that a future is of, or "": a program can be from there as a whole."""
+    place = frame.location or frame.begins
+    crate = _CRATE.match(place.file) if place is not None else None
+    return crate[0] if crate else ""
 
 
 def _leaves(frames: Sequence[FutureFrame]) -> list[FutureFrame]:
