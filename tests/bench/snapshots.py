@@ -12,7 +12,7 @@ from tests.e2e.command import RAT
 from tests.running import Running, Targets
 
 _SECONDS = 8
-_SETTLE = 6
+_SETTLE = 20
 
 
 def run(targets: Targets) -> None:

@@ -31,7 +31,7 @@ class Image:
         self._starts = np.empty(0, np.uint64)
         self._ends = np.empty(0, np.uint64)
         self._places = np.empty(0, np.int64)
-        self._buffer = np.empty(1 << 20, np.uint8)
+        self._buffer = np.empty(_MOST, np.uint8)  # what is not used is never there
         self._used = 0
 
     @property
@@ -140,8 +140,6 @@ class Image:
         all_whole = np.zeros(len(starts), np.bool_)
         all_whole[fits] = is_whole
         places = np.cumsum(sizes[fits]) - sizes[fits]
-        while self._used + len(content) > len(self._buffer):
-            self._buffer = np.concatenate([self._buffer, np.empty(len(self._buffer), np.uint8)])
         self._buffer[self._used : self._used + len(content)] = content
         new_starts, new_ends = starts[all_whole], ends[all_whole]
         new_places = places[is_whole].astype(np.int64) + self._used
