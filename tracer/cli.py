@@ -21,6 +21,8 @@ examples:
   sudo rat-ebpf --pid 1234                record until Ctrl-C, then write the trace here
   sudo rat-ebpf --pid 1234 -d 5 -o x.pftrace
   sudo rat-ebpf -- ./server --port 80     start a program and record it from its first poll
+  sudo rat-ebpf ps 1234                   what every task does now, and where it waits
+  sudo rat-ebpf tree 1234                 the async stack of every task; deadlocks by name
   rat-ebpf list target/release/server     what can be probed, and what not and why
   rat-ebpf record --help                  all options of a recording
 
