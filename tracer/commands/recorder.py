@@ -38,6 +38,9 @@ LOOK_AROUND = 0.1
 BUSY_SHARE = 0.05
 """A target that used this share of a core and sent nothing was not idle: something is wrong."""
 
+MOST_MEMORY = 4 << 30
+"""Bytes of a process whose tasks are read at both ends: a second or two of reading."""
+
 LEAST_TO_JUDGE = 1_000_000_000
 """Nanoseconds: a program that ended sooner, or was let go sooner, may have done no more than start."""
 
@@ -93,6 +96,7 @@ class Recorder:
         ):
             costs = calibrate(session)
             self._readers = self._memory_readers(launched)
+            before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
             began = session.attach()
             plan = replace(survey.plan, refusals=survey.plan.refusals + session.refusals)
             recording = Recording(
@@ -113,7 +117,8 @@ class Recorder:
                 for target in self._running.values():
                     with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
                         writer.threads(target.threads())
-                self._read_memory(writer, plan, is_last=False)
+                for reading in before:
+                    writer.memory_reading(reading)
                 if launched is not None:
                     launched.release()
                     self._reopen(launched.pid)
@@ -121,7 +126,8 @@ class Recorder:
                 if launched is not None and (status := launched.poll()) is not None:
                     reason = f"the program ended with exit status {status}"
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
-                self._read_memory(writer, plan, is_last=True)
+                for reading in self._read_memory(plan, is_last=True):
+                    writer.memory_reading(reading)
                 self._take(writer, session.detach())
                 writer.threads(session.threads())
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
@@ -158,11 +164,18 @@ class Recorder:
         readers = {}
         for process in () if launched is not None else self._survey.processes:
             with contextlib.suppress(RatError, OSError):  # what it tells is welcome, but no more
+                size = self._running[process.pid].resident_bytes()
+                if size > MOST_MEMORY:
+                    words = f"not read: process {process.pid} has {size / (1 << 30):.1f} GiB"
+                    self._options.asked["memory"] = words
+                    print(f"  its memory is {words}, and only up to {MOST_MEMORY >> 30} GiB are", file=sys.stderr)
+                    continue
                 binary = self._survey.plan.binaries[process.binary]
                 readers[process.pid] = reader_of(self._running[process.pid], binary, process.load_bias)
         return readers
 
-    def _read_memory(self, writer: CaptureWriter, plan: Plan, *, is_last: bool) -> None:
+    def _read_memory(self, plan: Plan, *, is_last: bool) -> Iterator[MemoryReading]:
+        """What the memory of the targets tells now."""
         for number, process in enumerate(self._survey.processes):
             reader = self._readers.get(process.pid)
             if reader is None or process.pid not in self._running:
@@ -171,7 +184,7 @@ class Recorder:
                 snapshot = reader.take()
                 parked = parked_futures(snapshot, plan, number, process.binary)
                 count = len(snapshot.tasks)
-                writer.memory_reading(MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked))
+                yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked)
 
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:
         for loss in batch.losses:  # before the events that come after it

@@ -106,7 +106,7 @@ class Notes:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         words = f"memory read: {reading.tasks:,} tasks in {duration_words(reading.duration)}"
-        self._note(reading.time, words, {})
+        self._note(max(reading.time, self._start), words, {})
 
     def close(self, time: int, tally: Tally, end: CaptureEnd | None, remarks: tuple[str, ...]) -> None:
         """The last words, at the trace's end; remarks stand at its beginning, where they are seen."""

@@ -6,7 +6,6 @@ that is there has a state word that makes sense: references that are counted, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from tracer.snapshot.image import Image, Known
 from tracer.stacks import TaskFlag, TaskState
-from tracer.target.memory import Addresses, Memory
+from tracer.target.memory import Addresses, Memory, private_parts
 
 _CHUNK = 1 << 22
 _MOST_REFERENCES = 1 << 20
@@ -63,7 +62,7 @@ def find_headers(
     places: list[Addresses] = []
     which: list[npt.NDArray[np.intp]] = []
     read = 0
-    for start, end in _writable(memory) if vtables else ():
+    for start, end in private_parts(memory) if vtables else ():
         for begin in range(start, end, _CHUNK):
             size = min(_CHUNK, end - begin)
             content, is_whole = memory.fill(np.array([begin], np.uint64), np.array([size], np.uint64))
@@ -82,12 +81,6 @@ def find_headers(
     headers = found - shift[index]
     order = np.argsort(headers, kind="stable")
     return headers[order], functions[index][order], read
-
-
-def _writable(memory: Memory) -> Iterable[tuple[int, int]]:
-    for mapping in memory.mappings():
-        if "w" in mapping.permissions and not mapping.path.startswith(("[stack", "[v", "/dev/")):
-            yield from memory.resident(mapping)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.snapshot.image import Image, Known
-from tracer.target.memory import Addresses, Memory
+from tracer.target.memory import Addresses, Memory, private_parts
 
 TRAILER_OFFSET = 56
 """Where in the vtable the distance from the header to the trailer is."""
@@ -84,15 +84,12 @@ class OwnedLists:
         return found
 
     def _words(self) -> Iterable[Addresses]:
-        for mapping in self._memory.mappings():
-            if "w" not in mapping.permissions or mapping.path.startswith("[v"):
-                continue
-            for start, end in self._memory.resident(mapping):
-                for begin in range(start, end, _CHUNK):
-                    size = min(_CHUNK + 8, end - begin)  # a pair can lie across two pieces
-                    content, is_whole = self._memory.fill(np.array([begin], np.uint64), np.array([size], np.uint64))
-                    if is_whole[0]:
-                        yield content.view("<u8")
+        for start, end in private_parts(self._memory):
+            for begin in range(start, end, _CHUNK):
+                size = min(_CHUNK + 8, end - begin)  # a pair can lie across two pieces
+                content, is_whole = self._memory.fill(np.array([begin], np.uint64), np.array([size], np.uint64))
+                if is_whole[0]:
+                    yield content.view("<u8")
 
 
 def _links(image: Image, headers: Addresses, places: Addresses) -> _Links:

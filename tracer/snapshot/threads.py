@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tracer.target.memory import Addresses, Memory
+from tracer.target.memory import Addresses, Memory, private_parts
 
 _CHUNK = 1 << 22
 _SELF_AGAIN = 2  # words; glibc only
@@ -58,15 +58,12 @@ class ThreadPointers:
         return int(content.view("<u4")[0]) if is_whole[0] else 0
 
     def _words(self) -> Iterable[tuple[int, Addresses]]:
-        for mapping in self._memory.mappings():
-            if "w" not in mapping.permissions or mapping.path.startswith(("/", "[v", "[stack")):
-                continue
-            for start, end in self._memory.resident(mapping):
-                for begin in range(start, end, _CHUNK):
-                    size = min(_CHUNK, end - begin)
-                    content, is_whole = self._memory.fill(np.array([begin], np.uint64), np.array([size], np.uint64))
-                    if is_whole[0]:
-                        yield begin, content.view("<u8")
+        for start, end in private_parts(self._memory):
+            for begin in range(start, end, _CHUNK):
+                size = min(_CHUNK, end - begin)
+                content, is_whole = self._memory.fill(np.array([begin], np.uint64), np.array([size], np.uint64))
+                if is_whole[0]:
+                    yield begin, content.view("<u8")
 
 
 def current_ids(memory: Memory, pointers: dict[int, int], place: int) -> dict[int, int]:

@@ -174,7 +174,8 @@ class _Part:
 
 
 def _permissions(flags: int) -> str:
-    return "".join(letter if flags & bit else "-" for letter, bit in (("r", _READ), ("w", _WRITE), ("x", _EXECUTE)))
+    letters = (("r", _READ), ("w", _WRITE), ("x", _EXECUTE))
+    return "".join(letter if flags & bit else "-" for letter, bit in letters) + "p"  # what was shared is not told
 
 
 def _of_another(path: Path, executable: ElfImage, why: str) -> NotTraceable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ Addresses = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 
 _PAGE = 4096
+_PAGES_AT_ONCE = 1 << 20
 _MOST_PIECES = 1024  # IOV_MAX
 _PIECE = np.dtype([("base", "<u8"), ("length", "<u8")])  # struct iovec
 
@@ -112,19 +113,33 @@ class LiveMemory:
         """The numbers of the threads.  Raises NoSuchProcess."""
         return [thread.tid for thread in self._process.threads()]
 
-    def resident(self, mapping: Mapping) -> Iterable[tuple[int, int]]:
+    def resident(self, mapping: Mapping) -> Iterator[tuple[int, int]]:
         """As Memory.resident, by the present and swapped bits of /proc/PID/pagemap (proc(5)); all of it where that
         cannot be read."""
         pages = (mapping.end - mapping.start) // _PAGE
         try:
             with open(f"/proc/{self._process.pid}/pagemap", "rb", buffering=0) as file:
-                file.seek(mapping.start // _PAGE * 8)
-                content = file.read(pages * 8)
+                for first in range(0, pages, _PAGES_AT_ONCE):  # an area can be far larger than what is in it
+                    begin = mapping.start + first * _PAGE
+                    file.seek(begin // _PAGE * 8)
+                    yield from _present(file.read(min(_PAGES_AT_ONCE, pages - first) * 8), begin)
         except OSError:
-            return [(mapping.start, mapping.end)]
-        there = np.frombuffer(content, "<u8", len(content) // 8) >> np.uint64(62) != 0
-        edges = np.flatnonzero(np.diff(there.astype(np.int8), prepend=0, append=0))
-        return [
-            (mapping.start + int(begin) * _PAGE, mapping.start + int(end) * _PAGE)
-            for begin, end in zip(edges[::2], edges[1::2], strict=True)
-        ]
+            yield mapping.start, mapping.end
+
+
+def _present(entries: bytes, begin: int) -> Iterator[tuple[int, int]]:
+    """The parts of memory, from `begin` on, that these entries of a pagemap say are present or swapped."""
+    there = np.frombuffer(entries, "<u8", len(entries) // 8) >> np.uint64(62) != 0
+    edges = np.flatnonzero(np.diff(there.astype(np.int8), prepend=0, append=0)).tolist()
+    for first, after in zip(edges[::2], edges[1::2], strict=True):
+        yield begin + first * _PAGE, begin + after * _PAGE
+
+
+def private_parts(memory: Memory) -> Iterator[tuple[int, int]]:
+    """(start, end) of what a process can write and shares with nobody: there its heap and its stacks are.
+
+    Raises NoSuchProcess, PermissionMissing.
+    """
+    for mapping in memory.mappings():
+        if "w" in mapping.permissions and "p" in mapping.permissions and not mapping.path.startswith("[v"):
+            yield from memory.resident(mapping)

@@ -189,6 +189,10 @@ class TargetProcess:
         except OSError:
             raise ended(self.pid) from None
 
+    def resident_bytes(self) -> int:
+        """How much of its memory is present (proc(5), statm).  Raises NoSuchProcess, PermissionMissing."""
+        return int(self._read("statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def load_bias(self, image: ElfImage) -> int:
         """Run-time address minus link-time address of `image` (the executable or a shared object), in bytes.
 
