@@ -71,7 +71,7 @@ def _each_once(links: Array) -> tuple[Addresses, Array]:
     """Keys, ascending, and the links that they are of.  A key is all of a link mixed into one number: whole records
     are slow to sort."""
     keys = np.zeros(len(links), np.uint64)
-    words = np.ascontiguousarray(links).view("<u8").reshape(len(links), -1)
+    words = np.ascontiguousarray(links).view("<u8").reshape(len(links), LINK.itemsize // 8)
     with np.errstate(over="ignore"):
         for column in range(words.shape[1]):
             keys = (keys ^ words[:, column]) * np.uint64(0x9E3779B97F4A7C15)
