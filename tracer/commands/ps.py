@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,19 +146,15 @@ def say_remarks(live: TaskSource) -> None:
 
 
 def _watch(live: TaskSource, options: argparse.Namespace) -> None:
-    from rich.live import Live
-    from rich.text import Text
-
-    from tracer.output.tables import make_console
+    from tracer.output.screen import refreshing_screen
     from tracer.output.task_list import task_lines
 
-    console = make_console()
     try:
-        with interruptible(), Live(console=console, screen=console.is_terminal, auto_refresh=False) as screen:
+        with interruptible(), refreshing_screen() as show:
             while True:
                 view = take_view(live)
-                lines = islice(task_lines(view, chosen(view, options), console.width), console.height - 1)
-                screen.update(Text("\n".join(lines)), refresh=True)
+                tasks = chosen(view, options)
+                show(lambda width, view=view, tasks=tasks: task_lines(view, tasks, width))
                 time.sleep(options.watch)
     except KeyboardInterrupt:
         return
