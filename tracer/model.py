@@ -832,6 +832,8 @@ TASK = np.dtype(
         ("_pad", "u1"),
         ("spawned", "<i8"),  # ns; when it was made; 0: that was not seen, and nothing of what follows is known
         ("spawned_by", "<u8"),  # the number of the task that was being polled there; 0: none was, as far as was seen
+        ("spawned_by_id", "<u8"),  # the runtime's own id of that task; 0: unknown
+        ("spawned_by_function", "<u4"),  # its function
         ("spawned_at", "<u4"),  # 1 + index into Plan.sites; 0: unknown
         ("spawned_on", "<u4"),  # the thread
     ]
