@@ -19,6 +19,7 @@ class Aspect(StrEnum):
     PARENTS = "parents"  # which future polled it
     AWAITS = "awaits"  # where it waited, between its polls and after the last one
     TASKS = "tasks"  # each spawned future is a task, with the runtime's own id
+    SPAWNS = "spawns"  # where each task was spawned, and by which task
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,13 @@ UNKNOWN = (
         _ALL,
         "async-task gives its tasks none",
         "tasks have a number of the trace's own, and no id",
+    ),
+    Unknown(
+        Aspect.SPAWNS,
+        "places of tasks of async-std and smol",
+        _ALL,
+        "their spawn functions are not told by whom they are called",
+        "the place is `unknown`, with the reason; the task that spawned it is known",
     ),
 )
 
