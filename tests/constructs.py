@@ -95,7 +95,7 @@ SHARED = (
 )
 """What every runtime has."""
 
-ONLY_TOKIO = ("tokio::join!", "tokio::try_join!", "tokio::select!", "JoinSet")
+ONLY_TOKIO = ("tokio::join!", "tokio::try_join!", "tokio::select!", "JoinSet", "ways to spawn")
 
 COUNTS = {"23 tasks": (23, 47), "1,000 short tasks": (1000, None)}
 """How many tasks of one function the log itself must have, with how many polls each; a log of less proves nothing."""
@@ -211,6 +211,13 @@ UNKNOWN = (
         _ALL,
         "async-task gives its tasks none",
         "tasks have a number of the trace's own, and no id",
+    ),
+    Unknown(
+        Aspect.SPAWNS,
+        "places of tasks of tokio by some of the ways to spawn",
+        ("release-debug", "release"),
+        "the compiler made the spawn function a part of its caller, or left the place out, which is for panics only",
+        "the place is `unknown`, with the reason; the task that spawned it is known",
     ),
     Unknown(
         Aspect.SPAWNS,

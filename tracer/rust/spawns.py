@@ -44,12 +44,14 @@ _CALLED = tuple(
     for pattern in (
         r"^tokio::task::spawn::spawn(?:_inner)?(?:::<|<|$)",
         r"^tokio::task::local::spawn_local(?:_inner)?(?:::<|<|$)",
-        r"^<?tokio::task::local::LocalSet>?::spawn_(?:local|named|named_inner)(?:::<|<|$)",
-        r"^<?tokio::runtime::handle::Handle>?::spawn(?:_named)?(?:::<|<|$)",
+        r"^<?tokio::task::local::LocalSet>?::spawn_local(?:::<|<|$)",
+        r"^<?tokio::runtime::handle::Handle>?::spawn(?:::<|<|$)",
         r"^<?tokio::runtime::runtime::Runtime>?::spawn(?:::<|<|$)",
     )
 )
-"""Each passes on the location that it was handed: what calls it is the user's own call, or another one of these."""
+"""Each passes on the location that it was handed: what calls it is the user's own call, or another one of these.  Not
+those that get it and have no use for it, as Handle::spawn_named; where these, optimised, have none either, what is in
+the register is no location."""
 
 
 @dataclass(frozen=True, slots=True)
