@@ -4,8 +4,8 @@ tokio 1.25 to 1.54 (task/spawn.rs, task/local.rs, runtime/handle.rs, runtime/run
 are `#[track_caller]`, so that their last argument is the address of a core::panic::Location.  The task is made in
 `OwnedTasks::bind` and `LocalOwnedTasks::bind` (runtime/task/list.rs), which return its JoinHandle, its header's
 address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  async-task 4.0 to 4.7
-(runnable.rs): `Builder::spawn_unchecked` returns (Runnable, Task), both of them the header's address.  No location is
-handed on there.
+(runnable.rs, raw.rs): `spawn_unchecked` returns (Runnable, Task), both of them the header's address, and so does
+`RawTask::allocate` inside.  No location is handed on there.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _PATTERNS = tuple(
         rb"10bind_inner",
         rb"10bind_local",
         rb"bind_new_task",
+        rb"8allocate",
     )
 )
 """Each begins with a literal, for which `re` has a fast search."""
@@ -88,6 +89,8 @@ _MAKERS = (
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::OwnedTasks<.*>::bind(?:_local)?(?:::<|$)")),
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::LocalOwnedTasks<.*>::bind(?:::<|$)")),
     _Maker("async-task", re.compile(r"^<?async_task::runnable::Builder<.*>::spawn_unchecked(?:::<|$)")),
+    _Maker("async-task", re.compile(r"^async_task::runnable::spawn_unchecked(?:::<|<|$)")),
+    _Maker("async-task", re.compile(r"^<?async_task::raw::RawTask<.*>::allocate(?:::<|$)")),
 )
 
 
@@ -144,7 +147,7 @@ class Spawns:
         if not made:
             return (), ()
         called = [self._of_call(one) for one in self._innermost()] if "tokio" in runtimes else []
-        by_caller = [one for one in inner if one.address in by and one.address not in self._made]
+        by_caller = [one for one in inner if one.address in by]
         called += [self._at_entry(one, SpawnStep.CALLED, None, tells_caller=True) for one in by_caller]
         points = [*made, *(point for point in called if point is not None)]
         sites = {site.address: site for several in by.values() for site in several}
@@ -155,9 +158,8 @@ class Spawns:
 
     def _makers(self, runtimes: Collection[str | None]) -> Iterator[tuple[_Function, _Maker]]:
         """Those that do not leave it to another one."""
-        inner = {address for address, (_, maker) in self._made.items() if maker.of_entry is not None}
         outer = {address: one.size for address, (one, maker) in self._made.items() if maker.of_entry is None}
-        leaving = self._scan.callers(outer, inner)
+        leaving = self._scan.callers(outer, self._made.keys())
         for address, (function, maker) in self._made.items():
             if maker.runtime in runtimes and address not in leaving:
                 yield function, maker
