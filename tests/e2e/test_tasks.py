@@ -101,7 +101,8 @@ def assert_spawned(target: str, document: dict[str, Any], *, is_whole: bool) -> 
     words, counts = SPAWNS.get(target, ("smol::spawn(apart(" if "smol" in target else "task::spawn(apart(", (23,)))
     source = f"{target}/src/main.rs"
     lines = [at for at, line in enumerate((WORKSPACE / source).read_text().splitlines(), 1) if words in line]
-    expected = Counter({(source, line): count for line, count in zip(lines, counts, strict=True)})
+    expected: Counter[tuple[str | None, int | None]] = Counter()
+    expected.update({(source, line): count for line, count in zip(lines, counts, strict=True)})
     assert spawned <= expected
     assert unknown == (expected - spawned).total()
     assert not is_whole or not unknown

@@ -19,6 +19,7 @@ from tracer.model import (
     ProcessEnd,
     Recording,
     Spans,
+    SpawnStep,
     Tally,
     Thread,
 )
@@ -241,6 +242,7 @@ class Summary:
             "process_ends": [
                 {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
             ],
+            "spawns_probed": any(one.point.step is SpawnStep.MADE for one in recording.plan.spawns),
             "layouts": layout_remarks(recording.plan),
             "probed": len(functions),
             "not_probed": [{"reason": reason, "functions": count} for reason, count in self.refusals()],

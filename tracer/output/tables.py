@@ -365,6 +365,8 @@ def _print_remarks(document: Document, console: Console) -> None:
     for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
         console.print(plain_text(words))
+    if document["task_kinds"] and not document.get("spawns_probed", True):
+        console.print(plain_text("where tasks came from is not known: no function was found in which they are made"))
     unknown = Counter[str]()
     for kind in document["task_kinds"]:
         unknown[kind["runtime"] or ""] += _unknown_sites(kind)

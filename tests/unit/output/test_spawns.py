@@ -77,6 +77,8 @@ def test_the_summary_counts_places() -> None:
     summary.print(console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "spawned at" in text
+    assert document["spawns_probed"] is False
+    assert "no function was found in which they are made" in text
     assert " + 1" in text
     unknown = sum(count for place, count in expected.items() if place[0] is None)
     assert f"where {unknown} tasks came from is not known: {WHY}" in " ".join(text.split())
