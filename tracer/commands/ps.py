@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,7 +155,7 @@ def _watch(live: TaskSource, options: argparse.Namespace) -> None:
             while True:
                 view = take_view(live)
                 tasks = chosen(view, options)
-                show(lambda width, view=view, tasks=tasks: task_lines(view, tasks, width))
+                show(partial(task_lines, view, tasks))
                 time.sleep(options.watch)
     except KeyboardInterrupt:
         return
