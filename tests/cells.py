@@ -65,6 +65,7 @@ TARGETS = (
     "parked_async_std",
     "parked_smol",
     "linked_smol",
+    "many_tasks",
     *CONSTRUCTS,
 )
 """The programs of tests/targets."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory_image import MadeMemory
+from tracer.assemble.shares import ShareSums
 from tracer.model import (
     AwaitPoint,
     Binary,
@@ -21,6 +22,7 @@ from tracer.model import (
 )
 from tracer.output.frames import frame_json, future_frames, parked
 from tracer.snapshot.read import SnapshotReader
+from tracer.stacks import Snapshot
 
 _DATA, _HEAP = 0x4000_0000, 0x7000_0000
 _HEAP_SIZE = 1 << 12
@@ -101,7 +103,8 @@ def memories(draw: st.DrawFn) -> MadeMemory:
 @settings(max_examples=200)
 @given(binaries(), memories())
 def test_no_memory_leads_astray(binary: Binary, memory: MadeMemory) -> None:
-    snapshot = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)]).take()
+    reader = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)])
+    snapshot = reader.take()
     assert memory.asked < 64 << 20
     visits = sum(addresses.size for addresses in snapshot.addresses)
     assert visits <= 200 * len(snapshot.tasks) + (1 << 14)
@@ -114,3 +117,50 @@ def test_no_memory_leads_astray(binary: Binary, memory: MadeMemory) -> None:
         parked(frames)
         for frame in frames:
             frame_json(frame)
+    compare_samples(reader, snapshot)
+
+
+@settings(max_examples=100)
+@given(binaries(), memories(), memories())
+def test_no_memory_leads_samples_astray(binary: Binary, memory: MadeMemory, later: MadeMemory) -> None:
+    """The same of what looks again and again, at memory that becomes another one between."""
+    sampler = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)]).sampler()
+    sampler.search()
+    first = sampler.tick()
+    memory.areas = later.areas
+    ticks = [first, sampler.tick(), *sampler.last_round()]
+    sampler.search(2)
+    ticks += [sampler.tick(), sampler.tick()]
+    assert memory.asked < 128 << 20
+    tasks, stacks = sampler.tasks, sampler.stacks
+    assert np.all((tasks["header"] >= _HEAP) & (tasks["header"] < _HEAP + _HEAP_SIZE))
+    sums = ShareSums()
+    for tick in ticks:
+        assert np.all(tick.samples["task"] < len(tasks))
+        assert np.all((tick.samples["stack"] >= -1) & (tick.samples["stack"] < len(stacks)))
+        sums.add(tick)
+    shares = sums.result()
+    assert shares.samples.sum() == sum(len(tick.samples) for tick in ticks)
+    for stack in stacks:
+        for frame in future_frames(stack, binary):
+            frame_json(frame)
+
+
+def compare_samples(reader: SnapshotReader, snapshot: Snapshot) -> None:
+    """Samples see what snapshots see, where all of a stack makes sense."""
+    sampler = reader.sampler()
+    sampler.search()
+    seen = {int(sampler.tasks["header"][one["task"]]): one for one in sampler.tick().samples}
+    for task in snapshot.tasks[snapshot.tasks["stack"] >= 0]:
+        frames = snapshot.stacks[task["stack"]].frames
+        sample = seen.get(int(task["header"]))
+        if sample is None:
+            assert sampler.counts.unreadable  # its memory ends before its type does
+            continue
+        assert sample["function"] == task["function"]
+        assert sample["state"] == task["state"]
+        if all(one.is_whole for one in frames) and len(frames) < 50:
+            found = sampler.stacks[sample["stack"]].frames
+            assert [(one.parent, one.layout, one.function) for one in found] == [
+                (one.parent, one.layout, one.function) for one in frames
+            ]

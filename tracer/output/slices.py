@@ -49,7 +49,7 @@ _WAIT_NOTES = (
 )
 
 
-def _event(kind: int, *fields: list[Part]) -> RowFormat:
+def track_event(kind: int, *fields: list[Part]) -> RowFormat:
     """A TracePacket with one TrackEvent."""
     return RowFormat(
         field(8, Varint("time", 9)),
@@ -67,7 +67,7 @@ class SliceRows:
         self._descriptors = descriptors
         self._functions = functions
         self._chains = Chains(plan)
-        self._end = _event(END)
+        self._end = track_event(END)
         string, name = descriptors.string, descriptors.name
         self._await_of, self._await_columns = self._intern_awaits(functions)
         self._walked: dict[tuple[int, int, int], int] = {}
@@ -98,10 +98,10 @@ class SliceRows:
         self._merged_category = descriptors.category("merged")
         self._stint = {kind: self._stint_format(kind) for kind in (BEGIN, INSTANT)}
         self._wait_formats: dict[tuple[int, int], RowFormat] = {}
-        self._inlined = _event(
+        self._inlined = track_event(
             BEGIN, field(3, descriptors.category("inlined")), field(10, Varint("name", 4)), field(52, 1)
         )
-        self._merged = _event(
+        self._merged = track_event(
             BEGIN,
             field(3, self._merged_category),
             field(10, Varint("name", 4)),
@@ -177,14 +177,14 @@ class SliceRows:
             fields.append(self._text("note", "note"))
         if known & _RANGE:
             fields.append(self._number("may have ended later by (ns)", "late"))
-        row = _event(kind, *fields)
+        row = track_event(kind, *fields)
         columns = {key: values for key, values in self._function_columns.items() if row.has(key)}
         templates = row.encode(len(columns["name"]), **columns)
         self._poll_formats[kind, known] = row, templates
         return row, templates
 
     def _stint_format(self, kind: int) -> RowFormat:
-        return _event(
+        return track_event(
             kind,
             field(3, self._poll_category),
             field(10, Varint("name", 3)),
@@ -219,7 +219,7 @@ class SliceRows:
             fields.append(message(4, field(1, self._descriptors.key("chain")), *links))
         if known & _NOTE:
             fields.append(self._text("note", "note"))
-        row = self._wait_formats[kind, known] = _event(kind, *fields)
+        row = self._wait_formats[kind, known] = track_event(kind, *fields)
         return row
 
     # ---- rows

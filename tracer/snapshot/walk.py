@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import FIRST_SUSPEND, Binary, Container, Layout, LayoutEdge, LayoutKind
+from tracer.model import Binary, Container, LayoutKind
 from tracer.snapshot.containers import elements
 from tracer.snapshot.image import Image, Known, numbers
+from tracer.snapshot.steps import edges_with, makes_sense
 from tracer.snapshot.vtables import FutureVtables
 from tracer.stacks import Frame, Stack
 from tracer.target.memory import Addresses, Bytes
@@ -129,7 +130,7 @@ class Walk:
         for value in np.unique(values[rows]).tolist():
             chosen = rows[values[rows] == value]
             roots, addresses = group.roots[chosen], group.addresses[chosen]
-            frame = Frame(group.parent, group.layout, None, value, _makes_sense(layout, value))
+            frame = Frame(group.parent, group.layout, None, value, makes_sense(layout, value))
             node = self._visit(group, frame, roots, addresses)
             if frame.is_whole:
                 yield from self._below(group, node, value, roots, addresses)
@@ -138,7 +139,7 @@ class Walk:
         self, group: _Group, node: int, value: int | None, roots: Rows, addresses: Addresses
     ) -> Iterator[_Group]:
         layout = self._binary.layouts[group.layout]
-        edges = _edges(layout, value)
+        edges = edges_with(layout, value)
         for order, edge in enumerate(edges):
             if node < 0 or edge.child is None:
                 continue
@@ -288,19 +289,6 @@ class Walk:
             children = sorted(below.get(node, ()), key=lambda child: self._nodes[child].order, reverse=True)
             waiting += [(number, child) for child in children]
         return Stack(tuple(frames)), columns
-
-
-def _edges(layout: Layout, value: int | None) -> list[LayoutEdge]:
-    """Those that hold with this discriminant."""
-    own = [edge for edge in layout.edges if edge.value == value]
-    return own if own or value is None else [edge for edge in layout.edges if edge.value is None]
-
-
-def _makes_sense(layout: Layout, value: int) -> bool:
-    """Whether a coroutine can be in this state."""
-    if layout.kind is not LayoutKind.COROUTINE or not layout.awaits:
-        return True
-    return value < FIRST_SUSPEND or any(point.state == value for point in layout.awaits)
 
 
 def _mixed(nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
