@@ -43,8 +43,8 @@ class Stretches:
         """Whether there is no room for more."""
         return self._count >= _MOST
 
-    def add(self, tick: Tick, patience: int) -> None:
-        """One more tick, in the order of time.  patience: ns after which a task that was not seen was not there."""
+    def add(self, tick: Tick) -> None:
+        """One more tick, in the order of time."""
         samples = tick.samples
         if not len(samples) or self.is_full:
             return
@@ -52,7 +52,8 @@ class Stretches:
         place = self._place[samples["task"]]
         samples, place = samples[place >= 0], place[place >= 0]
         before = self._open[place]
-        is_lost = tick.time - self._last[place] > patience
+        # Its place was looked at in between, and it was not there, or could not be read.
+        is_lost = self._last[place] < tick.time - samples["since"].astype(np.int64)
         changed = is_lost | (before["state"] != samples["state"]) | (before["stack"] != samples["stack"])
         over, at = before[changed], place[changed]
         over["end"] = np.where(is_lost[changed], self._last[at], tick.time)

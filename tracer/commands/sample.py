@@ -127,7 +127,7 @@ def sample(
             reason = _look(pace, sampler, sums, stretches, stop, began, duration, shown)
             for tick in sampler.last_round():
                 sums.add(tick)
-                stretches.add(tick, pace.patience())
+                stretches.add(tick)
         except NoSuchProcess:
             if not sampler.counts.ticks:
                 raise
@@ -185,7 +185,7 @@ def _look(
             return f"sampled for {duration:g} s"
         tick = pace.tick()
         sums.add(tick)
-        stretches.add(tick, pace.patience())
+        stretches.add(tick)
         shown.progress(sampler, elapsed)
 
 
@@ -243,10 +243,6 @@ class _Pace:
 
     def _between(self) -> float:
         return min(_MOST_SECONDS, max(_FEWEST_SECONDS, self._search_cost / _SEARCH_SHARE))
-
-    def patience(self) -> int:
-        """ns after which a task that was not seen was not there: each has its turn in two rounds."""
-        return round(3e9 * self._period * self._sampler.parts + 1e9 * self._search_cost)
 
     def cpu_share(self) -> float:
         """Of one core, all in all."""

@@ -16,6 +16,9 @@ Known = npt.NDArray[np.bool_]
 _GAP = np.uint64(1024)
 """Bytes between two pieces that are rather read than left out."""
 
+_LARGE = 512
+"""Bytes from which a copy takes longer than to say what is copied."""
+
 _LONGEST = np.uint64(1 << 20)
 _MOST = 1 << 28
 """Bytes that one image holds at most; what is beyond is not known."""
@@ -120,7 +123,11 @@ class Image:
         has = addresses[at] + np.uint64(size) <= self._ends[run]
         at, run = at[has], run[has]
         begin = self._places[run] + (addresses[at] - self._starts[run]).astype(np.int64)
-        found[at] = self._buffer[begin[:, None] + np.arange(size)]
+        if size > _LARGE:
+            for row, place in zip(at.tolist(), begin.tolist(), strict=True):
+                found[row] = self._buffer[place : place + size]
+        else:
+            found[at] = self._buffer[begin[:, None] + np.arange(size)]
         known[at] = True
 
     def _read(self, starts: Addresses, sizes: Addresses) -> None:
