@@ -1,4 +1,4 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events, snapshots; all of them without arguments."""
+"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events, snapshots, samples; without arguments all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls, snapshots
+from tests.bench import attach, big, chains, discovery, events, polls, samples, snapshots
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots")
+PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots", "samples")
 
 
 def main(parts: list[str]) -> int:
@@ -40,6 +40,8 @@ def main(parts: list[str]) -> int:
             events.run(targets)
         if "snapshots" in wanted:
             snapshots.run(targets)
+        if "samples" in wanted:
+            samples.run(targets)
     return 0
 
 
