@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cells import TARGETS
+from tests.building import WORKSPACE
+from tests.cells import LINED
 from tests.e2e.trace import plain
-from tests.running import WORKSPACE, Targets
+from tests.running import Targets
 from tests.sources import is_made_by, source, statement
 from tracer.model import FIRST_SUSPEND, AwaitPoint, Binary, FunctionKind, PollFunction
 from tracer.rust import read_binary
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.scan import CodeScan
 from tracer.target.elf import open_elf
-
-JUDGED = tuple(name for name in TARGETS if name == "parked_tokio" or not name.startswith(("linked_", "parked_")))
-"""Whose lines are compared.  The linked and parked targets await in no other ways: one of them stands for all."""
 
 UNTELLABLE = {
     ("constructs::combinators::endless", 4),
@@ -114,7 +112,7 @@ def test_lines_tell_what_types_tell(
     """Every state of every coroutine of these targets, dependencies included: the same line or none."""
     known = count = 0
     names: set[str] = set()
-    for target in JUDGED:
+    for target in LINED:
         mine = looked_up(targets.path(target, lines))
         one = compare(mine, looked_up(targets.path(target, types)), untellable)
         known, count = known + one[0], count + one[1]
