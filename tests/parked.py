@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.running import WORKSPACE
+from tests.building import WORKSPACE
 
 _STACK = re.compile(r"^\s*//= (?P<task>\w+): (?P<stack>.*)$")
 _MARK = re.compile(r"//@(\d+)$")

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench import attach, big, chains, discovery, events, polls, samples, snapshots
+from tests.building import Builds
 from tests.running import Targets
 
 PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots", "samples")
@@ -23,7 +24,7 @@ def main(parts: list[str]) -> int:
     cores = len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")])
     print(f"Linux {platform.release()}, {cores} cores")
     with tempfile.TemporaryDirectory() as scratch:
-        targets = Targets(Path(scratch))
+        targets = Targets(Path(scratch), Builds())
         program = (
             big.build(Path(__file__).parents[2] / ".cache" / "bench") if {"discovery", "attach"} & {*wanted} else None
         )
