@@ -23,6 +23,9 @@ enum event_flag {
 /* ... of one that tells where a walk from `self` ended, before the entry of the poll: model.CHAIN_RECORD. */
 #define CHAIN_RECORD 0xfffffffeu
 
+/* ... of one that tells by which call the task was made that the hit after it tells of: model.SPAWN_RECORD. */
+#define SPAWN_RECORD 0xfffffffdu
+
 /* One hit of one probe. */
 struct event {
 	u64 time;     /* CLOCK_MONOTONIC, ns; taken after `sequence` */
@@ -53,6 +56,13 @@ enum self_register {
 	SELF_RDI = 1,
 	SELF_RSI = 2,
 	SELF_RDX = 3,
+	SELF_RCX = 4,
+	SELF_RAX = 5,
+};
+
+enum spawn_step {
+	SPAWN_CALLED = 1, /* a spawn function begins; the register has the place of its call in the source */
+	SPAWN_MADE = 2,   /* a task was made; the register has its header */
 };
 
 #define NO_OFFSET 0xffffffffu
@@ -74,7 +84,9 @@ struct probe {
 	u8 self;            /* enum self_register, at the entry */
 	u8 group;           /* index into epochs */
 	u8 of_header;       /* entry_state is the offset of a byte of a task's header */
-	u8 _pad[4];
+	u16 spawns;         /* 1 + index into Plan.spawns; 0: none, or too high */
+	u8 spawn_step;      /* enum spawn_step */
+	u8 _pad;
 };
 _Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");
 
@@ -114,6 +126,15 @@ _Static_assert(sizeof(struct thread) == 20, "probe.program.THREAD has 20 bytes")
 struct task_key {
 	u64 header;
 	u64 tgid;
+};
+
+/* A thread's latest call of a spawn function. */
+struct spawn_call {
+	u64 sp;
+	u64 caller; /* the return address at `sp` */
+	u64 told;   /* what a SPAWN_RECORD has in `sp` */
+	u32 epoch;
+	u32 _pad;
 };
 
 /* A function under way: from its entry to its exit. */

@@ -31,6 +31,9 @@ BPF_TABLE("lru_hash", u32, struct thread, threads, THREADS);
 /* LRU, because nothing tells when a task is freed.  An evicted task's id is told again. */
 BPF_TABLE("lru_hash", struct task_key, u64, task_ids, TASKS);
 
+/* LRU, because a spawn that panics makes no task.  The place of an evicted call is not told. */
+BPF_TABLE("lru_hash", u32, struct spawn_call, spawn_calls, THREADS);
+
 #ifdef RING_PAGES
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 #else
@@ -85,7 +88,7 @@ static __always_inline void see_thread(struct cpu_state *cpu, u32 tid, u32 tgid)
 	cpu->last_tid = tid;
 }
 
-/* All three are read first: the verifier refuses a pointer into ctx that was chosen by a branch,
+/* All are read first: the verifier refuses a pointer into ctx that was chosen by a branch,
  * which is what the compiler would make of it. */
 static __always_inline u64 self_at_entry(struct pt_regs *ctx, const struct probe *probe)
 {
@@ -97,6 +100,19 @@ static __always_inline u64 self_at_entry(struct pt_regs *ctx, const struct probe
 	if (probe->self == SELF_RSI)
 		return rsi;
 	return rdx;
+}
+
+/* The same of what only spawns use. */
+static __always_inline u64 told_by_spawn(struct pt_regs *ctx, const struct probe *probe)
+{
+	u64 rcx = ctx->cx, rax = ctx->ax;
+
+	asm volatile("" : "+r"(rcx), "+r"(rax));
+	if (probe->self == SELF_RCX)
+		return rcx;
+	if (probe->self == SELF_RAX)
+		return rax;
+	return self_at_entry(ctx, probe);
 }
 
 static __always_inline void read_state(struct event *event, u32 offset)
@@ -153,6 +169,37 @@ static __always_inline u64 read_task_id(u64 header, struct probe *probe)
 	return id;
 }
 
+#define DISTANCE_BITS 48
+
+/* The program's own constant is told by its distance from the probed instruction, for which no bias need be known. */
+static __always_inline void remember_call(struct pt_regs *ctx, const struct probe *probe, u32 tid, u64 sp, u32 epoch)
+{
+	struct spawn_call call = {.sp = sp, .epoch = epoch};
+	u64 distance = told_by_spawn(ctx, probe) - ctx->ip;
+
+	call.told = (u64)probe->spawns << DISTANCE_BITS | (distance & ((1ull << DISTANCE_BITS) - 1));
+	if (!probe->spawns || bpf_probe_read_user(&call.caller, sizeof(call.caller), (void *)sp))
+		spawn_calls.delete(&tid); /* an earlier one is not this one */
+	else
+		spawn_calls.update(&tid, &call);
+}
+
+/* What the call told that made a task at this stack pointer: it is under way still, so that its return address is where
+ * it was.  0: not known.  A call makes one task. */
+static __always_inline u64 recall_call(u32 tid, u64 sp, u32 epoch)
+{
+	struct spawn_call *call = spawn_calls.lookup(&tid);
+	u64 caller = 0, told = 0;
+
+	if (!call)
+		return 0;
+	if (call->epoch == epoch && call->sp >= sp &&
+	    !bpf_probe_read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller)
+		told = call->told;
+	spawn_calls.delete(&tid);
+	return told;
+}
+
 /* False: the transport had no room. */
 static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, struct event *event)
 {
@@ -177,7 +224,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	struct cpu_state *cpu = cpus.lookup(&zero);
 	struct task_key task = {};
 	struct frame *frame;
-	u64 task_id = 0, places = 0;
+	u64 task_id = 0, places = 0, call = 0;
 	u32 *epoch;
 
 	if (!probe || !cpu)
@@ -211,8 +258,18 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	if (probe->roles & PROBE_ENDS)
 		read_end(ctx, probe, &event);
 
+	if (probe->spawn_step == SPAWN_CALLED) {
+		remember_call(ctx, probe, tid, sp, *epoch);
+		return 0;
+	}
+	if (probe->spawn_step == SPAWN_MADE) {
+		event.self = told_by_spawn(ctx, probe);
+		event.flags |= EVENT_SELF;
+		call = recall_call(tid, sp, *epoch);
+	}
+
 	event.cpu = bpf_get_smp_processor_id();
-	event.sequence = fetch_add(&cpu->sent, 1 + !!(event.flags & EVENT_NEW_TASK_ID) + !!places);
+	event.sequence = fetch_add(&cpu->sent, 1 + !!(event.flags & EVENT_NEW_TASK_ID) + !!places + !!call);
 	event.time = bpf_ktime_get_ns();
 	if (event.flags & EVENT_NEW_TASK_ID) {
 		struct event record = event;
@@ -228,12 +285,12 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 		else
 			task_ids.delete(&task);
 	}
-	if (places) {
+	if (places || call) {
 		struct event record = event;
 
 		event.sequence++;
-		record.probe = CHAIN_RECORD;
-		record.sp = places;
+		record.probe = places ? CHAIN_RECORD : SPAWN_RECORD;
+		record.sp = places ? places : call;
 		record.flags = EVENT_SELF;
 		send(ctx, cpu, &record);
 	}

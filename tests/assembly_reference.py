@@ -12,6 +12,7 @@ import numpy as np
 
 from tracer.model import (
     CHAIN_RECORD,
+    SPAWN_RECORD,
     TASK_ID_RECORD,
     CaptureEnd,
     EndKind,
@@ -23,8 +24,10 @@ from tracer.model import (
     Outcome,
     PlanChange,
     PollFlag,
+    Probe,
     ProcessEnd,
     Recording,
+    SpawnStep,
     Tally,
     Thread,
     WaitFlag,
@@ -103,11 +106,12 @@ class Task:
     says: int = 0
     over: bool = False
     lost_until: int = -(2**63)
+    birth: tuple[int, ...] = (0,) * 6
 
     def row(self) -> tuple[int, ...]:
         return (
             *(self.number, self.id, self.header, self.first, self.last, self.busy, self.longest, self.waiting),
-            *(self.polls, self.function, self.tid, self.process, int(self.outcome), 0),
+            *(self.polls, self.function, self.tid, self.process, int(self.outcome), 0, *self.birth),
         )
 
 
@@ -147,6 +151,8 @@ class Reference:
         self.latest: dict[tuple[int, int, int], Poll] = {}
         self.records: dict[int, tuple[int, int, int]] = {}
         self.chains: dict[int, tuple[int, int, int]] = {}
+        self.calls: dict[int, tuple[int, int, int]] = {}
+        self.births: dict[tuple[int, int], tuple[int, ...]] = {}
         self.plan = plan
         self.tasks: dict[int, Task] = {}
         self.at_header: dict[tuple[int, int], Task] = {}
@@ -168,6 +174,7 @@ class Reference:
                 cut = self._cut(lambda poll: poll.process == process, item.time)
                 self._end_tasks(lambda task: task.process == process, cut)
                 self._forget(lambda poll: poll.process == process, item.time)
+                self.births = {key: birth for key, birth in self.births.items() if key[0] != process}
         elif isinstance(item, Loss):
             self.lossy = dict.fromkeys(Group, True)
             now = max([self.start, *(stack.last for stack in self.stacks.values())])
@@ -201,6 +208,11 @@ class Reference:
         self, time: int, sp: int, self_: int, tid: int, sequence: int, probe: int, cpu: int, state: int, flags: int
     ) -> None:
         self.count["events"] += 1
+        call = self.calls.pop(tid, (-1, 0, 0))
+        if probe == SPAWN_RECORD:
+            self.count["spawn_calls"] += 1
+            self.calls[tid] = time, self_, sp
+            return
         chain = self.chains.pop(tid, (-1, 0, 0))
         if probe == CHAIN_RECORD:
             self.count["chains"] += 1
@@ -224,6 +236,11 @@ class Reference:
                 self._catch(self._stack(tid), sp)
                 return
             self._mark(known.ends, time, self_, tid, state, flags)
+            return
+        if known is not None and self._makes(known) and sp != NOWHERE:
+            self.count["spawns"] += 1
+            if flags & EventFlag.SELF:
+                self._made(self._stack(tid), time, self_, tid, sp, call[2] if call[:2] == (time, self_) else 0)
             return
         if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
             self.count["unmatched_exits"] += 1
@@ -484,6 +501,7 @@ class Reference:
         says = 1 + (2 if passes(planned.point.undone, known) else passes(planned.point.done, known))
         if of_task:
             known = None
+            self.births.pop((process, own), None)
         for function in [self.is_task.index(True)] if of_task else planned.functions:
             key = (process, -1 if of_task else function, own)
             before = self.latest.get(key)
@@ -504,6 +522,22 @@ class Reference:
                 if not again or task.says == 1:
                     task.says = max(task.says, says)
                 self._leave(task)
+
+    def _makes(self, probe: Probe) -> bool:
+        return probe.spawns is not None and self.plan.spawns[probe.spawns].point.step is SpawnStep.MADE
+
+    def _made(self, stack: Stack, time: int, header: int, tid: int, sp: int, told: int) -> None:
+        """A task was made."""
+        around = [poll for poll in stack.frames if poll.sp > sp]
+        task = next((poll for poll in reversed(around) if self.is_task[poll.function]), None)
+        known = task is not None and task.start >= self.lost_until
+        by = (task.instance, task.id, task.function) if task is not None and known else (0, 0, 0)
+        at, number = 0, told >> 48
+        if 0 < number <= len(self.plan.spawns):
+            distance = told & (1 << 48) - 1
+            place = self.plan.spawns[number - 1].point.address + distance - (distance >> 47 << 48)
+            at = next((index for index, site in enumerate(self.plan.sites, 1) if site.address == place), 0)
+        self.births[stack.process, header] = min(time, 2**63 - 1), *by, at, tid
 
     def _catch(self, stack: Stack, sp: int) -> None:
         """A panic was caught by the innermost function that is on the stack still."""
@@ -534,6 +568,9 @@ class Reference:
         assert poll.self is not None
         task = Task(poll.instance, poll.id, poll.self, poll.start, poll.start, poll.function, poll.tid, poll.process)
         self.tasks[task.number] = task
+        birth = self.births.pop((task.process, task.header), None)
+        if birth is not None and birth[0] >= self.lost_until:
+            task.birth = birth
         before = self.at_header.get((task.process, task.header))
         self.at_header[task.process, task.header] = task
         if before is None or before.over:
@@ -644,6 +681,8 @@ class Reference:
         for poll in self.latest.values():
             poll.gap |= poll.over and self.group[poll.function] in off
         self._cut(lambda poll: self.group[poll.function] in off, change.time)
+        if Group.TASKS in off:
+            self.births = {}
         for group in on:
             self.since[group], self.lossy[group] = change.time, False
         for stack in self.stacks.values():

@@ -11,6 +11,7 @@ from tracer.model import (
     Array,
     AwaitPoint,
     Binary,
+    CallSite,
     ClockReading,
     EndKind,
     EndPoint,
@@ -27,6 +28,7 @@ from tracer.model import (
     Place,
     Plan,
     PlannedEnd,
+    PlannedSpawn,
     PollFunction,
     Probe,
     Process,
@@ -37,6 +39,8 @@ from tracer.model import (
     Site,
     Source,
     SourceLocation,
+    SpawnPoint,
+    SpawnStep,
     TaskIdPath,
 )
 from tracer.probe.walk import make_walks
@@ -100,6 +104,18 @@ LAYOUTS = (
     Layout(name="Leaf", kind=LayoutKind.FUTURE, source=Source.DWARF, size=1),
 )
 """One of every kind of way from a future to what it waits for."""
+
+
+SPAWNS = (
+    SpawnPoint(0x2050, 0x2050, "spawn", SpawnStep.CALLED, Register.RSI),
+    SpawnPoint(0x206F, 0x206F, "bind", SpawnStep.MADE, Register.RAX, is_return=True),
+)
+SITES = (CallSite(0x1F00, "src/main.rs", 7, 5), CallSite(0x1F18, "src/main.rs", 9, 13))
+
+
+def call_told(site: int) -> int:
+    """What a record tells of a task that the spawn function made of a call at this address."""
+    return 1 << 48 | (site - SPAWNS[0].address) & (1 << 48) - 1
 
 
 def walked(plan: Plan, layouts: tuple[Layout, ...]) -> Plan:
@@ -176,11 +192,14 @@ def busy_plan() -> Plan:
         group = Group.FUTURES if one.functions else Group.TASKS
         place = one.point.offset
         probes.append(Probe(len(roles) + number, 0, place, Site.END, group, None, None, ends=number))
+    for number, point in enumerate(SPAWNS):
+        site = Site.SPAWNED if point.is_return else Site.SPAWN
+        probes.append(Probe(len(probes), 0, point.offset, site, Group.TASKS, None, None, spawns=number))
     for number in (1, 2):
         functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
     plan = walked(plan_of(functions, probes), LAYOUTS)
-    binary = replace(plan.binaries[0], ends=tuple(one.point for one in ends))
-    return replace(plan, binaries=(binary,), ends=ends)
+    binary = replace(plan.binaries[0], ends=tuple(one.point for one in ends), spawns=SPAWNS, sites=SITES)
+    return replace(plan, binaries=(binary,), ends=ends, spawns=tuple(PlannedSpawn(0, one) for one in SPAWNS))
 
 
 _LEAF = function("leaf")
@@ -234,6 +253,8 @@ _END = EndPoint(
     undone=HeaderTest(1, 5, 0),
     cost=InstructionCost.EMULATED,
 )
+_CALL = SpawnPoint(0x3020, 0x3010, "tokio::task::spawn::spawn", SpawnStep.CALLED, Register.RDX)
+_MADE = SpawnPoint(0x3030, 0x3020, "bind", SpawnStep.MADE, Register.RAX, is_return=True, cost=InstructionCost.EMULATED)
 _DROP = EndPoint(0x3010, 0x3000, "drop of server::handle", EndKind.DROPPED, (_RICH.address,), state_offset=0)
 _BINARY = Binary(
     path="/srv/bin/sérver",
@@ -262,6 +283,8 @@ _BINARY = Binary(
     debug_file="/usr/lib/debug/x",
     twin="target-twin/release/server",
     ends=(_END, _DROP),
+    spawns=(_CALL, _MADE),
+    sites=(CallSite(0x100, "sérver/main.rs", 5, 6), CallSite(0xFFFF_FFFF_FFFF_FFF0, "b.rs", 2**32 - 1, 1)),
 )
 EVERYTHING = Recording(
     version="0.1.0",
@@ -281,10 +304,12 @@ EVERYTHING = Recording(
             Probe(2, 0, 0x2000, Site.RETURN, Group.TASKS, 1, 1),
             Probe(3, 0, 0x2FF0, Site.END, Group.TASKS, None, None, cost=InstructionCost.EMULATED, ends=0),
             Probe(4, 0, 0x3000, Site.END, Group.FUTURES, None, None, ends=1),
+            Probe(5, 0, 0x3020, Site.SPAWNED, Group.TASKS, None, None, cost=InstructionCost.EMULATED, spawns=0),
         ),
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,
         ends=(PlannedEnd(0, _END), PlannedEnd(0, _DROP, (0,))),
+        spawns=(PlannedSpawn(0, _MADE),),
         layouts=_BINARY.layouts,
         places=(Place(0, 0, 0, None, False), Place(1, 0, None, 2**64 - 1, True)),
     ),

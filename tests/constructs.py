@@ -19,6 +19,7 @@ class Aspect(StrEnum):
     PARENTS = "parents"  # which future polled it
     AWAITS = "awaits"  # where it waited, between its polls and after the last one
     TASKS = "tasks"  # each spawned future is a task, with the runtime's own id
+    SPAWNS = "spawns"  # where each task was spawned, and by which task
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ SHARED = (
 )
 """What every runtime has."""
 
-ONLY_TOKIO = ("tokio::join!", "tokio::try_join!", "tokio::select!", "JoinSet")
+ONLY_TOKIO = ("tokio::join!", "tokio::try_join!", "tokio::select!", "JoinSet", "ways to spawn")
 
 COUNTS = {"23 tasks": (23, 47), "1,000 short tasks": (1000, None)}
 """How many tasks of one function the log itself must have, with how many polls each; a log of less proves nothing."""
@@ -210,6 +211,20 @@ UNKNOWN = (
         _ALL,
         "async-task gives its tasks none",
         "tasks have a number of the trace's own, and no id",
+    ),
+    Unknown(
+        Aspect.SPAWNS,
+        "places of tasks of tokio by some of the ways to spawn",
+        ("release-debug", "release"),
+        "the compiler made the spawn function a part of its caller, or left the place out, which is for panics only",
+        "the place is `unknown`, with the reason; the task that spawned it is known",
+    ),
+    Unknown(
+        Aspect.SPAWNS,
+        "places of tasks of async-std and smol",
+        _ALL,
+        "their spawn functions are not told by whom they are called",
+        "the place is `unknown`, with the reason; the task that spawned it is known",
     ),
 )
 

@@ -88,6 +88,38 @@ class EndPoint(_message.Message):
     undone: HeaderTest
     def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ...) -> None: ...
 
+class SpawnPoint(_message.Message):
+    __slots__ = ("address", "offset", "name", "step", "register", "is_return", "cost")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    REGISTER_FIELD_NUMBER: _ClassVar[int]
+    IS_RETURN_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    address: int
+    offset: int
+    name: str
+    step: str
+    register: str
+    is_return: bool
+    cost: str
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., step: _Optional[str] = ..., register: _Optional[str] = ..., is_return: _Optional[bool] = ..., cost: _Optional[str] = ...) -> None: ...
+
+class CallSites(_message.Message):
+    __slots__ = ("files", "distances", "file", "line", "column")
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    DISTANCES_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedScalarFieldContainer[str]
+    distances: _containers.RepeatedScalarFieldContainer[int]
+    file: _containers.RepeatedScalarFieldContainer[int]
+    line: _containers.RepeatedScalarFieldContainer[int]
+    column: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, files: _Optional[_Iterable[str]] = ..., distances: _Optional[_Iterable[int]] = ..., file: _Optional[_Iterable[int]] = ..., line: _Optional[_Iterable[int]] = ..., column: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class PollFunction(_message.Message):
     __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "layout", "layout_source")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -197,7 +229,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "layouts", "twin")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "spawns", "sites", "layouts", "twin")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -209,6 +241,8 @@ class Binary(_message.Message):
     RUSTC_FIELD_NUMBER: _ClassVar[int]
     DEBUG_FILE_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
+    SPAWNS_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
     LAYOUTS_FIELD_NUMBER: _ClassVar[int]
     TWIN_FIELD_NUMBER: _ClassVar[int]
     path: str
@@ -222,12 +256,14 @@ class Binary(_message.Message):
     rustc: str
     debug_file: str
     ends: _containers.RepeatedCompositeFieldContainer[EndPoint]
+    spawns: _containers.RepeatedCompositeFieldContainer[SpawnPoint]
+    sites: CallSites
     layouts: _containers.RepeatedCompositeFieldContainer[Layout]
     twin: str
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[SpawnPoint, _Mapping]]] = ..., sites: _Optional[_Union[CallSites, _Mapping]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends")
+    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends", "spawns")
     BINARY_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -237,6 +273,7 @@ class Probe(_message.Message):
     IS_TAIL_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
+    SPAWNS_FIELD_NUMBER: _ClassVar[int]
     binary: int
     offset: int
     site: str
@@ -246,7 +283,8 @@ class Probe(_message.Message):
     is_tail: bool
     cost: str
     ends: int
-    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ...) -> None: ...
+    spawns: int
+    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ..., spawns: _Optional[int] = ...) -> None: ...
 
 class PlannedFunction(_message.Message):
     __slots__ = ("binary", "index", "changed")
@@ -268,14 +306,23 @@ class PlannedEnd(_message.Message):
     functions: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ..., functions: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class PlannedSpawn(_message.Message):
+    __slots__ = ("binary", "index")
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    binary: int
+    index: int
+    def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
+
 class Plan(_message.Message):
-    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "places")
+    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "spawns", "places")
     BINARIES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     EXIT_MODE_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
+    SPAWNS_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     binaries: _containers.RepeatedCompositeFieldContainer[Binary]
     functions: _containers.RepeatedCompositeFieldContainer[PlannedFunction]
@@ -283,8 +330,9 @@ class Plan(_message.Message):
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     exit_mode: str
     ends: _containers.RepeatedCompositeFieldContainer[PlannedEnd]
+    spawns: _containers.RepeatedCompositeFieldContainer[PlannedSpawn]
     places: _containers.RepeatedCompositeFieldContainer[Place]
-    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[PlannedSpawn, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
 
 class Process(_message.Message):
     __slots__ = ("pid", "start_time", "name", "command", "executable", "binary", "load_bias")

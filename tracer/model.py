@@ -52,6 +52,11 @@ CHAIN_RECORD = 0xFFFF_FFFE
 """EVENT.probe of a record that is no hit: it has the time, thread, CPU and `self` of the poll's entry that follows
 it, and in `sp` up to four numbers of places, 16 bits each, the lowest first: where the walk from `self` ended."""
 
+SPAWN_RECORD = 0xFFFF_FFFD
+"""EVENT.probe of a record that is no hit: it has the time, thread, CPU and `self` of the hit that follows it, where a
+task was made, and in `sp` by which spawn: 1 + index into Plan.spawns in the upper 16 bits, and in the lower 48, as a
+signed number, how far the CallSite that was handed over lies from that point's address."""
+
 UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
 """Coroutine states of rustc 1.63 to 1.97: not yet polled, done, panicked, first await."""
 
@@ -80,6 +85,8 @@ class Register(StrEnum):
     RDI = "rdi"
     RSI = "rsi"
     RDX = "rdx"
+    RCX = "rcx"
+    RAX = "rax"
 
 
 class ExitKind(StrEnum):
@@ -387,6 +394,45 @@ class EndPoint:
     cost: InstructionCost = InstructionCost.STEPPED
 
 
+class SpawnStep(StrEnum):
+    """How far the spawning of a task has come at a place in the runtime's code."""
+
+    CALLED = "called"  # a spawn function begins, and the register has the address of the CallSite of its call
+    MADE = "made"  # the task is there, not scheduled yet, and the register has its header
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnPoint:
+    """A place that every spawn of some kind passes: the entry of a function, or (is_return) one of its returns.
+
+    address: link-time virtual address.  offset: its place in the file.
+    """
+
+    address: int
+    offset: int
+    name: str
+    step: SpawnStep
+    register: Register
+    is_return: bool = False
+    cost: InstructionCost = InstructionCost.STEPPED
+
+
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """A place in the source that the program itself names, a core::panic::Location at this link-time address.
+
+    file: as the compiler was given it.  line, column: from 1.
+    """
+
+    address: int
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A future or function that cannot be probed, and why.  address is None when it has none."""
@@ -405,6 +451,7 @@ class Binary:
     can_unwind: False in a panic=abort build.  symbols: "dwarf", "line tables", "symbol table" or "none".
     twin: the file whose debug information was used as that of the same program.  current_task: bytes from a thread's
     pointer (fs) to where tokio keeps the id of the task that the thread polls, a u64, 0 for none; None: not known.
+    spawns: where tasks are spawned.  sites: where calls that spawn may stand, by address.
     """
 
     path: str
@@ -421,6 +468,8 @@ class Binary:
     twin: str | None = None
     ends: tuple[EndPoint, ...] = ()
     current_task: int | None = None
+    spawns: tuple[SpawnPoint, ...] = ()
+    sites: tuple[CallSite, ...] = ()
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
@@ -454,6 +503,8 @@ class Site(StrEnum):
     EXIT = "exit"
     RETURN = "return"
     END = "end"  # where a life ends: the entry of a function that is no poll
+    SPAWN = "spawn"  # where a task is spawned: the entry of a function
+    SPAWNED = "spawned"  # ... its return
 
 
 class Group(StrEnum):
@@ -470,7 +521,7 @@ class Probe:
     enters / leaves: index into Plan.functions of the function that begins / ends here, or None; an
     address can be both (a function whose first instruction is its `ret`: it begins, then ends).
     is_tail: the function is left by a jump, so that a callee runs on in its frame.
-    ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.
+    ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.  spawns: the same of Plan.spawns.
     """
 
     id: int
@@ -483,6 +534,15 @@ class Probe:
     is_tail: bool = False
     cost: InstructionCost = InstructionCost.STEPPED
     ends: int | None = None
+    spawns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSpawn:
+    """A SpawnPoint of one binary."""
+
+    binary: int
+    point: SpawnPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,6 +588,12 @@ class Plan:
     layouts: tuple[Layout, ...] = ()
     places: tuple[Place, ...] = ()
     ends: tuple[PlannedEnd, ...] = ()
+    spawns: tuple[PlannedSpawn, ...] = ()
+
+    @property
+    def sites(self) -> tuple[CallSite, ...]:
+        """Those of all binaries, one after the other."""
+        return tuple(site for binary in self.binaries for site in binary.sites)
 
 
 # ---------------------------------------------------------------- the process
@@ -764,6 +830,12 @@ TASK = np.dtype(
         ("process", "<u2"),  # index into Recording.processes; 65535: unknown
         ("outcome", "u1"),  # Outcome
         ("_pad", "u1"),
+        ("spawned", "<i8"),  # ns; when it was made; 0: that was not seen, and nothing of what follows is known
+        ("spawned_by", "<u8"),  # the number of the task that was being polled there; 0: none was, as far as was seen
+        ("spawned_by_id", "<u8"),  # the runtime's own id of that task; 0: unknown
+        ("spawned_by_function", "<u4"),  # its function
+        ("spawned_at", "<u4"),  # 1 + index into Plan.sites; 0: unknown
+        ("spawned_on", "<u4"),  # the thread
     ]
 )
 """One task of a runtime."""
@@ -785,8 +857,8 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids`, `chains` or
-    `ends`."""
+    """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids`, `chains`,
+    `ends`, `spawns` or `spawn_calls`."""
 
     events: int = 0
     polls: int = 0
@@ -799,3 +871,5 @@ class Tally:
     task_ids: int = 0  # events that told the id of a task
     chains: int = 0  # events that told where the poll after them had been waiting
     ends: int = 0  # events that told the end of a life
+    spawns: int = 0  # events that told that a task was made
+    spawn_calls: int = 0  # events that told by which call the task after them was made

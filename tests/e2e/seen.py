@@ -33,6 +33,33 @@ select s.track_id track, s.category, s.ts, s.dur,
 from slice s join process_track t on s.track_id = t.id
 where s.category in ('poll', 'wait') order by s.track_id, s.ts, s.id
 """
+_SPAWNS = """
+select extract_arg(mark.arg_set_id, 'debug.task number') task,
+  extract_arg(mark.arg_set_id, 'debug.spawned at') place,
+  mark.ts, mark.parent_id around,
+  extract_arg(first.arg_set_id, 'debug.instance') instance,
+  extract_arg(first.arg_set_id, 'debug.spawned at') told,
+  extract_arg(first.arg_set_id, 'debug.spawned by') by,
+  extract_arg(first.arg_set_id, 'debug.spawned by task number') by_task,
+  extract_arg(first.arg_set_id, 'debug.spawned by task') by_id
+from slice mark left join flow on flow.slice_out = mark.id left join slice first on flow.slice_in = first.id
+where mark.category = 'spawn'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSpawn:
+    """How a task came.  place: file:line:column, or why it is unknown.  poll: around it on its thread.
+
+    by: the number of the task that spawned it, by_id: ... its id, by_words: ... in words.
+    """
+
+    time: int
+    place: str
+    poll: int | None
+    by: int | None
+    by_id: int | None
+    by_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +124,25 @@ class Seen:
             self.by_function.setdefault(str(row["function"]), []).append(number)
         self.waits: dict[int, list[SeenWait]] = {}
         self._read_waits(trace)
+        self.spawns = self._read_spawns(trace)
+
+    def _read_spawns(self, trace: Trace) -> dict[int, SeenSpawn]:
+        """By the number of the task.  Each spawn leads to the first poll on the task's row, which tells the same."""
+        spawns = {}
+        for row in trace.processor.query(_SPAWNS):
+            task = int(str(row["task"]))
+            assert task not in spawns
+            assert task == _number(row["instance"]), "no arrow leads from this spawn to its task"
+            assert row["place"] == row["told"]
+            spawns[task] = SeenSpawn(
+                time=int(str(row["ts"])),
+                place=str(row["place"]),
+                poll=_number(row["around"]),
+                by=_number(row["by_task"]),
+                by_id=_number(row["by_id"]),
+                by_words=str(row["by"]),
+            )
+        return spawns
 
     def _read_waits(self, trace: Trace) -> None:
         """A wait lies on its future's row behind a poll of it; a wait that no poll was seen before, before one."""

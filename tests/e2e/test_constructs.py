@@ -31,6 +31,7 @@ from tests.running import Targets
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
 CANCELLED, REPLACED = "cancelled: it was dropped", "some time before another one was polled at its address"
+WAYS = "ways to spawn"
 SOON = 100_000_000
 """Nanoseconds between a drop and its sight, on a busy machine."""
 
@@ -114,6 +115,7 @@ def test_every_future_is_seen_as_it_was(columns: Columns, column: Column, constr
     assert_parents(recorded, construct)
     assert_awaits(recorded, construct)
     assert_tasks(recorded, construct)
+    assert_spawns(recorded, construct)
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
@@ -304,6 +306,47 @@ def assert_tasks(recorded: Recorded, construct: str) -> None:
             assert ids == {int(life.task_id)}
         else:
             assert None not in ids
+
+
+def assert_spawns(recorded: Recorded, construct: str) -> None:
+    """A task comes from the line that spawned it, and from the task that was being polled there."""
+    seen: dict[int, Life] = {}
+    for life in recorded.existing(construct):
+        if life.spawned is None:
+            continue
+        (number,) = {poll.task for poll in recorded.polls(life)}
+        assert number is not None
+        if number in seen:  # nothing tells it from the one before: assert_tasks
+            assert recorded.column.target != "constructs_tokio"
+            continue
+        seen[number] = life
+        spawn = recorded.seen.spawns[number]
+        if recorded.column.target == "constructs_tokio":
+            is_inlined = spawn.place == "unknown: the compiler made the spawn function a part of its caller"
+            assert is_inlined or re.fullmatch(re.escape(str(life.spawned)) + r":\d+", spawn.place)
+            assert not is_inlined or (recorded.column.is_optimised and construct == WAYS)
+        else:
+            assert spawn.place == "unknown: the spawn functions of async-task are not told by whom they are called"
+        assert spawn.time <= recorded.polls(life)[0].start
+        assert spawn.by == spawning_task(recorded, life)
+        assert (spawn.by_words == "no task, as far as was seen") is (spawn.by is None)
+        ids = {poll.task_id for poll in recorded.seen.polls.values() if poll.is_task and poll.task == spawn.by}
+        assert {spawn.by_id} == (ids or {None})
+        assert spawn.by == (recorded.seen.polls[spawn.poll].task if spawn.poll is not None else None)
+
+
+def spawning_task(recorded: Recorded, life: Life) -> int | None:
+    """The task in which the future that spawned this one was polled, by the target's log; None: in none."""
+    by_number = {life.number: life for life in recorded.lives}
+    if life.spawner is None:
+        assert life.construct == WAYS
+        return None
+    spawner = by_number[life.spawner]
+    while spawner.number in recorded.matched.absent:
+        (parent,) = spawner.parents
+        spawner = by_number[parent]
+    (task,) = {poll.task for poll in recorded.polls(spawner)}
+    return task
 
 
 def between(before: Life, wait: SeenWait, after: Life) -> bool:

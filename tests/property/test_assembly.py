@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.assembly_reference import Reference
-from tests.captures import START, busy_plan, recording_of
+from tests.captures import SITES, START, busy_plan, call_told, recording_of
 from tracer.assemble import begin, finish, step
 from tracer.model import (
     CHAIN_RECORD,
     EVENT,
     FIRST_SUSPEND,
+    SPAWN_RECORD,
     TASK_ID_RECORD,
     Array,
     CaptureEnd,
@@ -36,6 +37,8 @@ PLAN = busy_plan()
 ENTRY_OF = {0: 0, 1: 2, 2: 5, 3: 7, 5: 9, 6: 10}
 EXIT_OF = {0: 1, 1: 3, 2: 6, 6: 11}
 TAIL_OF = {0: 14, 1: 4, 2: 12}
+MADE = 21
+CALLS = [call_told(site.address) for site in SITES]
 
 # ---------------------------------------------------------------- inputs
 
@@ -47,10 +50,10 @@ def noise(draw: st.DrawFn) -> list[Any]:
         st.lists(
             st.tuples(
                 st.one_of(st.just(0), st.integers(-20, 40)),  # time step
-                st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001]),
+                st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001, CALLS[0]]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(22), TASK_ID_RECORD, CHAIN_RECORD]),  # probe: 20 and 21 do not exist
+                st.sampled_from([*range(24), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD]),  # probe: 22, 23 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
                 st.integers(0, 63),  # flags
             ),
@@ -113,6 +116,8 @@ class Life:
             self.poll(tid, sp - 16 * self.draw(st.integers(1, 3)), depth + 1)
         if self.draw(st.integers(0, 4)) == 0:
             self.end(tid, self_, function)
+        if self.draw(st.integers(0, 4)) == 0:
+            self.make(tid, sp - 8)
         ready: bool = self.draw(st.booleans())
         self.states[self_] = 0 if ready else FIRST_SUSPEND
         fate = self.draw(st.integers(0, 9))
@@ -123,6 +128,15 @@ class Life:
             self.event(tid, sp, TAIL_OF[function], 0, 0, 0)
             return self.poll(tid, sp, 4) if depth else ready
         return ready  # otherwise it unwound, or has no exit
+
+    def make(self, tid: int, sp: int) -> None:
+        """A task is made, by a call that is told or by one that is not."""
+        header, after = 16 * self.draw(st.integers(1, 4)) + self.draw(st.sampled_from([0, 5])), 1
+        told = self.draw(st.sampled_from([0, *CALLS, CALLS[0] + 1]))
+        if told:
+            self.event(tid, told, SPAWN_RECORD, header, 0, EventFlag.SELF)
+            after = 0
+        self.event(tid, sp, MADE, header, 0, EventFlag.SELF, after)
 
     def end(self, tid: int, self_: int, function: int) -> None:
         """Somebody's life ends, of this kind of future or of another."""
@@ -156,6 +170,8 @@ def lives(draw: st.DrawFn) -> Array:
     """The events of some threads that each run polls in turn; one thread's run into another's at times."""
     life = Life(draw)
     for _ in range(draw(st.integers(1, 10))):
+        if draw(st.integers(0, 3)) == 0:
+            life.make(draw(st.integers(1, 3)), 4096)
         life.poll(draw(st.integers(1, 3)), 4096, 0)
     return np.array(life.events, EVENT)
 
@@ -277,13 +293,13 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     events = [event for item in items if isinstance(item, np.ndarray) for event in item]
     entries = exits = nothing = 0
     for event in events:
-        if event["probe"] >= CHAIN_RECORD:
+        if event["probe"] >= SPAWN_RECORD:
             continue
         if event["probe"] >= len(PLAN.probes) or event["sp"] == 2**64 - 1:
             nothing += 1
             continue
         probe = PLAN.probes[event["probe"]]
-        if probe.ends is not None:
+        if probe.ends is not None or event["probe"] == MADE:
             continue
         entries += probe.enters is not None
         exits += probe.leaves is not None
@@ -297,6 +313,8 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     assert tally.ends == sum(is_end(event) for event in events)
     assert tally.task_ids == sum(int(event["probe"]) == TASK_ID_RECORD for event in events)
     assert tally.chains == sum(int(event["probe"]) == CHAIN_RECORD for event in events)
+    assert tally.spawn_calls == sum(int(event["probe"]) == SPAWN_RECORD for event in events)
+    assert tally.spawns == sum(event["probe"] == MADE and event["sp"] != 2**64 - 1 for event in events)
 
 
 def is_end(event: Any) -> bool:

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.candidates import choose
-from tracer.assemble.catches import caught_in
+from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
 from tracer.assemble.sorting import stable_order
+from tracer.assemble.spawns import tell_spawners, with_spawns
 from tracer.assemble.state import (
     HANDED_ON,
     HANDING,
@@ -82,7 +83,13 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     waits["task"] = around[identities.within]
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
-    begun = _begun(known, identities, is_task)
+    first = _first_polls(known, identities, is_task)
+    begun = _begun(known, identities, first)
+    born = opening.births.rows
+    inside = frames_around(opening.births.where, stream, pairs, nesting)
+    tell_spawners(born, inside, nesting, frames, is_task, state.lost_until)
+    births = joined(state.births, born)
+    births = with_spawns(births, marks, is_task, begun, known.order[first], state.lost_until)
     tasks = with_begun(state.tasks, begun)
     tasks = with_spans(tasks, polls, waits, is_task)
     is_undone = marks.if_idle & candidates.of_marks(identities.idle)
@@ -99,6 +106,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         tasks=tasks,
         records=opening.records,
         chains=opening.chains,
+        calls=opening.calls,
+        births=births,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -113,6 +122,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             task_ids=tally.task_ids + opening.task_ids,
             ends=tally.ends + opening.ends,
             chains=tally.chains + opening.chain_count,
+            spawns=tally.spawns + opening.made,
+            spawn_calls=tally.spawn_calls + opening.call_count,
         ),
     )
     return after, Spans(polls, waits, begun, over)
@@ -259,10 +270,14 @@ def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endin
     endings.flags[task] = (endings.flags[task] & ~_PENDING) | result
 
 
-def _begun(polls: Polls, identities: Identities, is_task: Flags) -> Array:
-    """The new tasks (dtype TASK), by number."""
+def _first_polls(polls: Polls, identities: Identities, is_task: Flags) -> Indexes:
+    """Those of the new tasks, by number."""
     first = identities.begun[is_task[polls.function[identities.begun]]]
-    first = first[np.argsort(identities.instance[first])]
+    return first[np.argsort(identities.instance[first])]
+
+
+def _begun(polls: Polls, identities: Identities, first: Indexes) -> Array:
+    """The new tasks (dtype TASK) with these first polls."""
     begun = np.zeros(len(first), TASK)
     begun["task"], begun["id"] = identities.instance[first], identities.id[first]
     begun["header"], begun["first"], begun["last"] = polls.self[first], polls.start[first], polls.start[first]

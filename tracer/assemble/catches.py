@@ -1,4 +1,4 @@
-"""Which polls caught panics."""
+"""Which polls were under way where panics were caught, and tasks made."""
 
 from __future__ import annotations
 
@@ -14,25 +14,33 @@ _THREAD = 1 << 40
 """Higher than any number of rows."""
 
 
-def caught_in(catches: Catches, stream: Stream, pairs: Pairs, nesting: Nesting) -> Indexes:
-    """The frames in whose functions panics were caught: the innermost ones that were on the stack still.
+def frames_around(places: Catches, stream: Stream, pairs: Pairs, nesting: Nesting) -> Indexes:
+    """For each of the places the innermost frame that was on the stack still; -1: there was none.
 
-    What has been unwound lay at or below the stack pointer that the catching function called from.
+    What has been unwound lay at or below the stack pointer that was seen there.
     """
-    if not len(catches.row) or not len(pairs.entry):
-        return np.zeros(0, np.intp)
-    place = stream.rows.thread * _THREAD + stream.place
-    caught = catches.thread * _THREAD + catches.row + stream.carried_rows
-    frame = np.searchsorted(place[pairs.entry], caught) - 1
-    found: list[Indexes] = []
-    sp = catches.sp
+    found = np.full(len(places.row), -1)
+    if not len(places.row) or not len(pairs.entry):
+        return found
+    rows = stream.rows.thread * _THREAD + stream.place
+    entry, close = rows[pairs.entry], rows[pairs.close]
+    sought = places.thread * _THREAD + places.row + stream.carried_rows
+    frame = np.searchsorted(entry, sought) - 1
+    left = np.arange(len(found))
     while True:
         inside = frame >= 0
-        frame, caught, sp = frame[inside], caught[inside], sp[inside]
+        frame, left = frame[inside], left[inside]
         if not len(frame):
-            return np.unique(np.concatenate(found)) if found else np.zeros(0, np.intp)
-        same_thread = place[pairs.entry[frame]] // _THREAD == caught // _THREAD
-        is_it = (place[pairs.close[frame]] > caught) & (stream.rows.sp[pairs.entry[frame]] > sp) & same_thread
-        found.append(frame[is_it])
+            return found
+        at = sought[left]
+        same_thread = entry[frame] // _THREAD == at // _THREAD
+        is_it = (close[frame] > at) & (stream.rows.sp[pairs.entry[frame]] > places.sp[left]) & same_thread
+        found[left[is_it]] = frame[is_it]
         on = ~is_it & same_thread
-        frame, caught, sp = nesting.parent[frame[on]], caught[on], sp[on]
+        frame, left = nesting.parent[frame[on]], left[on]
+
+
+def caught_in(catches: Catches, stream: Stream, pairs: Pairs, nesting: Nesting) -> Indexes:
+    """The frames in whose functions panics were caught."""
+    frames = frames_around(catches, stream, pairs, nesting)
+    return np.unique(frames[frames >= 0])

@@ -1,72 +1,20 @@
-"""Where polls had been waiting below their own future: by the records that tell it, else by the state alone.
+"""Where polls had been waiting below their own future, as far as the state alone tells.
 
-A record stands before the entry that it belongs to, with its thread, time and `self`; other threads' events
-may stand between, or the end of a block.  A poll whose record is missing waited somewhere that is not known.
 Numbers of places are packed into 64 bits, 16 each, the lowest first; 0: none.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.assemble.columns import joined, pick
-from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import Indexes, Unsigned
-from tracer.model import CHAIN_RECORD, FIRST_SUSPEND, Array, FunctionKind, LayoutKind, Plan
+from tracer.assemble.state import Unsigned
+from tracer.model import FIRST_SUSPEND, FunctionKind, LayoutKind, Plan
 
 NO_STATE = 256
 _BRANCHES = 4
 _BITS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Walked:
-    """hits: the events without the records (dtype EVENT).  places: of each hit; None: nothing is told.
-
-    records: those whose entry is still to come.
-    """
-
-    hits: Array
-    places: Unsigned | None
-    records: Array
-
-
-def take_chains(events: Array, earlier: Array) -> Walked:
-    """earlier: the records left over from earlier blocks, dtype EVENT."""
-    is_record = events["probe"] == CHAIN_RECORD
-    if not len(earlier) and not is_record.any():
-        return Walked(events, None, earlier)
-    if len(earlier):
-        events = joined(earlier, events)
-        is_record = events["probe"] == CHAIN_RECORD
-    places = np.zeros(len(events), np.uint64)
-    at = np.flatnonzero(is_record)
-    beside = at[:-1] if at[-1] == len(events) - 1 else at
-    beside = beside[events["tid"][beside] == events["tid"][beside + 1]]
-    _give(places, events, beside, beside + 1)
-    left = np.ones(len(events), np.bool_)
-    left[beside] = False
-    waiting = at[left[at]]
-    if len(waiting):
-        order = stable_order(events["tid"].astype(np.uint64))
-        position = np.empty(len(order), np.intp)
-        position[order] = np.arange(len(order))
-        after = position[waiting] + 1
-        following = order[np.minimum(after, len(order) - 1)]
-        has = (after < len(order)) & (events["tid"][following] == events["tid"][waiting])
-        _give(places, events, waiting[has], following[has])
-        waiting = waiting[~has]
-    hits = ~is_record
-    return Walked(pick(events, hits), places[hits], events.take(waiting))
-
-
-def _give(places: Unsigned, events: Array, records: Indexes, entries: Indexes) -> None:
-    """Tell the places of records to those of the events after them that are meant, in place."""
-    meant = (events["time"][records] == events["time"][entries]) & (events["self"][records] == events["self"][entries])
-    places[entries[meant]] = events["sp"][records[meant]]
 
 
 def settled_places(plan: Plan) -> Unsigned:

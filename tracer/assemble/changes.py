@@ -81,6 +81,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
         lossy=(lossy[TASKS], lossy[FUTURES]),
         threads=replace(after.threads, top=top, since=since),
         tasks=tasks,
+        births=state.births[:0] if TASKS in off else state.births,  # of others nothing will be seen
         latest=_newest(
             np.concatenate([latest, _interrupted(state.frames[ended], polls, state.lost_until)]), state.roles.key
         ),
@@ -94,6 +95,7 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
         return state, NO_SPANS
     process = state.pids.index(end.pid)
     frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
+    state = replace(state, births=state.births[state.births["process"] != process])
     return _end(state, frames, latest, tasks, end.time)
 
 

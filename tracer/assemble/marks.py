@@ -44,7 +44,9 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Catches:
-    """Where panics were caught.  thread: index into the threads.  row: number among the rows of the events."""
+    """Where panics were caught, or tasks made.  thread: index into the threads.  row: number among the rows of the
+    events.
+    """
 
     thread: Indexes
     row: Indexes

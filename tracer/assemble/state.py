@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
+from tracer.assemble.plan_sites import Sites, sites_of
 from tracer.model import (
     EVENT,
     PARKED,
@@ -25,6 +26,7 @@ from tracer.model import (
     Plan,
     Recording,
     Spans,
+    SpawnStep,
     Tally,
 )
 
@@ -79,6 +81,21 @@ LATEST = np.dtype(
 )
 """The latest poll of an instance that may be polled again, when it is over."""
 
+BIRTH = np.dtype(
+    [
+        ("self", "<u8"),  # the task's header
+        ("order", "<u8"),  # number of its row among all rows of the capture
+        ("time", "<i8"),
+        ("by", "<u8"),  # as TASK.spawned_by, and so on
+        ("by_id", "<u8"),
+        ("by_function", "<u4"),
+        ("at", "<u4"),
+        ("on", "<u4"),
+        ("process", "<u2"),
+    ]
+)
+"""A task that was made and is not known to have been polled."""
+
 UNKNOWN, PENDING, FINISHED = 0, 1, 2
 """LATEST.result."""
 
@@ -121,10 +138,10 @@ Small = npt.NDArray[np.uint8]
 class Roles:
     """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
 
-    enters, leaves: function index or -1; ends: index into Plan.ends or -1.  may_overlap: functions whose poll can
-    still be open on one thread when the next poll of the instance begins on another: a task poll gives the task back
-    before it returns, and the end of a function without exit probes is seen late.  future: a number for each name
-    (in one binary) of a future, of a task poll that of the future it runs.
+    enters, leaves: function index or -1; ends: index into Plan.ends or -1; makes: a task is made there.
+    may_overlap: functions whose poll can still be open on one thread when the next poll of the instance begins on
+    another: a task poll gives the task back before it returns, and the end of a function without exit probes is seen
+    late.  future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.  settled: see
     tracer.assemble.chains.  places: how many the plan has.
@@ -144,6 +161,8 @@ class Roles:
     may_be_root: Flags
     key: npt.NDArray[np.uint32]
     ends: npt.NDArray[np.int32]
+    makes: Flags
+    sites: Sites
     end_of: EndColumns
     aborted: HeaderTests
     completes: Flags
@@ -180,6 +199,8 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         may_be_root=~is_task & np.isin(future, future[is_task]),
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
         ends=np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32),
+        makes=np.array([p.spawns is not None and _makes(plan, p.spawns) for p in probes] + [False], np.bool_),
+        sites=sites_of(plan),
         end_of=end_columns(plan, int(np.argmax(is_task)) if is_task.any() else 0),
         aborted=tests_of([function.aborted for function in functions], otherwise=(0, 1)),
         completes=is_task & np.isin(plan.function_binary, seen),
@@ -187,6 +208,10 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         settled=settled,
         places=len(plan.places),
     )
+
+
+def _makes(plan: Plan, spawn: int) -> bool:
+    return plan.spawns[spawn].point.step is SpawnStep.MADE
 
 
 def _futures(plan: Plan) -> Indexes:
@@ -263,7 +288,8 @@ panicked; ... did neither."""
 class State:
     """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
     lost_until: events from before this time may be missing.
-    records: see tracer.assemble.task_ids.  chains: see tracer.assemble.chains.
+    records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
+    births: dtype BIRTH.
     resting: dtype PARKED, tasks that were there at the begin and were not polled since.  parked: the same of all
     futures that memory told at the end, and when that was: parked_at.
     """
@@ -281,6 +307,8 @@ class State:
     tasks: Tasks
     records: Array
     chains: Array
+    calls: Array
+    births: Array
     next_instance: int
     next_order: int
     tally: Tally
@@ -310,6 +338,8 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         tasks=Tasks(NO_TASKS, np.zeros(0, np.bool_), np.zeros(0, np.int64), np.zeros(0, np.uint8)),
         records=np.empty(0, EVENT),
         chains=np.empty(0, EVENT),
+        calls=np.empty(0, EVENT),
+        births=np.empty(0, BIRTH),
         next_instance=1,
         next_order=1,
         tally=Tally(),

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.chains import take_chains
+from tracer.assemble.births import Births, births_of
 from tracer.assemble.marks import Catches, Marks, marks_of
+from tracer.assemble.records import take_records
 from tracer.assemble.state import (
     ABOVE_ALL,
     HANDED_ON,
@@ -26,11 +27,11 @@ from tracer.assemble.state import (
     Unsigned,
 )
 from tracer.assemble.task_ids import take_ids
-from tracer.model import TASK_ID_RECORD, Array
+from tracer.model import CHAIN_RECORD, SPAWN_RECORD, TASK_ID_RECORD, Array
 
 END, ENTRY, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5
 """Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  MARK: no row of a
-stack, but numbered as one: the end of a life."""
+stack, but numbered as one: the end of a life, or its begin."""
 
 _LATEST = np.iinfo(np.int64).max
 
@@ -57,7 +58,7 @@ class Rows:
 class Stream:
     """Rows in thread order.
 
-    ids, telling: of each event, as tracer.assemble.task_ids has them.  places: as tracer.assemble.chains has them.
+    ids, telling: of each event, as tracer.assemble.task_ids has them.  places: where its record says that it waited.
     place: where the row stands in file order: first the carried rows, then the events' rows (and marks), then the ends.
     threads: as they are after these rows.
     """
@@ -80,8 +81,9 @@ class Opening:
 
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
     task_ids: number of events that told a task's id.  records: those to be remembered.  chain_count, chains: the
-    same of the events that told places.
-    marks: the ends of lives; catches: of panics; ends: number of events that told them.
+    same of the events that told places; call_count, calls: ... by which call a task was made.
+    marks: the ends of lives; catches: of panics; ends: number of events that told them.  births: of tasks; made:
+    number of events that told them.
     """
 
     stream: Stream
@@ -91,6 +93,10 @@ class Opening:
     records: Array
     chain_count: int
     chains: Array
+    call_count: int
+    calls: Array
+    births: Births
+    made: int
     marks: Marks
     catches: Catches
     ends: int
@@ -99,37 +105,45 @@ class Opening:
 def make_stream(state: State, events: Array) -> Opening:
     """Join the open frames and the events (dtype EVENT)."""
     roles = state.roles
-    walked = take_chains(events, state.chains)
-    chain_count = len(events) - len(walked.hits)
+    called = take_records(events, state.calls, SPAWN_RECORD)
+    walked = take_records(called.hits, state.chains, CHAIN_RECORD)
     told = take_ids(walked.hits, state.records)
+    call_count = len(events) - len(called.hits)
+    chain_count = len(called.hits) - len(walked.hits)
     task_ids = len(walked.hits) - len(told.hits)
-    places = None if walked.places is None else walked.places[walked.hits["probe"] != TASK_ID_RECORD]
     events, ids, telling = told.hits, told.ids, told.telling
+    is_hit = walked.hits["probe"] != TASK_ID_RECORD
+    places = None if walked.told is None else walked.told[is_hit]
+    calls = None if called.told is None else called.told[called.hits["probe"] != CHAIN_RECORD][is_hit]
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
-    has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | (roles.ends[probe] >= 0)
+    has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | (roles.ends[probe] >= 0) | roles.makes[probe]
     usable = has_role & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
         events, probe = events[usable], probe[usable]
         if ids is not None and telling is not None:
             ids, telling = ids[usable], telling[usable]
-        if places is not None:
-            places = places[usable]
+        places = None if places is None else places[usable]
+        calls = None if calls is None else calls[usable]
     tids = np.ascontiguousarray(events["tid"])
     threads, thread = state.threads.including(tids, state)
     rows = _event_rows(state, threads, events, probe, thread)
     count, is_mark = len(rows.kind), rows.kind == MARK
     marked = np.flatnonzero(is_mark)
     at = rows.source[marked]
-    marks, catches = marks_of(events, at, marked, roles, threads, thread[at], state.next_order)
+    is_birth = roles.makes[probe[at]]
+    born, ended, of_born, of_ended = marked[is_birth], marked[~is_birth], at[is_birth], at[~is_birth]
+    marks, catches = marks_of(events, of_ended, ended, roles, threads, thread[of_ended], state.next_order)
+    births = births_of(events, of_born, born, calls, roles.sites, threads, thread[of_born], state.next_order)
     numbers = np.flatnonzero(~is_mark)
     if len(marked):
         rows = _only(rows, numbers)
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
     frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
-    if len(catches.thread):
-        present = np.union1d(present, frame_thread[np.isin(frame_thread, catches.thread)])
+    needed = np.concatenate([catches.thread, births.where.thread])
+    if len(needed):
+        present = np.union1d(present, frame_thread[np.isin(frame_thread, needed)])
     touched = np.isin(frame_thread, present)
     frames = state.frames[touched]
     carried = _carried_rows(frames, frame_thread[touched], threads)
@@ -147,9 +161,13 @@ def make_stream(state: State, events: Array) -> Opening:
         records=told.records,
         chain_count=chain_count,
         chains=walked.records,
+        call_count=call_count,
+        calls=called.records,
+        births=births,
+        made=len(born),
         marks=marks,
         catches=catches,
-        ends=len(marked),
+        ends=len(ended),
     )
 
 
@@ -163,7 +181,7 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArra
     is_entry = enters >= 0
     sp = np.ascontiguousarray(events["sp"])
     time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
-    is_end = roles.ends[probe] >= 0
+    is_end = (roles.ends[probe] >= 0) | roles.makes[probe]
     in_stack = np.where(is_end, np.uint64(0), sp)
     begun = _begun_before(state, threads, thread, in_stack, ~is_entry & ~is_end, roles.probe_group[probe])
     exit_kind = np.where(is_tail, np.uint8(TAIL), np.uint8(EXIT))

@@ -24,6 +24,14 @@ from tracer.capture.layouts import (
     write_location,
     write_place,
 )
+from tracer.capture.spawns import (
+    read_planned_spawn,
+    read_sites,
+    read_spawn,
+    write_planned_spawn,
+    write_sites,
+    write_spawn,
+)
 from tracer.model import (
     PARKED,
     Binary,
@@ -186,6 +194,8 @@ def _write_binary(binary: Binary) -> pb.Binary:
         layouts=[write_layout(layout) for layout in binary.layouts],
         twin=maybe_text(binary.twin),
         ends=[_write_end_point(point) for point in binary.ends],
+        spawns=[write_spawn(point) for point in binary.spawns],
+        sites=write_sites(binary.sites),
     )
 
 
@@ -204,6 +214,8 @@ def _read_binary(message: pb.Binary) -> Binary:
         layouts=tuple(read_layout(m, len(message.layouts)) for m in message.layouts),
         twin=message.twin if message.HasField("twin") else None,
         ends=tuple(_read_end_point(m) for m in message.ends),
+        spawns=tuple(read_spawn(m) for m in message.spawns),
+        sites=read_sites(message.sites),
     )
 
 
@@ -241,6 +253,7 @@ def _write_plan(plan: Plan) -> pb.Plan:
                 is_tail=p.is_tail,
                 cost=p.cost.value,
                 ends=p.ends,
+                spawns=p.spawns,
             )
             for p in plan.probes
         ],
@@ -255,6 +268,7 @@ def _write_plan(plan: Plan) -> pb.Plan:
             )
             for one in plan.ends
         ],
+        spawns=[write_planned_spawn(one, plan.binaries[one.binary]) for one in plan.spawns],
     )
 
 
@@ -274,13 +288,15 @@ def _read_plan(message: pb.Plan) -> Plan:
         functions=tuple(functions),
         function_binary=tuple(planned.binary for planned in message.functions),
         probes=tuple(
-            _read_probe(i, m, len(binaries), len(functions), len(message.ends)) for i, m in enumerate(message.probes)
+            _read_probe(i, m, len(binaries), len(functions), len(message.ends), len(message.spawns))
+            for i, m in enumerate(message.probes)
         ),
         refusals=_read_refusals(message.refusals),
         exit_mode=ExitMode(message.exit_mode),
         layouts=layouts,
         places=read_places(message.places, len(functions), len(layouts)),
         ends=tuple(_read_end(m, binaries, len(functions)) for m in message.ends),
+        spawns=tuple(read_planned_spawn(m, binaries) for m in message.spawns),
     )
 
 
@@ -290,7 +306,7 @@ def _read_end(message: pb.PlannedEnd, binaries: tuple[Binary, ...], functions: i
     return PlannedEnd(message.binary, point, tuple(checked_index(one, functions) for one in message.functions))
 
 
-def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, ends: int) -> Probe:
+def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, ends: int, spawns: int) -> Probe:
     return Probe(
         id=number,
         binary=checked_index(message.binary, binaries),
@@ -302,6 +318,7 @@ def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, e
         is_tail=message.is_tail,
         cost=InstructionCost(message.cost),
         ends=checked_index(message.ends, ends) if message.HasField("ends") else None,
+        spawns=checked_index(message.spawns, spawns) if message.HasField("spawns") else None,
     )
 
 

@@ -43,6 +43,7 @@ from tracer.output.labels import (
     wait_notes,
 )
 from tracer.output.records import join, pick
+from tracer.output.spawn_words import NO_TASK, unknown_site
 from tracer.output.thinning import Budget, everything, select
 from tracer.output.trace import WrittenTrace
 
@@ -78,6 +79,8 @@ class ChromeWriter:
         self._waits: list[Array] = []
         self._over: list[Array] = []
         self._task_ids: dict[int, int] = {}
+        self._spawned: dict[int, tuple[int, str]] = {}
+        self._sites = recording.plan.sites
         self._buffered = 0
         self._latest = recording.start
         self._slices = self._represented = self._omitted = self._too_short = 0
@@ -126,6 +129,7 @@ class ChromeWriter:
         self._waits.append(spans.waits)
         self._over.append(spans.over)
         self._task_ids |= dict(zip(spans.begun["task"].tolist(), spans.begun["id"].tolist(), strict=True))
+        self._write([line for task in spans.begun[spans.begun["spawned"] != 0] for line in self._spawn_lines(task)])
         self._buffered += len(spans.polls)
         if self._buffered >= _BLOCK:
             self._write_block()
@@ -152,6 +156,36 @@ class ChromeWriter:
         self._budget.spend(arrived, self._slices - before)
         for number in over:
             self._task_ids.pop(number, None)
+            self._spawned.pop(number, None)
+
+    def _spawn_lines(self, task: np.void) -> list[str]:
+        """Of one task (dtype TASK): its spawn, and a flow from there to its first poll, which will tell of it."""
+        function, number, by = int(task["function"]), int(task["task"]), int(task["spawned_by"])
+        at = int(task["spawned_at"])
+        one = self._recording.plan.functions[function]
+        about: dict[str, object] = {
+            "spawned at": printable(str(self._sites[at - 1]) if at else unknown_site(one)),
+            "spawned by": printable(self._recording.plan.functions[int(task["spawned_by_function"])].name)
+            if by
+            else NO_TASK,
+        }
+        if by:
+            about["spawned by task number"] = by
+        if task["spawned_by_id"]:
+            about["spawned by task"] = int(task["spawned_by_id"])
+        self._spawned[number] = int(task["first"]), json.dumps(about)[1:-1]
+        tid, first = int(task["spawned_on"]), int(task["tid"])
+        flow = f'"cat":"spawn","name":"spawn","id":{number}'
+        name = json.dumps(f"spawn {short_name(one).removeprefix('task ')}")
+        where = f'"pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(int(task["spawned"]))}'
+        to = f'"pid":{self._pids.get(first, self._only)},"tid":{first},"ts":{_us(int(task["first"]))}'
+        args = f'{{"task number":{number},{self._spawned[number][1]}}}'
+        self._slices += 1
+        return [
+            f'{{"ph":"i","s":"t","cat":"spawn",{where},"name":{name},"args":{args}}}',
+            f'{{"ph":"s",{flow},{where}}}',
+            f'{{"ph":"f","bp":"e",{flow},{to}}}',
+        ]
 
     def _poll_lines(self, polls: Array) -> list[str]:
         lines = []
@@ -170,6 +204,8 @@ class ChromeWriter:
                 more += f',"task number":{task}'
             if task_id := self._task_ids.get(task):
                 more += f',"task":{task_id}'
+            if task == instance and task in self._spawned and self._spawned[task][0] == start:
+                more += f",{self._spawned.pop(task)[1]}"
             if notes := poll_notes(flags):
                 more += f',"note":{json.dumps(notes)}'
             if latest > end:

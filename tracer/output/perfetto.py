@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ from tracer.output.notes import Notes
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
 from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
+from tracer.output.spawn_rows import SpawnRows
+from tracer.output.spawn_words import spawn_words
 from tracer.output.thinning import Budget, Selection, everything, select
 from tracer.output.trace import WrittenTrace
 
@@ -112,6 +114,7 @@ class PerfettoWriter:
             }
             self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
             self._rows = SliceRows(self._descriptors, recording.plan)
+            self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows)
         except BaseException:
             self._file.abort()
             raise
@@ -164,7 +167,7 @@ class PerfettoWriter:
         if function.kind is not FunctionKind.TASK:
             return self._descriptors.track(f"{name} #{number}", folder, rank=rank, description=function.name)
         track = self._descriptors.track(
-            self._task_name(function, instance), folder, rank=rank, description=function.name
+            self._task_name(function, instance), folder, rank=rank, description=self._task_words(function, instance)
         )
         self._task_tracks[instance] = track
         self._tracks_of_tasks.add(track)
@@ -172,10 +175,21 @@ class PerfettoWriter:
 
     def _task_name(self, function: PollFunction, task: int) -> str:
         """`task 17 conn::handle`; #17 when that is only our own number."""
-        at = int(np.searchsorted(self._alive["task"], np.uint64(task)))
-        known = at < len(self._alive) and int(self._alive["task"][at]) == task
-        number = int(self._alive["id"][at]) if known else 0
+        known = self._task(task)
+        number = int(known["id"]) if known is not None else 0
         return f"task {number or f'#{task}'} {short_name(function).removeprefix('task ')}"
+
+    def _task_words(self, function: PollFunction, task: int) -> str:
+        """What its row says of itself."""
+        known = self._task(task)
+        words = spawn_words(self._recording.plan, known) if known is not None else None
+        return f"{function.name}; {words}" if words else function.name
+
+    def _task(self, number: int) -> np.void | None:
+        """dtype TASK, of one that is alive."""
+        at = int(np.searchsorted(self._alive["task"], np.uint64(number)))
+        known = at < len(self._alive) and int(self._alive["task"][at]) == number
+        return self._alive[at] if known else None
 
     def _folder(self, group: Group, function: PollFunction) -> int:
         """The track of a function, under `Async tasks` or `Futures` of its process."""
@@ -237,6 +251,7 @@ class PerfettoWriter:
         before = self._slices
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
         self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
+        self._write_spawns(begun)
         self._write_threads(self._holder.due(_with_merged(polls, chosen)))
         self._write_outcomes(over)
         self._forget(over["task"])
@@ -295,16 +310,39 @@ class PerfettoWriter:
             )
         )
         for kind, which, which_waits in ((INSTANT, ~long_poll, ~long_wait), (BEGIN, long_poll, long_wait)):
-            stints = self._rows.stints(pick(polls, which), poll_tracks[which], kind)
+            stints = list(self._stints(pick(polls, which), poll_tracks[which], kind))
             wait_rows = list(self._rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
             self._descriptors.flush()
-            for rows in (stints, *wait_rows):
+            for rows in (*stints, *wait_rows):
                 self._file.write(rows)
         nested = list(self._rows.inlined(long_waits, long_tracks))
         self._descriptors.flush()
         for rows in nested:
             self._file.write(rows)
         self._slices += len(polls) + len(waits) + int(below.sum())
+
+    def _stints(self, polls: Array, tracks: Integers, kind: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """Polls on the instances' own tracks; the first one of a task tells where that was spawned."""
+        at = np.minimum(np.searchsorted(self._alive["task"], polls["instance"]), max(len(self._alive) - 1, 0))
+        is_first = np.zeros(len(polls), np.bool_)
+        if len(self._alive):
+            is_first = (self._alive["task"][at] == polls["instance"]) & (self._alive["first"][at] == polls["start"])
+            is_first &= self._alive["spawned"][at] != 0
+        yield self._rows.stints(pick(polls, ~is_first), tracks[~is_first], kind)
+        if is_first.any():
+            tasks = self._alive.take(at[is_first])
+            yield from self._spawns.first(pick(polls, is_first), tasks, tracks[is_first], kind)
+
+    def _write_spawns(self, begun: Array) -> None:
+        """Where tasks were spawned, on the threads' tracks."""
+        spawned = pick(begun, begun["spawned"] != 0)
+        if not len(spawned):
+            return
+        marks = list(self._spawns.marks(spawned, self._tracks_of_threads(spawned["spawned_on"])))
+        self._descriptors.flush()
+        for rows in marks:
+            self._file.write(rows)
+        self._slices += len(spawned)
 
     def _write_threads(self, due: Due) -> None:
         """Polls (merged ones too) on their threads' tracks, nested."""

@@ -32,7 +32,15 @@ class Varint:
     width: int
 
 
-Part = bytes | Varint
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A varying fixed64."""
+
+    name: str
+    width = 8
+
+
+Part = bytes | Varint | Fixed
 
 
 def varint(value: int) -> bytes:
@@ -50,6 +58,11 @@ def field(number: int, value: int | Varint) -> list[Part]:
     if isinstance(value, Varint):
         return [varint(number << 3), value]
     return [varint(number << 3) + varint(value)]
+
+
+def fixed(number: int, value: Fixed) -> list[Part]:
+    """A varying fixed64 field."""
+    return [varint(number << 3 | 1), value]
 
 
 def message(number: int, *fields: list[Part]) -> list[Part]:
@@ -82,9 +95,13 @@ class RowFormat:
         parts = message(1, *fields)
         template = bytearray()
         self._columns: dict[str, list[tuple[int, int]]] = {}
+        self._fixed: dict[str, list[int]] = {}
         for part in parts:
             if isinstance(part, bytes):
                 template += part
+            elif isinstance(part, Fixed):
+                self._fixed.setdefault(part.name, []).append(len(template))
+                template += bytes(part.width)
             else:
                 self._columns.setdefault(part.name, []).append((len(template), part.width))
                 template += bytes(part.width)
@@ -97,6 +114,10 @@ class RowFormat:
                     names.append(f"{place + at}")
                     formats.append(f"<u{piece}")
                     offsets.append(place + at)
+        for place in (place for places in self._fixed.values() for place in places):
+            names.append(f"{place}")
+            formats.append("<u8")
+            offsets.append(place)
         self._layout = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self.size})
 
     def has(self, column: str) -> bool:
@@ -114,6 +135,10 @@ class RowFormat:
         records = rows.reshape(-1).view(self._layout)
         for name, values in columns.items():
             column = np.asarray(values).astype(np.uint64, copy=False)
+            for place in self._fixed.get(name, ()):
+                records[f"{place}"] = column
+            if name not in self._columns:
+                continue
             groups = _groups(column)
             for place, width in self._columns[name]:
                 _store(records, place, width, column, groups)

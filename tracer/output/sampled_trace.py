@@ -14,7 +14,7 @@ from tracer.output.descriptors import Descriptors, Value
 from tracer.output.files import OutputFile
 from tracer.output.rows import RowFormat, Varint, field, message
 from tracer.output.sampled import SampledRun
-from tracer.output.slices import BEGIN, END, INSTANT, track_event
+from tracer.output.slices import BEGIN, END, INSTANT, event
 from tracer.output.trace import WrittenTrace
 from tracer.stacks import TaskState
 
@@ -119,7 +119,7 @@ class _Writer:
     def _slices(self, stretches: Array, tracks: npt.NDArray[np.int64]) -> None:
         """Ends before beginnings: stretches of a task follow each other without a gap.  Seen once: an instant."""
         lasts = stretches["end"] > stretches["start"]
-        end = track_event(END)
+        end = event(END)
         self._file.write(end.encode(int(lasts.sum()), time=stretches["end"][lasts], track=tracks[lasts]))
         key = stretches["function"].astype(np.int64) << 40 | stretches["state"].astype(np.int64) << 32
         key |= stretches["stack"].astype(np.int64) & 0xFFFFFFFF
@@ -155,4 +155,4 @@ class _Writer:
             message(4, field(1, key(f"link {place}")), field(17, Varint(f"chain{place}", 3))) for place in range(length)
         ]
         category = field(3, self._descriptors.category("sampled"))
-        return track_event(kind, category, field(10, Varint("name", 3)), *fields)
+        return event(kind, category, field(10, Varint("name", 3)), *fields)

@@ -49,7 +49,7 @@ _WAIT_NOTES = (
 )
 
 
-def track_event(kind: int, *fields: list[Part]) -> RowFormat:
+def event(kind: int, *fields: list[Part]) -> RowFormat:
     """A TracePacket with one TrackEvent."""
     return RowFormat(
         field(8, Varint("time", 9)),
@@ -67,7 +67,7 @@ class SliceRows:
         self._descriptors = descriptors
         self._functions = functions
         self._chains = Chains(plan)
-        self._end = track_event(END)
+        self._end = event(END)
         string, name = descriptors.string, descriptors.name
         self._await_of, self._await_columns = self._intern_awaits(functions)
         self._walked: dict[tuple[int, int, int], int] = {}
@@ -96,18 +96,18 @@ class SliceRows:
         self._poll_category = descriptors.category("poll")
         self._wait_category = descriptors.category("wait")
         self._merged_category = descriptors.category("merged")
-        self._stint = {kind: self._stint_format(kind) for kind in (BEGIN, INSTANT)}
+        self._stint = {kind: self.stint_format(kind) for kind in (BEGIN, INSTANT)}
         self._wait_formats: dict[tuple[int, int], RowFormat] = {}
-        self._inlined = track_event(
+        self._inlined = event(
             BEGIN, field(3, descriptors.category("inlined")), field(10, Varint("name", 4)), field(52, 1)
         )
-        self._merged = track_event(
+        self._merged = event(
             BEGIN,
             field(3, self._merged_category),
             field(10, Varint("name", 4)),
             field(52, 1),  # one colour for all of them
-            self._number("polls", "count"),
-            self._number("busy (ns)", "busy"),
+            self.number("polls", "count"),
+            self.number("busy (ns)", "busy"),
         )
 
     def _intern_awaits(self, functions: Sequence[PollFunction]) -> tuple[Integers, dict[str, Integers]]:
@@ -142,10 +142,12 @@ class SliceRows:
 
     # ---- formats
 
-    def _text(self, key: str, column: str) -> list[Part]:
+    def text(self, key: str, column: str) -> list[Part]:
+        """An argument whose value is the intern id of a string."""
         return message(4, field(1, self._descriptors.key(key)), field(17, Varint(column, 3)))
 
-    def _number(self, key: str, column: str, width: int = 9) -> list[Part]:
+    def number(self, key: str, column: str, width: int = 9) -> list[Part]:
+        """An argument that is an unsigned number of so many groups of seven bits."""
         return message(4, field(1, self._descriptors.key(key)), field(3, Varint(column, width)))
 
     def _pointer(self, key: str, column: str) -> list[Part]:
@@ -159,40 +161,42 @@ class SliceRows:
             field(3, self._poll_category),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
-            self._text("function", "function"),
-            self._text("crate", "crate"),
-            self._text("kind", "kind"),
-            self._text("state", "state"),
-            self._text("result", "result"),
+            self.text("function", "function"),
+            self.text("crate", "crate"),
+            self.text("kind", "kind"),
+            self.text("state", "state"),
+            self.text("result", "result"),
         ]
         if known & _PLACE:
-            fields += [field(34, Varint("location", 3)), self._text("location", "place")]
+            fields += [field(34, Varint("location", 3)), self.text("location", "place")]
         if known & _SELF:
-            fields += [self._pointer("self", "self"), self._number("instance", "instance", 10)]
+            fields += [self._pointer("self", "self"), self.number("instance", "instance", 10)]
         if known & _TASK:
-            fields.append(self._number("task number", "task", 10))
+            fields.append(self.number("task number", "task", 10))
         if known & _TASK_ID:
-            fields.append(self._number("task", "task_id", 10))
+            fields.append(self.number("task", "task_id", 10))
         if known & _NOTE:
-            fields.append(self._text("note", "note"))
+            fields.append(self.text("note", "note"))
         if known & _RANGE:
-            fields.append(self._number("may have ended later by (ns)", "late"))
-        row = track_event(kind, *fields)
+            fields.append(self.number("may have ended later by (ns)", "late"))
+        row = event(kind, *fields)
         columns = {key: values for key, values in self._function_columns.items() if row.has(key)}
         templates = row.encode(len(columns["name"]), **columns)
         self._poll_formats[kind, known] = row, templates
         return row, templates
 
-    def _stint_format(self, kind: int) -> RowFormat:
-        return track_event(
+    def stint_format(self, kind: int, *more: list[Part]) -> RowFormat:
+        """The format of a poll on its instance's track, with further arguments."""
+        return event(
             kind,
             field(3, self._poll_category),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
-            self._number("thread", "thread", 5),
-            self._number("instance", "instance", 10),
-            self._text("state", "state"),
-            self._text("result", "result"),
+            self.number("thread", "thread", 5),
+            self.number("instance", "instance", 10),
+            self.text("state", "state"),
+            self.text("result", "result"),
+            *more,
         )
 
     def _wait_format(self, kind: int, known: int) -> RowFormat:
@@ -202,24 +206,24 @@ class SliceRows:
             field(3, self._wait_category),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
-            self._text("state", "state"),
+            self.text("state", "state"),
         ]
         if known & _AWAIT:
-            fields += [field(34, Varint("line", 3)), self._text("await", "await")]
+            fields += [field(34, Varint("line", 3)), self.text("await", "await")]
         if known & _MACRO:
-            fields.append(self._text("await in a macro", "macro"))
+            fields.append(self.text("await in a macro", "macro"))
         if known & _AWAITEE:
-            fields.append(self._text("awaitee", "awaitee"))
+            fields.append(self.text("awaitee", "awaitee"))
         if known & _LAYOUT:
-            fields.append(self._text("layout", "layout"))
+            fields.append(self.text("layout", "layout"))
         if known & _PLACE:
-            fields.append(self._text("location", "place"))
+            fields.append(self.text("location", "place"))
         if known >> _LINKS:
             links = [message(12, field(17, Varint(column, 3))) for column in _CHAIN[: known >> _LINKS]]
             fields.append(message(4, field(1, self._descriptors.key("chain")), *links))
         if known & _NOTE:
-            fields.append(self._text("note", "note"))
-        row = self._wait_formats[kind, known] = track_event(kind, *fields)
+            fields.append(self.text("note", "note"))
+        row = self._wait_formats[kind, known] = event(kind, *fields)
         return row
 
     # ---- rows
@@ -262,17 +266,19 @@ class SliceRows:
 
     def stints(self, polls: Array, tracks: Integers, kind: int) -> Rows:
         """The beginnings of polls (POLL) on instance tracks, which leave the details to the thread's track."""
-        return self._stint[kind].encode(
-            len(polls),
-            time=polls["start"],
-            track=tracks,
-            color=_colors(polls),
-            name=self._stint_iid[polls["function"]],
-            thread=polls["tid"],
-            instance=polls["instance"],
-            state=self._states(polls),
-            result=self._results(polls),
-        )
+        return self._stint[kind].encode(len(polls), track=tracks, **self.stint_columns(polls))
+
+    def stint_columns(self, polls: Array) -> dict[str, npt.NDArray[np.integer]]:
+        """The columns of stint_format, but for the track and what more there is."""
+        return {
+            "time": polls["start"],
+            "color": _colors(polls),
+            "name": self._stint_iid[polls["function"]],
+            "thread": polls["tid"],
+            "instance": polls["instance"],
+            "state": self._states(polls),
+            "result": self._results(polls),
+        }
 
     def waits(self, waits: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
         """The beginnings of waits (WAIT) on instance tracks."""

@@ -25,7 +25,7 @@ from tracer.model import (
 from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.chains import Chains, Whereabouts
-from tracer.output.kinds import TaskKinds
+from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.waiting import AwaitFigures
 
@@ -44,6 +44,7 @@ class Summary:
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
         self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
+        self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
         self.ends: list[ProcessEnd] = []
@@ -55,6 +56,17 @@ class Summary:
     def _await(self, row: AwaitFigures) -> dict[str, Any]:
         known = self._chains.waiting(row.function, row.state, row.places)
         return _await(self.recording.plan.functions[row.function], row, known)
+
+    def _spawn(self, spawn: Spawn, tasks: int) -> dict[str, Any]:
+        plan = self.recording.plan
+        site = self._sites[spawn.at - 1] if spawn.at else None
+        return {
+            "file": site.file if site else None,
+            "line": site.line if site else None,
+            "column": site.column if site else None,
+            "by": plan.functions[spawn.by].name if spawn.by is not None else None,
+            "tasks": tasks,
+        }
 
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads."""
@@ -187,6 +199,7 @@ class Summary:
                         name: int(getattr(self.kinds, name)[index])
                         for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                     },
+                    "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns(index)],
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
                     "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }

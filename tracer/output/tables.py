@@ -29,6 +29,7 @@ from tracer.output.labels import (
     short_name_of,
     state_words,
 )
+from tracer.output.spawn_words import why_unknown
 
 Document = dict[str, Any]
 """A summary as JSON has it, or a part of one."""
@@ -223,6 +224,7 @@ def _print_functions(document: Document, console: Console) -> None:
 
 
 def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
+    has_sites = any(_spawned_at(one) for one in kinds[:_TOP_KINDS])
     rows = [
         (
             _name(one).removeprefix("task "),
@@ -231,6 +233,7 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
             duration_words(one["busy"]),
             duration_words(one["longest"]),
             duration_words(one["waiting"]),
+            *([_spawned_at(one)] if has_sites else []),
             _place_of(one),
         )
         for one in kinds[:_TOP_KINDS]
@@ -239,10 +242,28 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
         return
     columns = {"tasks by kind": Column.NAME}
     columns |= dict.fromkeys(("tasks", "polls", "busy", "longest poll", "waiting"), Column.FIGURE)
-    console.print(make_table(columns | {"place": Column.PLACE}, rows, console.width, ("longest poll", "place")))
+    columns |= {"spawned at": Column.PLACE} if has_sites else {}
+    columns |= {"place": Column.PLACE}
+    console.print(make_table(columns, rows, console.width, ("longest poll", "place", "spawned at")))
     if len(kinds) > _TOP_KINDS:
         console.print(plain_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
     console.print()
+
+
+def _spawned_at(kind: Document) -> str:
+    """Where most tasks of a kind were spawned, and how many other places there are; nothing where it is not known."""
+    places = dict.fromkeys(
+        place_words(SourceLocation(one["file"], one["line"]))
+        for one in kind.get("spawned", [])  # recordings by earlier versions have none
+        if one["file"] is not None
+    )
+    more = f" + {len(places) - 1}" if len(places) > 1 else ""
+    return next(iter(places), "") + more
+
+
+def _unknown_sites(kind: Document) -> int:
+    """How many tasks of a kind were seen to be spawned, nobody knows where."""
+    return sum(int(one["tasks"]) for one in kind.get("spawned", []) if one["file"] is None)
 
 
 def _print_longest(polls: Sequence[Document], console: Console) -> None:
@@ -346,6 +367,10 @@ def _print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text("the capture breaks off: its end was not written", "yellow"))
     for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
+        console.print(plain_text(words))
+    for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if _unknown_sites(one)}):
+        count = sum(_unknown_sites(one) for one in document["task_kinds"] if (one["runtime"] or "unknown") == runtime)
+        words = f"where {_some(count, 'task')} of {runtime} came from is not known: {why_unknown(runtime)}"
         console.print(plain_text(words))
     for remark in document["layouts"]:
         console.print(plain_text(remark))

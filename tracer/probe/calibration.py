@@ -26,12 +26,14 @@ from tracer.model import (
     Group,
     InstructionCost,
     Plan,
+    PlannedSpawn,
     PollFunction,
     Probe,
     Process,
     Register,
     Site,
     Source,
+    SpawnStep,
 )
 
 _BASE = 0x400000
@@ -56,6 +58,9 @@ _RET_AT = _FUNCTION_AT + 2
 
 _WALK_COST = 4
 """In states, of a walk to where the future waits: a read and two look-ups at each place, and most often a record."""
+
+_SPAWN_COST = 3
+"""In states, of a call that is remembered and found again: reads of the target's memory, and look-ups."""
 
 _TASK_ID_COST = 2
 """In states: a task's id takes a read of the target's memory, as a state does, and a look-up."""
@@ -88,9 +93,22 @@ class Costs:
             state += self.state if any(one is not None for one in reads) else 0.0
         if probe.enters is not None and plan.functions[probe.enters].layout is not None:
             state += _WALK_COST * self.state
+        if probe.spawns is not None:
+            state += self._of_spawn(plan.spawns[probe.spawns], plan)
         if probe.site is Site.RETURN:
             return self.returned + state
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state
+
+    def _of_spawn(self, spawn: PlannedSpawn, plan: Plan) -> float:
+        """Beyond the hit itself.  The call of a spawn function sends no event: what it takes is counted where the
+        task is made."""
+        if spawn.point.step is SpawnStep.CALLED:
+            return 0.0
+        calls = [one.point for one in plan.spawns if one.binary == spawn.binary and one.point.step is SpawnStep.CALLED]
+        if not calls:
+            return 0.0
+        is_stepped = any(point.cost is InstructionCost.STEPPED for point in calls)
+        return (self.stepped if is_stepped else self.emulated) + _SPAWN_COST * self.state
 
 
 def calibration_plan(state_offset: int | None) -> Plan:

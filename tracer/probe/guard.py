@@ -18,7 +18,7 @@ from enum import Enum
 
 import numpy as np
 
-from tracer.model import CHAIN_RECORD, Array, Group, Plan
+from tracer.model import Array, Group, Plan
 from tracer.probe.calibration import Costs
 from tracer.probe.session import ProbeSession
 
@@ -154,7 +154,7 @@ class Guard:
         if not len(events):
             return
         probes = events["probe"]
-        hits = np.bincount(probes[probes < CHAIN_RECORD], minlength=len(self._cost))
+        hits = np.bincount(probes[probes < len(self._cost)], minlength=len(self._cost))
         cost = hits * self._cost * (1 + lost / len(events))
         tasks, everything = float(cost[self._is_task].sum()), float(cost.sum())
         for meter in (self._whole, self._meter, self._window):

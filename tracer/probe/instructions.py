@@ -38,6 +38,8 @@ def _reason(probe: Probe, code: bytes) -> str | None:
             return f"expected a jump out of the function, found {code.hex(' ')}"
         if not probe.is_tail and not code.startswith(_RETURNS):
             return f"expected a return instruction, found {code.hex(' ')}"
+    if probe.site is Site.SPAWNED and not code.startswith(_RETURNS):
+        return f"expected a return instruction, found {code.hex(' ')}"
     return None
 
 

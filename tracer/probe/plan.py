@@ -24,6 +24,7 @@ from tracer.model import (
     InstructionCost,
     Plan,
     PlannedEnd,
+    PlannedSpawn,
     PollFunction,
     Probe,
     Refusal,
@@ -85,8 +86,11 @@ def make_plan(
     if not functions or (include and not chosen):
         raise _nothing_left(binaries, bool(include or exclude or generated_only))
     ends = _ends(binaries, functions, function_binary, places.keys(), exit_mode)
+    taken = places.keys() | {(one.binary, one.point.offset) for one in ends}
+    spawns = _spawns(binaries, functions, function_binary, taken)
     probes = list(_probes(functions, places, returns))
     probes += _end_probes(ends, len(probes))
+    probes += _spawn_probes(spawns, len(probes))
     return Plan(
         binaries=tuple(binaries),
         functions=tuple(functions),
@@ -97,6 +101,7 @@ def make_plan(
         layouts=layouts,
         places=make_walks(functions, layouts).places,
         ends=tuple(ends),
+        spawns=tuple(spawns),
     )
 
 
@@ -139,6 +144,40 @@ def _end_probes(ends: Sequence[PlannedEnd], first: int) -> Iterable[Probe]:
             leaves=None,
             cost=one.point.cost,
             ends=number,
+        )
+
+
+def _spawns(
+    binaries: Sequence[Binary],
+    functions: Sequence[PollFunction],
+    function_binary: Sequence[int],
+    taken: Collection[tuple[int, int]],
+) -> list[PlannedSpawn]:
+    """Where tasks that are traced are spawned.  taken: the places that have a probe already."""
+    with_tasks = {
+        number for number, one in zip(function_binary, functions, strict=True) if one.kind is FunctionKind.TASK
+    }
+    return [
+        PlannedSpawn(number, point)
+        for number, binary in enumerate(binaries)
+        if number in with_tasks
+        for point in binary.spawns
+        if (number, point.offset) not in taken
+    ]
+
+
+def _spawn_probes(spawns: Sequence[PlannedSpawn], first: int) -> Iterable[Probe]:
+    for number, one in enumerate(spawns):
+        yield Probe(
+            id=first + number,
+            binary=one.binary,
+            offset=one.point.offset,
+            site=Site.SPAWNED if one.point.is_return else Site.SPAWN,
+            group=Group.TASKS,
+            enters=None,
+            leaves=None,
+            cost=one.point.cost,
+            spawns=number,
         )
 
 

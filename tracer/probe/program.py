@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.errors import AttachFailed
-from tracer.model import Array, Group, Plan, PollFunction, Probe, Process, Register, Site, Thread
+from tracer.model import Array, Group, Plan, PollFunction, Probe, Process, Register, Site, SpawnStep, Thread
 from tracer.probe.bcc_program import BccProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
 from tracer.probe.sources import bpf_folder
@@ -38,7 +38,9 @@ PROBE = np.dtype(
         ("self", "u1"),
         ("group", "u1"),
         ("of_header", "u1"),
-        ("_pad", "u1", 4),
+        ("spawns", "<u2"),
+        ("spawn_step", "u1"),
+        ("_pad", "u1"),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -46,7 +48,10 @@ THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
 _ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
 _NO_OFFSET = 0xFFFFFFFF
-_REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3}
+_REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3, Register.RCX: 4, Register.RAX: 5}
+_STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2}
+_MOST_SPAWNS = 0xFFFF
+"""A record has no room for a higher number: such a call's place is not told."""
 _GROUPS = (Group.TASKS, Group.FUTURES)
 
 _FRAMES = 65_536
@@ -201,6 +206,8 @@ def _address(plan: Plan, probe: Probe) -> int:
     """The link-time address of a probe: it lies in the segment of the function it belongs to."""
     if probe.ends is not None:
         return plan.ends[probe.ends].point.address
+    if probe.spawns is not None:
+        return plan.spawns[probe.spawns].point.address
     index = probe.enters if probe.enters is not None else probe.leaves
     assert index is not None, "a probe has a role"
     function = plan.functions[index]
@@ -246,6 +253,11 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
                 record["entry_state"] = test.offset
             elif point.state_offset is not None:
                 record["entry_state"] = point.state_offset
+        if probe.spawns is not None:
+            spawn = plan.spawns[probe.spawns].point
+            record["self"] = _REGISTERS[spawn.register]
+            record["spawn_step"] = _STEPS[spawn.step]
+            record["spawns"] = probe.spawns + 1 if probe.spawns < _MOST_SPAWNS else 0
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]
             record["roles"] |= _LEAVES

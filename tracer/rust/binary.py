@@ -86,6 +86,8 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         ends=found.ends,
         layouts=found.layouts,
         current_task=found.current_task,
+        spawns=found.spawns,
+        sites=found.sites,
     )
 
 

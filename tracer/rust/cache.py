@@ -22,6 +22,7 @@ from tracer import __version__
 from tracer.model import (
     AwaitPoint,
     Binary,
+    CallSite,
     EndKind,
     EndPoint,
     ExitKind,
@@ -38,6 +39,8 @@ from tracer.model import (
     ResultEncoding,
     Source,
     SourceLocation,
+    SpawnPoint,
+    SpawnStep,
     TaskIdPath,
 )
 from tracer.rust.cached_links import from_container, from_link, to_container, to_link
@@ -181,6 +184,8 @@ def _encode(binary: Binary) -> bytes:
         "functions": [_from_function(function) for function in binary.functions],
         "layouts": [_from_layout(layout) for layout in binary.layouts],
         "ends": [_from_end(point) for point in binary.ends],
+        "spawns": [_from_spawn(point) for point in binary.spawns],
+        "sites": [[site.address, site.file, site.line, site.column] for site in binary.sites],
         "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
     }
     payload = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
@@ -211,6 +216,8 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
         debug_file=debug_path,
         layouts=tuple(_to_layout(row) for row in stored["layouts"]),
         ends=tuple(_to_end(row) for row in stored["ends"]),
+        spawns=tuple(_to_spawn(row) for row in stored["spawns"]),
+        sites=tuple(CallSite(int(at), str(file), int(line), int(column)) for at, file, line, column in stored["sites"]),
     )
 
 
@@ -287,6 +294,23 @@ def _to_end(row: list[Any]) -> EndPoint:
         done=_to_test(done),
         undone=_to_test(undone),
         state_offset=state_offset,
+        cost=InstructionCost(cost),
+    )
+
+
+def _from_spawn(p: SpawnPoint) -> list[Any]:
+    return [p.address, p.offset, p.name, p.step, p.register, p.is_return, p.cost]
+
+
+def _to_spawn(row: list[Any]) -> SpawnPoint:
+    address, offset, name, step, register, is_return, cost = row
+    return SpawnPoint(
+        address=int(address),
+        offset=int(offset),
+        name=str(name),
+        step=SpawnStep(step),
+        register=Register(register),
+        is_return=bool(is_return),
         cost=InstructionCost(cost),
     )
 

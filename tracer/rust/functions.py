@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tracer.model import (
     AwaitPoint,
+    CallSite,
     EndPoint,
     FunctionKind,
     HeaderTest,
@@ -18,6 +19,7 @@ from tracer.model import (
     Register,
     Source,
     SourceLocation,
+    SpawnPoint,
     TaskIdPath,
     is_foreign,
 )
@@ -44,6 +46,7 @@ from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
+from tracer.rust.spawns import Spawns, call_sites
 from tracer.rust.task_cells import cell_name, find_cells
 from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
@@ -65,6 +68,8 @@ class Found:
     layouts: tuple[Layout, ...] = ()
     ends: tuple[EndPoint, ...] = ()
     current_task: int | None = None
+    spawns: tuple[SpawnPoint, ...] = ()
+    sites: tuple[CallSite, ...] = ()
 
 
 def find_functions(
@@ -124,7 +129,9 @@ def find_functions(
         functions = code.filled_in(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     current = information.current_task(image, named)
-    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current)
+    spawns = code.spawns(functions)
+    sites = call_sites(image, spawns)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites)
 
 
 class _Code:
@@ -132,6 +139,7 @@ class _Code:
 
     def __init__(self, image: ElfImage, named: ElfImage, candidates: list[Candidate]) -> None:
         self._image = image
+        self._named = named
         self._scan = CodeScan(image, named)
         self._thunks = self._find_thunks(candidates)
         self._disassembler = Disassembler()
@@ -164,6 +172,10 @@ class _Code:
                 targets[candidate.address] = target
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
+
+    def spawns(self, functions: list[PollFunction]) -> tuple[SpawnPoint, ...]:
+        """Where tasks are spawned."""
+        return Spawns(self._named, self._image, self._scan).points(functions)
 
     def dispatches(self) -> Dispatches:
         return Dispatches(self._image, self._scan.is_resumption)

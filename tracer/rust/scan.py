@@ -38,7 +38,11 @@ class CodeScan:
 
     def called(self, function: PollFunction, targets: Collection[int]) -> set[int]:
         """Which of the functions at these addresses the function calls or jumps to, itself or by the loader's table."""
-        code = np.frombuffer(self._image.read(function.address, function.size) or b"", np.uint8)
+        return self.called_from(function.address, function.size, targets)
+
+    def called_from(self, address: int, size: int, targets: Collection[int]) -> set[int]:
+        """The same of any code."""
+        code = np.frombuffer(self._image.read(address, size) or b"", np.uint8)
         wanted = np.array(sorted(targets), np.int64)
         if len(code) < _MAX_CALL or not len(wanted):
             return set()
@@ -46,7 +50,7 @@ class CodeScan:
         return {
             target
             for target in wanted.tolist()
-            if any(map(len, _calls(code, function.address, np.array([target]), slots[slots[:, 1] == target, 0])))
+            if any(map(len, _calls(code, address, np.array([target]), slots[slots[:, 1] == target, 0])))
         }
 
     def is_resumption(self, address: int) -> bool:

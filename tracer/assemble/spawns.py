@@ -1,0 +1,66 @@
+"""By which spawn a task came: the next one that is polled at the header of one that was made is that one, unless its
+life ended before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracer.assemble.columns import Frames, pick
+from tracer.assemble.marks import Marks
+from tracer.assemble.nesting import Nesting
+from tracer.assemble.state import Flags, Indexes, Small, Unsigned
+from tracer.model import Array
+
+_BORN, _POLLED, _ENDED = 0, 1, 2
+
+
+def tell_spawners(
+    births: Array, around: Indexes, nesting: Nesting, frames: Frames, is_task: Flags, lost_until: int
+) -> None:
+    """Tell births (dtype BIRTH, in place) in which tasks' polls they were.
+
+    around: the frame around each, or -1.  One that began before `lost_until` may have ended unseen.
+    """
+    frame = around.copy()
+    while True:
+        on = np.flatnonzero(frame >= 0)
+        on = on[~is_task[frames.function[frame[on]]]]
+        if not len(on):
+            break
+        frame[on] = nesting.parent[frame[on]]
+    inside = np.flatnonzero(frame >= 0)
+    inside = inside[frames.start[frame[inside]] >= lost_until]
+    for name, source in (("by", "instance"), ("by_id", "id"), ("by_function", "function")):
+        births[name][inside] = getattr(frames, source)[frame[inside]]
+
+
+def with_spawns(births: Array, marks: Marks, is_task: Flags, begun: Array, orders: Unsigned, lost_until: int) -> Array:
+    """Tell new tasks (dtype TASK, in place) by which births (dtype BIRTH) they came; yields the births that are left.
+
+    orders: numbers of the rows in which their first polls begin.  A birth from before `lost_until` may have been
+    followed by another one at that address.
+    """
+    if not len(births):
+        return births
+    ended = np.flatnonzero(is_task[marks.function])
+    header = np.concatenate([births["self"], begun["header"], marks.self[ended]])
+    process = np.concatenate([births["process"], begun["process"], marks.process[ended]])
+    when = np.concatenate([births["order"], orders, marks.order[ended]])
+    kind: Small = np.repeat(np.array([_BORN, _POLLED, _ENDED], np.uint8), [len(births), len(begun), len(ended)])
+    order = np.lexsort((when, header, process))
+    follows = (header[order[1:]] == header[order[:-1]]) & (process[order[1:]] == process[order[:-1]])
+    is_born = kind[order] == _BORN
+    first = np.flatnonzero(follows & is_born[:-1] & (kind[order[1:]] == _POLLED))
+    born = births[order[first]]
+    task = order[first + 1] - len(births)
+    in_time = born["time"] >= lost_until
+    born, task = born[in_time], task[in_time]
+    begun["spawned"][task] = born["time"]
+    for name in ("by", "by_id", "by_function", "at", "on"):
+        begun[f"spawned_{name}"][task] = born[name]
+    is_last = is_born.copy()
+    is_last[:-1] &= ~follows
+    left = np.zeros(len(births), np.bool_)
+    left[order[is_last]] = True
+    return pick(births, left)

@@ -1,0 +1,41 @@
+"""Where tasks were spawned and by which task, for people."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracer.model import CallSite, Plan, PollFunction, SourceLocation
+from tracer.output.labels import place_words, printable, short_name
+
+NO_TASK = "no task, as far as was seen"
+"""Of a spawn outside of any task's poll."""
+
+
+def site_words(site: CallSite) -> str:
+    """A place for people."""
+    return printable(f"{place_words(SourceLocation(site.file, site.line))}:{site.column}")
+
+
+def unknown_site(function: PollFunction) -> str:
+    """Why nobody knows where a task of this function, whose spawn was seen, was spawned."""
+    return f"unknown: {why_unknown(function.runtime)}"
+
+
+def why_unknown(runtime: str | None) -> str:
+    """Why nobody knows where tasks of a runtime were spawned, though their spawns were seen."""
+    if runtime == "tokio":
+        return "the compiler made the spawn function a part of its caller"
+    return f"the spawn functions of {runtime or 'this runtime'} are not told by whom they are called"
+
+
+def spawn_words(plan: Plan, task: np.void) -> str | None:
+    """Of one task (dtype TASK), in a sentence; None: its spawn was not seen."""
+    if not task["spawned"]:
+        return None
+    function, by = plan.functions[int(task["function"])], int(task["spawned_by"])
+    at = int(task["spawned_at"])
+    place = site_words(plan.sites[at - 1]) if at else f"a place that is {unknown_site(function)}"
+    if not by:
+        return f"spawned at {place} by {NO_TASK}"
+    spawner = short_name(plan.functions[int(task["spawned_by_function"])]).removeprefix("task ")
+    return f"spawned at {place} by task {int(task['spawned_by_id']) or f'#{by}'} {spawner}"

@@ -1,0 +1,242 @@
+"""Where tasks are spawned, by the names in the symbol table and what the code does with its arguments.
+
+tokio 1.25 to 1.54 (task/spawn.rs, task/local.rs, runtime/handle.rs, runtime/runtime.rs): the functions that users call
+are `#[track_caller]`, so that their last argument is the address of a core::panic::Location.  The task is made in
+`OwnedTasks::bind` and `LocalOwnedTasks::bind` (runtime/task/list.rs), which return its JoinHandle, its header's
+address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  async-task 4.0 to 4.7
+(runnable.rs): `Builder::spawn_unchecked` returns (Runnable, Task), both of them the header's address.  No location is
+handed on there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import capstone
+import numpy as np
+from capstone import x86_const as x86
+
+from tracer.model import CallSite, ExitKind, FunctionKind, PollFunction, Register, SpawnPoint, SpawnStep
+from tracer.rust.demangle import demangle
+from tracer.rust.exits import Disassembler, entry_cost
+from tracer.rust.panic_locations import PanicLocations
+from tracer.rust.scan import CodeScan
+from tracer.target.elf import FUNCTION, ElfImage
+
+_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"spawn",
+        rb"4bind",
+        rb"10bind_inner",
+        rb"10bind_local",
+    )
+)
+"""Each begins with a literal, for which `re` has a fast search."""
+
+_ARGUMENTS = (Register.RDI, Register.RSI, Register.RDX, Register.RCX)
+"""In the order of the System V ABI, as far as spawn functions take any."""
+
+_CALLED = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"^tokio::task::spawn::spawn(?:_inner)?(?:::<|<|$)",
+        r"^tokio::task::local::spawn_local(?:_inner)?(?:::<|<|$)",
+        r"^<?tokio::task::local::LocalSet>?::spawn_local(?:::<|<|$)",
+        r"^<?tokio::runtime::handle::Handle>?::spawn(?:::<|<|$)",
+        r"^<?tokio::runtime::runtime::Runtime>?::spawn(?:::<|<|$)",
+    )
+)
+"""Each passes on the location that it was handed: what calls it is the user's own call, or another one of these.  Not
+those that get it and have no use for it, as Handle::spawn_named; where these, optimised, have none either, what is in
+the register is no location."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """A function in which a task is made.  of_entry: it gets the header there, else it returns it."""
+
+    runtime: str
+    pattern: re.Pattern[str]
+    of_entry: Register | None = None
+
+
+_MAKERS = (
+    _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::OwnedTasks<.*>::bind_inner(?:::<|$)"), Register.RSI),
+    _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::OwnedTasks<.*>::bind(?:_local)?(?:::<|$)")),
+    _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::LocalOwnedTasks<.*>::bind(?:::<|$)")),
+    _Maker("async-task", re.compile(r"^<?async_task::runnable::Builder<.*>::spawn_unchecked(?:::<|$)")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    address: int
+    size: int
+    name: str
+
+
+class Spawns:
+    """Of one binary.  named: where the symbols are.  image: whose code it is."""
+
+    def __init__(self, named: ElfImage, image: ElfImage, scan: CodeScan) -> None:
+        self._image = image
+        self._scan = scan
+        self._disassembler = Disassembler()
+        self._arguments = _Arguments(image)
+        self._called: dict[int, _Function] = {}
+        self._made: dict[int, tuple[_Function, _Maker]] = {}
+        symbols = named.symbols()
+        chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
+        rows = symbols.table[chosen]
+        rows = rows[((rows["info"] & 15) == FUNCTION) & (rows["size"] > 0)]
+        for address, size, at in zip(
+            rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
+        ):
+            function = _Function(address, size, demangle(symbols.name_at(at)))
+            if any(pattern.match(function.name) for pattern in _CALLED):
+                self._called[address] = function
+            maker = next((one for one in _MAKERS if one.pattern.match(function.name)), None)
+            if maker is not None:
+                self._made[address] = function, maker
+
+    def points(self, functions: Collection[PollFunction]) -> tuple[SpawnPoint, ...]:
+        """functions: the poll functions; of runtimes whose tasks are not polled there are none."""
+        runtimes = {one.runtime for one in functions if one.kind is FunctionKind.TASK}
+        made = [point for function, maker in self._makers(runtimes) for point in self._of_maker(function, maker)]
+        if not made:
+            return ()
+        called = [self._of_call(one) for one in self._innermost()] if "tokio" in runtimes else []
+        points = [*made, *(point for point in called if point is not None)]
+        return tuple(sorted(points, key=lambda point: (point.address, point.step)))
+
+    def _makers(self, runtimes: Collection[str | None]) -> Iterator[tuple[_Function, _Maker]]:
+        """Those that do not leave it to another one."""
+        inner = {address for address, (_, maker) in self._made.items() if maker.of_entry is not None}
+        for function, maker in self._made.values():
+            if maker.runtime in runtimes and (maker.of_entry is not None or not self._calls(function, inner)):
+                yield function, maker
+
+    def _innermost(self) -> list[_Function]:
+        """Spawn functions that do not only call another one: of such a pair one probe is enough."""
+        addresses = set(self._called)
+        return [one for one in self._called.values() if not self._calls(one, addresses - {one.address})]
+
+    def _calls(self, function: _Function, targets: Collection[int]) -> bool:
+        return bool(targets) and bool(self._scan.called_from(function.address, function.size, targets))
+
+    def _of_call(self, function: _Function) -> SpawnPoint | None:
+        """The location is the last argument: None when the code takes none, because it has no use for it."""
+        register = self._arguments.last_read(function.address, function.size)
+        return self._at_entry(function, SpawnStep.CALLED, register) if register is not None else None
+
+    def _of_maker(self, function: _Function, maker: _Maker) -> Iterator[SpawnPoint]:
+        if maker.of_entry is not None:
+            point = self._at_entry(function, SpawnStep.MADE, maker.of_entry)
+            if point is not None:
+                yield point
+            return
+        offset = self._image.offset_of(function.address)
+        code = self._image.read(function.address, function.size)
+        if offset is None or code is None:
+            return
+        body = self._disassembler.body(code, function.address, offset, self._scan.is_fragment)
+        for site in () if body.refusal is not None else body.exits:
+            if site.kind is ExitKind.RET:
+                address = function.address + site.offset - offset
+                yield SpawnPoint(
+                    address, site.offset, function.name, SpawnStep.MADE, Register.RAX, is_return=True, cost=site.cost
+                )
+
+    def _at_entry(self, function: _Function, step: SpawnStep, register: Register) -> SpawnPoint | None:
+        """None when the kernel takes no probe there."""
+        address = function.address
+        offset, segment = self._image.offset_of(address), self._image.segment_of(address)
+        cost = entry_cost(self._image.read(address, 16) or b"", address)
+        if offset is None or segment is None or not segment.flags & 1 or cost is None:
+            return None
+        return SpawnPoint(address, offset, function.name, step, register, cost=cost)
+
+
+class _Arguments:
+    """Which arguments functions take, by what their code reads before it was written."""
+
+    def __init__(self, image: ElfImage) -> None:
+        self._image = image
+        self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+        self._engine.detail = True
+
+    def last_read(self, address: int, size: int) -> Register | None:
+        """The last one in the ABI's order; None when it takes none, or it cannot be told."""
+        found: set[Register] = set()
+        seen: dict[int, frozenset[Register]] = {}
+        waiting = [(address, frozenset(_ARGUMENTS))]
+        while waiting:
+            at, intact = waiting.pop()
+            while intact and not intact <= seen.get(at, frozenset()):
+                seen[at] = seen.get(at, frozenset()) | intact
+                if len(seen) > _MOST_INSTRUCTIONS:
+                    return None
+                instruction = self._decoded(at) if address <= at < address + size else None
+                if instruction is None or instruction.mnemonic in _LEAVES:
+                    break  # a call keeps nothing in them
+                read, written = _accessed(instruction)
+                found |= read & intact
+                intact -= written
+                target = _target(instruction)
+                if target is not None:
+                    waiting.append((target, intact))
+                if instruction.mnemonic == "jmp":
+                    break
+                at += instruction.size
+        return max(found, key=_ARGUMENTS.index) if found else None
+
+    def _decoded(self, address: int) -> capstone.CsInsn | None:
+        code = next((code for size in (15, 8, 4, 2, 1) if (code := self._image.read(address, size))), b"")
+        return next(self._engine.disasm(code, address, 1), None)
+
+
+_MOST_INSTRUCTIONS = 4096
+_LEAVES = frozenset({"call", "ret", "ud2", "int3", "hlt"})
+_WIDE = {
+    number: register
+    for register, numbers in {
+        Register.RDI: (x86.X86_REG_RDI, x86.X86_REG_EDI, x86.X86_REG_DI, x86.X86_REG_DIL),
+        Register.RSI: (x86.X86_REG_RSI, x86.X86_REG_ESI, x86.X86_REG_SI, x86.X86_REG_SIL),
+        Register.RDX: (x86.X86_REG_RDX, x86.X86_REG_EDX, x86.X86_REG_DX, x86.X86_REG_DL),
+        Register.RCX: (x86.X86_REG_RCX, x86.X86_REG_ECX, x86.X86_REG_CX, x86.X86_REG_CL),
+    }.items()
+    for number in numbers
+}
+
+
+def _accessed(instruction: capstone.CsInsn) -> tuple[set[Register], set[Register]]:
+    """The arguments' registers that it reads, and those that it writes."""
+    operands = instruction.operands
+    if instruction.mnemonic in ("xor", "sub") and len(operands) == 2 and operands[0].reg == operands[1].reg != 0:
+        return set(), {_WIDE[operands[0].reg]} & set(_ARGUMENTS) if operands[0].reg in _WIDE else set()
+    read, written = instruction.regs_access()
+    return {_WIDE[one] for one in read if one in _WIDE}, {_WIDE[one] for one in written if one in _WIDE}
+
+
+def _target(instruction: capstone.CsInsn) -> int | None:
+    """Where a direct jump goes."""
+    if instruction.mnemonic[0] != "j" or instruction.operands[0].type != x86.X86_OP_IMM:
+        return None
+    return int(instruction.operands[0].imm)
+
+
+_STANDARD_LIBRARY = "/rustc/"
+
+
+def call_sites(image: ElfImage, points: Sequence[SpawnPoint]) -> tuple[CallSite, ...]:
+    """Where the program may call the spawn functions, by address; the standard library spawns no task."""
+    if not any(point.step is SpawnStep.CALLED for point in points):
+        return ()
+    return tuple(
+        CallSite(address, file, spot.line, spot.column)
+        for address, (file, spot) in sorted(PanicLocations(image).by_address.items())
+        if not file.startswith(_STANDARD_LIBRARY)
+    )
