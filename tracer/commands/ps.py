@@ -84,8 +84,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.output.tables import LIST_WIDTH, make_console
     from tracer.output.task_list import task_lines
 
-    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
-        print(line)
+    print("\n".join(task_lines(view, tasks, make_console(LIST_WIDTH).width)))
     say_remarks(live)
     return ExitCode.OK
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.rust import demangle
+from tracer.rust.demangle import demangle
 from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
 from tracer.rust.runtimes import spawned_future, task_name
 
