@@ -536,7 +536,8 @@ class Reference:
         if 0 < number <= len(self.plan.spawns):
             distance = told & (1 << 48) - 1
             place = self.plan.spawns[number - 1].point.address + distance - (distance >> 47 << 48)
-            at = next((index for index, site in enumerate(self.plan.sites, 1) if site.address == place), 0)
+            sites = [(site.file, site.line, site.column) for site in self.plan.sites]
+            at = next((1 + sites.index(sites[i]) for i, site in enumerate(self.plan.sites) if site.address == place), 0)
         self.births[stack.process, header] = min(time, 2**63 - 1), *by, at, tid
 
     def _catch(self, stack: Stack, sp: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from tracer.model import (
     WAIT,
     Array,
     AwaitPoint,
+    Binary,
+    CallSite,
     ClockReading,
     ExitMode,
     FunctionKind,
@@ -280,6 +282,32 @@ def many(polls: int, *, threads: int = 4, tasks: int = 500, nested: int = 2, chu
     # A wait of no sense (another instance, or a next poll on another thread that began before) does not exist.
     waiting = waiting[(waiting["instance"] != 0) & (waiting["end"] >= waiting["start"])]
     return _spans(flat, waiting)
+
+
+SITES = (CallSite(0x900, "src/main.rs", 40, 9), CallSite(0x918, "/srv/echo/src/conn.rs", 7, 21))
+
+
+def with_sites(recording: Recording) -> Recording:
+    """The recording of a program that says where in it tasks are spawned."""
+    binary = Binary("echo", None, "x86_64", 4096, "dwarf", True, recording.plan.functions, sites=SITES)
+    return replace(recording, plan=replace(recording.plan, binaries=(binary,)))
+
+
+def with_spawns(spans: Spans) -> Spans:
+    """The first task spawned the others, but for every fifth one; every third place is not known."""
+    begun, over = spans.begun.copy(), spans.over.copy()
+    parent = spans.polls[spans.polls["instance"] == begun["task"][0]]
+    for number, task in enumerate(begun[1:], 1):
+        before = parent[parent["start"] + number < task["first"]]
+        task["spawned"], task["spawned_on"], task["spawned_at"] = START + number, WORKERS[0], number % 3
+        if number % 5 and len(before):
+            poll = before[-1]
+            task["spawned"], task["spawned_on"] = poll["start"] + number, poll["tid"]
+            task["spawned_by"], task["spawned_by_id"] = poll["instance"], poll["instance"] + np.uint64(100)
+            task["spawned_by_function"] = TASK
+    for name in (name for name in begun.dtype.names or () if name.startswith("spawned")):
+        over[name] = begun[name]
+    return Spans(spans.polls, spans.waits, begun, over)
 
 
 def blocks(spans: Spans, count: int) -> list[Spans]:

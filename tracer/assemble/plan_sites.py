@@ -16,7 +16,7 @@ _SIGN, _ALL = np.int64(1 << 47), np.uint64((1 << 48) - 1)
 @dataclass(frozen=True, slots=True)
 class Sites:
     """points, binaries: the address of each of Plan.spawns, and whose it is.  keys: binary and address of each site,
-    sorted; numbers: 1 + their indexes into Plan.sites.
+    sorted; numbers: 1 + their indexes into Plan.sites, of those that a binary has several times that of the first.
     """
 
     points: npt.NDArray[np.int64]
@@ -44,11 +44,16 @@ class Sites:
 def sites_of(plan: Plan) -> Sites:
     """The plan's."""
     mask = int(_ALL)
-    keys = [number << 48 | site.address & mask for number, binary in enumerate(plan.binaries) for site in binary.sites]
+    keys: list[int] = []
+    numbers: list[int] = []
+    first: dict[tuple[int, str, int, int], int] = {}
+    for binary, site in ((number, site) for number, one in enumerate(plan.binaries) for site in one.sites):
+        keys.append(binary << 48 | site.address & mask)
+        numbers.append(first.setdefault((binary, site.file, site.line, site.column), len(keys)))
     order = np.argsort(np.array(keys, np.int64), kind="stable")
     return Sites(
         points=np.array([one.point.address & mask for one in plan.spawns], np.int64),
         binaries=np.array([one.binary for one in plan.spawns], np.int64),
         keys=np.array(keys, np.int64)[order],
-        numbers=(order + 1).astype(np.uint32),
+        numbers=np.array(numbers, np.uint32)[order],
     )

@@ -74,6 +74,7 @@ class PerfettoWriter:
         min_us: float = 0,
     ) -> None:
         self._recording = recording
+        self._sites = recording.plan.sites
         self._min_ns = int(min_us * 1000)
         self._min_us = min_us
         self._budget = Budget(max_slices, total_events)
@@ -182,7 +183,7 @@ class PerfettoWriter:
     def _task_words(self, function: PollFunction, task: int) -> str:
         """What its row says of itself."""
         known = self._task(task)
-        words = spawn_words(self._recording.plan, known) if known is not None else None
+        words = spawn_words(self._recording.plan.functions, self._sites, known) if known is not None else None
         return f"{function.name}; {words}" if words else function.name
 
     def _task(self, number: int) -> np.void | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from tracer.model import CallSite, Plan, PollFunction, SourceLocation
+from tracer.model import CallSite, PollFunction, SourceLocation
 from tracer.output.labels import place_words, printable, short_name
 
 NO_TASK = "no task, as far as was seen"
@@ -28,14 +30,14 @@ def why_unknown(runtime: str | None) -> str:
     return f"the spawn functions of {runtime or 'this runtime'} are not told by whom they are called"
 
 
-def spawn_words(plan: Plan, task: np.void) -> str | None:
-    """Of one task (dtype TASK), in a sentence; None: its spawn was not seen."""
+def spawn_words(functions: Sequence[PollFunction], sites: Sequence[CallSite], task: np.void) -> str | None:
+    """Of one task (dtype TASK), in a sentence; None: its spawn was not seen.  functions, sites: the plan's."""
     if not task["spawned"]:
         return None
-    function, by = plan.functions[int(task["function"])], int(task["spawned_by"])
+    function, by = functions[int(task["function"])], int(task["spawned_by"])
     at = int(task["spawned_at"])
-    place = site_words(plan.sites[at - 1]) if at else f"a place that is {unknown_site(function)}"
+    place = site_words(sites[at - 1]) if at else f"a place that is {unknown_site(function)}"
     if not by:
         return f"spawned at {place} by {NO_TASK}"
-    spawner = short_name(plan.functions[int(task["spawned_by_function"])]).removeprefix("task ")
+    spawner = short_name(functions[int(task["spawned_by_function"])]).removeprefix("task ")
     return f"spawned at {place} by task {int(task['spawned_by_id']) or f'#{by}'} {spawner}"

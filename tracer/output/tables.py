@@ -368,9 +368,11 @@ def _print_remarks(document: Document, console: Console) -> None:
     for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
         words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
         console.print(plain_text(words))
-    for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if _unknown_sites(one)}):
-        count = sum(_unknown_sites(one) for one in document["task_kinds"] if (one["runtime"] or "unknown") == runtime)
-        words = f"where {_some(count, 'task')} of {runtime} came from is not known: {why_unknown(runtime)}"
+    unknown = Counter[str]()
+    for kind in document["task_kinds"]:
+        unknown[kind["runtime"] or ""] += _unknown_sites(kind)
+    for runtime, count in sorted((+unknown).items()):
+        words = f"where {_some(count, 'task')} came from is not known: {why_unknown(runtime or None)}"
         console.print(plain_text(words))
     for remark in document["layouts"]:
         console.print(plain_text(remark))

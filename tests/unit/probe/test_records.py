@@ -23,8 +23,11 @@ from tracer.model import (
     InstructionCost,
     Plan,
     Probe,
+    Register,
     ResultEncoding,
     Site,
+    SpawnPoint,
+    SpawnStep,
     TaskIdPath,
 )
 from tracer.probe import perf
@@ -173,3 +176,25 @@ def test_the_way_to_a_tasks_id() -> None:
 
 def records_of(plan: Plan) -> Array:
     return probe_records(plan, by_place=False)
+
+
+def test_spawns_are_probed_where_tasks_are_traced() -> None:
+    call = SpawnPoint(0x10300, 0x300, "spawn", SpawnStep.CALLED, Register.RCX, cost=InstructionCost.EMULATED)
+    made = SpawnPoint(0x10400, 0x400, "bind", SpawnStep.MADE, Register.RAX, is_return=True)
+    taken = SpawnPoint(0x10200, 0x200, "merged with a poll", SpawnStep.MADE, Register.RDI)
+    spawning = replace(binary(function("app::fetch", 0x100), task("raw::poll", 0x200)), spawns=(taken, call, made))
+    plan = make_plan([spawning], exit_mode=ExitMode.DEFAULT)
+    assert [one.point for one in plan.spawns] == [call, made]
+    records = probe_records(plan, by_place=False)
+    probes = [probe for probe in plan.probes if probe.spawns is not None]
+    assert [probe.site for probe in probes] == [Site.SPAWN, Site.SPAWNED]
+    assert {probe.group for probe in probes} == {Group.TASKS}
+    told = [
+        tuple(int(records[probe.id][name]) for name in ("spawns", "spawn_step", "self", "roles")) for probe in probes
+    ]
+    assert told == [(1, 1, 4, 0), (2, 2, 5, 0)]
+    assert _reason(probes[1], b"\xc3\x90\x90") is None
+    assert "return" in str(_reason(probes[1], b"\x55\x90\x90"))
+
+    alone = replace(binary(function("app::fetch", 0x100)), spawns=(call, made))
+    assert make_plan([alone], exit_mode=ExitMode.DEFAULT).spawns == ()

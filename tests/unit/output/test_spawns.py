@@ -1,0 +1,81 @@
+"""Spawns in Chrome's JSON and in the summary."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.perfetto.simulation import (
+    SITES,
+    START,
+    blocks,
+    make_recording,
+    make_threads,
+    simulate,
+    with_sites,
+    with_spawns,
+)
+from tracer.model import CaptureEnd, Tally
+from tracer.output.chrome import ChromeWriter
+from tracer.output.summary import Summary
+
+WHY = "the spawn functions of this runtime are not told by whom they are called"
+
+
+def test_chrome_draws_an_arrow_to_each_task(tmp_path: Path) -> None:
+    spans = with_spawns(simulate())
+    path = tmp_path / "t.json"
+    writer = ChromeWriter(path, with_sites(make_recording()), total_events=2 * len(spans.polls))
+    writer.threads(make_threads())
+    for block in blocks(spans, 4):
+        writer.spans(block)
+    writer.close(Tally(), CaptureEnd(START + 50_000_000, "done", 0, 0))
+    events = json.loads(path.read_text(), parse_float=Decimal)["traceEvents"]
+    tasks = {int(task["task"]): task for task in spans.begun if task["spawned"]}
+    for phase, time, thread in (("s", "spawned", "spawned_on"), ("f", "first", "tid")):
+        ends = {one["id"]: (int(one["ts"] * 1000), one["tid"]) for one in events if one["ph"] == phase}
+        assert ends == {number: (int(task[time]), int(task[thread])) for number, task in tasks.items()}
+    marks = {one["args"]["task number"]: one for one in events if one.get("cat") == "spawn" and one["ph"] == "i"}
+    first = {
+        one["args"]["task number"]: one["args"]
+        for one in events
+        if "spawned at" in one.get("args", {}) and one["ph"] == "X"
+    }
+    assert marks.keys() == first.keys() == tasks.keys()
+    for number, task in tasks.items():
+        at = int(task["spawned_at"])
+        place = str(SITES[at - 1]) if at else f"unknown: {WHY}"
+        assert first[number]["spawned at"] == marks[number]["args"]["spawned at"] == place
+        by = "task echo::conn::handle" if task["spawned_by"] else "no task, as far as was seen"
+        assert first[number]["spawned by"] == by
+
+
+def test_the_summary_counts_places() -> None:
+    spans = with_spawns(simulate())
+    summary = Summary(with_sites(make_recording()))
+    for block in blocks(spans, 5):
+        summary.spans(block)
+    summary.close(Tally(), CaptureEnd(START + 50_000_000, "done", 0, 0))
+    document = summary.as_json()
+    expected: Counter[tuple[object, ...]] = Counter()
+    for task in spans.over[spans.over["spawned"] != 0]:
+        site = SITES[task["spawned_at"] - 1] if task["spawned_at"] else None
+        place = (site.file, site.line, site.column) if site else (None, None, None)
+        expected[(*place, "task echo::conn::handle" if task["spawned_by"] else None)] += 1
+    (kind,) = document["task_kinds"]
+    counted = {(one["file"], one["line"], one["column"], one["by"]): one["tasks"] for one in kind["spawned"]}
+    assert counted == expected
+    assert [one["tasks"] for one in kind["spawned"]] == sorted(counted.values(), reverse=True)
+
+    console = Console(file=io.StringIO(), width=180)
+    summary.print(console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "spawned at" in text
+    assert " + 1" in text
+    unknown = sum(count for place, count in expected.items() if place[0] is None)
+    assert f"where {unknown} tasks came from is not known: {WHY}" in " ".join(text.split())

@@ -1,0 +1,104 @@
+"""Where tasks are spawned, found in real binaries, and which register has the place of the call."""
+
+from __future__ import annotations
+
+import linecache
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.running import WORKSPACE, Targets
+from tracer.model import Binary, Register, SpawnStep
+from tracer.rust import read_binary
+from tracer.rust.spawns import _Arguments
+from tracer.target.elf import open_elf
+
+PROFILES = ["dev", "release", "release-debug"]
+
+
+def read(targets: Targets, target: str, profile: str) -> Binary:
+    program = targets.path(target, profile)
+    with open_elf(program) as image:
+        return read_binary(image, display_path=str(program))
+
+
+def points(binary: Binary, step: SpawnStep) -> Counter[str]:
+    return Counter(point.name.split("::<")[0] for point in binary.spawns if point.step is step)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_kind_of_future_has_a_spawn_function(targets: Targets, profile: str) -> None:
+    binary = read(targets, "short_tasks", profile)
+    called = points(binary, SpawnStep.CALLED)
+    assert set(called) <= {"tokio::task::spawn::spawn", "tokio::task::spawn::spawn_inner"}
+    assert sum(called.values()) == 4
+    assert {point.register for point in binary.spawns if point.step is SpawnStep.CALLED} == {Register.RSI}
+    made = [point for point in binary.spawns if point.step is SpawnStep.MADE]
+    assert made
+    assert all(point.register is (Register.RAX if point.is_return else Register.RSI) for point in made)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_task_of_a_local_set_is_made_where_a_function_returns(targets: Targets, profile: str) -> None:
+    binary = read(targets, "tokio_current", profile)
+    assert sum(points(binary, SpawnStep.CALLED).values()) == 1
+    local = [point for point in binary.spawns if "LocalOwnedTasks" in point.name]
+    assert {(point.step, point.register, point.is_return) for point in local} == {(SpawnStep.MADE, Register.RAX, True)}
+    with open_elf(targets.path("tokio_current", profile)) as image:
+        assert {image.read(point.address, 1) for point in local} == {b"\xc3"}
+        assert {image.offset_of(point.address) for point in local} == {point.offset for point in local}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_async_task_tells_no_place(targets: Targets, profile: str) -> None:
+    binary = read(targets, "smol_log", profile)
+    assert points(binary, SpawnStep.MADE)
+    assert not points(binary, SpawnStep.CALLED)
+    assert binary.sites == ()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_sites_of_spawns_are_in_the_source(targets: Targets, profile: str) -> None:
+    sites = read(targets, "short_tasks", profile).sites
+    assert list(sites) == sorted(sites, key=lambda site: site.address)
+    own = {(site.file, site.line, site.column) for site in sites if site.file == "short_tasks/src/main.rs"}
+    words = [linecache.getline(str(WORKSPACE / file), line)[column - 1 :] for file, line, column in own]
+    assert sum(one.startswith("tokio::spawn(") for one in words) == 4
+    assert not any(site.file.startswith("/rustc/") for site in sites)
+
+
+@pytest.mark.parametrize(
+    ("code", "register"),
+    [
+        ("4889f3 e800000000 c3", Register.RSI),  # mov rbx, rsi; call; ret
+        ("4889f3 4889d5 e800000000 c3", Register.RDX),  # a future in two registers
+        ("48897c2408 31c0 c3", Register.RDI),  # one without a size: mov [rsp+8], rdi
+        ("4889f3 31d2 4889d5 c3", Register.RSI),  # xor edx, edx reads nothing
+        ("4889f3 ba01000000 4889d5 c3", Register.RSI),  # mov edx, 1
+        ("4889f3 e800000000 4889d5 c3", Register.RSI),  # a call leaves nothing in them
+        ("7403 4889f3 48890c24 c3", Register.RCX),  # behind a branch: je +3
+        ("4889f3 eb03 4889d5 c3", Register.RSI),  # a jump over it
+        ("31c0 c3", None),
+    ],
+)
+def test_the_last_argument_is_the_last_one_read(code: str, register: Register | None) -> None:
+    content = bytes.fromhex(code)
+
+    class Image:
+        def read(self, address: int, size: int) -> bytes | None:
+            return (
+                content[address - 0x1000 : address - 0x1000 + size] if address + size <= 0x1000 + len(content) else None
+            )
+
+    image: Any = Image()
+    assert _Arguments(image).last_read(0x1000, len(content)) is register
+
+
+def test_a_loop_of_code_ends(targets: Targets) -> None:
+    class Image:
+        def read(self, address: int, size: int) -> bytes | None:
+            return (b"\xeb\xfe" * 8)[:size]  # jmp to itself
+
+    image: Any = Image()
+    assert _Arguments(image).last_read(0x1000, 2) is None
