@@ -9,7 +9,7 @@ a program has millions of ways that could be and a few hundred that are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +51,21 @@ MANY = 5
 
 
 @dataclass(frozen=True, slots=True)
+class _GateAt:
+    """The next place on the way to a gate, and how many pointers are left on it."""
+
+    register: int
+    offset: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Item:
-    """What is still to be looked at.  parent: its frame.  register, offset: where it is.  is_pointer: not itself."""
+    """What is still to be looked at.  parent: its frame.  register, offset: where it is.  is_pointer: not itself.
+
+    gate: it is a future whose gate has to be looked at before what it polls; then `parent` is its own frame.
+    off: bits of the branches that are switched off in what polls it.
+    """
 
     parent: int
     layout: int
@@ -60,6 +73,8 @@ class _Item:
     offset: int
     is_pointer: bool = False
     depth: int = 0
+    gate: _GateAt | None = None
+    off: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +135,8 @@ class Steps:
             reach = 16 if one.kind is LayoutKind.OBJECT else 0
             if one.discriminant_offset is not None:
                 reach = one.discriminant_offset + one.discriminant_size
+            if one.gate is not None:
+                reach = max(reach, self._gate_reach(layout, len(one.gate.route.steps)))
             for edge in one.edges:
                 if edge.child is not None:
                     reach = max(reach, edge.offset + (8 if edge.is_pointer else self.span(edge.child)))
@@ -148,11 +165,15 @@ class Steps:
             return self._settled(_lost(way, item, rest))
         if self.kind[step] == NUMBER:
             return self._switched(way, item, rest, None if value == NO_MARK else int(self.marks[step][value]))
+        if self.kind[step] == BYTE and item.gate is not None:
+            return self._settled(self._children(way, item, rest, item.parent, off=value))
         if self.kind[step] == BYTE:
             return self._switched(way, item, rest, value)
+        if item.gate is not None:
+            return self._settled(self._nearer(way, item, rest, item.gate, is_found=value == FOUND))
         if value == LOST:
             return self._settled(_lost(way, item, rest))
-        there = _Item(item.parent, item.layout, way.registers, 0, depth=item.depth)
+        there = replace(item, register=way.registers, offset=0, is_pointer=False)
         return self._settled(_Way(way.frames, (there, *rest), way.registers + 1))
 
     def _object(self, step: int, function: int | None) -> int:
@@ -171,20 +192,41 @@ class Steps:
         layout = self._binary.layouts[item.layout]
         if value is not None and not makes_sense(layout, value):
             return self._settled(_lost(way, item, rest))
+        if layout.kind is not LayoutKind.COROUTINE and all(edge.value != value for edge in layout.edges):
+            value = None  # all others are one: what is there can be a part of something else
         frame = Frame(item.parent, item.layout, None, value)
         return self._settled(self._below(way, item, rest, frame, value))
 
     def _below(self, way: _Way, item: _Item, rest: tuple[_Item, ...], frame: Frame, value: int | None) -> _Way:
-        parent = len(way.frames)
         layout = self._binary.layouts[item.layout]
-        children = tuple(
-            _Item(parent, edge.child, item.register, item.offset + edge.offset, edge.is_pointer, item.depth + 1)
-            for edge in edges_with(layout, value)
-            if edge.child is not None
-        )
-        if any(one.is_polled and one.route.value in (None, value) for one in layout.containers):
-            children = (_MANY_ITEMS,)
-        return _Way((*way.frames, frame), (*children, *rest), way.registers)
+        after = _Way((*way.frames, frame), rest, way.registers)
+        gate = layout.gate
+        if gate is not None and gate.size == 1 and not gate.route.tests:
+            first, *pointers = gate.route.steps
+            at = _GateAt(item.register, item.offset + first, len(pointers))
+            return replace(after, items=(replace(item, parent=len(way.frames), gate=at), *rest))
+        if gate is not None or any(one.is_polled and one.route.value in (None, value) for one in layout.containers):
+            return replace(after, items=(_MANY_ITEMS, *rest))
+        return self._children(after, item, rest, len(way.frames))
+
+    def _children(self, way: _Way, item: _Item, rest: tuple[_Item, ...], parent: int, off: int = 0) -> _Way:
+        """What the future with the frame `parent` polls.  off: of branches that what it has polls."""
+        layout = self._binary.layouts[item.layout]
+        children = []
+        for order, edge in enumerate(edges_with(layout, way.frames[parent].state)):
+            if edge.child is not None and not (layout.branches and item.off >> layout.branches[order] & 1):
+                at = item.offset + edge.offset
+                children.append(_Item(parent, edge.child, item.register, at, edge.is_pointer, item.depth + 1, off=off))
+        return replace(way, items=(*children, *rest))
+
+    def _nearer(self, way: _Way, item: _Item, rest: tuple[_Item, ...], at: _GateAt, *, is_found: bool) -> _Way:
+        """On the way to a gate, past a pointer.  Of one that cannot be read nothing is switched off."""
+        gate = self._binary.layouts[item.layout].gate
+        if not is_found or gate is None:
+            frame = Frame(way.frames[item.parent].parent, item.layout, None, None, is_whole=False)
+            return self._children(replace(way, frames=(*way.frames, frame)), item, rest, item.parent)
+        there = _GateAt(way.registers, gate.route.steps[-at.left], at.left - 1)
+        return _Way(way.frames, (replace(item, gate=there), *rest), way.registers + 1)
 
     def _settled(self, way: _Way) -> int:
         """The step for the next thing that has to be looked at."""
@@ -195,6 +237,11 @@ class Steps:
             if self._is_too_far(item) or len(way.frames) >= _MOST_FRAMES or way.registers >= REGISTERS:
                 way = _lost(way, item, rest)
                 continue
+            if item.gate is not None:
+                gate = item.gate
+                if not gate.left:
+                    return self._add(BYTE, way, gate.register, gate.offset, 1)
+                return self._add(POINTER, way, gate.register, gate.offset, self._gate_reach(item.layout, gate.left))
             if item.is_pointer:
                 size = max(1, self.span(item.layout))
                 return self._add(POINTER, way, item.register, item.offset, size)
@@ -210,6 +257,11 @@ class Steps:
                 return step
             way = self._below(way, item, rest, Frame(item.parent, item.layout, None, None), None)
         return self._add(END, way, stack=self.stack_number(Stack(way.frames)))
+
+    def _gate_reach(self, layout: int, left: int) -> int:
+        """Bytes to the end of a place on the way to the gate, of which so many steps are left."""
+        gate = self._binary.layouts[layout].gate
+        return gate.route.steps[-left] + (8 if left > 1 else gate.size) if gate is not None else 0
 
     def _is_too_far(self, item: _Item) -> bool:
         own = self._binary.layouts[item.layout]

@@ -2,8 +2,10 @@
 //!
 //! With a number: so many tasks that are woken now and then, and how many turns they make.
 
+mod macros;
 mod own;
 mod turns;
+mod waits;
 
 use std::future::Future;
 use std::io::Read;
