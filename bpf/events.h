@@ -61,8 +61,9 @@ enum self_register {
 };
 
 enum spawn_step {
-	SPAWN_CALLED = 1, /* a spawn function begins; the register has the place of its call in the source */
-	SPAWN_MADE = 2,   /* a task was made; the register has its header */
+	SPAWN_CALLED = 1,       /* a function that spawns begins; the register has the place of its call in the source */
+	SPAWN_MADE = 2,         /* a task was made; the register has its header */
+	SPAWN_TELLS_CALLER = 4, /* that place is told by the return address; of a task, unless a call told it */
 };
 
 #define NO_OFFSET 0xffffffffu
@@ -85,7 +86,7 @@ struct probe {
 	u8 group;           /* index into epochs */
 	u8 of_header;       /* entry_state is the offset of a byte of a task's header */
 	u16 spawns;         /* 1 + index into Plan.spawns; 0: none, or too high */
-	u8 spawn_step;      /* enum spawn_step */
+	u8 spawn_step;      /* enum spawn_step: one of the first two, and perhaps the third */
 	u8 _pad;
 };
 _Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");

@@ -171,32 +171,53 @@ static __always_inline u64 read_task_id(u64 header, struct probe *probe)
 
 #define DISTANCE_BITS 48
 
-/* The program's own constant is told by its distance from the probed instruction, for which no bias need be known. */
+/* What a SPAWN_RECORD tells: the program's own addresses by their distance from the probed instruction, for which no
+ * bias need be known. */
+static __always_inline u64 told_as(struct pt_regs *ctx, const struct probe *probe, u64 address)
+{
+	return (u64)probe->spawns << DISTANCE_BITS | ((address - ctx->ip) & ((1ull << DISTANCE_BITS) - 1));
+}
+
+/* A call that made no task yet is under way still, if its return address is where it was. */
+static __always_inline int is_under_way(const struct spawn_call *call, u64 sp, u32 epoch)
+{
+	u64 caller = 0;
+
+	return call->epoch == epoch && call->sp >= sp &&
+	       !bpf_probe_read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller;
+}
+
 static __always_inline void remember_call(struct pt_regs *ctx, const struct probe *probe, u32 tid, u64 sp, u32 epoch)
 {
 	struct spawn_call call = {.sp = sp, .epoch = epoch};
-	u64 distance = told_by_spawn(ctx, probe) - ctx->ip;
+	struct spawn_call *around = spawn_calls.lookup(&tid);
 
-	call.told = (u64)probe->spawns << DISTANCE_BITS | (distance & ((1ull << DISTANCE_BITS) - 1));
-	if (!probe->spawns || bpf_probe_read_user(&call.caller, sizeof(call.caller), (void *)sp))
+	/* The outermost one of those that tell only who called them. */
+	if (probe->spawn_step & SPAWN_TELLS_CALLER && around && is_under_way(around, sp, epoch))
+		return;
+	if (!probe->spawns || bpf_probe_read_user(&call.caller, sizeof(call.caller), (void *)sp)) {
 		spawn_calls.delete(&tid); /* an earlier one is not this one */
-	else
-		spawn_calls.update(&tid, &call);
+		return;
+	}
+	call.told = told_as(ctx, probe,
+			    probe->spawn_step & SPAWN_TELLS_CALLER ? call.caller : told_by_spawn(ctx, probe));
+	spawn_calls.update(&tid, &call);
 }
 
-/* What the call told that made a task at this stack pointer: it is under way still, so that its return address is where
- * it was.  0: not known.  A call makes one task. */
-static __always_inline u64 recall_call(u32 tid, u64 sp, u32 epoch)
+/* By which call a task was made at this stack pointer; 0: not known.  A call makes one task. */
+static __always_inline u64 recall_call(struct pt_regs *ctx, const struct probe *probe, u32 tid, u64 sp, u32 epoch)
 {
 	struct spawn_call *call = spawn_calls.lookup(&tid);
-	u64 caller = 0, told = 0;
+	u64 told = 0, caller = 0;
 
-	if (!call)
-		return 0;
-	if (call->epoch == epoch && call->sp >= sp &&
-	    !bpf_probe_read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller)
-		told = call->told;
-	spawn_calls.delete(&tid);
+	if (call) {
+		if (is_under_way(call, sp, epoch))
+			told = call->told;
+		spawn_calls.delete(&tid);
+	}
+	if (!told && probe->spawns && probe->spawn_step & SPAWN_TELLS_CALLER &&
+	    !bpf_probe_read_user(&caller, sizeof(caller), (void *)sp))
+		told = told_as(ctx, probe, caller);
 	return told;
 }
 
@@ -258,14 +279,14 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	if (probe->roles & PROBE_ENDS)
 		read_end(ctx, probe, &event);
 
-	if (probe->spawn_step == SPAWN_CALLED) {
+	if (probe->spawn_step & SPAWN_CALLED) {
 		remember_call(ctx, probe, tid, sp, *epoch);
 		return 0;
 	}
-	if (probe->spawn_step == SPAWN_MADE) {
+	if (probe->spawn_step & SPAWN_MADE) {
 		event.self = told_by_spawn(ctx, probe);
 		event.flags |= EVENT_SELF;
-		call = recall_call(tid, sp, *epoch);
+		call = recall_call(ctx, probe, tid, sp, *epoch);
 	}
 
 	event.cpu = bpf_get_smp_processor_id();

@@ -215,15 +215,16 @@ UNKNOWN = (
     Unknown(
         Aspect.SPAWNS,
         "places of tasks of tokio by some of the ways to spawn",
-        ("release-debug", "release"),
-        "the compiler made the spawn function a part of its caller, or left the place out, which is for panics only",
+        ("release",),
+        "the compiler made the spawn function a part of its caller, or left the place out, which is for panics only; "
+        "without debug information nothing tells of it",
         "the place is `unknown`, with the reason; the task that spawned it is known",
     ),
     Unknown(
         Aspect.SPAWNS,
         "places of tasks of async-std and smol",
-        _ALL,
-        "their spawn functions are not told by whom they are called",
+        ("release",),
+        "their spawn functions are not told who calls them, and there is no debug information to tell it",
         "the place is `unknown`, with the reason; the task that spawned it is known",
     ),
 )

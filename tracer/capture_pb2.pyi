@@ -89,7 +89,7 @@ class EndPoint(_message.Message):
     def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ...) -> None: ...
 
 class SpawnPoint(_message.Message):
-    __slots__ = ("address", "offset", "name", "step", "register", "is_return", "cost")
+    __slots__ = ("address", "offset", "name", "step", "register", "is_return", "cost", "tells_caller")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class SpawnPoint(_message.Message):
     REGISTER_FIELD_NUMBER: _ClassVar[int]
     IS_RETURN_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    TELLS_CALLER_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     name: str
@@ -104,7 +105,8 @@ class SpawnPoint(_message.Message):
     register: str
     is_return: bool
     cost: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., step: _Optional[str] = ..., register: _Optional[str] = ..., is_return: _Optional[bool] = ..., cost: _Optional[str] = ...) -> None: ...
+    tells_caller: bool
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., step: _Optional[str] = ..., register: _Optional[str] = ..., is_return: _Optional[bool] = ..., cost: _Optional[str] = ..., tells_caller: _Optional[bool] = ...) -> None: ...
 
 class CallSites(_message.Message):
     __slots__ = ("files", "distances", "file", "line", "column")

@@ -409,7 +409,7 @@ class EndPoint:
 class SpawnStep(StrEnum):
     """How far the spawning of a task has come at a place in the runtime's code."""
 
-    CALLED = "called"  # a spawn function begins, and the register has the address of the CallSite of its call
+    CALLED = "called"  # a function that spawns begins
     MADE = "made"  # the task is there, not scheduled yet, and the register has its header
 
 
@@ -417,23 +417,27 @@ class SpawnStep(StrEnum):
 class SpawnPoint:
     """A place that every spawn of some kind passes: the entry of a function, or (is_return) one of its returns.
 
-    address: link-time virtual address.  offset: its place in the file.
+    address: link-time virtual address.  offset: its place in the file.  register: of a task that was made, that of its
+    header; of a call, that of the address of its CallSite, None: it has no use for one.
+    tells_caller: the CallSite is (or, of a task that was made, may be) where the function returns to.
     """
 
     address: int
     offset: int
     name: str
     step: SpawnStep
-    register: Register
+    register: Register | None
     is_return: bool = False
+    tells_caller: bool = False
     cost: InstructionCost = InstructionCost.STEPPED
 
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """A place in the source that the program itself names, a core::panic::Location at this link-time address.
+    """A place in the source that the program itself names, a core::panic::Location at this link-time address; or that
+    the debug information tells of a call, by the address that it returns to.
 
-    file: as the compiler was given it.  line, column: from 1.
+    file: as the compiler was given it.  line, column: from 1; column 0: not known.
     """
 
     address: int
@@ -442,7 +446,7 @@ class CallSite:
     column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

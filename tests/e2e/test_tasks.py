@@ -12,7 +12,7 @@ import pytest
 from tests.cells import OLD
 from tests.e2e.command import recording
 from tests.e2e.trace import Trace
-from tests.running import Targets
+from tests.running import WORKSPACE, Targets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -24,6 +24,13 @@ POLLS_OF_TASKS = {
     "smol_log": {47: 23},
 }
 """How many tasks each target spawns, by their number of polls."""
+
+SPAWNS = {
+    "tokio_multi": ("tasks.spawn(apart(", (23, 23, 7, 7, 5, 5, 5, 3, 3)),
+    "tokio_current": ("spawn_local(apart(", (23,)),
+    "short_tasks": ("tokio::spawn(apart(", (3, 613, 317, 67)),
+}
+"""What the lines have that spawn, and how many tasks each of them spawns, in the order of the source."""
 
 _TASK_POLLS = """
 select tt.name as thread, extract_arg(s.arg_set_id, 'debug.task number') number,
@@ -74,6 +81,30 @@ def test_there_are_as_many_tasks_as_were_spawned(targets: Targets, tmp_path: Pat
     assert all(sum(kind["outcomes"].values()) == kind["tasks"] for kind in kinds)
     assert all(kind["unidentified"] == (0 if is_tokio else kind["tasks"]) for kind in kinds)
     assert [kind["busy"] for kind in kinds] == sorted((kind["busy"] for kind in kinds), reverse=True)
+    if profile in ("dev", "release"):
+        assert_spawned(target, document, is_whole=profile == "dev")
+
+
+def test_fat_lto_leaves_no_spawn_function_and_the_debug_information_tells(targets: Targets, tmp_path: Path) -> None:
+    _, document = traced(targets, tmp_path, "tokio_multi", "fat-lto")
+    assert_spawned("tokio_multi", document, is_whole=True)
+
+
+def assert_spawned(target: str, document: dict[str, Any], *, is_whole: bool) -> None:
+    """Each task comes from its line; is_whole: else the place of some is not known, and the summary says so."""
+    spawned: Counter[tuple[str | None, int | None]] = Counter()
+    for kind in document["task_kinds"]:
+        assert sum(one["tasks"] for one in kind["spawned"]) == kind["tasks"]
+        for one in kind["spawned"]:
+            spawned[one["file"], one["line"]] += one["tasks"]
+    unknown = spawned.pop((None, None), 0)
+    words, counts = SPAWNS.get(target, ("smol::spawn(apart(" if "smol" in target else "task::spawn(apart(", (23,)))
+    source = f"{target}/src/main.rs"
+    lines = [at for at, line in enumerate((WORKSPACE / source).read_text().splitlines(), 1) if words in line]
+    expected = Counter({(source, line): count for line, count in zip(lines, counts, strict=True)})
+    assert spawned <= expected
+    assert unknown == (expected - spawned).total()
+    assert not is_whole or not unknown
 
 
 @pytest.mark.parametrize("profile", ["dev", "release"])

@@ -17,6 +17,7 @@ from tests.perfetto.simulation import (
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.model import CaptureEnd, Tally
 from tracer.output.perfetto import PerfettoWriter
+from tracer.output.spawn_words import why_unknown
 
 _ARROWS = """
 select mark.ts, mark.name, around.id around, extract_arg(around.arg_set_id, 'debug.task number') spawner,
@@ -48,8 +49,7 @@ def test_each_task_has_an_arrow_from_its_spawn(
         assert (row["ts"], row["first"], row["polled"]) == (task["spawned"], task["first"], "running")
         assert row["before"] == task["first"] - task["spawned"]
         assert row["id"] == number + 100
-        why = "unknown: the spawn functions of this runtime are not told by whom they are called"
-        assert row["place"] == row["told"] == (str(SITES[at - 1]) if at else why)
+        assert row["place"] == row["told"] == (str(SITES[at - 1]) if at else f"unknown: {why_unknown(None)}")
         if task["spawned_by"]:
             assert row["spawner"] == task["spawned_by"]
             assert (row["by"], row["by_id"]) == ("task echo::conn::handle", task["spawned_by_id"])

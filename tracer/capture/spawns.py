@@ -19,8 +19,9 @@ def write_spawn(point: SpawnPoint) -> pb.SpawnPoint:
         offset=point.offset,
         name=text(point.name),
         step=point.step.value,
-        register=point.register.value,
+        register=point.register,
         is_return=point.is_return,
+        tells_caller=point.tells_caller,
         cost=point.cost.value,
     )
 
@@ -31,8 +32,9 @@ def read_spawn(message: pb.SpawnPoint) -> SpawnPoint:
         offset=message.offset,
         name=message.name,
         step=SpawnStep(message.step),
-        register=Register(message.register),
+        register=Register(message.register) if message.HasField("register") else None,
         is_return=message.is_return,
+        tells_caller=message.tells_caller,
         cost=InstructionCost(message.cost),
     )
 

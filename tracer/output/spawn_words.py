@@ -15,7 +15,8 @@ NO_TASK = "no task, as far as was seen"
 
 def site_words(site: CallSite) -> str:
     """A place for people."""
-    return printable(f"{place_words(SourceLocation(site.file, site.line))}:{site.column}")
+    column = f":{site.column}" if site.column else ""
+    return printable(f"{place_words(SourceLocation(site.file, site.line))}{column}")
 
 
 def unknown_site(function: PollFunction) -> str:
@@ -26,8 +27,10 @@ def unknown_site(function: PollFunction) -> str:
 def why_unknown(runtime: str | None) -> str:
     """Why nobody knows where tasks of a runtime were spawned, though their spawns were seen."""
     if runtime == "tokio":
-        return "the compiler made the spawn function a part of its caller"
-    return f"the spawn functions of {runtime or 'this runtime'} are not told by whom they are called"
+        why = "the compiler made the spawn function a part of its caller"
+    else:
+        why = f"the spawn functions of {runtime or 'this runtime'} are not told who calls them"
+    return f"{why}, and no debug information tells it"
 
 
 def spawn_words(functions: Sequence[PollFunction], sites: Sequence[CallSite], task: np.void) -> str | None:

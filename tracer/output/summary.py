@@ -63,7 +63,7 @@ class Summary:
         return {
             "file": site.file if site else None,
             "line": site.line if site else None,
-            "column": site.column if site else None,
+            "column": site.column or None if site else None,
             "by": plan.functions[spawn.by].name if spawn.by is not None else None,
             "tasks": tasks,
         }

@@ -50,6 +50,7 @@ _ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4,
 _NO_OFFSET = 0xFFFFFFFF
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3, Register.RCX: 4, Register.RAX: 5}
 _STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2}
+_TELLS_CALLER = 4
 _MOST_SPAWNS = 0xFFFF
 """A record has no room for a higher number: such a call's place is not told."""
 _GROUPS = (Group.TASKS, Group.FUTURES)
@@ -256,7 +257,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
         if probe.spawns is not None:
             spawn = plan.spawns[probe.spawns].point
             record["self"] = _REGISTERS[spawn.register]
-            record["spawn_step"] = _STEPS[spawn.step]
+            record["spawn_step"] = _STEPS[spawn.step] | (_TELLS_CALLER if spawn.tells_caller else 0)
             record["spawns"] = probe.spawns + 1 if probe.spawns < _MOST_SPAWNS else 0
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]

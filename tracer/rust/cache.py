@@ -299,18 +299,19 @@ def _to_end(row: list[Any]) -> EndPoint:
 
 
 def _from_spawn(p: SpawnPoint) -> list[Any]:
-    return [p.address, p.offset, p.name, p.step, p.register, p.is_return, p.cost]
+    return [p.address, p.offset, p.name, p.step, p.register, p.is_return, p.tells_caller, p.cost]
 
 
 def _to_spawn(row: list[Any]) -> SpawnPoint:
-    address, offset, name, step, register, is_return, cost = row
+    address, offset, name, step, register, is_return, tells_caller, cost = row
     return SpawnPoint(
         address=int(address),
         offset=int(offset),
         name=str(name),
         step=SpawnStep(step),
-        register=Register(register),
+        register=Register(register) if register is not None else None,
         is_return=bool(is_return),
+        tells_caller=bool(tells_caller),
         cost=InstructionCost(cost),
     )
 

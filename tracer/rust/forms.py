@@ -59,6 +59,7 @@ class At(IntEnum):
     SPECIFICATION = 0x47
     TYPE = 0x49
     RANGES = 0x55
+    CALL_COLUMN = 0x57
     CALL_FILE = 0x58
     CALL_LINE = 0x59
     LINKAGE_NAME = 0x6E

@@ -46,7 +46,8 @@ from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
 from tracer.rust.scan import CodeScan
-from tracer.rust.spawns import Spawns, call_sites
+from tracer.rust.spawn_callers import SpawnCallers
+from tracer.rust.spawns import Spawns
 from tracer.rust.task_cells import cell_name, find_cells
 from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
@@ -129,8 +130,7 @@ def find_functions(
         functions = code.filled_in(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     current = information.current_task(image, named)
-    spawns = code.spawns(functions)
-    sites = call_sites(image, spawns)
+    spawns, sites = code.spawns(functions, information)
     return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites)
 
 
@@ -173,9 +173,12 @@ class _Code:
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
 
-    def spawns(self, functions: list[PollFunction]) -> tuple[SpawnPoint, ...]:
-        """Where tasks are spawned."""
-        return Spawns(self._named, self._image, self._scan).points(functions)
+    def spawns(
+        self, functions: list[PollFunction], information: _DebugInformation
+    ) -> tuple[tuple[SpawnPoint, ...], tuple[CallSite, ...]]:
+        """Where tasks are spawned, and where in the source."""
+        callers = information.spawn_callers(self._named, self._scan)
+        return Spawns(self._named, self._image, self._scan).points(functions, callers)
 
     def dispatches(self) -> Dispatches:
         return Dispatches(self._image, self._scan.is_resumption)
@@ -345,6 +348,12 @@ class _DebugInformation:
         if self._lookup is None or not self._cells:
             return None
         return current_task_place(image, named, self._dwarf, self._lookup.unit_at, self._types)
+
+    def spawn_callers(self, named: ElfImage, scan: CodeScan) -> SpawnCallers | None:
+        """None: there is no debug information."""
+        if self._lookup is None:
+            return None
+        return SpawnCallers(named, scan, self._dwarf, self._lookup, self._lines)
 
     def with_layouts(
         self, functions: list[PollFunction], image: ElfImage

@@ -8,7 +8,7 @@ panic_const_async_fn_resumed` (or `..._panic` after a panic); rustc 1.80 and lat
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -38,11 +38,7 @@ class CodeScan:
 
     def called(self, function: PollFunction, targets: Collection[int]) -> set[int]:
         """Which of the functions at these addresses the function calls or jumps to, itself or by the loader's table."""
-        return self.called_from(function.address, function.size, targets)
-
-    def called_from(self, address: int, size: int, targets: Collection[int]) -> set[int]:
-        """The same of any code."""
-        code = np.frombuffer(self._image.read(address, size) or b"", np.uint8)
+        code = np.frombuffer(self._image.read(function.address, function.size) or b"", np.uint8)
         wanted = np.array(sorted(targets), np.int64)
         if len(code) < _MAX_CALL or not len(wanted):
             return set()
@@ -50,8 +46,43 @@ class CodeScan:
         return {
             target
             for target in wanted.tolist()
-            if any(map(len, _calls(code, address, np.array([target]), slots[slots[:, 1] == target, 0])))
+            if any(map(len, _calls(code, function.address, np.array([target]), slots[slots[:, 1] == target, 0])))
         }
+
+    def callers(self, functions: Mapping[int, int], targets: Collection[int]) -> set[int]:
+        """Which functions (address to size) call or jump to others of these targets."""
+        wanted = np.array(sorted(targets), np.int64)
+        slots = self._pointers(wanted)
+        found = set()
+        for address, size in functions.items():
+            code = np.frombuffer(self._image.read(address, size) or b"", np.uint8)
+            others = wanted != address
+            slots_of = slots[slots[:, 1] != address, 0]
+            if len(code) >= _MAX_CALL and any(map(len, _calls(code, address, wanted[others], slots_of))):
+                found.add(address)
+        return found
+
+    def calls_of(self, targets: Collection[int]) -> list[tuple[int, int, int]]:
+        """(address, address that it returns to, target) of all calls of the functions at these addresses."""
+        wanted = np.array(sorted(targets), np.int64)
+        slots = self._pointers(wanted)
+        slots = slots[np.argsort(slots[:, 0], kind="stable")]
+        found: list[tuple[int, int, int]] = []
+        for base, code in self._image.executable_code():
+            if len(code) < _MAX_CALL:
+                continue
+            direct = np.nonzero(code[:-4] == 0xE8)[0]
+            led = base + direct + 5 + _displacements(code, direct + 1)
+            chosen = np.isin(led, wanted)
+            found += [(at, at + 5, target) for at, target in _pairs(base + direct[chosen], led[chosen])]
+            if len(slots):
+                indirect = np.nonzero((code[:-5] == 0xFF) & (code[1:-4] == 0x15))[0]
+                slot = base + indirect + 6 + _displacements(code, indirect + 2)
+                place = np.minimum(np.searchsorted(slots[:, 0], slot), len(slots) - 1)
+                chosen = slots[place, 0] == slot
+                led = slots[place[chosen], 1]
+                found += [(at, at + 6, target) for at, target in _pairs(base + indirect[chosen], led)]
+        return found
 
     def is_resumption(self, address: int) -> bool:
         """Whether the call or jump at an address is to that panic."""
@@ -126,6 +157,10 @@ def _calls(
         indirect = np.nonzero((code[:-5] == 0xFF) & ((code[1:-4] == 0x15) | (code[1:-4] == 0x25)))[0]
         found.append(base + indirect[np.isin(base + indirect + 6 + _displacements(code, indirect + 2), slots)])
     return found
+
+
+def _pairs(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    return list(zip(first.tolist(), second.tolist(), strict=True))
 
 
 def _loads(code: npt.NDArray[np.uint8], base: int, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -4,14 +4,14 @@ tokio 1.25 to 1.54 (task/spawn.rs, task/local.rs, runtime/handle.rs, runtime/run
 are `#[track_caller]`, so that their last argument is the address of a core::panic::Location.  The task is made in
 `OwnedTasks::bind` and `LocalOwnedTasks::bind` (runtime/task/list.rs), which return its JoinHandle, its header's
 address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  async-task 4.0 to 4.7
-(runnable.rs): `Builder::spawn_unchecked` returns (Runnable, Task), both of them the header's address.  No location is
-handed on there.
+(runnable.rs, raw.rs): `spawn_unchecked` returns (Runnable, Task), both of them the header's address, and so does
+`RawTask::allocate` inside.  No location is handed on there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import capstone
@@ -23,6 +23,7 @@ from tracer.rust.demangle import demangle
 from tracer.rust.exits import Disassembler, entry_cost
 from tracer.rust.panic_locations import PanicLocations
 from tracer.rust.scan import CodeScan
+from tracer.rust.spawn_callers import SpawnCallers
 from tracer.target.elf import FUNCTION, ElfImage
 
 _PATTERNS = tuple(
@@ -32,6 +33,8 @@ _PATTERNS = tuple(
         rb"4bind",
         rb"10bind_inner",
         rb"10bind_local",
+        rb"bind_new_task",
+        rb"8allocate",
     )
 )
 """Each begins with a literal, for which `re` has a fast search."""
@@ -54,6 +57,24 @@ those that get it and have no use for it, as Handle::spawn_named; where these, o
 the register is no location."""
 
 
+_INNER = {
+    "tokio": re.compile(
+        r"^<?tokio::runtime::scheduler::(?:multi_thread::handle::|current_thread::)?Handle>?"
+        r"::(?:spawn|spawn_local|bind_new_task)(?:::<|<|$)"
+        r"|^<?tokio::task::local::Context>?::spawn(?:::<|<|$)"
+    ),
+    "async-task": re.compile(
+        r"^async_std::task::(?:spawn::spawn|spawn_local::spawn_local)(?:::<|<|$)"
+        r"|^<?async_std::task::builder::Builder>?::(?:spawn|local)(?:::<|<|$)"
+        r"|^async_global_executor::executor::spawn(?:_local)?(?:::<|<|$)"
+        r"|^<?async_executor::(?:Local)?Executor>?::spawn(?:_inner)?(?:::<|<|$)"
+        r"|^smol::spawn::spawn(?:::<|<|$)"
+        r"|^async_task::runnable::spawn(?:_local|_unchecked)?(?:::<|<|$)"
+    ),
+}
+"""By runtime what spawns and is not told where it was called: that may be known by its return address."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Maker:
     """A function in which a task is made.  of_entry: it gets the header there, else it returns it."""
@@ -68,6 +89,8 @@ _MAKERS = (
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::OwnedTasks<.*>::bind(?:_local)?(?:::<|$)")),
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::LocalOwnedTasks<.*>::bind(?:::<|$)")),
     _Maker("async-task", re.compile(r"^<?async_task::runnable::Builder<.*>::spawn_unchecked(?:::<|$)")),
+    _Maker("async-task", re.compile(r"^async_task::runnable::spawn_unchecked(?:::<|<|$)")),
+    _Maker("async-task", re.compile(r"^<?async_task::raw::RawTask<.*>::allocate(?:::<|$)")),
 )
 
 
@@ -88,6 +111,7 @@ class Spawns:
         self._arguments = _Arguments(image)
         self._called: dict[int, _Function] = {}
         self._made: dict[int, tuple[_Function, _Maker]] = {}
+        self._inner: dict[int, tuple[_Function, str]] = {}
         symbols = named.symbols()
         chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
         rows = symbols.table[chosen]
@@ -101,40 +125,58 @@ class Spawns:
             maker = next((one for one in _MAKERS if one.pattern.match(function.name)), None)
             if maker is not None:
                 self._made[address] = function, maker
+            for runtime in (runtime for runtime, pattern in _INNER.items() if pattern.match(function.name)):
+                self._inner[address] = function, runtime
 
-    def points(self, functions: Collection[PollFunction]) -> tuple[SpawnPoint, ...]:
-        """functions: the poll functions; of runtimes whose tasks are not polled there are none."""
+    def points(
+        self, functions: Collection[PollFunction], callers: SpawnCallers | None
+    ) -> tuple[tuple[SpawnPoint, ...], tuple[CallSite, ...]]:
+        """And where the calls stand in the source.
+
+        functions: the poll functions; of runtimes whose tasks are not polled there are none.  callers: None where
+        there is no debug information.
+        """
         runtimes = {one.runtime for one in functions if one.kind is FunctionKind.TASK}
-        made = [point for function, maker in self._makers(runtimes) for point in self._of_maker(function, maker)]
+        makers = list(self._makers(runtimes))
+        inner = [function for function, runtime in self._inner.values() if runtime in runtimes]
+        entered = frozenset(one.address for one in [*inner, *(function for function, _ in makers)])
+        by = callers.of(entered) if callers is not None else {}
+        made = [
+            point for function, maker in makers for point in self._of_maker(function, maker, function.address in by)
+        ]
         if not made:
-            return ()
+            return (), ()
         called = [self._of_call(one) for one in self._innermost()] if "tokio" in runtimes else []
+        by_caller = [one for one in inner if one.address in by]
+        called += [self._at_entry(one, SpawnStep.CALLED, None, tells_caller=True) for one in by_caller]
         points = [*made, *(point for point in called if point is not None)]
-        return tuple(sorted(points, key=lambda point: (point.address, point.step)))
+        sites = {site.address: site for several in by.values() for site in several}
+        if any(point.register is not None and point.step is SpawnStep.CALLED for point in points):
+            sites |= {site.address: site for site in _locations(self._image)}
+        by_address = sorted(sites.values(), key=lambda site: site.address)
+        return tuple(sorted(points, key=lambda point: (point.address, point.step))), tuple(by_address)
 
     def _makers(self, runtimes: Collection[str | None]) -> Iterator[tuple[_Function, _Maker]]:
         """Those that do not leave it to another one."""
-        inner = {address for address, (_, maker) in self._made.items() if maker.of_entry is not None}
-        for function, maker in self._made.values():
-            if maker.runtime in runtimes and (maker.of_entry is not None or not self._calls(function, inner)):
+        outer = {address: one.size for address, (one, maker) in self._made.items() if maker.of_entry is None}
+        leaving = self._scan.callers(outer, self._made.keys())
+        for address, (function, maker) in self._made.items():
+            if maker.runtime in runtimes and address not in leaving:
                 yield function, maker
 
     def _innermost(self) -> list[_Function]:
         """Spawn functions that do not only call another one: of such a pair one probe is enough."""
-        addresses = set(self._called)
-        return [one for one in self._called.values() if not self._calls(one, addresses - {one.address})]
-
-    def _calls(self, function: _Function, targets: Collection[int]) -> bool:
-        return bool(targets) and bool(self._scan.called_from(function.address, function.size, targets))
+        outer = self._scan.callers({address: one.size for address, one in self._called.items()}, self._called.keys())
+        return [one for address, one in self._called.items() if address not in outer]
 
     def _of_call(self, function: _Function) -> SpawnPoint | None:
         """The location is the last argument: None when the code takes none, because it has no use for it."""
         register = self._arguments.last_read(function.address, function.size)
         return self._at_entry(function, SpawnStep.CALLED, register) if register is not None else None
 
-    def _of_maker(self, function: _Function, maker: _Maker) -> Iterator[SpawnPoint]:
+    def _of_maker(self, function: _Function, maker: _Maker, tells_caller: bool) -> Iterator[SpawnPoint]:
         if maker.of_entry is not None:
-            point = self._at_entry(function, SpawnStep.MADE, maker.of_entry)
+            point = self._at_entry(function, SpawnStep.MADE, maker.of_entry, tells_caller=tells_caller)
             if point is not None:
                 yield point
             return
@@ -147,17 +189,26 @@ class Spawns:
             if site.kind is ExitKind.RET:
                 address = function.address + site.offset - offset
                 yield SpawnPoint(
-                    address, site.offset, function.name, SpawnStep.MADE, Register.RAX, is_return=True, cost=site.cost
+                    address=address,
+                    offset=site.offset,
+                    name=function.name,
+                    step=SpawnStep.MADE,
+                    register=Register.RAX,
+                    is_return=True,
+                    tells_caller=tells_caller,
+                    cost=site.cost,
                 )
 
-    def _at_entry(self, function: _Function, step: SpawnStep, register: Register) -> SpawnPoint | None:
+    def _at_entry(
+        self, function: _Function, step: SpawnStep, register: Register | None, *, tells_caller: bool = False
+    ) -> SpawnPoint | None:
         """None when the kernel takes no probe there."""
         address = function.address
         offset, segment = self._image.offset_of(address), self._image.segment_of(address)
         cost = entry_cost(self._image.read(address, 16) or b"", address)
         if offset is None or segment is None or not segment.flags & 1 or cost is None:
             return None
-        return SpawnPoint(address, offset, function.name, step, register, cost=cost)
+        return SpawnPoint(address, offset, function.name, step, register, tells_caller=tells_caller, cost=cost)
 
 
 class _Arguments:
@@ -228,15 +279,11 @@ def _target(instruction: capstone.CsInsn) -> int | None:
     return int(instruction.operands[0].imm)
 
 
-_STANDARD_LIBRARY = "/rustc/"
+_STANDARD_LIBRARY = ("/rustc/", "/rust/deps/")
 
 
-def call_sites(image: ElfImage, points: Sequence[SpawnPoint]) -> tuple[CallSite, ...]:
-    """Where the program may call the spawn functions, by address; the standard library spawns no task."""
-    if not any(point.step is SpawnStep.CALLED for point in points):
-        return ()
-    return tuple(
-        CallSite(address, file, spot.line, spot.column)
-        for address, (file, spot) in sorted(PanicLocations(image).by_address.items())
-        if not file.startswith(_STANDARD_LIBRARY)
-    )
+def _locations(image: ElfImage) -> Iterator[CallSite]:
+    """Where the program may call the spawn functions; the standard library spawns no task."""
+    for address, (file, spot) in PanicLocations(image).by_address.items():
+        if not file.startswith(_STANDARD_LIBRARY):
+            yield CallSite(address, file, spot.line, spot.column)

@@ -22,9 +22,10 @@ from tests.perfetto.simulation import (
 )
 from tracer.model import CaptureEnd, Tally
 from tracer.output.chrome import ChromeWriter
+from tracer.output.spawn_words import why_unknown
 from tracer.output.summary import Summary
 
-WHY = "the spawn functions of this runtime are not told by whom they are called"
+WHY = why_unknown(None)
 
 
 def test_chrome_draws_an_arrow_to_each_task(tmp_path: Path) -> None:

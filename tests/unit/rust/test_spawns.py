@@ -51,12 +51,32 @@ def test_a_task_of_a_local_set_is_made_where_a_function_returns(targets: Targets
         assert {image.offset_of(point.address) for point in local} == {point.offset for point in local}
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_async_task_tells_no_place(targets: Targets, profile: str) -> None:
-    binary = read(targets, "smol_log", profile)
+def test_async_task_tells_no_place_of_itself(targets: Targets) -> None:
+    binary = read(targets, "smol_log", "release")
     assert points(binary, SpawnStep.MADE)
     assert not points(binary, SpawnStep.CALLED)
     assert binary.sites == ()
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug", "release-lines"])
+def test_the_debug_information_tells_who_calls(targets: Targets, profile: str) -> None:
+    binary = read(targets, "smol_log", profile)
+    assert points(binary, SpawnStep.CALLED)
+    assert all(one.tells_caller and one.register is None for one in binary.spawns if one.step is SpawnStep.CALLED)
+    own = {(site.file, site.line) for site in binary.sites if site.file == "smol_log/src/main.rs"}
+    assert own
+    assert all("smol::spawn(" in linecache.getline(str(WORKSPACE / file), line) for file, line in own)
+
+
+@pytest.mark.parametrize("profile", ["release-debug", "release-lines"])
+def test_the_debug_information_tells_of_inlined_spawn_functions(targets: Targets, profile: str) -> None:
+    binary = read(targets, "tokio_multi", profile)
+    inner = [one for one in binary.spawns if one.step is SpawnStep.CALLED and one.tells_caller]
+    called = [one for one in binary.spawns if one.step is SpawnStep.CALLED and not one.tells_caller]
+    assert len(called) + len({one.name for one in inner}) // 2 == 9  # kinds of futures
+    sites = [site for site in binary.sites if site.file == "tokio_multi/src/main.rs"]
+    words = [linecache.getline(str(WORKSPACE / site.file), site.line)[site.column - 1 :] for site in sites]
+    assert sum(one.startswith("spawn(apart(") for one in words) >= 9
 
 
 @pytest.mark.parametrize("profile", PROFILES)
