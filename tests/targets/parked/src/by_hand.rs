@@ -7,7 +7,7 @@ use std::future::{poll_fn, ready, Future, Ready};
 use std::pin::{pin, Pin};
 use std::task::{Context, Poll};
 
-type Boxed<F> = Pin<Box<F>>;
+pub type Boxed<F> = Pin<Box<F>>;
 
 /// Polls those of them that are there.
 fn poll_all<'a>(several: impl IntoIterator<Item = Option<Pin<&'a mut (dyn Future<Output = u64> + 'a)>>>, context: &mut Context<'_>) -> Poll<u64> {
@@ -120,7 +120,7 @@ pub async fn unknown_step() {
 }
 
 /// A future in each of its states.
-enum Stage<A, B> {
+pub enum Stage<A, B> {
     First(Boxed<A>),
     Second(Boxed<B>, String),
     Over,

@@ -13,6 +13,7 @@ pub mod shapes;
 pub mod streams;
 
 use std::future::Future;
+use std::io::Read;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,6 +29,11 @@ impl Future for Forever {
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<u64> {
         opaque(Poll::Pending)
     }
+}
+
+/// Keeps the program as it is until its standard input ends, or has something.
+pub fn until_input_ends() {
+    let _ = std::io::stdin().read(&mut [0]);
 }
 
 /// Each construct of this crate as a task: those of three modules each of its own type, the others, which are many, in
