@@ -298,7 +298,8 @@ class Layout:
     size: bytes.  discriminant_offset and _size: bytes; None and 0 when all edges hold always.  awaits: of a
     coroutine, by state, ascending.  location: where a coroutine's body begins.  links, containers, gate: what else can
     be read where the process' memory can; recordings do without.  branches: of a tuple, the number in it of what each
-    edge leads to; the gate of the future that has the tuple is about these.
+    edge leads to; the gate of the future that has the tuple is about these.  values: of an enum all discriminants that
+    there are; empty: not known, or any.
     """
 
     name: str
@@ -315,6 +316,7 @@ class Layout:
     containers: tuple[Container, ...] = ()
     gate: Gate | None = None
     branches: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,3 +101,59 @@ def test_without_debug_information_the_tasks_have_their_names(targets: Targets) 
         done = rat("ps", running.pid, "--json")
     futures = {task["future"].split("::")[-1] for task in json.loads(done.out)["tasks"]}
     assert {"nested", "recursion", "in_local_set", "asks", "abortable"} <= futures
+
+
+STATES = {
+    "states::completes": ("complete", False),
+    "states::waits": ("waiting", False),
+    "states::is_woken": ("ready", False),
+    "states::is_aborted": ("ready", True),
+    "states::is_new": ("ready", False),
+    "states::runs": ("running", False),
+}
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_a_task_in_each_state(targets: Targets, profile: str) -> None:
+    """What is over and held by nobody is no task; what runs names its thread, and only that."""
+    with targets.run("parked_tokio", profile, "states") as running:
+        done = rat("ps", running.pid, "--json")
+        threads = {
+            int(path.name)
+            for path in Path(f"/proc/{running.pid}/task").iterdir()
+            if (path / "comm").read_text().strip() == "only-worker"
+        }
+    tasks = json.loads(done.out)["tasks"]
+    told = {one["future"].removeprefix("parked_tokio::"): (one["state"], one["aborted"]) for one in tasks}
+    assert told == STATES
+    assert len(tasks) == len(STATES)
+    for one in tasks:
+        assert ({one["thread"]} == threads) if one["state"] == "running" else one["thread"] is None
+        assert (one["stack"] is None) == (one["state"] in ("running", "complete")), one
+    leaf = {one["future"].removeprefix("parked_tokio::"): one["leaf"] for one in tasks}
+    assert leaf["states::waits"] == "Forever"
+    assert leaf["states::is_woken"] == "Notified"
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_thousands_of_tasks_that_wait_alike_are_one_tree(targets: Targets, profile: str) -> None:
+    """Whatever their futures have in them; and the one that does not is another."""
+    with targets.run("parked_tokio", profile, "alike") as running:
+        words = rat("tree", running.pid).out
+        document = json.loads(rat("tree", running.pid, "--json").out)
+    first, second = (line for line in words.splitlines() if "waiting  id" in line)
+    assert first.startswith("5,000 tasks: alike::alike ")
+    assert second.startswith("alike::alike ")
+    assert len(document["stacks"]) == 2
+    assert len(document["tasks"]) == 5_001
+    states = sorted((one["kind"], one["state"]) for stack in document["stacks"] for one in frames(stack))
+    coroutines = [state for kind, state in states if kind == "coroutine"]
+    assert len(coroutines) == 2
+    assert all(3 <= state < 256 for state in coroutines)
+    assert {state for kind, state in states if kind != "coroutine"} == {None}
+
+
+def frames(stack: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for one in stack:
+        yield one
+        yield from frames(one["children"])

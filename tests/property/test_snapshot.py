@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +14,12 @@ from tracer.model import (
     AwaitPoint,
     Binary,
     FunctionKind,
+    Gate,
     Layout,
     LayoutEdge,
     LayoutKind,
     PollFunction,
+    Route,
     Source,
     SourceLocation,
     TaskIdPath,
@@ -37,9 +41,27 @@ _EDGES = st.builds(
     is_pointer=st.booleans(),
     child=st.sampled_from((0, 0, *range(_LAYOUTS), None)),
 )
+_GATE = st.builds(
+    Gate,
+    route=st.builds(
+        Route,
+        value=st.none(),
+        tests=st.just(()),
+        steps=st.lists(st.sampled_from((0, 8, 16, 40, 2**32)), min_size=1, max_size=3).map(tuple),
+    ),
+    size=st.sampled_from((1, 2, 4, 8)),
+)
+
+
+def as_tuple(layout: Layout) -> Layout:
+    """What has no discriminant can be the branches of a select!."""
+    edges = tuple(replace(edge, value=None) for edge in layout.edges)
+    return replace(layout, discriminant_offset=None, edges=edges, branches=tuple(range(len(edges))))
+
+
 _LAYOUT = st.builds(
     Layout,
-    name=st.sampled_from(("a::b", "PollFn<x>", "Sleep")),
+    name=st.sampled_from(("a::b", "PollFn<x>", "Sleep", "ArcInner<x>", "futures_util::future::Fuse<x>")),
     kind=st.sampled_from(LayoutKind),
     source=st.just(Source.DWARF),
     size=st.sampled_from((0, 8, 16, 64, 200, 300, 2**40)),
@@ -49,7 +71,10 @@ _LAYOUT = st.builds(
     awaits=st.lists(
         st.builds(AwaitPoint, st.integers(3, 5), st.just(SourceLocation("src/a.rs", 1)), st.none()), max_size=2
     ).map(tuple),
+    gate=st.none() | _GATE,
+    values=st.sampled_from(((), (), (0, 1, 2), (3, 4, 5, 2**64 - 1))),
 )
+_LAYOUT |= _LAYOUT.map(as_tuple)
 
 
 def function(number: int, kind: FunctionKind, layout: int | None) -> PollFunction:

@@ -210,7 +210,9 @@ def _is_suspended(frame: FutureFrame) -> bool:
 def _is_contained(frame: Frame, parent: Frame, binary: Binary) -> bool:
     """Whether it is in a container of what polls it, of which it polls all."""
     layout = binary.layouts[parent.layout] if parent.layout is not None else None
-    return layout is not None and any(one.is_polled and one.child == frame.layout for one in layout.containers)
+    return layout is not None and any(
+        one.is_polled and one.is_certain and one.child == frame.layout for one in layout.containers
+    )
 
 
 def _alive(frames: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:

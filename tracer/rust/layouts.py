@@ -397,6 +397,7 @@ class Layouts:
             leading = {edge.value for edge in edges}
             edges += [LayoutEdge(value, 0, False, None) for value, _ in part.variants if value not in leading]
         discriminant = part.discriminant if part is not None else None
+        values = [value for value, _ in part.variants if value is not None] if part is not None else []
         path = known.paths.get(key)
         if node.kind is LayoutKind.OBJECT:
             path = f"core::pin::Pin<{path or node.type.name}>"  # as one that is awaited
@@ -415,6 +416,7 @@ class Layouts:
             containers=node.beside.containers_of(place),
             gate=node.beside.gate,
             branches=tuple(branches) if len(branches) == len(edges) else (),
+            values=tuple(values) if part is not None and len(values) == len(part.variants) else (),
         )
 
 

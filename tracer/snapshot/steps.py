@@ -190,9 +190,9 @@ class Steps:
 
     def _switched(self, way: _Way, item: _Item, rest: tuple[_Item, ...], value: int | None) -> int:
         layout = self._binary.layouts[item.layout]
-        if value is not None and not makes_sense(layout, value):
+        if not makes_sense(layout, value):
             return self._settled(_lost(way, item, rest))
-        if layout.kind is not LayoutKind.COROUTINE and all(edge.value != value for edge in layout.edges):
+        if layout.kind is not LayoutKind.COROUTINE and value not in _meanings(layout):
             value = None  # all others are one: what is there can be a part of something else
         frame = Frame(item.parent, item.layout, None, value)
         return self._settled(self._below(way, item, rest, frame, value))
@@ -305,14 +305,18 @@ def edges_with(layout: Layout, value: int | None) -> list[LayoutEdge]:
     return own if own or value is None else [edge for edge in layout.edges if edge.value is None]
 
 
+def _meanings(layout: Layout) -> set[int]:
+    """The discriminants that mean something; all others are the variant that has none of its own."""
+    return {edge.value for edge in layout.edges if edge.value is not None}.union(layout.values)
+
+
 def _marks(layout: Layout) -> npt.NDArray[np.uint64]:
-    """The values that decide something."""
-    values = {edge.value for edge in layout.edges} | {one.route.value for one in layout.containers}
-    return np.array(sorted(one for one in values if one is not None)[:NO_MARK] or [0], np.uint64)
+    """The values that decide something, for a NUMBER."""
+    return np.array(sorted(_meanings(layout))[:NO_MARK] or [0], np.uint64)
 
 
-def makes_sense(layout: Layout, value: int) -> bool:
-    """Whether a coroutine can be in this state."""
+def makes_sense(layout: Layout, value: int | None) -> bool:
+    """Whether a coroutine can be in this state, or an enum have this discriminant; None: one without a meaning."""
     if layout.kind is not LayoutKind.COROUTINE or not layout.awaits:
-        return True
-    return value < FIRST_SUSPEND or any(point.state == value for point in layout.awaits)
+        return not layout.values or value in layout.values
+    return value is not None and (value < FIRST_SUSPEND or any(point.state == value for point in layout.awaits))

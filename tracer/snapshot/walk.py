@@ -25,8 +25,8 @@ from tracer.target.memory import Addresses, Bytes
 
 Rows = npt.NDArray[np.intp]
 
-_OTHERS = (1 << 64) - 1
-"""Stands for all discriminants that have no edge of their own."""
+_LARGEST = (1 << 64) - 1
+"""Discriminant."""
 
 _SHARED = "ArcInner<"
 """What several have, and may poll."""
@@ -145,14 +145,16 @@ class Walk:
         values, known = self._numbers(group.roots, at, layout.discriminant_size)
         self._lost(group, ~known)
         group, values = group.only(known), values[known]
-        own = {edge.value for edge in layout.edges}
+        own = {edge.value for edge in layout.edges if edge.value is not None}.union(layout.values)
+        others = next(number for number in range(_LARGEST, 0, -1) if number not in own)
         if layout.kind is not LayoutKind.COROUTINE:  # all others are one: what is there can be a part of something else
-            values = np.where(np.isin(values, np.array([*(own - {None})], np.uint64)), values, _OTHERS)
+            values = np.where(np.isin(values, np.array([*own], np.uint64)), values, np.uint64(others))
         for value in np.unique(values).tolist():
             chosen = group.only(values == value)
-            state = None if value == _OTHERS and value not in own else value
-            node = self._visit(chosen, Frame(group.parent, group.layout, None, state, makes_sense(layout, value)))
-            if makes_sense(layout, value):
+            state = None if value == others and layout.kind is not LayoutKind.COROUTINE else value
+            frame = Frame(group.parent, group.layout, None, state, makes_sense(layout, value))
+            node = self._visit(chosen, frame)
+            if frame.is_whole:
                 yield from self._below(chosen, node, state)
 
     def _below(self, group: _Group, node: int, value: int | None) -> Iterator[_Group]:

@@ -2,11 +2,11 @@
 
 use crate::combinators::{left, right, tries};
 use crate::containers::item;
-use crate::{opaque, Forever};
+use crate::opaque;
 use futures::channel::oneshot;
 use futures::future::{
     self, join_all, ok, ready, select_ok, try_join_all, try_select, AbortHandle, Abortable, BoxFuture, FutureExt,
-    LocalBoxFuture, OptionFuture, Shared, TryFutureExt,
+    OptionFuture, Shared, TryFutureExt,
 };
 use futures::lock::Mutex;
 use futures::{join, pin_mut, select_biased, try_join};
@@ -218,15 +218,6 @@ pub async fn waits_common() {
 //= pending: pending@227 > Pending
 pub async fn pending() {
     future::pending::<()>().await; //@227
-}
-
-/// What is local to its thread.
-pub fn alone() -> LocalBoxFuture<'static, ()> {
-    async {
-        let kept = std::rc::Rc::new(1_u64);
-        opaque(Forever.await + *kept);
-    }
-    .boxed_local()
 }
 
 //= in_arc: in_arc@228 > left@30 > Forever

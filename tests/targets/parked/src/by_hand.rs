@@ -7,7 +7,7 @@ use std::future::{poll_fn, ready, Future, Ready};
 use std::pin::{pin, Pin};
 use std::task::{Context, Poll};
 
-type Boxed<F> = Pin<Box<F>>;
+pub type Boxed<F> = Pin<Box<F>>;
 
 /// Polls those of them that are there.
 fn poll_all<'a>(several: impl IntoIterator<Item = Option<Pin<&'a mut (dyn Future<Output = u64> + 'a)>>>, context: &mut Context<'_>) -> Poll<u64> {
@@ -120,7 +120,7 @@ pub async fn unknown_step() {
 }
 
 /// A future in each of its states.
-enum Stage<A, B> {
+pub enum Stage<A, B> {
     First(Boxed<A>),
     Second(Boxed<B>, String),
     Over,
@@ -229,7 +229,32 @@ impl<F: Future> Future for Several<F> {
     }
 }
 
-//= several: several@165 > Several > ?
+//= several: several@165 > Several > {item@40 > Forever | item@40 > Forever}
 pub async fn several() {
-    opaque(Several((0..3).map(|value| Box::pin(maybe_done(item(value)))).collect()).await); //@165
+    let done: Boxed<MaybeDone<_>> = Box::pin(maybe_done(item(0)));
+    drop(opaque(done));
+    opaque(Several((0..2).map(|value| Box::pin(maybe_done(item(value)))).collect()).await); //@165
+}
+
+/// Polls the first of them that is left.
+struct Queue<F>(Vec<F>, usize);
+
+impl<F: Future<Output = u64> + Unpin> Future for Queue<F> {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let this = &mut *self;
+        while this.1 < this.0.len() {
+            match Pin::new(&mut this.0[this.1]).poll(context) {
+                Poll::Ready(_) => this.1 += 1,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(0)
+    }
+}
+
+//= queued: queued@166 > Queue > {item@40 > Forever | item?}
+pub async fn queued() {
+    opaque(Queue((0..2).map(|value| Box::pin(item(value))).collect(), 0).await); //@166
 }

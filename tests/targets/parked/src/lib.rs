@@ -13,6 +13,7 @@ pub mod shapes;
 pub mod streams;
 
 use std::future::Future;
+use std::io::Read;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,6 +29,11 @@ impl Future for Forever {
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<u64> {
         opaque(Poll::Pending)
     }
+}
+
+/// Keeps the program as it is until its standard input ends, or has something.
+pub fn until_input_ends() {
+    let _ = std::io::stdin().read(&mut [0]);
 }
 
 /// Each construct of this crate as a task: those of three modules each of its own type, the others, which are many, in
@@ -80,7 +86,7 @@ pub fn in_boxes() -> Vec<Task> {
             first_ok try_either joined_two joined_three perhaps aborts remote locks answered both_wait_shared
             polls_common waits_common pending in_arc),
         boxes_of!(by_hand: both both_wait one_gone other_gone second_step first_step unknown_step first_stage
-            second_stage last_stage by_reference dynamic polled_by_closure one_by_closure fused_over several),
+            second_stage last_stage by_reference dynamic polled_by_closure one_by_closure fused_over several queued),
         boxes_of!(streams: in_flight in_order all_in_flight tries_in_flight each_at_once one_by_one collects
             collects_then folds folds_mapped filters unfolds either_stream preferred_stream one_stream_left many_streams
             chained zipped flattened left_stream boxed_stream peeks takes received sends mapped_last tries_each),

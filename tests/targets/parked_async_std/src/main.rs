@@ -3,7 +3,6 @@
 mod waits;
 
 use std::future::Future;
-use std::io::Read;
 use std::time::Duration;
 
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
@@ -28,6 +27,6 @@ fn main() {
         sends_full next_message folds_here accepts blocks io_limited by_poll_fn).into_iter().for_each(spawn);
     std::thread::sleep(Duration::from_millis(100));
     truth::ready("");
-    let _ = std::io::stdin().read(&mut [0]);
+    parked::until_input_ends();
     std::process::exit(0);
 }

@@ -100,6 +100,15 @@ pub async fn in_local_set() {
     opaque(waits(7).await); //@71
 }
 
+//= kept_on_thread: kept_on_thread@73 > kept_on_thread{block}@74 > Forever
+pub async fn kept_on_thread() {
+    let kept = std::rc::Rc::new(1_u64);
+    let inner: std::pin::Pin<Box<dyn std::future::Future<Output = u64>>> = Box::pin(async move {
+        Forever.await + *kept //@74
+    });
+    opaque(inner.await); //@73
+}
+
 /// The root of its runtime: no task.
 pub async fn on_one_thread() {
     tokio::spawn(on_one_runtime());
