@@ -65,6 +65,7 @@ TARGETS = (
     "parked_async_std",
     "parked_smol",
     "linked_smol",
+    "many_tasks",
     *CONSTRUCTS,
 )
 """The programs of tests/targets."""
@@ -96,6 +97,9 @@ PAIRWISE = {
 }
 """What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""
 
+LINED = tuple(name for name in TARGETS if name == "parked_tokio" or not name.startswith(("linked_", "parked_")))
+"""Whose lines are compared with their types.  The linked and parked targets await in no other ways: one is enough."""
+
 NEVER = {("panics", "abort")}
 """A panic ends an abort build: there is nothing to compare."""
 
@@ -118,3 +122,7 @@ def cells(every: bool) -> list[Cell]:
         for target in targets
         if (target, profile) not in NEVER
     ]
+
+
+LINES = [Cell(target, profile) for profile in ("release-lines", "dev-lines") for target in LINED]
+"""What is built for that, beside the cells of the table."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
-from tests.cells import cells
-from tests.running import OLD_WORKSPACE, Targets
+from tests.building import OLD_WORKSPACE, Builds
+from tests.cells import LINES, Cell, cells
+from tests.running import Targets
 
 # The same inputs on every run: a change that breaks a property fails at once and again.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -47,11 +49,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("cell", chosen, ids=str)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the files that need no target, while those are built; last the ones that measure, when nothing is."""
+    ranks: dict[object, int] = {}
+    for item in items:
+        ranks[item.path] = max(ranks.get(item.path, 0), _rank(item))
+    items.sort(key=lambda item: ranks[item.path])
+
+
+def _rank(item: pytest.Item) -> int:
+    return 2 if _measures(item) else int("targets" in getattr(item, "fixturenames", ()))
+
+
+def _measures(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) is not None for name in ("kernel", "e2e"))
+
+
 @pytest.fixture(scope="session")
-def targets(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Targets:
-    """The Rust programs of tests/targets: builds them, starts them, reads what they say about themselves."""
+def builds(request: pytest.FixtureRequest) -> Iterator[Builds]:
+    """What builds the targets: it has begun with the profiles of all cells that this run goes through."""
     every = request.config.getoption("--all-cells")
-    return Targets(tmp_path_factory.mktemp("targets"), expected=cells(every))
+    builds = Builds((*cells(every), *LINES))
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    wanted = [item.callspec.params.get("cell") for item in functions if hasattr(item, "callspec")]
+    builds.begin(dict.fromkeys(cell.profile for cell in wanted if isinstance(cell, Cell)))
+    yield builds
+    builds.close()
+
+
+@pytest.fixture(scope="session")
+def targets(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Targets:
+    """The Rust programs of tests/targets: builds them, starts them, reads what they say about themselves."""
+    return Targets(tmp_path_factory.mktemp("targets"), builds)
+
+
+@pytest.fixture(autouse=True)
+def _is_measured_alone(request: pytest.FixtureRequest, builds: Builds) -> None:
+    """Nothing is built beside a test of times; the first test that there is begins the building."""
+    if _measures(request.node):
+        builds.wait()
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,12 @@
-"""Builds and runs the Rust programs of tests/targets."""
+"""Runs the Rust programs of tests/targets."""
 
 from __future__ import annotations
 
 import json
 import os
 import select
-import shutil
 import subprocess
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.cells import PROFILES, TARGETS, Cell
+from tests.building import Builds
+from tests.cells import TARGETS, Cell
 from tests.lives import Life, read_lives
 from tests.truth import Log, Totals, read_log
-
-WORKSPACE = Path(__file__).parent / "targets"
-OLD_WORKSPACE = Path(__file__).parent / "targets_old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +74,18 @@ class Running:
 
 
 class Targets:
-    """The programs of tests/targets, built when first needed: one cargo call a profile, for its `expected` cells."""
+    """The programs of tests/targets."""
 
-    def __init__(self, scratch: Path, expected: Collection[Cell] = ()) -> None:
+    def __init__(self, scratch: Path, builds: Builds) -> None:
         self._scratch = scratch
-        self._expected = expected
-        self._built: dict[Cell, Path] = {}
+        self._builds = builds
         self._runs = 0
 
     def path(self, name: str, profile: str = "dev") -> Path:
-        """The executable of one target in one profile of tests.cells.PROFILES."""
+        """The executable of one target in one profile of tests.cells.PROFILES, once it is built."""
         if name not in TARGETS:
             raise KeyError(name)
-        if Cell(name, profile) not in self._built:
-            wanted = {Cell(name, profile), *(cell for cell in self._expected if cell.profile == profile)}
-            folder = build(profile, sorted(cell.target for cell in wanted))
-            self._built |= {cell: folder / cell.target for cell in wanted}
-        return self._built[Cell(name, profile)]
+        return self._builds.path(Cell(name, profile))
 
     @contextmanager
     def run(
@@ -136,24 +128,3 @@ class Targets:
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
-
-
-def build(profile: str, names: Collection[str]) -> Path:
-    """Builds targets in one profile and returns the folder of the executables.  Fails the test when it cannot."""
-    chosen = PROFILES[profile]
-    cargo = shutil.which("cargo") or shutil.which("cargo", path=Path.home() / ".cargo" / "bin")
-    if cargo is None:
-        pytest.fail("cargo is not on the PATH: the tests trace Rust programs; install Rust (https://rustup.rs)")
-    # A profile of its own flags has its own folder, else cargo would build everything anew at each change of flags.
-    workspace = OLD_WORKSPACE if chosen.old else WORKSPACE
-    target_folder = workspace / "target" / profile if chosen.flags else workspace / "target"
-    env = {**os.environ, "CARGO_TARGET_DIR": str(target_folder), "RUSTFLAGS": chosen.flags}
-    if chosen.old:
-        env["RUSTC"] = str(OLD_WORKSPACE / "rustc")
-    env.pop("CARGO_ENCODED_RUSTFLAGS", None)
-    command = [cargo, "build", "--locked", "--quiet", "--workspace", "--profile", chosen.cargo]
-    command += [f"--bin={name}" for name in names]
-    done = subprocess.run(command, cwd=workspace, env=env, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.fail(f"{' '.join(command)} failed:\n{done.stderr}")
-    return target_folder / chosen.folder

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tracer import __version__
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
-COMMANDS = ("record", "ps", "tree", "list", "convert", "report", "doctor")
+COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
 
 EPILOG = """\
@@ -23,6 +23,7 @@ examples:
   sudo rat-ebpf -- ./server --port 80     start a program and record it from its first poll
   sudo rat-ebpf ps 1234                   what every task does now, and where it waits
   sudo rat-ebpf tree 1234                 the async stack of every task; deadlocks by name
+  sudo rat-ebpf sample 1234 -d 10         where all tasks spend their time, without probes
   rat-ebpf list target/release/server     what can be probed, and what not and why
   rat-ebpf record --help                  all options of a recording
 

@@ -282,13 +282,24 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Where a select! notes which of its branches it polls no more: bit n of the number at the route's end, `size`
+    bytes, little endian, is set when the n-th is off."""
+
+    route: Route
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where a type keeps the futures that it polls; only types that lead to one have a layout.
 
     name: for display.  path: as DWARF names the type, which tells it from all others; None when it is not known.
     size: bytes.  discriminant_offset and _size: bytes; None and 0 when all edges hold always.  awaits: of a
-    coroutine, by state, ascending.  location: where a coroutine's body begins.  links, containers: what else can be
-    read where the process' memory can; recordings do without.
+    coroutine, by state, ascending.  location: where a coroutine's body begins.  links, containers, gate: what else can
+    be read where the process' memory can; recordings do without.  branches: of a tuple, the number in it of what each
+    edge leads to; the gate of the future that has the tuple is about these.  values: of an enum all discriminants that
+    there are; empty: not known, or any.
     """
 
     name: str
@@ -303,6 +314,9 @@ class Layout:
     path: str | None = None
     links: tuple[Link, ...] = ()
     containers: tuple[Container, ...] = ()
+    gate: Gate | None = None
+    branches: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,3 +166,40 @@ class TaskLinks:
     blocks: Array
     cycles: tuple[Cycle, ...]
     is_known: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+# ---------------------------------------------------------------- what is looked at again and again
+
+SAMPLE = np.dtype(
+    [
+        ("since", "<u8"),  # ns since its place was looked at before: what the sample stands for
+        ("task", "<u4"),  # by first appearance; index into what Sampler.tasks gives
+        ("function", "<u4"),  # its poll: index into Binary.functions
+        ("stack", "<i4"),  # index into what Sampler.stacks gives; -1: not known
+        ("state", "u1"),  # TaskState
+        ("_pad", "u1", 3),
+    ]
+)
+"""What one task did at one moment, 24 bytes."""
+
+SAMPLED_TASK = np.dtype(
+    [
+        ("header", "<u8"),  # the runtime's own pointer to the task
+        ("id", "<u8"),  # the runtime's own id; 0: unknown
+        ("function", "<u4"),  # its poll: index into Binary.functions
+        ("_pad", "u1", 4),
+    ]
+)
+"""A task that was met, 24 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A part of all tasks at one moment.
+
+    time: ns of CLOCK_MONOTONIC.  round: all tasks are looked at once in each.  samples: dtype SAMPLE.
+    """
+
+    time: int
+    round: int
+    samples: Array

@@ -1,4 +1,4 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events, snapshots; all of them without arguments."""
+"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events, snapshots, samples; without arguments all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls, snapshots
+from tests.bench import attach, big, chains, discovery, events, polls, samples, snapshots
+from tests.building import Builds
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots")
+PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots", "samples")
 
 
 def main(parts: list[str]) -> int:
@@ -23,7 +24,7 @@ def main(parts: list[str]) -> int:
     cores = len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")])
     print(f"Linux {platform.release()}, {cores} cores")
     with tempfile.TemporaryDirectory() as scratch:
-        targets = Targets(Path(scratch))
+        targets = Targets(Path(scratch), Builds())
         program = (
             big.build(Path(__file__).parents[2] / ".cache" / "bench") if {"discovery", "attach"} & {*wanted} else None
         )
@@ -40,6 +41,8 @@ def main(parts: list[str]) -> int:
             events.run(targets)
         if "snapshots" in wanted:
             snapshots.run(targets)
+        if "samples" in wanted:
+            samples.run(targets)
     return 0
 
 

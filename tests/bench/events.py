@@ -31,9 +31,9 @@ def run(targets: Targets, seconds: int = SECONDS) -> None:
                 )  # fmt: skip
                 running.wait()
                 convert = measured(RAT, "convert", capture, "-o", trace, "--json")
-                events = json.loads(convert.out)["events"]
+                document = json.loads(convert.out)
                 size = capture.stat().st_size
-                received, lost = events["received"], events["lost"]
+                received, lost = document["events"], document["lost"]
                 cpu = record.cpu / max(1, received) * 1e6
                 rows.append([transport, exits, received / seconds, lost, cpu, record.memory / 1e6, size / 1e6])
                 rate, traced = received / convert.seconds / 1e6, trace.stat().st_size / 1e6

@@ -58,8 +58,10 @@ class Recording:
 
 
 @contextmanager
-def recording(*arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Iterator[Recording]:
-    """Start a recording and wait until it says that its probes are attached."""
+def recording(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, until: str = "attached"
+) -> Iterator[Recording]:
+    """Start a recording and wait until it says that its probes are attached, or whatever else it says then."""
     process = subprocess.Popen(
         [RAT, *map(str, arguments)],
         cwd=cwd,
@@ -72,8 +74,8 @@ def recording(*arguments: object, cwd: Path | None = None, env: Mapping[str, str
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
-        if "attached" not in line:
-            pytest.fail(f"it did not attach: {line}{process.communicate()}")
+        if until not in line:
+            pytest.fail(f"it did not begin: {line}{process.communicate()}")
         yield Recording(process)
     finally:
         if process.poll() is None:

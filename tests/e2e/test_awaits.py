@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.building import WORKSPACE
 from tests.e2e.command import rat, recording
 from tests.e2e.test_live_server import load
 from tests.e2e.trace import Trace
-from tests.running import WORKSPACE, Targets
+from tests.running import Targets
 from tests.sources import is_made_by, source, statement
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]

@@ -241,7 +241,7 @@ def test_a_full_or_closed_standard_output(targets: Targets) -> None:
 
 def test_json_of_a_capture(targets: Targets, tmp_path: Path) -> None:
     capture = tmp_path / "spin.ratcap"
-    with targets.run("spin", "release", "bare", "4") as running:
+    with targets.run("spin", "release", "bare", "60") as running:
         running.go()
         done = rat("--pid", running.pid, "-d", 0.3, "--format", "capture", "-o", capture, "--json")
     said = json.loads(done.out)

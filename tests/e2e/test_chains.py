@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.building import WORKSPACE
 from tests.e2e.command import rat, recording
 from tests.e2e.test_live_server import load
 from tests.e2e.trace import Trace
-from tests.running import WORKSPACE, Targets
+from tests.running import Targets
 from tests.sources import is_made_by, source, statement
 from tracer.assemble import begin, finish, step
 from tracer.capture import CaptureReader

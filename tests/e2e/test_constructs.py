@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.building import WORKSPACE
 from tests.constructs import (
     BLOCKING_JOBS,
     COLUMNS,
@@ -26,7 +27,7 @@ from tests.e2e.command import recording
 from tests.e2e.seen import Match, Seen, SeenPoll, SeenWait, match, path_of
 from tests.e2e.trace import Trace, listing, names_of
 from tests.lives import Life, Place, Poll
-from tests.running import WORKSPACE, Targets
+from tests.running import Targets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 

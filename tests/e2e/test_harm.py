@@ -195,3 +195,17 @@ def test_several_processes_in_one_trace(targets: Targets, tmp_path: Path) -> Non
         assert result.returncode == 0
         assert result.totals is not None
         assert len(trace.polls({outer})) == result.totals.polls[outer]
+
+
+def test_the_tracer_waits_for_its_turn(targets: Targets, tmp_path: Path) -> None:
+    """Its wake-ups do not take the processor from the target's threads, which run as before."""
+    with (
+        targets.run("tokio_multi", "release") as running,
+        recording("--pid", running.pid, "-o", tmp_path / "x.pftrace") as rec,
+    ):
+        threads = [int(name) for name in os.listdir(f"/proc/{running.pid}/task")]
+        assert {os.sched_getscheduler(tid) for tid in threads} == {os.SCHED_OTHER}
+        assert os.sched_getscheduler(rec.process.pid) == os.SCHED_BATCH
+        running.go()
+        assert running.wait().returncode == 0
+        assert rec.wait().code == 0

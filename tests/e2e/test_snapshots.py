@@ -75,6 +75,10 @@ def test_deadlocks_and_futurelocks_are_named(linked: Running) -> None:
     words = rat("tree", linked.pid).out.splitlines()
     assert any(line.startswith(f"deadlock: task {first} ") and f"→ task {second} " in line for line in words)
     assert any(line.startswith(f"futurelock: task {futurelocked} ") for line in words)
+    for name in ("futurelocked_by_permit", "futurelocked_by_holder"):
+        (one,) = ids(linked, name)
+        (line,) = (line for line in words if line.startswith(f"futurelock: task {one} "))
+        assert " waits for the semaphore at 0x" in line
 
 
 def test_the_parked_process_is_not_named_a_deadlock(linked: Running) -> None:

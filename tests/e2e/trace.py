@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,12 @@ def functions_of(binary: Path) -> dict[str, set[str]]:
 
 
 def listing(binary: Path) -> list[dict[str, Any]]:
-    """The functions that `rat-ebpf list` says can be probed."""
+    """The functions that `rat-ebpf list` says can be probed; of one file it is asked once."""
+    return _listing(binary, binary.stat().st_mtime_ns)
+
+
+@cache
+def _listing(binary: Path, changed: int) -> list[dict[str, Any]]:
     probed: list[dict[str, Any]] = json.loads(rat("list", "--json", binary).out)["probed"]
     return probed
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory_image import MadeMemory
+from tracer.assemble.shares import ShareSums
 from tracer.model import (
     AwaitPoint,
     Binary,
     FunctionKind,
+    Gate,
     Layout,
     LayoutEdge,
     LayoutKind,
     PollFunction,
+    Route,
     Source,
     SourceLocation,
     TaskIdPath,
 )
 from tracer.output.frames import frame_json, future_frames, parked
 from tracer.snapshot.read import SnapshotReader
+from tracer.stacks import Snapshot
 
 _DATA, _HEAP = 0x4000_0000, 0x7000_0000
 _HEAP_SIZE = 1 << 12
@@ -35,9 +41,27 @@ _EDGES = st.builds(
     is_pointer=st.booleans(),
     child=st.sampled_from((0, 0, *range(_LAYOUTS), None)),
 )
+_GATE = st.builds(
+    Gate,
+    route=st.builds(
+        Route,
+        value=st.none(),
+        tests=st.just(()),
+        steps=st.lists(st.sampled_from((0, 8, 16, 40, 2**32)), min_size=1, max_size=3).map(tuple),
+    ),
+    size=st.sampled_from((1, 2, 4, 8)),
+)
+
+
+def as_tuple(layout: Layout) -> Layout:
+    """What has no discriminant can be the branches of a select!."""
+    edges = tuple(replace(edge, value=None) for edge in layout.edges)
+    return replace(layout, discriminant_offset=None, edges=edges, branches=tuple(range(len(edges))))
+
+
 _LAYOUT = st.builds(
     Layout,
-    name=st.sampled_from(("a::b", "PollFn<x>", "Sleep")),
+    name=st.sampled_from(("a::b", "PollFn<x>", "Sleep", "ArcInner<x>", "futures_util::future::Fuse<x>")),
     kind=st.sampled_from(LayoutKind),
     source=st.just(Source.DWARF),
     size=st.sampled_from((0, 8, 16, 64, 200, 300, 2**40)),
@@ -47,7 +71,10 @@ _LAYOUT = st.builds(
     awaits=st.lists(
         st.builds(AwaitPoint, st.integers(3, 5), st.just(SourceLocation("src/a.rs", 1)), st.none()), max_size=2
     ).map(tuple),
+    gate=st.none() | _GATE,
+    values=st.sampled_from(((), (), (0, 1, 2), (3, 4, 5, 2**64 - 1))),
 )
+_LAYOUT |= _LAYOUT.map(as_tuple)
 
 
 def function(number: int, kind: FunctionKind, layout: int | None) -> PollFunction:
@@ -101,7 +128,8 @@ def memories(draw: st.DrawFn) -> MadeMemory:
 @settings(max_examples=200)
 @given(binaries(), memories())
 def test_no_memory_leads_astray(binary: Binary, memory: MadeMemory) -> None:
-    snapshot = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)]).take()
+    reader = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)])
+    snapshot = reader.take()
     assert memory.asked < 64 << 20
     visits = sum(addresses.size for addresses in snapshot.addresses)
     assert visits <= 200 * len(snapshot.tasks) + (1 << 14)
@@ -114,3 +142,50 @@ def test_no_memory_leads_astray(binary: Binary, memory: MadeMemory) -> None:
         parked(frames)
         for frame in frames:
             frame_json(frame)
+    compare_samples(reader, snapshot)
+
+
+@settings(max_examples=100)
+@given(binaries(), memories(), memories())
+def test_no_memory_leads_samples_astray(binary: Binary, memory: MadeMemory, later: MadeMemory) -> None:
+    """The same of what looks again and again, at memory that becomes another one between."""
+    sampler = SnapshotReader(binary, 0, memory, [(_DATA, _DATA + 2048)]).sampler()
+    sampler.search()
+    first = sampler.tick()
+    memory.areas = later.areas
+    ticks = [first, sampler.tick(), *sampler.last_round()]
+    sampler.search(2)
+    ticks += [sampler.tick(), sampler.tick()]
+    assert memory.asked < 128 << 20
+    tasks, stacks = sampler.tasks, sampler.stacks
+    assert np.all((tasks["header"] >= _HEAP) & (tasks["header"] < _HEAP + _HEAP_SIZE))
+    sums = ShareSums()
+    for tick in ticks:
+        assert np.all(tick.samples["task"] < len(tasks))
+        assert np.all((tick.samples["stack"] >= -1) & (tick.samples["stack"] < len(stacks)))
+        sums.add(tick)
+    shares = sums.result()
+    assert shares.samples.sum() == sum(len(tick.samples) for tick in ticks)
+    for stack in stacks:
+        for frame in future_frames(stack, binary):
+            frame_json(frame)
+
+
+def compare_samples(reader: SnapshotReader, snapshot: Snapshot) -> None:
+    """Samples see what snapshots see, where all of a stack makes sense."""
+    sampler = reader.sampler()
+    sampler.search()
+    seen = {int(sampler.tasks["header"][one["task"]]): one for one in sampler.tick().samples}
+    for task in snapshot.tasks[snapshot.tasks["stack"] >= 0]:
+        frames = snapshot.stacks[task["stack"]].frames
+        sample = seen.get(int(task["header"]))
+        if sample is None:
+            assert sampler.counts.unreadable  # its memory ends before its type does
+            continue
+        assert sample["function"] == task["function"]
+        assert sample["state"] == task["state"]
+        if all(one.is_whole for one in frames) and len(frames) < 50:
+            found = sampler.stacks[sample["stack"]].frames
+            assert [(one.parent, one.layout, one.function) for one in found] == [
+                (one.parent, one.layout, one.function) for one in frames
+            ]

@@ -14,7 +14,7 @@ from tests.running import Result, Targets
 from tests.truth import RECORD, Kind, Log, Outcome, Records, enclosing
 
 CHECKSUMS = {
-    "tokio_multi": 3966,
+    "tokio_multi": 8758,
     "tokio_current": 759,
     "async_std_log": 782,
     "smol_log": 782,

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.output.tables import LIST_WIDTH, make_console
     from tracer.output.task_list import task_lines
 
-    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
-        print(line)
+    print("\n".join(task_lines(view, tasks, make_console(LIST_WIDTH).width)))
     say_remarks(live)
     return ExitCode.OK
 
@@ -154,7 +154,7 @@ def _watch(live: TaskSource, options: argparse.Namespace) -> None:
             while True:
                 view = take_view(live)
                 tasks = chosen(view, options)
-                show(lambda width, view=view, tasks=tasks: task_lines(view, tasks, width))
+                show(partial(task_lines, view, tasks))
                 time.sleep(options.watch)
     except KeyboardInterrupt:
         return

@@ -151,8 +151,10 @@ def read_executable(
         binary, remarks = read_executable(image, display_path, root, None)
         if binary.symbols == "dwarf":
             return binary, (*remarks, f"{display_path} has debug information of its own: {twin} is not used")
+        from tracer.rust.twin import with_twin
+
         described, remarks = read_executable(twin_image, str(twin), None, None)
-        return rust.with_twin(binary, image, described, twin_image), remarks
+        return with_twin(binary, image, described, twin_image), remarks
 
 
 def _lacks_debug(image: ElfImage) -> bool:

@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tracer.model import FIRST_SUSPEND, AwaitPoint, Binary, FunctionKind, LayoutKind, SourceLocation, is_foreign
+from tracer.model import (
+    FIRST_SUSPEND,
+    PANICKED,
+    RETURNED,
+    AwaitPoint,
+    Binary,
+    FunctionKind,
+    Layout,
+    LayoutKind,
+    SourceLocation,
+    is_foreign,
+)
 from tracer.output.awaits import UNVERIFIED, short_place
 from tracer.output.labels import printable, short_awaitee, state_words
 from tracer.stacks import Frame, Stack
@@ -26,10 +37,18 @@ _EXECUTORS = re.compile(
 )
 """What runtimes put around the future that was spawned; a large one they box."""
 
-_SELECT = ("/macros/select.rs", "/async_await/select_mod.rs")
-"""tokio's and futures-util's."""
-
 _POLL_FN = re.compile(r"^(?:\w+::)*PollFn<")
+
+_POINTERS = ("Pin<", "Box<", "&mut ")
+"""What is polled through a trait object can be a pointer to the future."""
+
+_POLLS_ALL = re.compile(r"^futures_(?:lite::future::(?:Or|Race)|util::future::(?:\w+::)*Select(?:All|Ok))<")
+"""futures-lite 1 and 2, futures-util 0.3: they end with the first of their futures, and poll all until then."""
+
+_ENDS_EMPTY = "futures_util::future::"
+_SHARED = "futures_util::future::future::shared::"
+"""futures-util 0.3: whoever has given away its future is over: Fuse, Map, Flatten, Select and those made of them; but
+what a Shared has can be done without its knowing."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +57,9 @@ class FutureFrame:
 
     name: as Layout has it.  kind: None where only its poll function is known.  point: the await it is at.
     begins: where a coroutine's body begins.  is_whole: False where its memory does not make sense.  number: of the
-    stack's frame.  more: not 0: it stands for so many of a container.  may_be_off: a branch of a
-    select! whose own memory does not tell whether that branch is enabled.
+    stack's frame.  more: not 0: it stands for so many of a container.  may_be_off: nothing
+    tells whether the one that has it polls it.  is_alive: something tells that it is there.  is_over: it has given away
+    what it had.
     """
 
     name: str
@@ -52,6 +72,8 @@ class FutureFrame:
     number: int = -1
     more: int = 0
     may_be_off: bool = False
+    is_alive: bool = False
+    is_over: bool = False
 
     @property
     def location(self) -> SourceLocation | None:
@@ -70,7 +92,7 @@ class FutureFrame:
         name = short_awaitee(self.name)
         if self.more:
             return f"{self.more:,} more: {name}"
-        return f"{name} (if enabled)" if self.may_be_off else name
+        return f"{name} (if polled)" if self.may_be_off else name
 
     @property
     def place(self) -> str:
@@ -113,7 +135,10 @@ def future_frames(stack: Stack, binary: Binary) -> tuple[FutureFrame, ...]:
     made: dict[int, tuple[FutureFrame, ...]] = {}
     for number in range(len(stack.frames) - 1, -1, -1):  # those below come after
         children = tuple(one for child in below.get(number, ()) for one in made.pop(child))
-        made[number] = _shown(number, stack.frames[number], binary, children)
+        frame = stack.frames[number]
+        made[number] = _shown(number, frame, binary, children)
+        if frame.parent >= 0 and _is_contained(frame, stack.frames[frame.parent], binary):
+            made[number] = _alive(made[number])
     found = tuple(one for root in below.get(-1, ()) for one in made[root])
     while len(found) == 1 and _EXECUTORS.match(found[0].name) and found[0].children:
         found = found[0].children
@@ -124,33 +149,74 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
     """The future of a frame, or what is below it where it is only glue."""
     layout = binary.layouts[frame.layout] if frame.layout is not None else None
     if layout is not None and frame.is_whole:
+        if layout.discriminant_offset is not None and layout.kind is not LayoutKind.COROUTINE:
+            children = _alive(children)
         if layout.kind is LayoutKind.GLUE or (children and _MAYBE_DONE.match(layout.name)):
             return children
-        if layout.kind is LayoutKind.OBJECT and children:
+        if children and (layout.kind is LayoutKind.OBJECT or layout.name.startswith(_POINTERS)):
             return children
     if frame.function is not None:
         function = binary.functions[frame.function]
+        if children and function.name.startswith(_POINTERS):
+            return children
         kind = LayoutKind.COROUTINE if function.kind is FunctionKind.COROUTINE else LayoutKind.FUTURE
         return (FutureFrame(function.name, kind, None, None, function.location, frame.is_whole, children, number),)
     if layout is None:
         return children
+    is_over = False
+    if layout.kind is LayoutKind.FUTURE:
+        children = _polled(layout, children)
+        is_over = bool(layout.edges) and not children and frame.is_whole and layout.name.startswith(_ENDS_EMPTY)
+        is_over = is_over and not layout.name.startswith(_SHARED)
     point = next((one for one in layout.awaits if one.state == frame.state), None)
     if point is not None and point.macro is not None and len(children) == 1 and _POLL_FN.match(children[0].name):
         children = children[0].children or children  # the macro itself
-        if point.macro.file.endswith(_SELECT):
-            children = tuple(replace(child, may_be_off=not _is_suspended(child)) for child in children)
     return (
         FutureFrame(
-            layout.name, layout.kind, frame.state, point, layout.location, frame.is_whole, children, number, frame.more
+            layout.name,
+            layout.kind,
+            frame.state,
+            point,
+            layout.location,
+            frame.is_whole,
+            children,
+            number,
+            frame.more,
+            is_over=is_over,
         ),
     )
 
 
+def _polled(layout: Layout, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
+    """Of the futures that a hand-written one has, those that are not done; where nothing tells whether it polls one of
+    several, that one is marked."""
+    left = tuple(child for child in children if not _is_done(child))
+    if len(left) < 2 or layout.gate is not None or _POLLS_ALL.match(layout.name):
+        return left
+    return tuple(child if _is_suspended(child) else replace(child, may_be_off=True) for child in left)
+
+
+def _is_done(frame: FutureFrame) -> bool:
+    return frame.is_over or (frame.kind is LayoutKind.COROUTINE and frame.state in (RETURNED, PANICKED))
+
+
 def _is_suspended(frame: FutureFrame) -> bool:
-    """Whether it has surely been polled, and is not done."""
+    """Whether it is surely polled, and not done."""
     if frame.kind is LayoutKind.COROUTINE:
         return frame.state is not None and frame.state >= FIRST_SUSPEND
-    return any(_is_suspended(child) for child in frame.children)
+    return frame.is_alive or frame.more > 0 or any(_is_suspended(child) for child in frame.children)
+
+
+def _is_contained(frame: Frame, parent: Frame, binary: Binary) -> bool:
+    """Whether it is in a container of what polls it, of which it polls all."""
+    layout = binary.layouts[parent.layout] if parent.layout is not None else None
+    return layout is not None and any(
+        one.is_polled and one.is_certain and one.child == frame.layout for one in layout.containers
+    )
+
+
+def _alive(frames: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
+    return tuple(replace(frame, is_alive=True) for frame in frames)
 
 
 def parked(frames: Sequence[FutureFrame]) -> Parked:
@@ -194,7 +260,7 @@ def frame_json(frame: FutureFrame) -> dict[str, Any]:
     return {
         "future": printable(frame.name),
         "kind": str(frame.kind) if frame.kind is not None else None,
-        "state": frame.state,
+        "state": frame.state if frame.kind is LayoutKind.COROUTINE else None,
         "location": str(frame.location) if frame.location else None,
         "macro": str(macro) if macro else None,
         "function": str(frame.begins) if frame.begins else None,

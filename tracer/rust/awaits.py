@@ -22,6 +22,7 @@ from tracer.rust.types import Member, Types
 
 AWAITEE = "__awaitee"
 _BOXED = re.compile(r"^Pin<Box<\(?(dyn [^()]+?)(?: \+ core::marker::\w+)*\)?>>$")
+_OWN_NAME = re.compile(r"^\w+(?:<|$)")
 _NAME_OF_BODY = re.compile(r"^\{async_")
 
 
@@ -129,7 +130,8 @@ class Awaits:
                 paths[position] = name
         paths |= self._paths.of(paths.keys() - told.keys())
         paths |= {position: self._beside(position, name) for position, name in paths.items() if name.startswith("{")}
-        paths |= self._paths.by_scopes([position for position, path in paths.items() if path.startswith("{")])
+        for is_unknown in (_is_unnamed, _is_alone):  # what has no name at all first: there is not time for everything
+            paths |= self._paths.by_scopes([position for position, path in paths.items() if is_unknown(path)])
         paths = {position: path for position, path in paths.items() if not path.startswith("{")}
         for position, path in paths.items():
             if self._implementations.unknown(path):
@@ -161,6 +163,14 @@ class Awaits:
                     return
         except DwarfError:
             return
+
+
+def _is_unnamed(path: str) -> bool:
+    return path.startswith("{")
+
+
+def _is_alone(path: str) -> bool:
+    return _OWN_NAME.match(path) is not None
 
 
 def is_in_macro(place: SourceLocation, own: SourceLocation) -> bool:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tracer.model import FIRST_SUSPEND, UNRESUMED, Container, Link, LinkKind, LinkRole, Route
+from tracer.model import FIRST_SUSPEND, UNRESUMED, Container, Gate, Link, LinkKind, LinkRole, Route
 from tracer.rust.awaits import AWAITEE
 from tracer.rust.containers import Containers, FoundContainer, Item
-from tracer.rust.forms import DwarfError
+from tracer.rust.forms import DwarfError, Tag
 from tracer.rust.future_names import base_name
 from tracer.rust.links import Links
 from tracer.rust.routes import Place, Routes
@@ -26,6 +26,9 @@ _FUNCTION = "{async_fn_env#"
 """An async fn moves what it captured into local variables before anything else; an async block does not."""
 
 _OWNERS = ("alloc::boxed::Box<", "Pin<alloc::boxed::Box<")
+
+_MASKS = {"&mut u8": 1, "&mut u16": 2, "&mut u32": 4, "&mut u64": 8}
+"""Pointers to as many bits as a select! needs, and the bytes of those."""
 
 _WITH_TIMER = frozenset({"Timeout"})
 """Futures that wait for something of their own besides what they poll."""
@@ -40,6 +43,7 @@ class Beside:
     waits: list[Link] = field(default_factory=list)
     kept: list[tuple[Link, int]] = field(default_factory=list)
     containers: list[FoundContainer] = field(default_factory=list)
+    gate: Gate | None = None
 
     def links_to(self, place: Mapping[int, int], is_leaf: bool) -> tuple[Link, ...]:
         """place: the number of each layout, by its type's position.  is_leaf: the future polls no other."""
@@ -68,7 +72,23 @@ class Surveys:
         """Of a hand-written future.  Raises DwarfError."""
         waits, containers = list(self._links.waits(type_)), list(self._containers.polled(type_))
         is_both = base_name(type_.name) in _WITH_TIMER
-        return Beside(waits if is_both else [], [] if is_both else waits, containers=containers)
+        gate = self._gate(type_) if base_name(type_.name) == "PollFn" else None
+        return Beside(waits if is_both else [], [] if is_both else waits, containers=containers, gate=gate)
+
+    def _gate(self, poll_fn: Type) -> Gate | None:
+        """tokio 1.0 to 1.54, macros/select.rs: its closure has references to the branches and to a number of theirs."""
+        for closure in poll_fn.members:
+            if closure.type is None or not self._types.name_at(closure.type).startswith("{closure_env#"):
+                continue
+            captured = {member.name.removeprefix("_ref__"): member for member in self._types.at(closure.type).members}
+            mask = captured.get("disabled")
+            if mask is None or mask.type is None or "futures" not in captured:
+                continue
+            pointer = self._types.at(mask.type)
+            size = _MASKS.get(pointer.name)
+            if pointer.tag == Tag.POINTER and size is not None:
+                return Gate(Route(None, (), (closure.offset + mask.offset, 0)), size)
+        return None
 
     def of_coroutine(self, type_: Type) -> Beside:
         """Raises DwarfError."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from tracer.errors import NotTraceable
 from tracer.model import Binary
 from tracer.rust.cache import Cache
-from tracer.rust.functions import find_functions
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
@@ -59,6 +58,8 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
             why="Neither the compiler's mark nor a function name mangled by rustc was found in it.",
             fix="Trace the process that runs the Rust program itself.",
         )
+    from tracer.rust.functions import find_functions
+
     found = find_functions(image, debug, split.parts)
     if not found.functions and not found.refusals:
         if not any(candidate.has_section(".symtab") for candidate in images):

@@ -43,7 +43,7 @@ from tracer.model import (
     SpawnStep,
     TaskIdPath,
 )
-from tracer.rust.cached_links import from_container, from_link, to_container, to_link
+from tracer.rust.cached_links import from_container, from_gate, from_link, to_container, to_gate, to_link
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
@@ -330,13 +330,13 @@ def _from_layout(one: Layout) -> list[Any]:
         one.name, one.kind, one.source, one.size, [[e.value, e.offset, e.is_pointer, e.child] for e in one.edges],
         one.discriminant_offset, one.discriminant_size, [_from_await(a) for a in one.awaits],
         _from_location(one.location), one.path, [from_link(link) for link in one.links],
-        [from_container(container) for container in one.containers],
+        [from_container(container) for container in one.containers], from_gate(one.gate), one.branches, one.values,
     ]  # fmt: skip
 
 
 def _to_layout(row: list[Any]) -> Layout:
     (name, kind, source, size, edges, discriminant_offset, discriminant_size, awaits, location, path, links,
-     containers) = row  # fmt: skip
+     containers, gate, branches, values) = row  # fmt: skip
     return Layout(
         name=str(name),
         kind=LayoutKind(kind),
@@ -350,4 +350,7 @@ def _to_layout(row: list[Any]) -> Layout:
         path=path,
         links=tuple(to_link(one) for one in links),
         containers=tuple(to_container(one) for one in containers),
+        gate=to_gate(gate),
+        branches=tuple(int(one) for one in branches),
+        values=tuple(int(one) for one in values),
     )

@@ -1,10 +1,10 @@
-"""Links and containers as the lists that the cache keeps, and back."""
+"""Links, containers and gates as the lists that the cache keeps, and back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tracer.model import Container, Link, LinkKind, LinkRole, Route, VariantTest, WordTest
+from tracer.model import Container, Gate, Link, LinkKind, LinkRole, Route, VariantTest, WordTest
 
 
 def from_link(one: Link) -> list[Any]:
@@ -57,6 +57,16 @@ def to_container(row: list[Any]) -> Container:
         flags=tuple(int(one) for one in flags),
         is_certain=bool(is_certain),
     )
+
+
+def from_gate(one: Gate | None) -> list[Any] | None:
+    """As from_container."""
+    return [_from_route(one.route), one.size] if one is not None else None
+
+
+def to_gate(row: list[Any] | None) -> Gate | None:
+    """As to_container."""
+    return Gate(_to_route(row[0]), int(row[1])) if row is not None else None
 
 
 def _from_route(route: Route) -> list[Any]:

@@ -7,7 +7,7 @@ tokio 1.25 to 1.54: task/join_set.rs, util/{idle_notified_set,linked_list}.rs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracer.model import Container, Route
 from tracer.rust.forms import Tag
@@ -17,6 +17,9 @@ from tracer.rust.types import Type
 
 _SLICES = frozenset({"JoinAll", "TryJoinAll"})
 _VECTORS = frozenset({"SelectAll", "SelectOk"})
+_NEAR = 2
+"""A hand-written future's own Vec is not deeper in it: of what is in that, nothing tells whether it is polled."""
+
 _HOPS = 3
 _TASK = "futures_util::stream::futures_unordered::task::Task"
 _ENTRY = "tokio::util::idle_notified_set::ListEntry"
@@ -68,8 +71,10 @@ class Containers:
             elif owner in _SLICES and "MaybeDone<" in place.type.name and place.type.name.startswith("alloc::boxed::"):
                 yield from self._slice(place, ("data_ptr",), "length")
             elif owner in _VECTORS and name == "Vec":
-                yield from self._slice(place, ("buf", "inner", "ptr"), "len")
-                yield from self._slice(place, ("buf", "ptr"), "len")  # rustc up to 1.80
+                yield from self._vector(place)
+            elif owner and name == "Vec" and place.depth <= _NEAR:
+                for found in self._vector(place):
+                    yield replace(found, container=replace(found.container, is_certain=False))
 
     def _is_end(self, type_: Type) -> bool:
         return self._is_future(type_) or base_name(type_.name) in ("FuturesUnordered", "IdleNotifiedSet", "Vec")
@@ -124,6 +129,10 @@ class Containers:
                 child=-1,
             )
             yield FoundContainer(container, one.key)
+
+    def _vector(self, place: Place) -> Iterator[FoundContainer]:
+        yield from self._slice(place, ("buf", "inner", "ptr"), "len")
+        yield from self._slice(place, ("buf", "ptr"), "len")  # rustc up to 1.80
 
     def _slice(self, place: Place, pointer: tuple[str, ...], length: str) -> Iterator[FoundContainer]:
         start = self._routes.member(place.type, *pointer)

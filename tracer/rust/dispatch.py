@@ -17,7 +17,7 @@ import capstone
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED
+from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED
 from tracer.rust.machine import Machine, Outcome
 from tracer.rust.prologue import MAX_CODE, Prologue
 from tracer.target.elf import ElfImage
@@ -91,9 +91,10 @@ class Dispatches:
             if len(left) == 1:
                 outcomes[left.pop()] = others
         targets = {state: one.target for state, one in outcomes.items() if one.target is not None}
-        # Of a place that several states share it is not known which of them its code is about.
-        shared = Counter(targets.values())
-        return Dispatch(offset, {state: target for state, target in targets.items() if shared[target] == 1})
+        # Of a place that several states share it is not known which of them its code is about.  Where a new coroutine
+        # goes on as a waiting one does, it comes straight to that poll: the place is still about the await alone.
+        shared = Counter(target for state, target in targets.items() if state != UNRESUMED)
+        return Dispatch(offset, {state: target for state, target in targets.items() if shared[target] <= 1})
 
     def _stored(self, address: int, size: int, offset: int) -> set[int]:
         """The suspend states that the code stores as constants."""

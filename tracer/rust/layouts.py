@@ -1,8 +1,12 @@
 """Where types keep the futures that they poll, out of DWARF: from each poll function's own type downwards.
 
 Followed are a coroutine's `__awaitee` in each suspend state, and in hand-written futures the members
-that are futures; through pins, boxes, references, options, tuples and the closures of poll_fn().
+that are futures; through pins, boxes, references, options, tuples, streams and the closures of poll_fn().
 What is shared (Arc, Rc, raw pointers) belongs to nobody's poll and is not followed.
+
+A type's entry has its own name only, which others can have too: a stream is called `Map` as a future is, and a
+user's future may be called `Stage` as a part of tokio's tasks is.  So all that have a future's name are taken for one
+first; those whose path tells that they are something else are looked through from then on.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, Source
 from tracer.rust.awaits import AWAITEE, Awaits, Described, awaited_name
@@ -18,8 +22,9 @@ from tracer.rust.beside import Beside, Surveys
 from tracer.rust.containers import Item
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError, Tag
-from tracer.rust.future_names import base_name, future_paths
-from tracer.rust.naming import display_name
+from tracer.rust.future_names import base_name, future_paths, stream_paths
+from tracer.rust.naming import display_name, generic_arguments, own_name
+from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Member, Type, Types, is_coroutine
 
 _COROUTINE_NAMES = ("{async_", "{coroutine")
@@ -29,27 +34,55 @@ _TRANSPARENT = frozenset(
 )
 """Wrappers of core that are looked into; the last one is around the coroutines of rustc up to 1.66."""
 
-_UNTOLD = frozenset({"MaybeDone", "TryMaybeDone", "OrderWrapper"})
-"""Futures that only hold the branches of a join!, tokio's and futures-util's, or what is in a FuturesOrdered."""
+_HAS_OUTPUT = frozenset({"MaybeDone", "TryMaybeDone", "FutureOrOutput"})
+"""Enums of tokio and futures-util that have a future first, and what it returned after that, which can be one too."""
+_POLLED_VARIANT = "Future"
+
+_UNTOLD = _HAS_OUTPUT | {"OrderWrapper"}
+"""Futures that only hold the branches of a join!, or what is in a FuturesOrdered."""
+
+_STAGE, _RUNNING = "Stage", "Running"
+"""tokio 1.0 to 1.54, runtime/task/core.rs: the part of a task that has its future, and the variant of it that does."""
+
+_BETWEEN = frozenset({"Core", "CoreStage", _STAGE, "ArcInner", "Inner"})
+"""What is between tokio's cell of a task, or a Shared, and the future in it."""
 
 _POLL_FN = "PollFn"
-_POINTERS = ("&mut ", "alloc::boxed::Box<")
-"""How rustc names the pointers through which a future is polled."""
+_CLOSURE = "{closure_env#"
+_POINTERS = (
+    "&mut ",
+    "alloc::boxed::Box<",
+    "*const alloc::sync::ArcInner<futures_util::future::future::shared::Inner<",
+    "*mut alloc::sync::ArcInner<futures_util::future::future::shared::Inner<",
+)
+"""How rustc names the pointers through which a future is polled: a Shared is polled by each who has it."""
+
+_VALUES = frozenset({"Ready"})
+"""Futures that have nothing but what they return."""
+
+_TIMERS = frozenset({"delay", "deadline"})
+"""What a Timeout (tokio's, async-std's) has besides the future that it is about."""
+
+_MEMBER_OF_TUPLE = re.compile(r"^__(\d+)$")
 
 _UNNAMED = re.compile(r"^\{async_fn_env#\d+\}")
 
 _MAX_GLUE = 12
+_MAX_ROUNDS = 8
+"""What is something else than its name says is mostly found in the first."""
+
 _MAX_LAYOUTS = 1 << 14
 """Far more than a program of 130 MB has."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """From the begin of a type to a node; `key` is the position of the node's entry."""
+    """From the begin of a type to a node; `key` is the position of the node's entry.  branch: of a tuple's member."""
 
     offset: int
     is_pointer: bool
     key: int
+    branch: int | None = None
 
 
 @dataclass(slots=True)
@@ -75,8 +108,13 @@ class Layouts:
     def __init__(self, dwarf: Dwarf, types: Types, awaits: Awaits) -> None:
         self._types = types
         self._awaits = awaits
-        self._future_paths = future_paths(dwarf.section(".debug_str"))
-        self._futures = frozenset(path.rpartition("::")[2] for path in self._future_paths)
+        strings = dwarf.section(".debug_str")
+        self._future_paths = future_paths(strings)
+        self._futures = _own_names(self._future_paths)
+        self._streams = _own_names(stream_paths(strings))
+        self._type_paths = TypePaths(dwarf)
+        self._paths: dict[int, str | None] = {}
+        self._others: set[int] = set()
         self._certain: set[int] = set()
         self._nodes: dict[int, _Node] = {}
         self._waiting: list[int] = []
@@ -87,18 +125,45 @@ class Layouts:
 
         Equal types, of which each unit has its own entry, are one.
         """
+        for _ in range(_MAX_ROUNDS):
+            wanted = self._explored(roots, cells)
+            mistaken = self._mistaken()
+            if not mistaken:
+                break
+            self._others |= mistaken
+        return self._compiled({root: roots.get(root) for root in wanted})
+
+    def _explored(self, roots: Collection[int], cells: Collection[int]) -> list[int]:
+        """Make the nodes anew.  Yields those of the roots and cells that are nodes."""
+        self._nodes.clear()
+        self._certain.clear()
         wanted = [root for root in roots if self._root(root)]
         wanted += [cell for cell in cells if self._cell(cell)]
         while self._waiting:
-            key = self._waiting.pop()
-            node = self._nodes[key]
+            node = self._nodes[self._waiting.pop()]
             try:
                 node.ways = list(self._ways_of(node))
             except DwarfError:
                 node.ways = []
             with contextlib.suppress(DwarfError):
                 node.beside = self._beside(node)
-        return self._compiled({root: roots.get(root) for root in wanted})
+        return wanted
+
+    def _mistaken(self) -> set[int]:
+        """Those that were followed for their own names only, which others have that are futures."""
+        followed = [
+            key for key, node in self._nodes.items() if node.kind is LayoutKind.FUTURE and key not in self._certain
+        ]
+        for search in (self._type_paths.of, self._type_paths.by_scopes):
+            self._paths |= search([key for key in followed if key not in self._paths])
+        for key in followed:
+            self._paths.setdefault(key, None)
+        return {key for key in followed if not self._fits(self._nodes[key].type, self._paths[key])}
+
+    def _fits(self, type_: Type, path: str | None) -> bool:
+        """Whether a type of a future's name is one, as far as is known."""
+        own = base_name(path) if path is not None else ""
+        return own in self._future_paths if "::" in own else base_name(type_.name) not in self._streams
 
     # ------------------------------------------------------------ types
 
@@ -139,7 +204,7 @@ class Layouts:
             return LayoutKind.OBJECT
         base = base_name(type_.name)
         if base in self._futures and base not in _TRANSPARENT and base not in _UNTOLD:
-            return LayoutKind.FUTURE
+            return LayoutKind.FUTURE if type_.offset not in self._others else None
         return None
 
     def _ways_of(self, node: _Node) -> Iterator[tuple[int | None, _Way]]:
@@ -152,14 +217,23 @@ class Layouts:
                         if member.name == AWAITEE:
                             yield from ((value, way) for way in self._awaited(member, variant.offset))
             return
+        if node.kind is LayoutKind.GLUE and base_name(type_.name) == _STAGE and type_.variant_part is not None:
+            for value, variant in type_.variant_part.variants:
+                if variant.name == _RUNNING and variant.type is not None:
+                    for member in self._types.at(variant.type).members:
+                        yield from ((value, way) for way in self._awaited(member, variant.offset))
+            return
         for value, members in self._groups(type_):
             if node.kind is LayoutKind.FUTURE:
-                members = self._polled(type_, members)
+                yield from ((value, way) for way in self._polled(type_, members))
+                continue
             for base, member in members:
-                yield from ((value, way) for way in self._ways(member, base, 0))
+                match = _MEMBER_OF_TUPLE.match(member.name) if type_.name.startswith("(") else None
+                branch = int(match[1]) if match is not None else None
+                yield from ((value, replace(way, branch=branch)) for way in self._ways(member, base, 0))
 
     def _awaited(self, member: Member, base: int) -> list[_Way]:
-        """To what a coroutine awaits: a future, whatever its name."""
+        """To what a coroutine awaits, or a task runs: a future, whatever its name."""
         ways = list(self._ways(member, base, 0))
         if not ways and member.type is not None:
             type_ = self._types.at(member.type)
@@ -175,27 +249,29 @@ class Layouts:
         if type_.members:
             yield None, [(0, member) for member in type_.members]
         if type_.variant_part is not None:
+            has_output = base_name(type_.name) in _HAS_OUTPUT
             for value, variant in type_.variant_part.variants:
-                if variant.type is not None:
+                if variant.type is not None and (not has_output or variant.name == _POLLED_VARIANT):
                     yield value, [(variant.offset, member) for member in self._types.at(variant.type).members]
 
-    def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[tuple[int, Member]]:
-        """The members that a hand-written future waits for: those with a coroutine or a trait object in them;
-        else those that it is generic over; else its only one.  A Timeout<F> has a timer too, which nobody awaits."""
+    def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[_Way]:
+        """To what a hand-written future polls: what has a coroutine or a trait object in it, and what it is generic
+        over; where it has no such member, what else is a future.  A Timeout<F> has a timer too, which nobody awaits."""
+        owner = base_name(type_.name)
+        if owner in _VALUES:
+            return []
         named = [(base, member, self._types.name_at(member.type)) for base, member in members if member.type]
-        if base_name(type_.name) == _POLL_FN:
-            return [(base, member) for base, member, _ in named]
-        strong = [(base, member) for base, member, name in named if _mentions(name)]
-        if strong:
-            return strong
-        weak = [(base, member, name) for base, member, name in named if self._is_future(name)]
-        generic = [(base, member) for base, member, name in weak if f"{_last(name)}" in type_.name.partition("<")[2]]
-        if generic:
-            return generic
-        return [(base, member) for base, member, _ in weak] if len(weak) == 1 else []
+        if owner != _POLL_FN:
+            named = [one for one in named if not one[2].startswith(_CLOSURE)]
+            if owner.startswith("Timeout"):
+                named = [one for one in named if one[1].name not in _TIMERS] or named
+        arguments = generic_arguments(type_.name)
+        chosen = [one for one in named if owner == _POLL_FN or _mentions(one[2]) or _is_generic(one[2], arguments)]
+        ways = [way for base, member, _ in chosen for way in self._ways(member, base, 0)]
+        return ways or [way for base, member, _ in named for way in self._ways(member, base, 0)]
 
-    def _is_future(self, name: str) -> bool:
-        return _last(name) in self._futures
+    def _is_future(self, name: str, position: int | None) -> bool:
+        return _last(name) in self._futures and position not in self._others
 
     def _ways(self, member: Member, base: int, depth: int) -> Iterator[_Way]:
         """To the nodes in a member, through what is only looked through."""
@@ -218,12 +294,18 @@ class Layouts:
                 if one.name == "value":
                     yield from self._ways(one, offset, depth + 1)
         else:
+            is_stream = base_name(type_.name) in self._streams
             for one in type_.members:
-                yield from self._ways(one, offset, depth + 1)
+                if not (is_stream and self._is_function(one)):
+                    yield from self._ways(one, offset, depth + 1)
+
+    def _is_function(self, member: Member) -> bool:
+        """Of a stream: what makes futures, and may have some that are not polled."""
+        return member.type is not None and self._types.name_at(member.type).startswith(_CLOSURE)
 
     def _pointed(self, offset: int, target: int) -> Iterator[_Way]:
         name = self._types.name_at(target)
-        if not (_mentions(name) or self._is_future(name) or self._is_glue(name)):
+        if not (_mentions(name) or self._is_future(name, target) or self._is_glue(name)):
             return
         type_ = self._types.at(target)
         kind = self._kind(type_) or LayoutKind.GLUE
@@ -237,9 +319,9 @@ class Layouts:
 
     def _is_glue(self, name: str) -> bool:
         return (
-            name.startswith(("(", "{closure_env#", "&mut "))
+            name.startswith(("(", _CLOSURE, "&mut "))
             or base_name(name) in _TRANSPARENT
-            or base_name(name) in _UNTOLD
+            or base_name(name) in _UNTOLD | _BETWEEN | self._streams
             or _mentions(name)
         )
 
@@ -267,8 +349,6 @@ class Layouts:
             [key for key in useful if self._nodes[key].kind is not LayoutKind.GLUE],
             {root: path for root, path in roots.items() if path is not None},
         )
-        for key in [key for key in useful if self._is_mistaken(key, known.paths.get(key))]:
-            del useful[key]
         groups: dict[str, dict[str | None, list[int]]] = {}
         for key in useful:
             paths = groups.setdefault(self._shape(key, known, useful), {})
@@ -284,19 +364,13 @@ class Layouts:
         layouts = tuple(self._layout(key, known, place) for key in firsts)
         return FoundLayouts(layouts, {root: place[root] for root in roots if root in place}, known.points)
 
-    def _is_mistaken(self, key: int, path: str | None) -> bool:
-        """Whether it was followed for its own name only, which another type has that is a future."""
-        if key in self._certain or self._nodes[key].kind is not LayoutKind.FUTURE or path is None:
-            return False
-        own = base_name(path)
-        return "::" in own and own not in self._future_paths  # without one, no unit tells its path
-
     def _shape(self, key: int, known: Described, useful: dict[int, None]) -> str:
         """Equal for the entries that different units have of one type."""
         node = self._nodes[key]
         waits = [(point.state, point.location, point.macro) for point in known.points.get(key, ())]
         ways = [(value, way.offset, way.is_pointer) for value, way in node.ways if way.key in useful]
-        return repr((node.type.name, node.kind, node.type.size, known.begins.get(key), waits, ways))
+        gate = node.beside.gate
+        return repr((node.type.name, node.kind, node.type.size, known.begins.get(key), waits, ways, gate))
 
     def _useful(self) -> dict[int, None]:
         """Glue that leads nowhere is left out, again and again until only what leads somewhere is left."""
@@ -316,15 +390,14 @@ class Layouts:
     def _layout(self, key: int, known: Described, place: dict[int, int]) -> Layout:
         node = self._nodes[key]
         part = node.type.variant_part
-        edges = [
-            LayoutEdge(value, way.offset, way.is_pointer, place[way.key])
-            for value, way in node.ways
-            if way.key in place
-        ]
+        ways = [(value, way) for value, way in node.ways if way.key in place]
+        edges = [LayoutEdge(value, way.offset, way.is_pointer, place[way.key]) for value, way in ways]
+        branches = [way.branch for _, way in ways if way.branch is not None]
         if part is not None and any(edge.value is None for edge in edges):
             leading = {edge.value for edge in edges}
             edges += [LayoutEdge(value, 0, False, None) for value, _ in part.variants if value not in leading]
         discriminant = part.discriminant if part is not None else None
+        values = [value for value, _ in part.variants if value is not None] if part is not None else []
         path = known.paths.get(key)
         if node.kind is LayoutKind.OBJECT:
             path = f"core::pin::Pin<{path or node.type.name}>"  # as one that is awaited
@@ -341,12 +414,24 @@ class Layouts:
             path=path,
             links=node.beside.links_to(place, is_leaf=not edges),
             containers=node.beside.containers_of(place),
+            gate=node.beside.gate,
+            branches=tuple(branches) if len(branches) == len(edges) else (),
+            values=tuple(values) if part is not None and len(values) == len(part.variants) else (),
         )
 
 
 def _mentions(name: str) -> bool:
     """Whether a type's name tells of a coroutine or a future's trait object in it."""
     return any(word in name for word in _COROUTINE_NAMES) or _TRAIT_OBJECT in name
+
+
+def _own_names(paths: Collection[str]) -> frozenset[str]:
+    return frozenset(path.rpartition("::")[2] for path in paths)
+
+
+def _is_generic(name: str, arguments: list[str]) -> bool:
+    """Whether a member's type is an argument of the type that has it, or made of one."""
+    return any(one in name or own_name(one) == name for one in arguments)
 
 
 def _last(name: str) -> str:

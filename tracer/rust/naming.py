@@ -26,6 +26,7 @@ _PARTS = (
 _FUTURE_TRAIT = "core::future::future::Future"
 _AS_FUTURE = re.compile(rf"^<(?P<type>.+) as {_FUTURE_TRAIT}>::poll$")
 _FOR_FUTURE = re.compile(rf"<impl {_FUTURE_TRAIT} for (?P<type>.+)>::poll$")
+_AS_STREAM = re.compile(r"^<(?P<type>.+) as futures_core::stream::Stream>::poll_next$")
 _CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
 _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
 _MAX_LENGTH = 120
@@ -51,6 +52,11 @@ def generic_arguments(name: str) -> list[str]:
     return []
 
 
+def own_name(path: str) -> str:
+    """A type's name as its entry has it, with its arguments: without the modules that it is in."""
+    return split_path(path)[-1]
+
+
 def _split(text: str, separator: str) -> list[str]:
     parts, depth, start, at = [], 0, 0, 0
     while at < len(text):
@@ -72,6 +78,12 @@ def _split(text: str, separator: str) -> list[str]:
 def future_type_of(symbol_name: str) -> str | None:
     """T of a demangled `<T as Future>::poll` or `<impl Future for T>::poll`; None for other functions."""
     match = _AS_FUTURE.match(symbol_name) or _FOR_FUTURE.search(symbol_name)
+    return match["type"] if match else None
+
+
+def stream_type_of(symbol_name: str) -> str | None:
+    """T of a demangled `<T as Stream>::poll_next`; None for other functions."""
+    match = _AS_STREAM.match(symbol_name)
     return match["type"] if match else None
 
 

@@ -18,6 +18,9 @@ from tracer.target.memory import Addresses
 
 MOST_ELEMENTS = 100_000
 _FEW_LISTS = 16
+_SHORT = 32
+"""Steps that are always made in all lists at once: most lists are no longer."""
+
 _BLOCKS = (1 << 16, 1 << 12)
 """Sizes of the blocks that are read ahead: the first that is mapped as a whole."""
 
@@ -99,7 +102,7 @@ class _Found:
             if count + len(rows) > self.most:
                 self.is_whole[rows] = False
                 rows = rows[:0]
-            if len(rows) <= _FEW_LISTS:
+            if not len(rows) or (len(rows) <= _FEW_LISTS and steps >= _SHORT):
                 break
             all_rows.append(rows)
             all_places.append(at)

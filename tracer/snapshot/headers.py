@@ -16,6 +16,9 @@ from tracer.stacks import TaskFlag, TaskState
 from tracer.target.memory import Addresses, Memory, private_parts
 
 _CHUNK = 1 << 22
+_WAITING, _READY, _RUNNING, _COMPLETE = map(
+    int, (TaskState.WAITING, TaskState.READY, TaskState.RUNNING, TaskState.COMPLETE)
+)
 _MOST_REFERENCES = 1 << 20
 """What a word has that the allocator wrote where a task was, read as a count, is a pointer's worth."""
 
@@ -96,25 +99,31 @@ class States:
 def read_states(image: Image, header: Header, addresses: Addresses) -> States:
     """What the headers at these addresses say.  Raises NoSuchProcess, PermissionMissing."""
     word, known = image.numbers_at(addresses + np.uint64(header.state), 8)
-    references = word // np.uint64(header.reference)
-    is_task = known & (references < _MOST_REFERENCES) & ((references > 0) | _has(word, header.joined))
-    is_task &= ~(_has(word, header.running) & _has(word, header.complete))
+    owner, has_owner = word, known
     if header.owner is not None:
-        # What is put together on a stack, to be moved to the heap, has no owner yet.
-        owner, known = image.numbers_at(addresses + np.uint64(header.owner), 8)
-        is_task &= known & (owner != 0)
-        is_task &= references > 0
-    state = np.full(len(word), TaskState.WAITING, np.uint8)
-    state[_has(word, header.ready)] = TaskState.READY
-    state[_has(word, header.running)] = TaskState.RUNNING
-    state[_has(word, header.complete)] = TaskState.COMPLETE
-    if header.owner is None:  # async-task drops the future of a closed task in its last run
-        over = _has(word, header.aborted) & ~_has(word, header.running | header.ready)
-        state[over] = TaskState.COMPLETE
+        owner, has_owner = image.numbers_at(addresses + np.uint64(header.owner), 8)
+    is_task, state = states_of(header, word, owner)
     flags = np.zeros(len(word), np.uint8)
     flags[_has(word, header.aborted)] |= np.uint8(TaskFlag.ABORTED)
     flags[_has(word, header.joined)] |= np.uint8(TaskFlag.JOINED)
-    return States(is_task, state, flags, word)
+    return States(is_task & known & has_owner, state, flags, word)
+
+
+def states_of(header: Header, word: Addresses, owner: Addresses) -> tuple[Known, npt.NDArray[np.uint8]]:
+    """(whether there is a task at all, TaskState) by state words.  owner: what is at Header.owner, if there is such."""
+    references = word // np.uint64(header.reference)
+    is_task = (references < _MOST_REFERENCES) & ((references > 0) | _has(word, header.joined))
+    is_task &= ~(_has(word, header.running) & _has(word, header.complete))
+    if header.owner is not None:
+        # What is put together on a stack, to be moved to the heap, has no owner yet.
+        is_task &= (owner != 0) & (references > 0)
+    state = np.full(len(word), _WAITING, np.uint8)
+    state[_has(word, header.ready)] = _READY
+    state[_has(word, header.running)] = _RUNNING
+    state[_has(word, header.complete)] = _COMPLETE
+    if header.owner is None:  # async-task drops the future of a closed task in its last run
+        state[_has(word, header.aborted) & ~_has(word, header.running | header.ready)] = _COMPLETE
+    return is_task, state
 
 
 def _has(word: Addresses, bits: int) -> Known:

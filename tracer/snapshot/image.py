@@ -16,18 +16,52 @@ Known = npt.NDArray[np.bool_]
 _GAP = np.uint64(1024)
 """Bytes between two pieces that are rather read than left out."""
 
+_LARGE = 512
+"""Bytes from which a copy takes longer than to say what is copied."""
+
 _LONGEST = np.uint64(1 << 20)
 _MOST = 1 << 28
 """Bytes that one image holds at most; what is beyond is not known."""
 
 
-class Image:
-    """Parts of a process' memory, each as it was when it was first asked for."""
+class Areas:
+    """What of a process' memory can be read: nothing else is ever asked for."""
 
     def __init__(self, memory: Memory) -> None:
         """Raises NoSuchProcess, PermissionMissing."""
+        begins: list[int] = []
+        ends: list[int] = []
+        for mapping in memory.mappings():
+            if "r" not in mapping.permissions or mapping.path.startswith("[v"):
+                continue
+            if ends and ends[-1] == mapping.start:
+                ends[-1] = mapping.end
+            else:
+                begins.append(mapping.start)
+                ends.append(mapping.end)
+        self._begins, self._ends = np.array(begins, np.uint64), np.array(ends, np.uint64)
+
+    def have(self, addresses: Addresses, sizes: Addresses) -> Known:
+        """Whether all of these bytes are the process' own, without a gap."""
+        if not len(self._begins):
+            return np.zeros(len(addresses), np.bool_)
+        area = self.number(addresses)
+        room = np.where(addresses < self._ends[area], self._ends[area] - addresses, np.uint64(0))
+        has: Known = (area >= 0) & (room >= sizes)
+        return has
+
+    def number(self, addresses: Addresses) -> npt.NDArray[np.intp]:
+        """The same for all addresses between which there is no gap."""
+        return np.searchsorted(self._begins, addresses, "right") - 1
+
+
+class Image:
+    """Parts of a process' memory, each as it was when it was first asked for."""
+
+    def __init__(self, memory: Memory, areas: Areas | None = None) -> None:
+        """areas: None: as they are now.  Raises NoSuchProcess, PermissionMissing."""
         self._memory = memory
-        self._mapped = _readable(memory)
+        self._areas = areas or Areas(memory)
         self._starts = np.empty(0, np.uint64)
         self._ends = np.empty(0, np.uint64)
         self._places = np.empty(0, np.int64)
@@ -42,7 +76,7 @@ class Image:
     def load(self, addresses: Addresses, sizes: Addresses | int) -> None:
         """Read pieces ahead.  sizes: bytes, of each or of all.  Raises NoSuchProcess, PermissionMissing."""
         sizes = np.broadcast_to(np.asarray(sizes, np.uint64), addresses.shape)
-        wanted = self._is_mapped(addresses, sizes) & (sizes > 0)
+        wanted = self._areas.have(addresses, sizes) & (sizes > 0)
         if wanted.any():
             self._read(addresses[wanted], sizes[wanted])
 
@@ -53,7 +87,7 @@ class Image:
         """
         found = np.zeros((len(addresses), size), np.uint8)
         known = np.zeros(len(addresses), np.bool_)
-        asked = self._is_mapped(addresses, np.full(len(addresses), size, np.uint64))
+        asked = self._areas.have(addresses, np.full(len(addresses), size, np.uint64))
         self._take(addresses, size, asked, found, known)
         missing = asked & ~known
         if missing.any():
@@ -71,22 +105,12 @@ class Image:
 
         Raises NoSuchProcess, PermissionMissing.
         """
-        known = self._is_mapped(starts, sizes) & (np.cumsum(np.minimum(sizes, _MOST), dtype=np.uint64) <= _MOST)
+        known = self._areas.have(starts, sizes) & (np.cumsum(np.minimum(sizes, _MOST), dtype=np.uint64) <= _MOST)
         content, is_whole = self._memory.fill(starts[known], sizes[known])
         if not is_whole.all():
             content = content[np.repeat(is_whole, sizes[known].astype(np.int64))]
         known[known] = is_whole
         return content, known
-
-    def _is_mapped(self, addresses: Addresses, sizes: Addresses) -> Known:
-        """Whether all of these bytes are the process' own: nothing else is ever asked for."""
-        begins, ends = self._mapped
-        if not len(begins):
-            return np.zeros(len(addresses), np.bool_)
-        area = np.searchsorted(begins, addresses, "right") - 1
-        room = np.where(addresses < ends[area], ends[area] - addresses, np.uint64(0))
-        is_mapped: Known = (area >= 0) & (room >= sizes)
-        return is_mapped
 
     def _take(self, addresses: Addresses, size: int, which: Known, found: Bytes, known: Known) -> None:
         """Copy what is there, in place."""
@@ -99,7 +123,11 @@ class Image:
         has = addresses[at] + np.uint64(size) <= self._ends[run]
         at, run = at[has], run[has]
         begin = self._places[run] + (addresses[at] - self._starts[run]).astype(np.int64)
-        found[at] = self._buffer[begin[:, None] + np.arange(size)]
+        if size > _LARGE:
+            for row, place in zip(at.tolist(), begin.tolist(), strict=True):
+                found[row] = self._buffer[place : place + size]
+        else:
+            found[at] = self._buffer[begin[:, None] + np.arange(size)]
         known[at] = True
 
     def _read(self, starts: Addresses, sizes: Addresses) -> None:
@@ -159,18 +187,3 @@ def numbers(content: Bytes) -> Addresses:
     wide = np.zeros((len(content), 8), np.uint8)
     wide[:, : content.shape[1]] = content
     return wide.view("<u8")[:, 0]
-
-
-def _readable(memory: Memory) -> tuple[Addresses, Addresses]:
-    """The begins and ends of what is mapped without a gap."""
-    begins: list[int] = []
-    ends: list[int] = []
-    for mapping in memory.mappings():
-        if "r" not in mapping.permissions or mapping.path.startswith("[v"):
-            continue
-        if ends and ends[-1] == mapping.start:
-            ends[-1] = mapping.end
-        else:
-            begins.append(mapping.start)
-            ends.append(mapping.end)
-    return np.array(begins, np.uint64), np.array(ends, np.uint64)

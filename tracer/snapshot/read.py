@@ -21,6 +21,7 @@ from tracer.snapshot.lasting import lasting
 from tracer.snapshot.links import LinksFound, read_links
 from tracer.snapshot.owned import TRAILER_OFFSET, OwnedLists
 from tracer.snapshot.proof import unchanged
+from tracer.snapshot.sampler import Sampler
 from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, task_vtables
 from tracer.snapshot.walk import Reads, Walk, Walked
@@ -75,6 +76,21 @@ class SnapshotReader:
     def find(self) -> Found:
         """Look for the tasks in the whole memory.  Raises NoSuchProcess, PermissionMissing."""
         return Found(*find_headers(self._memory, self._task_vtables, self._runtimes))
+
+    def present(self) -> tuple[Addresses, Functions]:
+        """The headers, ascending, of the tasks that are there, and the poll of each (index into Binary.functions).
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        found = self.find()
+        tasks = np.zeros(len(found.headers), SNAPSHOT_TASK)
+        tasks["header"], tasks["function"] = found.headers, found.functions
+        is_owned = self._are_owned(tasks)
+        return found.headers[is_owned], found.functions[is_owned]
+
+    def sampler(self) -> Sampler:
+        """What looks at the tasks of this process again and again."""
+        return Sampler(self._binary, self._memory, self._task_vtables, self._future_vtables, self.present)
 
     def take(self) -> Snapshot:
         """All tasks and their stacks.  Raises NoSuchProcess, PermissionMissing."""

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import FIRST_SUSPEND, Binary, Container, Layout, LayoutEdge, LayoutKind
+from tracer.model import Binary, Container, Gate, LayoutKind
 from tracer.snapshot.containers import elements
 from tracer.snapshot.image import Image, Known, numbers
+from tracer.snapshot.routes import follow
+from tracer.snapshot.steps import edges_with, makes_sense
 from tracer.snapshot.vtables import FutureVtables
 from tracer.stacks import Frame, Stack
 from tracer.target.memory import Addresses, Bytes
 
 Rows = npt.NDArray[np.intp]
+
+_LARGEST = (1 << 64) - 1
+"""Discriminant."""
+
+_SHARED = "ArcInner<"
+"""What several have, and may poll."""
 
 _MAX_DEPTH = 400
 _MAX_NODES = 1 << 14
@@ -61,7 +70,11 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Roots that came the same way to a future of one type.  order: place among the branches of its parent."""
+    """Roots that came the same way to a future of one type.  order: place among the branches of its parent.
+
+    off: the branches that are off, bit by bit, where a select! told it.  salt: differs where futures are come to
+    through something that several share.
+    """
 
     parent: int
     order: int
@@ -69,6 +82,13 @@ class _Group:
     roots: Rows
     addresses: Addresses
     depth: int
+    off: Addresses | None = None
+    salt: int = 0
+
+    def only(self, which: npt.NDArray[Any]) -> _Group:
+        """Some of them."""
+        off = self.off[which] if self.off is not None else None
+        return replace(self, roots=self.roots[which], addresses=self.addresses[which], off=off)
 
 
 @dataclass(slots=True)
@@ -113,46 +133,64 @@ class Walk:
 
     def _step(self, group: _Group) -> Iterator[_Group]:
         layout = self._binary.layouts[group.layout]
-        if layout.edges or layout.containers:
+        if (layout.edges or layout.containers) and not layout.name.startswith(_SHARED):
             group = self._first_time(group)
         if layout.kind is LayoutKind.OBJECT:
             yield from self._behind(group)
             return
         if layout.discriminant_offset is None:
-            node = self._visit(group, Frame(group.parent, group.layout, None, None), group.roots, group.addresses)
-            yield from self._below(group, node, None, group.roots, group.addresses)
+            yield from self._below(group, self._visit(group, Frame(group.parent, group.layout, None, None)), None)
             return
         at = group.addresses + np.uint64(layout.discriminant_offset)
         values, known = self._numbers(group.roots, at, layout.discriminant_size)
         self._lost(group, ~known)
-        rows = np.flatnonzero(known)
-        for value in np.unique(values[rows]).tolist():
-            chosen = rows[values[rows] == value]
-            roots, addresses = group.roots[chosen], group.addresses[chosen]
-            frame = Frame(group.parent, group.layout, None, value, _makes_sense(layout, value))
-            node = self._visit(group, frame, roots, addresses)
+        group, values = group.only(known), values[known]
+        own = {edge.value for edge in layout.edges if edge.value is not None}.union(layout.values)
+        others = next(number for number in range(_LARGEST, 0, -1) if number not in own)
+        if layout.kind is not LayoutKind.COROUTINE:  # all others are one: what is there can be a part of something else
+            values = np.where(np.isin(values, np.array([*own], np.uint64)), values, np.uint64(others))
+        for value in np.unique(values).tolist():
+            chosen = group.only(values == value)
+            state = None if value == others and layout.kind is not LayoutKind.COROUTINE else value
+            frame = Frame(group.parent, group.layout, None, state, makes_sense(layout, value))
+            node = self._visit(chosen, frame)
             if frame.is_whole:
-                yield from self._below(group, node, value, roots, addresses)
+                yield from self._below(chosen, node, state)
 
-    def _below(
-        self, group: _Group, node: int, value: int | None, roots: Rows, addresses: Addresses
-    ) -> Iterator[_Group]:
+    def _below(self, group: _Group, node: int, value: int | None) -> Iterator[_Group]:
         layout = self._binary.layouts[group.layout]
-        edges = _edges(layout, value)
+        if node < 0:
+            return
+        salt = node + 1 if layout.name.startswith(_SHARED) else group.salt
+        edges = edges_with(layout, value)
+        off = self._switched_off(group, layout.gate) if layout.gate is not None else None
         for order, edge in enumerate(edges):
-            if node < 0 or edge.child is None:
+            if edge.child is None:
                 continue
-            at = addresses + np.uint64(edge.offset)
-            child = _Group(node, order, edge.child, roots, at, group.depth + 1)
+            at = group.addresses + np.uint64(edge.offset)
+            child = _Group(node, order, edge.child, group.roots, at, group.depth + 1, off, salt)
+            if group.off is not None and layout.branches:
+                child = child.only(group.off >> np.uint64(layout.branches[order]) & np.uint64(1) == 0)
             if edge.is_pointer:
-                child = self._followed(child, at)
+                child = self._followed(child, child.addresses)
             yield child
         for number, container in enumerate(layout.containers):
-            if node >= 0 and container.is_polled and container.route.value in (None, value):
+            if container.is_polled and container.route.value in (None, value):
                 order = len(edges) + number * (_MOST_BRANCHES + 1)
-                yield from self._contained(
-                    container, _Group(node, order, container.child, roots, addresses, group.depth)
-                )
+                inside = replace(group, parent=node, order=order, layout=container.child, salt=salt, off=None)
+                yield from self._contained(container, inside)
+
+    def _switched_off(self, group: _Group, gate: Gate) -> Addresses:
+        """The branches that are; none of those whose gate cannot be read."""
+        ends = follow(self._image, gate.route, group.addresses)
+        for piece in ends.pieces:
+            self._visits.reads.append(Reads(group.roots[piece.rows], piece.addresses, piece.content))
+        rows = np.flatnonzero(ends.leads)
+        bits, known = self._numbers(group.roots[rows], ends.addresses[rows], gate.size)
+        self._lost(group, ~np.isin(np.arange(len(group.roots)), rows[known]))
+        off = np.zeros(len(group.roots), np.uint64)
+        off[rows[known]] = bits[known]
+        return off
 
     def _contained(self, container: Container, group: _Group) -> Iterator[_Group]:
         """The futures in a container: the first few one by one, for others it is said how many there are."""
@@ -167,15 +205,14 @@ class Walk:
         for number in range(min(int(place.max(initial=-1)) + 1, _MOST_BRANCHES)):
             at = np.flatnonzero(place == number)
             roots = group.roots[found.rows[at]]
-            yield _Group(
-                group.parent, group.order + number, container.child, roots, found.addresses[at], group.depth + 1
+            yield replace(
+                group, order=group.order + number, roots=roots, addresses=found.addresses[at], depth=group.depth + 1
             )
         counts = np.bincount(found.rows, minlength=len(group.roots))
         for count in np.unique(counts[counts > _MOST_BRANCHES]).tolist():
             rows = np.flatnonzero(counts == count)
             frame = Frame(group.parent, container.child, None, None, more=count - _MOST_BRANCHES)
-            rest = replace(group, order=group.order + _MOST_BRANCHES)
-            self._visit(rest, frame, group.roots[rows], group.addresses[rows])
+            self._visit(replace(group, order=group.order + _MOST_BRANCHES).only(rows), frame)
 
     def _followed(self, group: _Group, pointers: Addresses) -> _Group:
         targets, known = self._numbers(group.roots, pointers, 8)
@@ -185,7 +222,7 @@ class Walk:
             _, is_there = self._image.bytes_at(targets, 1)
             known = known & is_there
         self._lost(group, ~known)
-        return replace(group, roots=group.roots[known], addresses=targets[known])
+        return replace(group, addresses=targets).only(known)
 
     def _behind(self, group: _Group) -> Iterator[_Group]:
         """Past trait objects: a pointer to the future, and one to the vtable that says of which type it is."""
@@ -195,29 +232,28 @@ class Walk:
         self._lost(group, ~known)
         for vtable in np.unique(words[known, 1]).tolist():
             rows = np.flatnonzero(known & (words[:, 1] == vtable))
-            roots = group.roots[rows]
+            chosen = group.only(rows)
             function = self._vtables.function(self._image, vtable)
             frame = Frame(group.parent, group.layout, function, None, function is not None)
-            node = self._visit(group, frame, roots, group.addresses[rows])
+            node = self._visit(chosen, frame)
             layout = self._binary.functions[function].layout if function is not None else None
             if node < 0 or layout is None:
                 continue
             self._image.load(words[rows, 0], self._binary.layouts[layout].size)
-            yield _Group(node, 0, layout, roots, words[rows, 0], group.depth + 1)
+            yield _Group(node, 0, layout, chosen.roots, words[rows, 0], group.depth + 1, salt=group.salt)
 
     # ------------------------------------------------------------ what was found
 
     def _first_time(self, group: _Group) -> _Group:
         """A future has one owner: what a task's walk comes to again is no future, and would never end."""
-        keys = _mixed(group.roots.astype(np.int64)) ^ group.addresses
+        keys = _mixed(group.roots.astype(np.int64) + (group.salt << 32)) ^ group.addresses
         known = self._seen.setdefault(group.layout, [])
         again = np.isin(keys, np.concatenate(known)) if known else np.zeros(len(keys), np.bool_)
         known.append(keys)
         if not again.any():
             return group
         self._lost(group, again)
-        fresh = ~again
-        return replace(group, roots=group.roots[fresh], addresses=group.addresses[fresh])
+        return group.only(~again)
 
     def _numbers(self, roots: Rows, addresses: Addresses, size: int) -> tuple[Addresses, Known]:
         content, known = self._image.bytes_at(addresses, size)
@@ -228,19 +264,19 @@ class Walk:
         """Note those whose memory at this place could not be read."""
         if which.any():
             frame = Frame(group.parent, group.layout, None, None, is_whole=False)
-            self._visit(group, frame, group.roots[which], group.addresses[which])
+            self._visit(group.only(which), frame)
 
-    def _visit(self, group: _Group, frame: Frame, roots: Rows, addresses: Addresses) -> int:
+    def _visit(self, group: _Group, frame: Frame) -> int:
         """The number of the frame; -1: there is no room for more below it."""
         key = group.parent, group.order, frame
         node = self._ids.get(key)
         if node is None:
             node = self._ids[key] = len(self._nodes)
             self._nodes.append(_Node(frame, group.order))
-        self._visits.roots.append(roots)
-        self._visits.nodes.append(np.full(len(roots), node, np.int64))
-        self._visits.addresses.append(addresses)
-        self._left -= len(roots)
+        self._visits.roots.append(group.roots)
+        self._visits.nodes.append(np.full(len(group.roots), node, np.int64))
+        self._visits.addresses.append(group.addresses)
+        self._left -= len(group.roots)
         if self._left < 0 or len(self._nodes) > _MAX_NODES or group.depth >= _MAX_DEPTH:
             return -1
         return node
@@ -288,19 +324,6 @@ class Walk:
             children = sorted(below.get(node, ()), key=lambda child: self._nodes[child].order, reverse=True)
             waiting += [(number, child) for child in children]
         return Stack(tuple(frames)), columns
-
-
-def _edges(layout: Layout, value: int | None) -> list[LayoutEdge]:
-    """Those that hold with this discriminant."""
-    own = [edge for edge in layout.edges if edge.value == value]
-    return own if own or value is None else [edge for edge in layout.edges if edge.value is None]
-
-
-def _makes_sense(layout: Layout, value: int) -> bool:
-    """Whether a coroutine can be in this state."""
-    if layout.kind is not LayoutKind.COROUTINE or not layout.awaits:
-        return True
-    return value < FIRST_SUSPEND or any(point.state == value for point in layout.awaits)
 
 
 def _mixed(nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:

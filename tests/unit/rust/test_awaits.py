@@ -12,9 +12,10 @@ from elftools.dwarf.compileunit import CompileUnit
 from elftools.dwarf.die import DIE
 from elftools.elf.elffile import ELFFile
 
+from tests.building import WORKSPACE
 from tests.cells import OLD
 from tests.e2e.trace import plain
-from tests.running import WORKSPACE, Targets
+from tests.running import Targets
 from tests.sources import is_made_by, source, statement
 from tracer.model import Binary, FunctionKind, PollFunction
 from tracer.rust import read_binary

@@ -15,7 +15,7 @@ from tests.running import Targets
 from tests.unit.rust.test_awaits import agree, declared_in, path_of, text
 from tracer.model import FIRST_SUSPEND, Binary, Layout, LayoutKind
 from tracer.rust import read_binary
-from tracer.rust.future_names import future_paths
+from tracer.rust.future_names import future_paths, stream_paths
 from tracer.rust.naming import display_name
 from tracer.target.elf import open_elf
 
@@ -193,3 +193,10 @@ def test_future_paths() -> None:
     symbols += ["_RNvXs_NtC1a1bNtB4_5TimerNtNtNtCs1_4core6future6future6Future4poll", "_ZN4poll17h0123456789abcdefE"]
     strings = "\0".join(["", *symbols, ""]).encode()
     assert future_paths(strings) == {"tokio::time::sleep::Sleep", "a::b::Timer"}
+
+
+def test_stream_paths() -> None:
+    path = "_$LT$a..Map$LT$T$GT$$u20$as$u20$futures_core..stream..Stream$GT$"
+    symbols = [f"_ZN{len(path)}{path}9poll_next17h0123456789abcdefE", "_ZN9poll_next17h0123456789abcdefE"]
+    symbols += ["_RNvXs_NtC1a1bNtB4_4OnceNtNtCs1_12futures_core6stream6Stream9poll_next"]
+    assert stream_paths("\0".join(["", *symbols, ""]).encode()) == {"a::Map", "a::b::Once"}

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.rust import demangle
-from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
+from tracer.rust.demangle import demangle
+from tracer.rust.naming import (
+    coroutine_name,
+    crate_of,
+    display_name,
+    future_type_of,
+    generic_arguments,
+    is_closure,
+    own_name,
+    stream_type_of,
+)
 from tracer.rust.runtimes import spawned_future, task_name
 
 
@@ -119,6 +128,9 @@ def test_future_types() -> None:
     assert future_type_of("core::future::future::<impl core::future::future::Future for &mut F>::poll") == "&mut F"
     assert future_type_of("<a::B as a::Stream>::poll") is None
     assert future_type_of("<a::B as core::future::future::Future>::poll_next") is None
+    assert stream_type_of("<a::B<T> as futures_core::stream::Stream>::poll_next") == "a::B<T>"
+    assert stream_type_of("<a::B as core::future::future::Future>::poll") is None
+    assert own_name("a::b::C<d::E, F>") == "C<d::E, F>"
     assert is_closure("a::{{closure}}")
     assert not is_closure("a::{{closure}}::b")
     assert crate_of("<&mut a::B as c::D>::e") == "a"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.running import WORKSPACE, Targets
+from tests.building import WORKSPACE
+from tests.running import Targets
 from tracer.model import Binary, Register, SpawnStep
 from tracer.rust import read_binary
 from tracer.rust.spawns import _Arguments

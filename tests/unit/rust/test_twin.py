@@ -13,7 +13,8 @@ import pytest
 from tests.running import Targets
 from tracer.errors import ExitCode, TwinRefused
 from tracer.model import Binary, FunctionKind, PollFunction, Source
-from tracer.rust import BUILD_TWIN, read_binary, with_twin
+from tracer.rust import read_binary
+from tracer.rust.twin import BUILD_TWIN, with_twin
 from tracer.target.elf import open_elf
 
 SOURCE = Path(__file__).parent / "twin_sample.rs"

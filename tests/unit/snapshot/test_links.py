@@ -180,7 +180,9 @@ def test_cycles(seen: Seen) -> None:
         (CycleKind.DEADLOCK, ["deadlocked", "deadlocked"], True),
         (CycleKind.DEADLOCK, ["locks_twice"], True),
         (CycleKind.FUTURELOCK, ["futurelocked"], True),
+        (CycleKind.FUTURELOCK, ["futurelocked_by_holder"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_many"], True),
+        (CycleKind.FUTURELOCK, ["futurelocked_by_permit"], True),
     ]
 
 
@@ -190,4 +192,5 @@ def test_a_future_that_is_kept_says_which(seen: Seen) -> None:
         for link in seen.links.links
         if link["flags"] & LinkFlag.KEPT and seen.names[link["task"]].startswith("futurelocked")
     }
-    assert {name.removeprefix("Option<").removesuffix(">") for name in kept} == {"linked_tokio::lock_briefly"}
+    futures = {name.removeprefix("Option<").removesuffix(">").removeprefix("linked_tokio::") for name in kept}
+    assert futures == {"lock_briefly", "permit_briefly", "holds_permit"}

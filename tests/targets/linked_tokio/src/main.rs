@@ -346,6 +346,36 @@ async fn futurelocked_by_many(mutex: Arc<Mutex<u64>>) {
     futures.next().await;
 }
 
+async fn permit_briefly(semaphore: Arc<Semaphore>) {
+    let permit = semaphore.acquire().await;
+    tokio::task::yield_now().await;
+    drop(permit);
+}
+
+/// Waits for the permit that was given to a future of its own.
+async fn futurelocked_by_permit(semaphore: Arc<Semaphore>) {
+    let mut other = pin!(permit_briefly(semaphore.clone()));
+    tokio::select! {
+        biased;
+        _ = &mut other => {}
+        _ = tokio::time::sleep(Duration::from_millis(50)) => {
+            permit_briefly(semaphore.clone()).await;
+        }
+    }
+}
+
+/// Waits for the permit that a future of its own has taken.
+async fn futurelocked_by_holder(semaphore: Arc<Semaphore>) {
+    let mut other = pin!(holds_permit(semaphore.clone()));
+    tokio::select! {
+        biased;
+        _ = &mut other => {}
+        _ = tokio::time::sleep(Duration::from_millis(50)) => {
+            permit_briefly(semaphore.clone()).await;
+        }
+    }
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(tasks());
@@ -474,9 +504,13 @@ async fn tasks() {
 
     let (lock, many) = (mutex("futurelock"), mutex("futurelock_many"));
     let guards = (lock.lock().await, many.lock().await);
+    let semaphore = Arc::new(Semaphore::new(1));
+    let permit = semaphore.acquire().await;
+    start("futurelocked_by_permit", futurelocked_by_permit(semaphore.clone()));
+    start("futurelocked_by_holder", futurelocked_by_holder(Arc::new(Semaphore::new(1))));
     start("futurelocked", futurelocked(lock.clone()));
     start("futurelocked_by_many", futurelocked_by_many(many.clone()));
     tokio::time::sleep(Duration::from_millis(150)).await;
-    drop(guards);
+    drop((guards, permit));
     tokio::time::sleep(Duration::from_millis(50)).await;
 }

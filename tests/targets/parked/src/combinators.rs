@@ -4,11 +4,11 @@ use crate::{opaque, Forever};
 use futures::future::{abortable as make_abortable, select, FutureExt};
 use futures::{join, pin_mut, try_join};
 
-async fn left() -> u64 {
+pub(crate) async fn left() -> u64 {
     Forever.await //@30
 }
 
-async fn right() -> u64 {
+pub(crate) async fn right() -> u64 {
     let value = left().await; //@31
     opaque(value)
 }
@@ -27,7 +27,7 @@ pub async fn one_done() {
     opaque(join!(done(), right()));
 }
 
-async fn tries(value: u64) -> Result<u64, u64> {
+pub(crate) async fn tries(value: u64) -> Result<u64, u64> {
     Ok(Forever.await + value) //@32
 }
 
@@ -56,7 +56,7 @@ pub async fn mapped() {
     left().map(opaque).await; //@34
 }
 
-//= shared: shared@35 > Shared
+//= shared: shared@35 > Shared > left@30 > Forever
 pub async fn shared() {
     let one = left().shared();
     opaque(one.await); //@35

@@ -4,7 +4,7 @@ use crate::{opaque, Forever};
 use futures::future::{join_all, select_all};
 use futures::stream::{self, FuturesOrdered, FuturesUnordered, StreamExt};
 
-async fn item(value: u64) -> u64 {
+pub(crate) async fn item(value: u64) -> u64 {
     Forever.await + value //@40
 }
 

@@ -1,7 +1,8 @@
 //! The constructs on smol.
 
+mod waits;
+
 use std::future::Future;
-use std::io::Read;
 use std::time::Duration;
 
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
@@ -22,8 +23,11 @@ fn main() {
     parked::spawn_all!(spawn);
     spawn(sleeps());
     spawn(waits_for_task());
+    parked::boxes_of!(crate::waits: either_way races zips zips_rest once caught_here takes_lock reads_lock
+        writes_lock acquires acquires_arc barrier initialises receives sends_full next_message ticks limited
+        accepts blocks chosen).into_iter().for_each(spawn);
     std::thread::sleep(Duration::from_millis(100));
     truth::ready("");
-    let _ = std::io::stdin().read(&mut [0]);
+    parked::until_input_ends();
     std::process::exit(0);
 }

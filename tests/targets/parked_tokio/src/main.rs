@@ -1,12 +1,16 @@
 //! The constructs on tokio, and those that only tokio has: on two runtimes and in a LocalSet.
 //!
-//! With a number: so many tasks that are woken now and then, and how many turns they make.
+//! With a number: so many tasks that are woken now and then, and how many turns they make.  With `states`: a task in each
+//! state.  With `alike`: many in one stack.
 
+mod alike;
+mod macros;
 mod own;
+mod states;
 mod turns;
+mod waits;
 
 use std::future::Future;
-use std::io::Read;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
@@ -15,7 +19,13 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 }
 
 fn main() {
-    if let Some(count) = std::env::args().nth(1).and_then(|word| word.parse().ok()) {
+    let word = std::env::args().nth(1).unwrap_or_default();
+    match word.as_str() {
+        "states" => return states::run(),
+        "alike" => return alike::run(),
+        _ => {}
+    }
+    if let Ok(count) = word.parse() {
         return turns::run(count);
     }
     let many = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -27,14 +37,15 @@ fn main() {
         let single = Builder::new_current_thread().enable_all().build().unwrap();
         let local = LocalSet::new();
         local.spawn_local(own::in_local_set());
+        local.spawn_local(own::kept_on_thread());
         single.block_on(local.run_until(own::on_one_thread()));
     });
-    if std::env::args().nth(1).as_deref() == Some("busy") {
+    if word == "busy" {
         many.spawn(own::busy());
         many.spawn(own::busy());
     }
     std::thread::sleep(std::time::Duration::from_millis(100));
     truth::ready("");
-    let _ = std::io::stdin().read(&mut [0]);
+    parked::until_input_ends();
     std::process::exit(0);
 }

@@ -1,5 +1,6 @@
 //! What only tokio has.
 
+use crate::spawn;
 use parked::{opaque, Forever};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ async fn naps() -> u64 {
     opaque(1)
 }
 
-//= joins: joins@! > {waits@60 > Forever | naps@61 > Sleep | waits@60 > Forever}
-async fn joins() {
+//= joins_three: joins_three@! > {waits@60 > Forever | naps@61 > Sleep | waits@60 > Forever}
+async fn joins_three() {
     opaque(tokio::join!(waits(1), naps(), waits(2)));
 }
 
@@ -99,6 +100,15 @@ pub async fn in_local_set() {
     opaque(waits(7).await); //@71
 }
 
+//= kept_on_thread: kept_on_thread@73 > kept_on_thread{block}@74 > Forever
+pub async fn kept_on_thread() {
+    let kept = std::rc::Rc::new(1_u64);
+    let inner: std::pin::Pin<Box<dyn std::future::Future<Output = u64>>> = Box::pin(async move {
+        Forever.await + *kept //@74
+    });
+    opaque(inner.await); //@73
+}
+
 /// The root of its runtime: no task.
 pub async fn on_one_thread() {
     tokio::spawn(on_one_runtime());
@@ -121,7 +131,7 @@ pub async fn busy() {
 }
 
 pub fn spawn_all() {
-    tokio::spawn(joins());
+    tokio::spawn(joins_three());
     tokio::spawn(selects());
     tokio::spawn(selects_again());
     tokio::spawn(limited());
@@ -134,6 +144,13 @@ pub fn spawn_all() {
     tokio::spawn(acquires(Arc::new(Semaphore::new(0))));
     tokio::spawn(joins_set());
     tokio::spawn(joins_blocking());
+    let macros = parked::boxes_of!(crate::macros: one_off leaf_off off_in_biased refused off_in_loop many_off
+        select_in_select select_in_join tries_two tries_rest join_in_join borrowed dynamic_branches);
+    let waits = parked::boxes_of!(crate::waits: until until_leaf until_sleep barrier initialises waits_for_init
+        reads_lock writes_lock takes_lock owned_permits owned_notified changes broadcasts sends_full reserves unbounded
+        receives_many until_closed joins waits_for_all unconstrained copies reads_line reads_exact writes_all next_line
+        accepts receives_packet copies_both waits_for_value);
+    macros.into_iter().chain(waits).for_each(spawn);
     let lock = Arc::new(Mutex::new(0_u64));
     std::mem::forget((sender, asked, lock));
 }

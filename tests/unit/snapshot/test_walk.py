@@ -1,0 +1,110 @@
+"""What a walk makes of memory: branches that are off, discriminants that are none, what several share."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from tests.memory_image import MadeMemory
+from tracer.model import Binary, Gate, Layout, LayoutEdge, LayoutKind, Route, Source
+from tracer.output.frames import FutureFrame, future_frames
+from tracer.snapshot.image import Image
+from tracer.snapshot.vtables import FutureVtables
+from tracer.snapshot.walk import Walk
+
+_BASE = 0x1000_0000
+
+
+def layout(
+    name: str, *edges: LayoutEdge, kind: LayoutKind = LayoutKind.FUTURE, size: int = 8, **others: object
+) -> Layout:
+    return Layout(name, kind, Source.DWARF, size, edges, **others)  # type: ignore[arg-type]
+
+
+def to(child: int, offset: int = 0, value: int | None = None, *, is_pointer: bool = False) -> LayoutEdge:
+    return LayoutEdge(value, offset, is_pointer, child)
+
+
+def seen(layouts: tuple[Layout, ...], *words: int, tasks: tuple[int, ...] = (0,)) -> list[str]:
+    """The stacks of tasks of the first layout, whose memory is at these offsets, in words."""
+    memory = MadeMemory({_BASE: struct.pack(f"<{len(words)}Q", *words) + bytes(256)})
+    binary = Binary("x", None, "x86_64", 1, "dwarf", True, (), layouts=layouts)
+    image = Image(memory)
+    starts = np.array([_BASE + offset for offset in tasks], np.uint64)
+    image.load(starts, 64)
+    walked = Walk(binary, image, FutureVtables(binary, 0)).run([(0, np.arange(len(tasks)), starts)], len(tasks))
+    return [told(*future_frames(walked.stacks[number], binary)) for number in walked.stack.tolist()]
+
+
+def told(*frames: FutureFrame) -> str:
+    words = []
+    for frame in frames:
+        below = f" > {told(*frame.children)}" if frame.children else ""
+        words.append(f"{frame.short}{'' if frame.is_whole else ' !'}{below}")
+    return words[0] if len(words) == 1 else "{" + " | ".join(words) + "}"
+
+
+SELECT = (
+    layout("PollFn<x>", to(1, is_pointer=True), size=16, gate=Gate(Route(None, (), (8, 0)), 1)),
+    layout("(A, C, B)", to(2), to(3, 8), kind=LayoutKind.GLUE, size=16, branches=(0, 2)),
+    layout("A", size=0),
+    layout("B", size=0),
+)
+
+
+def test_branches_that_are_off_are_none() -> None:
+    """Bits are of the members of the tuple, also of those that lead to no future."""
+    for mask, expected in ((0, "{A | B}"), (0b001, "B"), (0b010, "{A | B}"), (0b100, "A"), (0x100, "{A | B}")):
+        assert seen(SELECT, _BASE + 32, _BASE + 24, 0, mask, 0) == [f"PollFn<x> > {expected}"]
+    assert seen(SELECT, _BASE + 32, _BASE + 24, 0, 0b101, 0) == ["PollFn<x>"]
+
+
+def test_a_gate_that_leads_to_nowhere_is_said() -> None:
+    (words,) = seen(SELECT, _BASE + 32, 0, 0, 0, 0)
+    assert " !" in words
+
+
+def test_tasks_with_other_branches_off_are_in_other_stacks() -> None:
+    words = (_BASE + 48, _BASE + 32, _BASE + 48, _BASE + 40, 1, 4, 0)
+    assert seen(SELECT, *words, tasks=(0, 16)) == ["PollFn<x> > B", "PollFn<x> > A"]
+
+
+def test_a_discriminant_that_no_variant_has_is_said() -> None:
+    either = (
+        layout("Either", to(1, 8, 0), to(1, 16, 1), discriminant_offset=0, discriminant_size=8, values=(0, 1, 2)),
+        layout("A", size=0),
+    )
+    assert seen(either, 1) == ["Either > A"]
+    assert seen(either, 2) == ["Either"]
+    assert seen(either, 3) == ["Either !"]
+    assert seen(either, 2**64 - 1) == ["Either !"]
+
+
+def test_what_is_in_the_place_of_a_discriminant_does_not_part_tasks() -> None:
+    """A niche: the pointer that is there is another in each task."""
+    optional = (
+        layout("Fused", LayoutEdge(0, 0, False, None), to(1, 0), discriminant_offset=0, discriminant_size=8),
+        layout("A", size=0),
+    )
+    assert seen(optional, 0x7000, 0x8000, 0, 2**64 - 1, tasks=(0, 8, 16, 24)) == [
+        "Fused > A",
+        "Fused > A",
+        "Fused",
+        "Fused > A",
+    ]
+
+
+def test_what_is_shared_is_told_of_each_that_has_it_and_a_circle_ends() -> None:
+    both = (
+        layout("Both", to(1), to(1, 8), size=16),
+        layout("futures_util::future::future::shared::Shared<A>", to(2, is_pointer=True)),
+        layout("ArcInner<A>", to(3, 8), kind=LayoutKind.GLUE),
+        layout("A", to(4, is_pointer=True)),
+        layout("B", size=0),
+    )
+    shared = "Shared<A> (if polled) > A > B"
+    assert seen(both, _BASE + 16, _BASE + 16, 1, _BASE + 64) == [f"Both > {{{shared} | {shared}}}"]
+    circle = (both[0], both[1], both[2], layout("A", to(1, is_pointer=True)))
+    (words,) = seen(circle, _BASE + 16, _BASE + 16, 1, _BASE)
+    assert len(words) < 1 << 16
