@@ -22,6 +22,8 @@ _CELL = re.compile(rb"\0(Cell<[^\0]{1,8000}>)(?=\0)")
 _SEARCH_BUDGET = 64 << 20
 """Bytes of units that are searched at most for one binary: about 0.3 s."""
 
+_MEMBERS = frozenset({int(Tag.MEMBER)})
+
 
 def cell_name(poll: str) -> str | None:
     """`Cell<T, S>` of `poll<T, S>`, as DWARF names that function; None when it has no arguments."""
@@ -119,7 +121,11 @@ def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str], codes: Mapping[
 
 
 def _is_named(dwarf: Dwarf, unit: Unit, position: int, name: str) -> bool:
+    """Whether a structure of that name with members inside it is there: few bytes can look like its begin by chance."""
     try:
-        return dwarf.die(position, unit).name == name
+        die = dwarf.die(position, unit)
+        size = die.integer(At.BYTE_SIZE) or 0
+        places = [member.integer(At.DATA_MEMBER_LOCATION) for member in dwarf.children(die, _MEMBERS)]
+        return die.name == name and bool(places) and all(place is not None and place <= size for place in places)
     except DwarfError:
         return False
