@@ -21,6 +21,7 @@ from tracer.model import (
     SourceLocation,
     SpawnPoint,
     TaskIdPath,
+    WakePoint,
     is_foreign,
 )
 from tracer.rust.async_tasks import future_offsets, with_cells
@@ -52,6 +53,7 @@ from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
 from tracer.rust.units import SplitUnit
+from tracer.rust.wakes import Wakes
 from tracer.target.elf import ElfImage
 
 _POINTERS = ("Pin<", "Box<", "&")
@@ -70,6 +72,7 @@ class Found:
     current_task: int | None = None
     spawns: tuple[SpawnPoint, ...] = ()
     sites: tuple[CallSite, ...] = ()
+    wakes: tuple[WakePoint, ...] = ()
 
 
 def find_functions(
@@ -131,7 +134,8 @@ def find_functions(
     current = information.current_task(image, named)
     spawns = code.spawns(functions)
     sites = call_sites(image, spawns)
-    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites)
+    wakes = code.wakes(functions)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites, wakes)
 
 
 class _Code:
@@ -176,6 +180,10 @@ class _Code:
     def spawns(self, functions: list[PollFunction]) -> tuple[SpawnPoint, ...]:
         """Where tasks are spawned."""
         return Spawns(self._named, self._image, self._scan).points(functions)
+
+    def wakes(self, functions: list[PollFunction]) -> tuple[WakePoint, ...]:
+        """Where tasks are woken."""
+        return Wakes(self._named, self._image, self._scan).points(functions)
 
     def dispatches(self) -> Dispatches:
         return Dispatches(self._image, self._scan.is_resumption)
