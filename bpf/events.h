@@ -65,6 +65,11 @@ enum spawn_step {
 	SPAWN_MADE = 2,   /* a task was made; the register has its header */
 };
 
+enum wake {
+	WAKE_DIRECT = 1,   /* a task is woken here; rdi has its header */
+	WAKE_INDIRECT = 2, /* ... rdi points to where its address is */
+};
+
 #define NO_OFFSET 0xffffffffu
 
 /* What a probe is for; index = probe id = the link's cookie. */
@@ -86,7 +91,7 @@ struct probe {
 	u8 of_header;       /* entry_state is the offset of a byte of a task's header */
 	u16 spawns;         /* 1 + index into Plan.spawns; 0: none, or too high */
 	u8 spawn_step;      /* enum spawn_step */
-	u8 _pad;
+	u8 wakes;           /* enum wake */
 };
 _Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");
 

@@ -272,7 +272,7 @@ class ChromeWriter:
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from now on."""
-        name = f"probed from here: {probed_words(change.active)}"
+        name = f"probed from here: {probed_words(change.active, self._recording.plan.groups)}"
         self._write([self._instant(change.time, name, {"reason": printable(change.reason)})])
 
     def loss(self, loss: Loss) -> None:

@@ -146,7 +146,7 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, as docs/summary.schema.json describes them: all that `print` says, and more."""
         recording, accounts, tally = self.recording, self.accounts, self.tally
-        functions = recording.plan.functions
+        functions, groups = recording.plan.functions, recording.plan.groups
         return {
             "schema": SCHEMA,
             "version": recording.version,
@@ -226,7 +226,11 @@ class Summary:
                 for poll in accounts.longest_apart(20)
             ],
             "plan_changes": [
-                {"seconds": self.since_start(one.time), "probed": probed_words(one.active), "reason": one.reason}
+                {
+                    "seconds": self.since_start(one.time),
+                    "probed": probed_words(one.active, groups),
+                    "reason": one.reason,
+                }
                 for one in self.changes
             ],
             "memory_readings": [

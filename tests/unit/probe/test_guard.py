@@ -14,7 +14,7 @@ from tracer.probe.guard import Guard, Level, Step
 from tracer.probe.plan import make_plan
 
 COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000)
-BOTH = frozenset(Group)
+BOTH = frozenset({Group.TASKS, Group.FUTURES})
 TASKS = frozenset({Group.TASKS})
 TICK = 10_000_000
 
