@@ -14,7 +14,6 @@ from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
     FINISHED,
-    FUTURES,
     GROUP_INDEX,
     HANDED_ON,
     HANDING,
@@ -25,6 +24,7 @@ from tracer.assemble.state import (
     TASKS,
     UNKNOWN,
     UNKNOWN_STATE,
+    WAKES,
     Flags,
     State,
 )
@@ -37,7 +37,7 @@ _INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFl
 def note_loss(state: State, loss: Loss) -> State:
     """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
     until = state.now if loss.before is None else loss.before
-    return replace(state, lossy=(True, True), lost_until=max(state.lost_until, until))
+    return replace(state, lossy=(True, True, False), lost_until=max(state.lost_until, until))
 
 
 def learn_threads(state: State, threads: Sequence[Thread]) -> State:
@@ -68,6 +68,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     top[on] = 0
     since[on] = np.maximum(change.time, after.threads.last)
     is_task = state.roles.is_task
+    left = state.wakes[:0] if {TASKS, WAKES} & set(off) else state.wakes  # more could come unseen
     tasks = with_spans(state.tasks, polls, waits, is_task)
     tasks, over = without_over(tasks, polled(after.frames, is_task), state)
     lossy = list(state.lossy)
@@ -77,11 +78,12 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     return replace(
         after,
         active=change.active,
-        since=(group_since[TASKS], group_since[FUTURES]),
-        lossy=(lossy[TASKS], lossy[FUTURES]),
+        since=tuple(group_since),
+        lossy=tuple(lossy),
         threads=replace(after.threads, top=top, since=since),
         tasks=tasks,
         births=state.births[:0] if TASKS in off else state.births,  # of others nothing will be seen
+        wakes=left,
         latest=_newest(
             np.concatenate([latest, _interrupted(state.frames[ended], polls, state.lost_until)]), state.roles.key
         ),
@@ -95,6 +97,7 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
         return state, NO_SPANS
     process = state.pids.index(end.pid)
     frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
+    state = _without_wakes(state, state.wakes["process"] == process)
     state = replace(state, births=state.births[state.births["process"] != process])
     return _end(state, frames, latest, tasks, end.time)
 
@@ -102,6 +105,7 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
+    state = _without_wakes(state, np.ones(len(state.wakes), np.bool_))
     state, rested, waits = never_polled(state, time)
     after, spans = _end(state, frames, latest, tasks, time)
     if not len(rested):
@@ -110,6 +114,12 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
     waits = np.concatenate([spans.waits, waits])
     over = np.concatenate([spans.over, rested])
     return replace(after, tally=tally), Spans(spans.polls, waits[stable_order(waits["end"])], rested, over)
+
+
+def _without_wakes(state: State, ended: Flags) -> State:
+    """No poll will follow these wakes."""
+    count = state.tally.unanswered_wakes + int(np.count_nonzero(ended))
+    return replace(state, wakes=state.wakes[~ended], tally=replace(state.tally, unanswered_wakes=count))
 
 
 def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) -> tuple[State, Spans]:
@@ -179,7 +189,7 @@ def _without_exits(state: State, innermost: Flags) -> Flags:
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
     """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
     latest = np.empty(len(frames), LATEST)
-    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process"):
+    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
     result = results_of(polls["flags"], polls["state_after"], polls["end"], lost_until)
