@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.perfetto.conftest import Write
-from tests.perfetto.simulation import START, TASK, TASK_RECORD, WORKERS
+from tests.perfetto.simulation import START, TASK, WORKERS
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.model import POLL, WAIT, Array, PollFlag, Spans, WaitFlag
+from tracer.model import TASK as TASK_RECORD
 
 Load = Callable[[Path], TraceProcessor]
 
