@@ -64,7 +64,10 @@ _WAYS = (
     _Way(re.compile(r"^tokio::runtime::task::waker::wake_by_(?:val|ref)$"), "tokio", _TOKIO_EFFECTIVE),
     _Way(_CANCEL, "tokio", _ABORT_EFFECTIVE),
     _Way(
-        re.compile(r"^tokio::runtime::task::harness::<impl tokio::runtime::task::raw::RawTask>::remote_abort$"),
+        re.compile(
+            r"^(?:tokio::runtime::task::harness::<impl tokio::runtime::task::raw::RawTask>"
+            r"|<?tokio::runtime::task::raw::RawTask>?)::remote_abort$"
+        ),
         "tokio",
         _ABORT_EFFECTIVE,
         is_indirect=True,
