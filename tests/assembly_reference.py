@@ -489,10 +489,7 @@ class Reference:
                         flags, shown = WaitFlag.STATE, known
                 if (before.result == "unknown" and not suspended and not known_same) or before.end < self.lost_until:
                     flags |= WaitFlag.AMBIGUOUS
-                known_from = max(self.lost_until, self.since[Group.WAKES])
-                is_whole = Group.WAKES in self.active and before.start >= known_from
-                if not is_whole or not woken or not before.start <= woken[0] <= poll.start:
-                    woken = ()
+                woken = self._known_wake(before, poll.start, woken)
                 self._wait(before.end, poll.start, poll, flags, shown, poll.places, woken)
         if unseen_wait:
             self._wait(
@@ -573,6 +570,12 @@ class Reference:
         if task is not None and task.self == header:
             self.count["self_wakes"] += 1
         self.wakes.setdefault((stack.process, header), (min(time, 2**63 - 1), *by, tid))
+
+    def _known_wake(self, before: Poll, end: int, woken: tuple[int, ...]) -> tuple[int, ...]:
+        """The first one after the poll before, if none can have been missed."""
+        known_from = max(self.lost_until, self.since[Group.WAKES])
+        is_whole = Group.WAKES in self.active and before.start >= known_from
+        return woken if woken and is_whole and before.start <= woken[0] <= end else ()
 
     def _leave_unanswered(self, process: int, header: int) -> None:
         self.count["unanswered_wakes"] += self.wakes.pop((process, header), None) is not None
@@ -709,7 +712,9 @@ class Reference:
                 flags |= WaitFlag.AMBIGUOUS if poll.end < self.lost_until else 0
                 state = poll.state_after if known else 0
                 places = self._settled(poll.function, state if known else None)
-                self._wait(poll.end, max(time, poll.end), poll, flags, state, places)
+                end = max(time, poll.end)
+                woken = self.wakes.get((poll.process, poll.self or 0), ()) if self.is_task[poll.function] else ()
+                self._wait(poll.end, end, poll, flags, state, places, self._known_wake(poll, end, woken))
 
     def _forget(self, which: Any, time: int) -> None:
         self._open_waits(which, time)

@@ -29,6 +29,7 @@ from tracer.assemble.state import (
     State,
 )
 from tracer.assemble.tasks import ended, polled, with_spans, without_over
+from tracer.assemble.wakes import with_open_wakes
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 
 _INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFlag.END_UNKNOWN)
@@ -60,6 +61,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     ended = np.isin(state.roles.function_group[state.frames["function"]], off)
     paused = np.isin(state.roles.function_group[state.latest["function"]], off)
     waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
+    with_open_wakes(waits, waiting(state.latest[paused]), state)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= paused
@@ -97,17 +99,17 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
         return state, NO_SPANS
     process = state.pids.index(end.pid)
     frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
-    state = _without_wakes(state, state.wakes["process"] == process)
     state = replace(state, births=state.births[state.births["process"] != process])
-    return _end(state, frames, latest, tasks, end.time)
+    after, spans = _end(state, frames, latest, tasks, end.time)
+    return _without_wakes(after, after.wakes["process"] == process), spans
 
 
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
-    state = _without_wakes(state, np.ones(len(state.wakes), np.bool_))
     state, rested, waits = never_polled(state, time)
     after, spans = _end(state, frames, latest, tasks, time)
+    after = _without_wakes(after, np.ones(len(after.wakes), np.bool_))
     if not len(rested):
         return after, spans
     tally = replace(after.tally, waits=after.tally.waits + len(waits), instances=after.tally.instances + len(rested))
@@ -127,6 +129,7 @@ def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) ->
     left_over = as_told(state.latest[latest], state)
     waits = open_waits(left_over, time, state.lost_until, state.roles)
     place_open_waits(waits, waiting(left_over), state)
+    with_open_wakes(waits, waiting(left_over), state)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
     left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task), state)
     return replace(

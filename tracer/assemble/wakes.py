@@ -94,11 +94,34 @@ def with_wakes(waits: Array, since: Numbers, until: Unsigned, answers: Answers, 
     since: the begin of the poll before each; until: the number of the row in which the poll after it begins, 0: there
     is none.  Where wakes may be missing, nobody knows which was the first one.
     """
-    if not len(answers.until) or Group.WAKES not in state.active:
+    if not len(answers.until):
         return
     at = np.minimum(np.searchsorted(answers.until, until), len(answers.until) - 1)
-    wakes = answers.wakes[at]
-    known = (answers.until[at] == until) & (since >= max(state.lost_until, state.since[WAKES]))
+    _tell(waits, since, answers.wakes[at], answers.until[at] == until, state)
+
+
+def with_open_wakes(waits: Array, latest: Array, state: State) -> None:
+    """Tell the waits after these LATEST polls, which no poll has ended, by which wakes they could have, in place."""
+    if not len(state.wakes) or not len(waits):
+        return
+    order = np.lexsort((state.wakes["self"], state.wakes["process"]))
+    header = np.concatenate([state.wakes["self"], latest["self"]])
+    process = np.concatenate([state.wakes["process"], latest["process"]])
+    both = np.lexsort((np.arange(len(header)), header, process))
+    rank = np.empty(len(both), np.intp)
+    fresh = np.ones(len(both), np.bool_)
+    fresh[1:] = (header[both[1:]] != header[both[:-1]]) | (process[both[1:]] != process[both[:-1]])
+    rank[both] = np.cumsum(fresh)
+    at = order[np.minimum(np.searchsorted(rank[order], rank[len(order) :]), len(order) - 1)]
+    is_it = (rank[at] == rank[len(order) :]) & state.roles.is_task[latest["function"]]
+    _tell(waits, latest["start"], state.wakes[at], is_it, state)
+
+
+def _tell(waits: Array, since: Numbers, wakes: Array, is_it: Flags, state: State) -> None:
+    """Tell waits by which wakes they ended, of which is_it are theirs, in place."""
+    if Group.WAKES not in state.active:
+        return
+    known = is_it & (since >= max(state.lost_until, state.since[WAKES]))
     known &= (wakes["time"] >= since) & (wakes["time"] <= waits["end"])  # else it came late
     for name, source in (("woken", "time"), ("woken_by", "by"), ("woken_by_id", "by_id")):
         waits[name][known] = wakes[source][known]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.model import Array
+from tracer.model import Array, WaitFlag
 from tracer.output.histogram import BINS, bins_of, percentile
 
 
@@ -37,8 +37,8 @@ class Delays:
         self._bins: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def add(self, waits: Array) -> None:
-        """Count these in (dtype WAIT)."""
-        woken = waits[waits["woken"] != 0]
+        """Count these in (dtype WAIT), but for those that no poll has ended."""
+        woken = waits[(waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)]
         if not len(woken):
             return
         function = woken["function"].astype(np.intp)
