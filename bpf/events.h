@@ -66,6 +66,11 @@ enum spawn_step {
 	SPAWN_TELLS_CALLER = 4, /* that place is told by the return address; of a task, unless a call told it */
 };
 
+enum wake {
+	WAKE_DIRECT = 1,   /* a task is woken here; rdi has its header */
+	WAKE_INDIRECT = 2, /* ... rdi points to where its address is */
+};
+
 #define NO_OFFSET 0xffffffffu
 
 /* What a probe is for; index = probe id = the link's cookie. */
@@ -87,7 +92,7 @@ struct probe {
 	u8 of_header;       /* entry_state is the offset of a byte of a task's header */
 	u16 spawns;         /* 1 + index into Plan.spawns; 0: none, or too high */
 	u8 spawn_step;      /* enum spawn_step: one of the first two, and perhaps the third */
-	u8 _pad;
+	u8 wakes;           /* enum wake */
 };
 _Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");
 

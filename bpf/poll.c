@@ -20,7 +20,7 @@
 
 BPF_ARRAY(probes, struct probe, PROBES);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
-BPF_ARRAY(epochs, u32, 2);           /* per group: counts its attachments; 0: send nothing */
+BPF_ARRAY(epochs, u32, 3);           /* per group: counts its attachments; 0: send nothing */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
 
 /* LRU, because a frame that a panic unwinds never reaches its exit and would stay for ever.
@@ -131,6 +131,16 @@ static __always_inline void read_state(struct event *event, u32 offset)
 static __always_inline void read_end(struct pt_regs *ctx, const struct probe *probe, struct event *event)
 {
 	event->self = ctx->di;
+	event->flags |= EVENT_SELF;
+	read_state(event, probe->entry_state);
+}
+
+/* The byte read is of the header of the task that is woken, as it is before. */
+static __always_inline void read_wake(struct pt_regs *ctx, const struct probe *probe, struct event *event)
+{
+	event->self = ctx->di;
+	if (probe->wakes == WAKE_INDIRECT && bpf_probe_read_user(&event->self, sizeof(event->self), (void *)ctx->di))
+		return;
 	event->flags |= EVENT_SELF;
 	read_state(event, probe->entry_state);
 }
@@ -278,6 +288,9 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 
 	if (probe->roles & PROBE_ENDS)
 		read_end(ctx, probe, &event);
+
+	if (probe->wakes)
+		read_wake(ctx, probe, &event);
 
 	if (probe->spawn_step & SPAWN_CALLED) {
 		remember_call(ctx, probe, tid, sp, *epoch);

@@ -153,6 +153,7 @@ class Reference:
         self.chains: dict[int, tuple[int, int, int]] = {}
         self.calls: dict[int, tuple[int, int, int]] = {}
         self.births: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.wakes: dict[tuple[int, int], tuple[int, ...]] = {}
         self.plan = plan
         self.tasks: dict[int, Task] = {}
         self.at_header: dict[tuple[int, int], Task] = {}
@@ -175,8 +176,10 @@ class Reference:
                 self._end_tasks(lambda task: task.process == process, cut)
                 self._forget(lambda poll: poll.process == process, item.time)
                 self.births = {key: birth for key, birth in self.births.items() if key[0] != process}
+                for key in [key for key in self.wakes if key[0] == process]:
+                    self._leave_unanswered(*key)
         elif isinstance(item, Loss):
-            self.lossy = dict.fromkeys(Group, True)
+            self.lossy = {group: group is not Group.WAKES for group in Group}
             now = max([self.start, *(stack.last for stack in self.stacks.values())])
             self.lost_until = max(self.lost_until, now if item.before is None else item.before)
         elif len(self.pids) > 1:
@@ -187,6 +190,8 @@ class Reference:
         time = end.time if end else max([self.start, *(s.last for s in self.stacks.values())])
         self._end_tasks(lambda task: True, self._cut(lambda poll: True, time))
         self._forget(lambda poll: True, time)
+        for key in list(self.wakes):
+            self._leave_unanswered(*key)
 
     def tally(self) -> Tally:
         return Tally(**{**self.count, "polls": len(self.polls), "waits": len(self.waits)})
@@ -241,6 +246,12 @@ class Reference:
             self.count["spawns"] += 1
             if flags & EventFlag.SELF:
                 self._made(self._stack(tid), time, self_, tid, sp, call[2] if call[:2] == (time, self_) else 0)
+            return
+        if known is not None and known.wakes is not None and sp != NOWHERE:
+            self.count["wakes"] += 1
+            if flags & EventFlag.SELF and flags & EventFlag.STATE:
+                test = self.plan.wakes[known.wakes].point.effective
+                self._woken(self._stack(tid), time, self_, tid, sp, passes(test, state))
             return
         if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
             self.count["unmatched_exits"] += 1
@@ -316,7 +327,10 @@ class Reference:
         )
         poll.places = places
         if own is not None:
-            self._identify(poll, state, told if self.is_task[function] else None)
+            woken: tuple[int, ...] = ()
+            if self.is_task[function] and start is None:
+                woken = self.wakes.pop((stack.process, own), ())
+            self._identify(poll, state, told if self.is_task[function] else None, woken)
             if self.is_task[function]:
                 self.tasks[poll.instance].open += 1
         stack.frames.append(poll)
@@ -431,7 +445,7 @@ class Reference:
 
     # ------------------------------------------------------------ instances
 
-    def _identify(self, poll: Poll, state: int | None, told: int | str | None) -> None:
+    def _identify(self, poll: Poll, state: int | None, told: int | str | None, woken: tuple[int, ...]) -> None:
         assert poll.self is not None
         is_task = self.is_task[poll.function]
         key = (poll.process, -1 if is_task else poll.function, poll.self)
@@ -475,7 +489,8 @@ class Reference:
                         flags, shown = WaitFlag.STATE, known
                 if (before.result == "unknown" and not suspended and not known_same) or before.end < self.lost_until:
                     flags |= WaitFlag.AMBIGUOUS
-                self._wait(before.end, poll.start, poll, flags, shown, poll.places)
+                woken = self._known_wake(before, poll.start, woken)
+                self._wait(before.end, poll.start, poll, flags, shown, poll.places, woken)
         if unseen_wait:
             self._wait(
                 self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0, poll.places
@@ -502,6 +517,7 @@ class Reference:
         if of_task:
             known = None
             self.births.pop((process, own), None)
+            self._leave_unanswered(process, own)
         for function in [self.is_task.index(True)] if of_task else planned.functions:
             key = (process, -1 if of_task else function, own)
             before = self.latest.get(key)
@@ -528,10 +544,9 @@ class Reference:
 
     def _made(self, stack: Stack, time: int, header: int, tid: int, sp: int, told: int) -> None:
         """A task was made."""
-        around = [poll for poll in stack.frames if poll.sp > sp]
-        task = next((poll for poll in reversed(around) if self.is_task[poll.function]), None)
-        known = task is not None and task.start >= self.lost_until
-        by = (task.instance, task.id, task.function) if task is not None and known else (0, 0, 0)
+        self._leave_unanswered(stack.process, header)
+        task = self._polled_around(stack, sp)
+        by = (task.instance, task.id, task.function) if task is not None else (0, 0, 0)
         at, number = 0, told >> 48
         if 0 < number <= len(self.plan.spawns):
             distance = told & (1 << 48) - 1
@@ -539,6 +554,32 @@ class Reference:
             sites = [(site.file, site.line, site.column) for site in self.plan.sites]
             at = next((1 + sites.index(sites[i]) for i, site in enumerate(self.plan.sites) if site.address == place), 0)
         self.births[stack.process, header] = min(time, 2**63 - 1), *by, at, tid
+
+    def _polled_around(self, stack: Stack, sp: int) -> Poll | None:
+        """The task that is being polled there, as far as it is known."""
+        around = [poll for poll in stack.frames if poll.sp > sp]
+        task = next((poll for poll in reversed(around) if self.is_task[poll.function]), None)
+        return task if task is not None and task.start >= self.lost_until else None
+
+    def _woken(self, stack: Stack, time: int, header: int, tid: int, sp: int, is_effective: bool) -> None:
+        """A task was woken: the first one since its latest poll began counts."""
+        if not is_effective:
+            self.count["idle_wakes"] += 1
+            return
+        task = self._polled_around(stack, sp)
+        by = (task.instance, task.id, task.function) if task is not None else (0, 0, 0)
+        if task is not None and task.self == header:
+            self.count["self_wakes"] += 1
+        self.wakes.setdefault((stack.process, header), (min(time, 2**63 - 1), *by, tid))
+
+    def _known_wake(self, before: Poll, end: int, woken: tuple[int, ...]) -> tuple[int, ...]:
+        """The first one after the poll before, if none can have been missed."""
+        known_from = max(self.lost_until, self.since[Group.WAKES])
+        is_whole = Group.WAKES in self.active and before.start >= known_from
+        return woken if woken and is_whole and before.start <= woken[0] <= end else ()
+
+    def _leave_unanswered(self, process: int, header: int) -> None:
+        self.count["unanswered_wakes"] += self.wakes.pop((process, header), None) is not None
 
     def _catch(self, stack: Stack, sp: int) -> None:
         """A panic was caught by the innermost function that is on the stack still."""
@@ -608,11 +649,13 @@ class Reference:
     def _has(self, kind: EndKind, function: int) -> bool:
         return any(one.point.kind is kind and one.binary == self.binaries[function] for one in self.ends)
 
-    def _wait(self, start: int, end: int, poll: Poll, flags: int, state: int, packed: int) -> None:
+    def _wait(
+        self, start: int, end: int, poll: Poll, flags: int, state: int, packed: int, woken: tuple[int, ...] = ()
+    ) -> None:
         places = [packed >> shift & 0xFFFF for shift in (0, 16, 32, 48)]
         known = sum(number << 16 * at for at, number in enumerate(places) if number <= len(self.plan.places))
         own = (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid)
-        self.waits.append((*own, int(flags), state, 0, known))
+        self.waits.append((*own, int(flags), state, 0, known, *(woken or (0,) * 5)))
         if self.is_task[poll.function]:
             self.tasks[poll.instance].waiting += end - start
 
@@ -670,7 +713,9 @@ class Reference:
                 flags |= WaitFlag.AMBIGUOUS if poll.end < self.lost_until else 0
                 state = poll.state_after if known else 0
                 places = self._settled(poll.function, state if known else None)
-                self._wait(poll.end, max(time, poll.end), poll, flags, state, places)
+                end = max(time, poll.end)
+                woken = self.wakes.get((poll.process, poll.self or 0), ()) if self.is_task[poll.function] else ()
+                self._wait(poll.end, end, poll, flags, state, places, self._known_wake(poll, end, woken))
 
     def _forget(self, which: Any, time: int) -> None:
         self._open_waits(which, time)
@@ -684,6 +729,8 @@ class Reference:
         self._cut(lambda poll: self.group[poll.function] in off, change.time)
         if Group.TASKS in off:
             self.births = {}
+        if {Group.TASKS, Group.WAKES} & off:
+            self.wakes = {}
         for group in on:
             self.since[group], self.lossy[group] = change.time, False
         for stack in self.stacks.values():

@@ -29,6 +29,7 @@ from tracer.model import (
     Plan,
     PlannedEnd,
     PlannedSpawn,
+    PlannedWake,
     PollFunction,
     Probe,
     Process,
@@ -42,6 +43,7 @@ from tracer.model import (
     SpawnPoint,
     SpawnStep,
     TaskIdPath,
+    WakePoint,
 )
 from tracer.probe.walk import make_walks
 
@@ -109,6 +111,10 @@ LAYOUTS = (
 SPAWNS = (
     SpawnPoint(0x2050, 0x2050, "spawn", SpawnStep.CALLED, Register.RSI),
     SpawnPoint(0x206F, 0x206F, "bind", SpawnStep.MADE, Register.RAX, is_return=True),
+)
+WAKES = (
+    WakePoint(0x2080, 0x2080, "wake_by_val", HeaderTest(0, 6, 0)),
+    WakePoint(0x2090, 0x2090, "remote_abort", HeaderTest(0, 7, 0), is_indirect=True),
 )
 SITES = (
     CallSite(0x1F00, "src/main.rs", 7, 5),
@@ -199,11 +205,15 @@ def busy_plan() -> Plan:
     for number, point in enumerate(SPAWNS):
         site = Site.SPAWNED if point.is_return else Site.SPAWN
         probes.append(Probe(len(probes), 0, point.offset, site, Group.TASKS, None, None, spawns=number))
+    for number, wake in enumerate(WAKES):
+        probes.append(Probe(len(probes), 0, wake.offset, Site.WAKE, Group.WAKES, None, None, wakes=number))
     for number in (1, 2):
         functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
     plan = walked(plan_of(functions, probes), LAYOUTS)
-    binary = replace(plan.binaries[0], ends=tuple(one.point for one in ends), spawns=SPAWNS, sites=SITES)
-    return replace(plan, binaries=(binary,), ends=ends, spawns=tuple(PlannedSpawn(0, one) for one in SPAWNS))
+    ended = tuple(one.point for one in ends)
+    binary = replace(plan.binaries[0], ends=ended, spawns=SPAWNS, sites=SITES, wakes=WAKES)
+    spawns, wakes = tuple(PlannedSpawn(0, one) for one in SPAWNS), tuple(PlannedWake(0, one) for one in WAKES)
+    return replace(plan, binaries=(binary,), ends=ends, spawns=spawns, wakes=wakes)
 
 
 _LEAF = function("leaf")
@@ -259,6 +269,8 @@ _END = EndPoint(
 )
 _CALL = SpawnPoint(0x3020, 0x3010, "tokio::task::spawn::spawn", SpawnStep.CALLED, Register.RDX)
 _MADE = SpawnPoint(0x3030, 0x3020, "bind", SpawnStep.MADE, Register.RAX, is_return=True, cost=InstructionCost.EMULATED)
+_WAKE = WakePoint(0x3050, 0x3040, "wake_by_ref", HeaderTest(8, 13, 2), cost=InstructionCost.EMULATED)
+_ABORT = WakePoint(0x3060, 0x3050, "remote_abort", HeaderTest(1, 2, 3), is_indirect=True)
 _DROP = EndPoint(0x3010, 0x3000, "drop of server::handle", EndKind.DROPPED, (_RICH.address,), state_offset=0)
 _BINARY = Binary(
     path="/srv/bin/sérver",
@@ -288,6 +300,7 @@ _BINARY = Binary(
     twin="target-twin/release/server",
     ends=(_END, _DROP),
     spawns=(_CALL, _MADE),
+    wakes=(_WAKE, _ABORT),
     sites=(CallSite(0x100, "sérver/main.rs", 5, 6), CallSite(0xFFFF_FFFF_FFFF_FFF0, "b.rs", 2**32 - 1, 1)),
 )
 EVERYTHING = Recording(
@@ -309,11 +322,13 @@ EVERYTHING = Recording(
             Probe(3, 0, 0x2FF0, Site.END, Group.TASKS, None, None, cost=InstructionCost.EMULATED, ends=0),
             Probe(4, 0, 0x3000, Site.END, Group.FUTURES, None, None, ends=1),
             Probe(5, 0, 0x3020, Site.SPAWNED, Group.TASKS, None, None, cost=InstructionCost.EMULATED, spawns=0),
+            Probe(6, 0, 0x3050, Site.WAKE, Group.WAKES, None, None, wakes=1),
         ),
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,
         ends=(PlannedEnd(0, _END), PlannedEnd(0, _DROP, (0,))),
         spawns=(PlannedSpawn(0, _MADE),),
+        wakes=(PlannedWake(0, _ABORT), PlannedWake(0, _WAKE)),
         layouts=_BINARY.layouts,
         places=(Place(0, 0, 0, None, False), Place(1, 0, None, 2**64 - 1, True)),
     ),

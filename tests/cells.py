@@ -45,6 +45,9 @@ PROFILES = {
 CONSTRUCTS = ("constructs_tokio", "constructs_async_std", "constructs_smol")
 """Those that go through every construct; what is compared with their logs says tests/constructs.py."""
 
+WOKEN = ("wakes_tokio", "wakes_smol")
+"""Those that keep a log of the wakes of their tasks."""
+
 TARGETS = (
     "tokio_multi",
     "tokio_current",
@@ -67,6 +70,7 @@ TARGETS = (
     "linked_smol",
     "many_tasks",
     *CONSTRUCTS,
+    *WOKEN,
 )
 """The programs of tests/targets."""
 
@@ -79,7 +83,7 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 PAIRWISE = {
     "dev": TARGETS,
     "release": TARGETS,
-    "release-debug": TARGETS,
+    "release-debug": tuple(name for name in TARGETS if name not in WOKEN),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
     "fat-lto": ("tokio_multi", "async_std_log", "parked_tokio"),
@@ -97,8 +101,10 @@ PAIRWISE = {
 }
 """What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""
 
-LINED = tuple(name for name in TARGETS if name == "parked_tokio" or not name.startswith(("linked_", "parked_")))
-"""Whose lines are compared with their types.  The linked and parked targets await in no other ways: one is enough."""
+LINED = tuple(
+    name for name in TARGETS if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_"))
+)
+"""Whose lines are compared with their types.  Those left out await in no other ways: one of them is enough."""
 
 NEVER = {("panics", "abort")}
 """A panic ends an abort build: there is nothing to compare."""

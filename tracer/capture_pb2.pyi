@@ -108,6 +108,22 @@ class SpawnPoint(_message.Message):
     tells_caller: bool
     def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., step: _Optional[str] = ..., register: _Optional[str] = ..., is_return: _Optional[bool] = ..., cost: _Optional[str] = ..., tells_caller: _Optional[bool] = ...) -> None: ...
 
+class WakePoint(_message.Message):
+    __slots__ = ("address", "offset", "name", "effective", "is_indirect", "cost")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
+    IS_INDIRECT_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    address: int
+    offset: int
+    name: str
+    effective: HeaderTest
+    is_indirect: bool
+    cost: str
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., effective: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_indirect: _Optional[bool] = ..., cost: _Optional[str] = ...) -> None: ...
+
 class CallSites(_message.Message):
     __slots__ = ("files", "distances", "file", "line", "column")
     FILES_FIELD_NUMBER: _ClassVar[int]
@@ -231,7 +247,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "spawns", "sites", "layouts", "twin")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "spawns", "sites", "wakes", "layouts", "twin")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +261,7 @@ class Binary(_message.Message):
     ENDS_FIELD_NUMBER: _ClassVar[int]
     SPAWNS_FIELD_NUMBER: _ClassVar[int]
     SITES_FIELD_NUMBER: _ClassVar[int]
+    WAKES_FIELD_NUMBER: _ClassVar[int]
     LAYOUTS_FIELD_NUMBER: _ClassVar[int]
     TWIN_FIELD_NUMBER: _ClassVar[int]
     path: str
@@ -260,12 +277,13 @@ class Binary(_message.Message):
     ends: _containers.RepeatedCompositeFieldContainer[EndPoint]
     spawns: _containers.RepeatedCompositeFieldContainer[SpawnPoint]
     sites: CallSites
+    wakes: _containers.RepeatedCompositeFieldContainer[WakePoint]
     layouts: _containers.RepeatedCompositeFieldContainer[Layout]
     twin: str
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[SpawnPoint, _Mapping]]] = ..., sites: _Optional[_Union[CallSites, _Mapping]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[SpawnPoint, _Mapping]]] = ..., sites: _Optional[_Union[CallSites, _Mapping]] = ..., wakes: _Optional[_Iterable[_Union[WakePoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends", "spawns")
+    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends", "spawns", "wakes")
     BINARY_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +294,7 @@ class Probe(_message.Message):
     COST_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
     SPAWNS_FIELD_NUMBER: _ClassVar[int]
+    WAKES_FIELD_NUMBER: _ClassVar[int]
     binary: int
     offset: int
     site: str
@@ -286,7 +305,8 @@ class Probe(_message.Message):
     cost: str
     ends: int
     spawns: int
-    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ..., spawns: _Optional[int] = ...) -> None: ...
+    wakes: int
+    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ..., spawns: _Optional[int] = ..., wakes: _Optional[int] = ...) -> None: ...
 
 class PlannedFunction(_message.Message):
     __slots__ = ("binary", "index", "changed")
@@ -316,8 +336,16 @@ class PlannedSpawn(_message.Message):
     index: int
     def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
 
+class PlannedWake(_message.Message):
+    __slots__ = ("binary", "index")
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    binary: int
+    index: int
+    def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
+
 class Plan(_message.Message):
-    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "spawns", "places")
+    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "spawns", "wakes", "places")
     BINARIES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
@@ -325,6 +353,7 @@ class Plan(_message.Message):
     EXIT_MODE_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
     SPAWNS_FIELD_NUMBER: _ClassVar[int]
+    WAKES_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     binaries: _containers.RepeatedCompositeFieldContainer[Binary]
     functions: _containers.RepeatedCompositeFieldContainer[PlannedFunction]
@@ -333,8 +362,9 @@ class Plan(_message.Message):
     exit_mode: str
     ends: _containers.RepeatedCompositeFieldContainer[PlannedEnd]
     spawns: _containers.RepeatedCompositeFieldContainer[PlannedSpawn]
+    wakes: _containers.RepeatedCompositeFieldContainer[PlannedWake]
     places: _containers.RepeatedCompositeFieldContainer[Place]
-    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[PlannedSpawn, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[PlannedSpawn, _Mapping]]] = ..., wakes: _Optional[_Iterable[_Union[PlannedWake, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
 
 class Process(_message.Message):
     __slots__ = ("pid", "start_time", "name", "command", "executable", "binary", "load_bias")

@@ -452,6 +452,22 @@ class CallSite:
 
 
 @dataclass(frozen=True, slots=True)
+class WakePoint:
+    """A function at whose entry a task is woken: that whose header is in rdi, or (is_indirect) where rdi points to.
+
+    address: link-time virtual address.  offset: its place in the file.  effective: only when the header passes this
+    does the wake lead to a poll; else another one will already, or none ever.
+    """
+
+    address: int
+    offset: int
+    name: str
+    effective: HeaderTest
+    is_indirect: bool = False
+    cost: InstructionCost = InstructionCost.STEPPED
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A future or function that cannot be probed, and why.  address is None when it has none."""
 
@@ -469,7 +485,8 @@ class Binary:
     can_unwind: False in a panic=abort build.  symbols: "dwarf", "line tables", "symbol table" or "none".
     twin: the file whose debug information was used as that of the same program.  current_task: bytes from a thread's
     pointer (fs) to where tokio keeps the id of the task that the thread polls, a u64, 0 for none; None: not known.
-    spawns: where tasks are spawned.  sites: where calls that spawn may stand, by address.
+    spawns: where tasks are spawned.  sites: where calls that spawn may stand, by address.  wakes: where tasks are
+    woken.
     """
 
     path: str
@@ -488,6 +505,7 @@ class Binary:
     current_task: int | None = None
     spawns: tuple[SpawnPoint, ...] = ()
     sites: tuple[CallSite, ...] = ()
+    wakes: tuple[WakePoint, ...] = ()
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
@@ -523,6 +541,7 @@ class Site(StrEnum):
     END = "end"  # where a life ends: the entry of a function that is no poll
     SPAWN = "spawn"  # where a task is spawned: the entry of a function
     SPAWNED = "spawned"  # ... its return
+    WAKE = "wake"  # where a task is woken: the entry of a function
 
 
 class Group(StrEnum):
@@ -530,6 +549,7 @@ class Group(StrEnum):
 
     TASKS = "tasks"
     FUTURES = "futures"
+    WAKES = "wakes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,7 +559,8 @@ class Probe:
     enters / leaves: index into Plan.functions of the function that begins / ends here, or None; an
     address can be both (a function whose first instruction is its `ret`: it begins, then ends).
     is_tail: the function is left by a jump, so that a callee runs on in its frame.
-    ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.  spawns: the same of Plan.spawns.
+    ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.  spawns, wakes: the same of
+    Plan.spawns and Plan.wakes.
     """
 
     id: int
@@ -553,6 +574,7 @@ class Probe:
     cost: InstructionCost = InstructionCost.STEPPED
     ends: int | None = None
     spawns: int | None = None
+    wakes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,6 +583,14 @@ class PlannedSpawn:
 
     binary: int
     point: SpawnPoint
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWake:
+    """A WakePoint of one binary."""
+
+    binary: int
+    point: WakePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -607,6 +637,12 @@ class Plan:
     places: tuple[Place, ...] = ()
     ends: tuple[PlannedEnd, ...] = ()
     spawns: tuple[PlannedSpawn, ...] = ()
+    wakes: tuple[PlannedWake, ...] = ()
+
+    @property
+    def groups(self) -> frozenset[Group]:
+        """Those of its probes."""
+        return frozenset(probe.group for probe in self.probes)
 
     @property
     def sites(self) -> tuple[CallSite, ...]:
@@ -814,9 +850,17 @@ WAIT = np.dtype(
         ("state", "u1"),  # coroutine state during the wait: which await
         ("_pad", "u1"),
         ("places", "<u8"),  # where it waits: up to four numbers of places, 16 bits each, the lowest first; 0: none
+        ("woken", "<i8"),  # ns; of a task: its first effective wake, 0: not known, and nothing of what follows
+        ("woken_by", "<u8"),  # the number of the task that was being polled there; 0: none was, as far as was seen
+        ("woken_by_id", "<u8"),  # the runtime's own id of that task; 0: unknown
+        ("woken_by_function", "<u4"),  # its function
+        ("woken_on", "<u4"),  # the thread
     ]
 )
-"""From one Pending poll of an instance to its next poll, or to its end without one."""
+"""From one Pending poll of an instance to its next poll, or to its end without one.
+
+A task can be woken while it is still being polled: `woken` is then before `start`, and it was ready all the time.
+"""
 
 
 class Outcome(IntEnum):
@@ -876,7 +920,7 @@ class Spans:
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids`, `chains`,
-    `ends`, `spawns` or `spawn_calls`."""
+    `ends`, `spawns`, `spawn_calls` or `wakes`."""
 
     events: int = 0
     polls: int = 0
@@ -891,3 +935,7 @@ class Tally:
     ends: int = 0  # events that told the end of a life
     spawns: int = 0  # events that told that a task was made
     spawn_calls: int = 0  # events that told by which call the task after them was made
+    wakes: int = 0  # events that told that a task was woken
+    idle_wakes: int = 0  # ... without effect: another wake had done it already, or the task was done
+    self_wakes: int = 0  # ... with effect, by the task itself while it was polled
+    unanswered_wakes: int = 0  # ... with effect, followed by no poll before the task's end, or the recording's

@@ -1,4 +1,4 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, chains, events, snapshots, samples; without arguments all."""
+"""`scripts/bench [PART …]`: discovery, attach, polls, chains, wakes, events, snapshots, samples; else all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls, samples, snapshots
+from tests.bench import attach, big, chains, discovery, events, polls, samples, snapshots, wakes
 from tests.building import Builds
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "chains", "events", "snapshots", "samples")
+PARTS = ("discovery", "attach", "polls", "chains", "wakes", "events", "snapshots", "samples")
 
 
 def main(parts: list[str]) -> int:
@@ -37,6 +37,8 @@ def main(parts: list[str]) -> int:
             polls.run(targets)
         if "chains" in wanted:
             chains.run(targets)
+        if "wakes" in wanted:
+            wakes.run(targets)
         if "events" in wanted:
             events.run(targets)
         if "snapshots" in wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.e2e.trace import Trace, plain
 from tests.lives import Life, Poll
@@ -31,7 +31,7 @@ select s.track_id track, s.category, s.ts, s.dur,
   (select group_concat(key || ' ' || display_value, char(10)) from args a
    where a.arg_set_id = s.arg_set_id and key glob 'debug.chain[[]*') chain
 from slice s join process_track t on s.track_id = t.id
-where s.category in ('poll', 'wait') order by s.track_id, s.ts, s.id
+where s.category in ('poll', 'wait', 'ready') order by s.track_id, s.ts, s.id
 """
 _SPAWNS = """
 select extract_arg(mark.arg_set_id, 'debug.task number') task,
@@ -145,7 +145,10 @@ class Seen:
         return spawns
 
     def _read_waits(self, trace: Trace) -> None:
-        """A wait lies on its future's row behind a poll of it; a wait that no poll was seen before, before one."""
+        """A wait lies on its future's row behind a poll of it; a wait that no poll was seen before, before one.
+
+        A task's wait ends as being ready, which tells the same of it; one that was ready all the time is only that.
+        """
         track: object = None
         instance: int | None = None
         orphans: list[SeenWait] = []
@@ -161,10 +164,12 @@ class Seen:
             start, dur = int(str(row["ts"])), int(str(row["dur"]))
             place, macro, note = (None if row[key] is None else str(row[key]) for key in ("place", "inside", "note"))
             wait = SeenWait(start, start + dur, place, macro, note, _chain(str(row["chain"] or "")))
-            if instance is None:
-                orphans.append(wait)
-            else:
-                self.waits.setdefault(instance, []).append(wait)
+            waits = orphans if instance is None else self.waits.setdefault(instance, [])
+            if row["category"] == "ready" and waits and waits[-1].end == start:
+                before = waits.pop()
+                assert replace(before, end=wait.end) == replace(wait, start=before.start)
+                wait = replace(wait, start=before.start)
+            waits.append(wait)
 
 
 def _chain(text: str) -> tuple[str, ...]:

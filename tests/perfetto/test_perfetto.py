@@ -76,6 +76,10 @@ def test_every_poll_on_its_thread(write: Write, trace_processor: Load) -> None:
     assert got == expected
 
 
+NO_WAKE = (0,) * 5
+"""What a wait has of a wake that is not known."""
+
+
 def test_arguments(write: Write, trace_processor: Load) -> None:
     """All that a poll knows is in its arguments; what is unknown is absent or says so."""
     start = START + 1000
@@ -88,7 +92,10 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
         ],
         POLL,
     )
-    waits = np.array([(start + 10, start + 95, 0x70, 7, 0xABC0, QUERY, WORKERS[0], int(WaitFlag.STATE), 3, 0, 0)], WAIT)
+    waits = np.zeros(1, WAIT)
+    for name, value in (("start", start + 10), ("end", start + 95), ("self", 0x70), ("instance", 7), ("task", 0xABC0)):
+        waits[name] = value
+    waits["function"], waits["tid"], waits["flags"], waits["state"] = QUERY, WORKERS[0], int(WaitFlag.STATE), 3
     trace = trace_processor(write([Spans(polls, waits)]).path)
     rows = trace.query(
         "select s.name, a.flat_key as k, coalesce(a.string_value, a.int_value) as v "
@@ -143,7 +150,7 @@ def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> 
     ]
     waits = np.array(
         [
-            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0, 0)
+            (start + 10 * n, start + 10 * n + 5, 0x70, n + 1, 0, function, WORKERS[0], flags, state, 0, 0, *NO_WAKE)
             for n, (function, flags, state) in enumerate(cases)
         ],
         WAIT,

@@ -31,6 +31,7 @@ from tracer.model import (
     Spans,
     Tally,
     Thread,
+    WaitFlag,
 )
 
 PLAN = busy_plan()
@@ -38,6 +39,7 @@ ENTRY_OF = {0: 0, 1: 2, 2: 5, 3: 7, 5: 9, 6: 10}
 EXIT_OF = {0: 1, 1: 3, 2: 6, 6: 11}
 TAIL_OF = {0: 14, 1: 4, 2: 12}
 MADE = 21
+WOKEN = (22, 23)
 CALLS = [call_told(site.address) for site in SITES]
 
 # ---------------------------------------------------------------- inputs
@@ -53,7 +55,7 @@ def noise(draw: st.DrawFn) -> list[Any]:
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001, CALLS[0]]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(24), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD]),  # probe: 22, 23 do not exist
+                st.sampled_from([*range(26), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD]),  # probe: 24, 25 do not exist
                 st.sampled_from([0, 1, 2, 3, 4]),  # state
                 st.integers(0, 63),  # flags
             ),
@@ -118,6 +120,8 @@ class Life:
             self.end(tid, self_, function)
         if self.draw(st.integers(0, 4)) == 0:
             self.make(tid, sp - 8)
+        if self.draw(st.integers(0, 2)) == 0:
+            self.wake(tid, sp - 8)
         ready: bool = self.draw(st.booleans())
         self.states[self_] = 0 if ready else FIRST_SUSPEND
         fate = self.draw(st.integers(0, 9))
@@ -137,6 +141,12 @@ class Life:
             self.event(tid, told, SPAWN_RECORD, header, 0, EventFlag.SELF)
             after = 0
         self.event(tid, sp, MADE, header, 0, EventFlag.SELF, after)
+
+    def wake(self, tid: int, sp: int) -> None:
+        """Some task is woken, with effect or without."""
+        header = 16 * self.draw(st.integers(1, 4)) + self.draw(st.sampled_from([0, 5]))
+        state = self.draw(st.sampled_from([0, 0, 1, 2, 4]))
+        self.event(tid, sp, self.draw(st.sampled_from(WOKEN)), header, state, 3)
 
     def end(self, tid: int, self_: int, function: int) -> None:
         """Somebody's life ends, of this kind of future or of another."""
@@ -172,6 +182,8 @@ def lives(draw: st.DrawFn) -> Array:
     for _ in range(draw(st.integers(1, 10))):
         if draw(st.integers(0, 3)) == 0:
             life.make(draw(st.integers(1, 3)), 4096)
+        if draw(st.integers(0, 2)) == 0:
+            life.wake(draw(st.integers(1, 3)), 4096)
         life.poll(draw(st.integers(1, 3)), 4096, 0)
     return np.array(life.events, EVENT)
 
@@ -299,7 +311,7 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
             nothing += 1
             continue
         probe = PLAN.probes[event["probe"]]
-        if probe.ends is not None or event["probe"] == MADE:
+        if probe.ends is not None or event["probe"] in (MADE, *WOKEN):
             continue
         entries += probe.enters is not None
         exits += probe.leaves is not None
@@ -315,6 +327,21 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     assert tally.chains == sum(int(event["probe"]) == CHAIN_RECORD for event in events)
     assert tally.spawn_calls == sum(int(event["probe"]) == SPAWN_RECORD for event in events)
     assert tally.spawns == sum(event["probe"] == MADE and event["sp"] != 2**64 - 1 for event in events)
+    woken = [event for event in events if event["probe"] in WOKEN and event["sp"] != 2**64 - 1]
+    assert tally.wakes == len(woken)
+    assert tally.self_wakes <= tally.wakes - tally.idle_wakes
+    answered = (waits["woken"] != 0) & ((waits["flags"] & WaitFlag.END_UNKNOWN) == 0)
+    assert np.count_nonzero(answered) + tally.idle_wakes + tally.unanswered_wakes <= tally.wakes
+
+
+@given(inputs, ends)
+def test_a_wake_lies_between_the_polls_that_it_is_between(items: list[Any], end: CaptureEnd | None) -> None:
+    polls, waits, _ = assemble(items, end)
+    for wait in waits[waits["woken"] != 0]:
+        own = np.sort(polls["start"][polls["instance"] == wait["instance"]])
+        before = own[np.searchsorted(own, wait["end"]) - 1] if wait["start"] < wait["end"] else own[0]
+        assert wait["function"] in (0, 5)
+        assert before <= wait["woken"] <= wait["end"]
 
 
 def is_end(event: Any) -> bool:

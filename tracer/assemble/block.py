@@ -34,6 +34,7 @@ from tracer.assemble.state import (
 )
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
 from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
+from tracer.assemble.wakes import answered, with_wakes
 from tracer.model import POLL, TASK, Array, EventFlag, PollFlag, Spans
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
@@ -88,6 +89,14 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     born = opening.births.rows
     inside = frames_around(opening.births.where, stream, pairs, nesting)
     tell_spawners(born, inside, nesting, frames, is_task, state.lost_until)
+    woken = opening.wakes.rows
+    inside = frames_around(opening.wakes.where, stream, pairs, nesting)
+    wakers = tell_spawners(woken, inside, nesting, frames, is_task, state.lost_until)
+    by_task = np.flatnonzero(wakers >= 0)
+    waker = wakers[by_task]
+    is_own = frames.known[waker] & (frames.self[waker] == woken["self"][by_task])
+    answers = answered(joined(state.wakes, woken), marks, born, frames, candidates.new, is_task)
+    with_wakes(waits, identities.since, identities.until, answers, state)
     births = joined(state.births, born)
     births = with_spawns(births, marks, is_task, begun, known.order[first], state.lost_until)
     tasks = with_begun(state.tasks, begun)
@@ -108,6 +117,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         chains=opening.chains,
         calls=opening.calls,
         births=births,
+        wakes=answers.left,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -124,6 +134,10 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             chains=tally.chains + opening.chain_count,
             spawns=tally.spawns + opening.made,
             spawn_calls=tally.spawn_calls + opening.call_count,
+            wakes=tally.wakes + opening.woken,
+            idle_wakes=tally.idle_wakes + opening.wakes.idle,
+            self_wakes=tally.self_wakes + int(np.count_nonzero(is_own)),
+            unanswered_wakes=tally.unanswered_wakes + answers.unanswered,
         ),
     )
     return after, Spans(polls, waits, begun, over)

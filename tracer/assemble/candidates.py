@@ -77,7 +77,7 @@ class Candidates:
             places=at_entry("places", 0),
             telling=at_entry("telling", NOT_READ),
             over=join(np.zeros(len(latest), np.uint64), np.full(len(untouched), STILL_OPEN), endings.over, marks.order),
-            start=at_entry("start", marks.time),
+            start=named("start", marks.time),
             end=join(latest["end"], nothing, endings.end, marks.time),
             flags=at_entry("flags", np.where(marks.has_state, np.uint16(PollFlag.STATE), np.uint16(0))),
             state=at_entry("state", marks.state),

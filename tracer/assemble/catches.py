@@ -1,4 +1,4 @@
-"""Which polls were under way where panics were caught, and tasks made."""
+"""Which polls were under way where panics were caught, and tasks made or woken."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
     FINISHED,
-    FUTURES,
     GROUP_INDEX,
     HANDED_ON,
     HANDING,
@@ -25,10 +24,12 @@ from tracer.assemble.state import (
     TASKS,
     UNKNOWN,
     UNKNOWN_STATE,
+    WAKES,
     Flags,
     State,
 )
 from tracer.assemble.tasks import ended, polled, with_spans, without_over
+from tracer.assemble.wakes import with_open_wakes
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 
 _INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFlag.END_UNKNOWN)
@@ -37,7 +38,7 @@ _INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFl
 def note_loss(state: State, loss: Loss) -> State:
     """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
     until = state.now if loss.before is None else loss.before
-    return replace(state, lossy=(True, True), lost_until=max(state.lost_until, until))
+    return replace(state, lossy=(True, True, False), lost_until=max(state.lost_until, until))
 
 
 def learn_threads(state: State, threads: Sequence[Thread]) -> State:
@@ -60,6 +61,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     ended = np.isin(state.roles.function_group[state.frames["function"]], off)
     paused = np.isin(state.roles.function_group[state.latest["function"]], off)
     waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
+    with_open_wakes(waits, waiting(state.latest[paused]), state)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= paused
@@ -68,6 +70,7 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     top[on] = 0
     since[on] = np.maximum(change.time, after.threads.last)
     is_task = state.roles.is_task
+    left = state.wakes[:0] if {TASKS, WAKES} & set(off) else state.wakes  # more could come unseen
     tasks = with_spans(state.tasks, polls, waits, is_task)
     tasks, over = without_over(tasks, polled(after.frames, is_task), state)
     lossy = list(state.lossy)
@@ -77,11 +80,12 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     return replace(
         after,
         active=change.active,
-        since=(group_since[TASKS], group_since[FUTURES]),
-        lossy=(lossy[TASKS], lossy[FUTURES]),
+        since=tuple(group_since),
+        lossy=tuple(lossy),
         threads=replace(after.threads, top=top, since=since),
         tasks=tasks,
         births=state.births[:0] if TASKS in off else state.births,  # of others nothing will be seen
+        wakes=left,
         latest=_newest(
             np.concatenate([latest, _interrupted(state.frames[ended], polls, state.lost_until)]), state.roles.key
         ),
@@ -96,7 +100,8 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
     process = state.pids.index(end.pid)
     frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
     state = replace(state, births=state.births[state.births["process"] != process])
-    return _end(state, frames, latest, tasks, end.time)
+    after, spans = _end(state, frames, latest, tasks, end.time)
+    return _without_wakes(after, after.wakes["process"] == process), spans
 
 
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
@@ -104,6 +109,7 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
     state, rested, waits = never_polled(state, time)
     after, spans = _end(state, frames, latest, tasks, time)
+    after = _without_wakes(after, np.ones(len(after.wakes), np.bool_))
     if not len(rested):
         return after, spans
     tally = replace(after.tally, waits=after.tally.waits + len(waits), instances=after.tally.instances + len(rested))
@@ -112,11 +118,18 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
     return replace(after, tally=tally), Spans(spans.polls, waits[stable_order(waits["end"])], rested, over)
 
 
+def _without_wakes(state: State, ended: Flags) -> State:
+    """No poll will follow these wakes."""
+    count = state.tally.unanswered_wakes + int(np.count_nonzero(ended))
+    return replace(state, wakes=state.wakes[~ended], tally=replace(state.tally, unanswered_wakes=count))
+
+
 def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) -> tuple[State, Spans]:
     after, polls = _cut(state, frames, time)
     left_over = as_told(state.latest[latest], state)
     waits = open_waits(left_over, time, state.lost_until, state.roles)
     place_open_waits(waits, waiting(left_over), state)
+    with_open_wakes(waits, waiting(left_over), state)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
     left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task), state)
     return replace(
@@ -179,7 +192,7 @@ def _without_exits(state: State, innermost: Flags) -> Flags:
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
     """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
     latest = np.empty(len(frames), LATEST)
-    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process"):
+    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
     result = results_of(polls["flags"], polls["state_after"], polls["end"], lost_until)

@@ -89,7 +89,9 @@ class Polls:
 @dataclass(frozen=True, slots=True)
 class Identities:
     """instance, id (of the task, where it is a task's poll): of every poll.  begun: the first polls of new
-    instances.  waits: their tasks are still missing.  within: polls in whose tasks the waits are.
+    instances.  waits: their tasks are still missing.  within: polls in whose tasks the waits are.  since: when the
+    poll before each wait began; until: the number of the row in which the one after it did.  Of a wait that has no
+    such polls: the least time, and 0.
     idle: marks of futures that were certainly not being polled; again: of such that had ended, and whose memory may
     have been another's since.
     capped, cap: polls that were over by a certain time, whatever their exits say.
@@ -105,6 +107,8 @@ class Identities:
     remembered: Indexes
     waits: Array
     within: Indexes
+    since: Numbers
+    until: Unsigned
     idle: Flags
     again: Flags
     new: int
@@ -176,7 +180,7 @@ def identify(polls: Polls, state: State) -> Identities:
     idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
     idle &= ~again
     pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
-    waits, within = _waits(polls, state, instance, identified, pairs)
+    waits, within, since, until = _waits(polls, state, instance, identified, pairs)
     return Identities(
         instance=instance,
         id=id_,
@@ -186,6 +190,8 @@ def identify(polls: Polls, state: State) -> Identities:
         remembered=order[remembered],
         waits=waits,
         within=within,
+        since=since,
+        until=until,
         idle=idle,
         again=again,
         new=new,
@@ -313,8 +319,10 @@ class _Pairs:
     replaced: Indexes
 
 
-def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pairs: _Pairs) -> tuple[Array, Indexes]:
-    """The waits (dtype WAIT, by end), and the polls in whose tasks they are."""
+def _waits(
+    polls: Polls, state: State, instance: Unsigned, identified: Flags, pairs: _Pairs
+) -> tuple[Array, Indexes, Numbers, Unsigned]:
+    """The waits (dtype WAIT, by end), and what Identities has of each as within, since and until."""
     order = pairs.order
     places = np.concatenate([pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen])
     after = order[places]
@@ -355,7 +363,10 @@ def _waits(polls: Polls, state: State, instance: Unsigned, identified: Flags, pa
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
         waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
-    return waits, np.where(has_before & ends, before, after)
+    between = has_before & ~ends
+    since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
+    until = np.where(between, polls.order[after], np.uint64(0))
+    return waits, np.where(has_before & ends, before, after), since, until
 
 
 def waiting(latest: Array) -> Array:

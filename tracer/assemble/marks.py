@@ -44,8 +44,8 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Catches:
-    """Where panics were caught, or tasks made.  thread: index into the threads.  row: number among the rows of the
-    events.
+    """Where panics were caught, or tasks made or woken.  thread: index into the threads.  row: number among the rows of
+    the events.
     """
 
     thread: Indexes

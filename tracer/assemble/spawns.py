@@ -17,8 +17,8 @@ _BORN, _POLLED, _ENDED = 0, 1, 2
 
 def tell_spawners(
     births: Array, around: Indexes, nesting: Nesting, frames: Frames, is_task: Flags, lost_until: int
-) -> None:
-    """Tell births (dtype BIRTH, in place) in which tasks' polls they were.
+) -> Indexes:
+    """Tell births (dtype BIRTH, or WAKE, in place) in which tasks' polls they were; yields these frames, or -1.
 
     around: the frame around each, or -1.  One that began before `lost_until` may have ended unseen.
     """
@@ -30,9 +30,12 @@ def tell_spawners(
             break
         frame[on] = nesting.parent[frame[on]]
     inside = np.flatnonzero(frame >= 0)
-    inside = inside[frames.start[frame[inside]] >= lost_until]
+    lost = frames.start[frame[inside]] < lost_until
+    frame[inside[lost]] = -1
+    inside = inside[~lost]
     for name, source in (("by", "instance"), ("by_id", "id"), ("by_function", "function")):
         births[name][inside] = getattr(frames, source)[frame[inside]]
+    return frame
 
 
 def with_spawns(births: Array, marks: Marks, is_task: Flags, begun: Array, orders: Unsigned, lost_until: int) -> Array:

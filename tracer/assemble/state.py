@@ -77,6 +77,7 @@ LATEST = np.dtype(
         ("result", "u1"),  # Result
         ("state_after", "u1"),
         ("gap", "?"),  # its function was not traced for a while since
+        ("start", "<i8"),
     ]
 )
 """The latest poll of an instance that may be polled again, when it is over."""
@@ -96,11 +97,25 @@ BIRTH = np.dtype(
 )
 """A task that was made and is not known to have been polled."""
 
+WAKE = np.dtype(
+    [
+        ("self", "<u8"),  # the task's header
+        ("order", "<u8"),  # number of its row among all rows of the capture
+        ("time", "<i8"),
+        ("by", "<u8"),  # as WAIT.woken_by, and so on
+        ("by_id", "<u8"),
+        ("by_function", "<u4"),
+        ("on", "<u4"),
+        ("process", "<u2"),
+    ]
+)
+"""An effective wake of a task that is not known to have been polled since."""
+
 UNKNOWN, PENDING, FINISHED = 0, 1, 2
 """LATEST.result."""
 
-TASKS, FUTURES = 0, 1
-GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES}
+TASKS, FUTURES, WAKES = 0, 1, 2
+GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES, Group.WAKES: WAKES}
 
 NO_CAP = np.iinfo(np.int64).max
 UNKNOWN_STATE = 255
@@ -138,7 +153,8 @@ Small = npt.NDArray[np.uint8]
 class Roles:
     """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
 
-    enters, leaves: function index or -1; ends: index into Plan.ends or -1; makes: a task is made there.
+    enters, leaves: function index or -1; ends: index into Plan.ends or -1; makes: a task is made there.  wakes: index
+    into Plan.wakes or -1; effective: of Plan.wakes, the tests of headers of tasks whose wakes lead to polls.
     may_overlap: functions whose poll can still be open on one thread when the next poll of the instance begins on
     another: a task poll gives the task back before it returns, and the end of a function without exit probes is seen
     late.  future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
@@ -163,6 +179,8 @@ class Roles:
     ends: npt.NDArray[np.int32]
     makes: Flags
     sites: Sites
+    wakes: npt.NDArray[np.int32]
+    effective: HeaderTests
     end_of: EndColumns
     aborted: HeaderTests
     completes: Flags
@@ -201,6 +219,8 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         ends=np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32),
         makes=np.array([p.spawns is not None and _makes(plan, p.spawns) for p in probes] + [False], np.bool_),
         sites=sites_of(plan),
+        wakes=np.array([-1 if p.wakes is None else p.wakes for p in probes] + [-1], np.int32),
+        effective=tests_of([one.point.effective for one in plan.wakes], otherwise=(0, 1)),
         end_of=end_columns(plan, int(np.argmax(is_task)) if is_task.any() else 0),
         aborted=tests_of([function.aborted for function in functions], otherwise=(0, 1)),
         completes=is_task & np.isin(plan.function_binary, seen),
@@ -231,8 +251,8 @@ class Threads:
 
     tid: npt.NDArray[np.uint32]
     last: Numbers
-    top: Unsigned  # shape (2, threads)
-    since: Numbers  # shape (2, threads)
+    top: Unsigned  # shape (groups, threads)
+    since: Numbers  # shape (groups, threads)
     process: npt.NDArray[np.uint16]
 
     def including(self, tids: npt.NDArray[np.uint32], state: State) -> tuple[Threads, Indexes]:
@@ -261,8 +281,8 @@ class Threads:
 NO_THREADS = Threads(
     tid=np.empty(0, np.uint32),
     last=np.empty(0, np.int64),
-    top=np.empty((2, 0), np.uint64),
-    since=np.empty((2, 0), np.int64),
+    top=np.empty((len(GROUP_INDEX), 0), np.uint64),
+    since=np.empty((len(GROUP_INDEX), 0), np.int64),
     process=np.empty(0, np.uint16),
 )
 
@@ -289,7 +309,7 @@ class State:
     """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
     lost_until: events from before this time may be missing.
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
-    births: dtype BIRTH.
+    births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
     resting: dtype PARKED, tasks that were there at the begin and were not polled since.  parked: the same of all
     futures that memory told at the end, and when that was: parked_at.
     """
@@ -298,8 +318,8 @@ class State:
     start: int
     pids: tuple[int, ...]
     active: frozenset[Group]
-    since: tuple[int, int]
-    lossy: tuple[bool, bool]
+    since: tuple[int, ...]
+    lossy: tuple[bool, ...]
     lost_until: int
     threads: Threads
     frames: Array
@@ -309,6 +329,7 @@ class State:
     chains: Array
     calls: Array
     births: Array
+    wakes: Array
     next_instance: int
     next_order: int
     tally: Tally
@@ -329,8 +350,8 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         start=recording.start,
         pids=tuple(process.pid for process in recording.processes),
         active=frozenset(Group),
-        since=(recording.start, recording.start),
-        lossy=(False, False),
+        since=(recording.start,) * len(GROUP_INDEX),
+        lossy=(False,) * len(GROUP_INDEX),
         lost_until=np.iinfo(np.int64).min,
         threads=NO_THREADS,
         frames=np.empty(0, FRAME),
@@ -340,6 +361,7 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         chains=np.empty(0, EVENT),
         calls=np.empty(0, EVENT),
         births=np.empty(0, BIRTH),
+        wakes=np.empty(0, WAKE),
         next_instance=1,
         next_order=1,
         tally=Tally(),

@@ -21,17 +21,19 @@ from tracer.assemble.state import (
     Flags,
     Indexes,
     Numbers,
+    Roles,
     Small,
     State,
     Threads,
     Unsigned,
 )
 from tracer.assemble.task_ids import take_ids
+from tracer.assemble.wakes import Wakes, wakes_of
 from tracer.model import CHAIN_RECORD, SPAWN_RECORD, TASK_ID_RECORD, Array
 
 END, ENTRY, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5
 """Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  MARK: no row of a
-stack, but numbered as one: the end of a life, or its begin."""
+stack, but numbered as one: the end of a life, its begin, or a wake."""
 
 _LATEST = np.iinfo(np.int64).max
 
@@ -83,7 +85,7 @@ class Opening:
     task_ids: number of events that told a task's id.  records: those to be remembered.  chain_count, chains: the
     same of the events that told places; call_count, calls: ... by which call a task was made.
     marks: the ends of lives; catches: of panics; ends: number of events that told them.  births: of tasks; made:
-    number of events that told them.
+    number of events that told them.  wakes: of tasks; woken: number of events that told them.
     """
 
     stream: Stream
@@ -97,6 +99,8 @@ class Opening:
     calls: Array
     births: Births
     made: int
+    wakes: Wakes
+    woken: int
     marks: Marks
     catches: Catches
     ends: int
@@ -116,7 +120,7 @@ def make_stream(state: State, events: Array) -> Opening:
     places = None if walked.told is None else walked.told[is_hit]
     calls = None if called.told is None else called.told[called.hits["probe"] != CHAIN_RECORD][is_hit]
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
-    has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | (roles.ends[probe] >= 0) | roles.makes[probe]
+    has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | _is_mark(roles, probe)
     usable = has_role & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
@@ -131,9 +135,12 @@ def make_stream(state: State, events: Array) -> Opening:
     count, is_mark = len(rows.kind), rows.kind == MARK
     marked = np.flatnonzero(is_mark)
     at = rows.source[marked]
-    is_birth = roles.makes[probe[at]]
-    born, ended, of_born, of_ended = marked[is_birth], marked[~is_birth], at[is_birth], at[~is_birth]
+    is_birth, is_wake = roles.makes[probe[at]], roles.wakes[probe[at]] >= 0
+    is_ending = ~(is_birth | is_wake)
+    born, ended, of_born, of_ended = marked[is_birth], marked[is_ending], at[is_birth], at[is_ending]
+    woken, of_woken = marked[is_wake], at[is_wake]
     marks, catches = marks_of(events, of_ended, ended, roles, threads, thread[of_ended], state.next_order)
+    wakes = wakes_of(events, of_woken, woken, roles, threads, thread[of_woken], state.next_order)
     births = births_of(events, of_born, born, calls, roles.sites, threads, thread[of_born], state.next_order)
     numbers = np.flatnonzero(~is_mark)
     if len(marked):
@@ -141,7 +148,7 @@ def make_stream(state: State, events: Array) -> Opening:
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
     frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
-    needed = np.concatenate([catches.thread, births.where.thread])
+    needed = np.concatenate([catches.thread, births.where.thread, wakes.where.thread])
     if len(needed):
         present = np.union1d(present, frame_thread[np.isin(frame_thread, needed)])
     touched = np.isin(frame_thread, present)
@@ -165,10 +172,16 @@ def make_stream(state: State, events: Array) -> Opening:
         calls=called.records,
         births=births,
         made=len(born),
+        wakes=wakes,
+        woken=len(woken),
         marks=marks,
         catches=catches,
         ends=len(ended),
     )
+
+
+def _is_mark(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
+    return (roles.ends[probe] >= 0) | roles.makes[probe] | (roles.wakes[probe] >= 0)
 
 
 def _only(rows: Rows, which: Indexes) -> Rows:
@@ -181,11 +194,11 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArra
     is_entry = enters >= 0
     sp = np.ascontiguousarray(events["sp"])
     time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
-    is_end = (roles.ends[probe] >= 0) | roles.makes[probe]
-    in_stack = np.where(is_end, np.uint64(0), sp)
-    begun = _begun_before(state, threads, thread, in_stack, ~is_entry & ~is_end, roles.probe_group[probe])
+    is_mark = _is_mark(roles, probe)
+    in_stack = np.where(is_mark, np.uint64(0), sp)
+    begun = _begun_before(state, threads, thread, in_stack, ~is_entry & ~is_mark, roles.probe_group[probe])
     exit_kind = np.where(is_tail, np.uint8(TAIL), np.uint8(EXIT))
-    kind = np.where(is_entry, np.uint8(ENTRY), np.where(is_end, np.uint8(MARK), exit_kind))
+    kind = np.where(is_entry, np.uint8(ENTRY), np.where(is_mark, np.uint8(MARK), exit_kind))
     function = np.where(is_entry, enters, leaves)
     source: Indexes = np.arange(len(events))
     twice = begun | (is_entry & (leaves >= 0))

@@ -32,6 +32,7 @@ from tracer.capture.spawns import (
     write_sites,
     write_spawn,
 )
+from tracer.capture.wakes import read_planned_wake, read_wake, write_planned_wake, write_wake
 from tracer.model import (
     PARKED,
     Binary,
@@ -196,6 +197,7 @@ def _write_binary(binary: Binary) -> pb.Binary:
         ends=[_write_end_point(point) for point in binary.ends],
         spawns=[write_spawn(point) for point in binary.spawns],
         sites=write_sites(binary.sites),
+        wakes=[write_wake(point) for point in binary.wakes],
     )
 
 
@@ -216,6 +218,7 @@ def _read_binary(message: pb.Binary) -> Binary:
         ends=tuple(_read_end_point(m) for m in message.ends),
         spawns=tuple(read_spawn(m) for m in message.spawns),
         sites=read_sites(message.sites),
+        wakes=tuple(read_wake(m) for m in message.wakes),
     )
 
 
@@ -254,6 +257,7 @@ def _write_plan(plan: Plan) -> pb.Plan:
                 cost=p.cost.value,
                 ends=p.ends,
                 spawns=p.spawns,
+                wakes=p.wakes,
             )
             for p in plan.probes
         ],
@@ -269,6 +273,7 @@ def _write_plan(plan: Plan) -> pb.Plan:
             for one in plan.ends
         ],
         spawns=[write_planned_spawn(one, plan.binaries[one.binary]) for one in plan.spawns],
+        wakes=[write_planned_wake(one, plan.binaries[one.binary]) for one in plan.wakes],
     )
 
 
@@ -287,16 +292,14 @@ def _read_plan(message: pb.Plan) -> Plan:
         binaries=binaries,
         functions=tuple(functions),
         function_binary=tuple(planned.binary for planned in message.functions),
-        probes=tuple(
-            _read_probe(i, m, len(binaries), len(functions), len(message.ends), len(message.spawns))
-            for i, m in enumerate(message.probes)
-        ),
+        probes=tuple(_read_probe(i, m, message, len(binaries)) for i, m in enumerate(message.probes)),
         refusals=_read_refusals(message.refusals),
         exit_mode=ExitMode(message.exit_mode),
         layouts=layouts,
         places=read_places(message.places, len(functions), len(layouts)),
         ends=tuple(_read_end(m, binaries, len(functions)) for m in message.ends),
         spawns=tuple(read_planned_spawn(m, binaries) for m in message.spawns),
+        wakes=tuple(read_planned_wake(m, binaries) for m in message.wakes),
     )
 
 
@@ -306,7 +309,8 @@ def _read_end(message: pb.PlannedEnd, binaries: tuple[Binary, ...], functions: i
     return PlannedEnd(message.binary, point, tuple(checked_index(one, functions) for one in message.functions))
 
 
-def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, ends: int, spawns: int) -> Probe:
+def _read_probe(number: int, message: pb.Probe, plan: pb.Plan, binaries: int) -> Probe:
+    functions = len(plan.functions)
     return Probe(
         id=number,
         binary=checked_index(message.binary, binaries),
@@ -317,8 +321,9 @@ def _read_probe(number: int, message: pb.Probe, binaries: int, functions: int, e
         leaves=checked_index(message.leaves, functions) if message.HasField("leaves") else None,
         is_tail=message.is_tail,
         cost=InstructionCost(message.cost),
-        ends=checked_index(message.ends, ends) if message.HasField("ends") else None,
-        spawns=checked_index(message.spawns, spawns) if message.HasField("spawns") else None,
+        ends=checked_index(message.ends, len(plan.ends)) if message.HasField("ends") else None,
+        spawns=checked_index(message.spawns, len(plan.spawns)) if message.HasField("spawns") else None,
+        wakes=checked_index(message.wakes, len(plan.wakes)) if message.HasField("wakes") else None,
     )
 
 

@@ -46,6 +46,8 @@ from tracer.output.records import join, pick
 from tracer.output.spawn_words import NO_TASK, unknown_site
 from tracer.output.thinning import Budget, everything, select
 from tracer.output.trace import WrittenTrace
+from tracer.output.wake_words import NO_TASK as NO_WAKER
+from tracer.output.wake_words import OWN
 
 _BLOCK = 1 << 15
 # As plain integers: an IntFlag's operators cost a microsecond each, which is what a whole line may.
@@ -229,8 +231,9 @@ class ChromeWriter:
     def _wait_lines(self, waits: Array) -> list[str]:
         lines = []
         columns = ("start", "end", "instance", "function", "tid", "flags", "state", "places")
-        for start, end, instance, function, tid, flags, state, places in zip(
-            *(waits[name].tolist() for name in columns), strict=True
+        woken = [self._wake_words(wait) if wait["woken"] else "" for wait in waits]
+        for start, end, instance, function, tid, flags, state, places, wake in zip(
+            *(waits[name].tolist() for name in columns), woken, strict=True
         ):
             name, about = self._wait(function, state if flags & _WAIT_STATE else None, places)
             notes = wait_notes(flags)
@@ -240,10 +243,25 @@ class ChromeWriter:
                 f'"cat":"wait","id":"{instance:#x}","pid":{self._pids.get(tid, self._only)},"tid":{tid},"name":{name}'
             )
             note = f',"note":{json.dumps(notes)}' if notes else ""
-            args = f"{{{self._about[function]},{about}{note}}}"
+            args = f"{{{self._about[function]},{about}{wake}{note}}}"
             lines.append(f'{{"ph":"b","ts":{_us(start)},{common},"args":{args}}}')
             lines.append(f'{{"ph":"e","ts":{_us(end)},{common}}}')
         return lines
+
+    def _wake_words(self, wait: np.void) -> str:
+        """By which wake a wait (dtype WAIT) ended, as JSON that goes on."""
+        by = int(wait["woken_by"])
+        who = self._recording.plan.functions[int(wait["woken_by_function"])].name if by else NO_WAKER
+        about: dict[str, object] = {
+            "woken by": OWN if by == int(wait["instance"]) else printable(who),
+            "woken on": int(wait["woken_on"]),
+            "ready for (ns)": int(wait["end"] - max(wait["woken"], wait["start"])),
+        }
+        if by:
+            about["woken by task number"] = by
+        if wait["woken_by_id"]:
+            about["woken by task"] = int(wait["woken_by_id"])
+        return f",{json.dumps(about)[1:-1]}"
 
     def _wait(self, function: int, state: int | None, places: int) -> tuple[str, str]:
         """A wait's name and its arguments, as JSON."""
@@ -272,7 +290,7 @@ class ChromeWriter:
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from now on."""
-        name = f"probed from here: {probed_words(change.active)}"
+        name = f"probed from here: {probed_words(change.active, self._recording.plan.groups)}"
         self._write([self._instant(change.time, name, {"reason": printable(change.reason)})])
 
     def loss(self, loss: Loss) -> None:

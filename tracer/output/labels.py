@@ -88,11 +88,16 @@ def _notes(words: tuple[tuple[int, str], ...], flags: int) -> str:
     return "; ".join(text for flag, text in words if flags & flag)
 
 
-def probed_words(active: frozenset[Group]) -> str:
-    """What a plan change leaves attached."""
+_POLLS = frozenset({Group.TASKS, Group.FUTURES})
+
+
+def probed_words(active: frozenset[Group], planned: frozenset[Group]) -> str:
+    """What a plan change leaves attached, of a plan with probes of these groups."""
     if not active:
         return "paused"
-    return "all" if active == frozenset(Group) else f"{' and '.join(sorted(active))} only"
+    if active >= _POLLS:
+        return "all" if active >= planned else "all but wakes"
+    return f"{' and '.join(sorted(active))} only"
 
 
 def short_name(function: PollFunction) -> str:

@@ -22,7 +22,8 @@ class Notes:
         self._start = recording.start
         self.slices = 0
         self._losses = 0
-        self._active = frozenset(probe.group for probe in recording.plan.probes) or frozenset(Group)
+        self._planned = recording.plan.groups
+        self._active = self._planned or frozenset(Group)
         self._active_since = recording.start
         self._track = descriptors.track(
             "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
@@ -60,12 +61,15 @@ class Notes:
         """Other probes from its time on."""
         self._probed_until(change.time)
         self._active, self._active_since = change.active, change.time
-        self._note(change.time, f"probed from here: {probed_words(change.active)}", {"reason": change.reason})
+        self._note(
+            change.time, f"probed from here: {probed_words(change.active, self._planned)}", {"reason": change.reason}
+        )
 
     def _probed_until(self, time: int) -> None:
         end = max(time, self._active_since)
         groups = ", ".join(sorted(self._active)) or "none"
-        self._descriptors.slice(self._active_since, end, self._probed, probed_words(self._active), {"groups": groups})
+        words = probed_words(self._active, self._planned)
+        self._descriptors.slice(self._active_since, end, self._probed, words, {"groups": groups})
         self.slices += 1
 
     def loss(self, loss: Loss, latest: int) -> None:

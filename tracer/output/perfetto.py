@@ -42,6 +42,7 @@ from tracer.output.spawn_rows import SpawnRows
 from tracer.output.spawn_words import spawn_words
 from tracer.output.thinning import Budget, Selection, everything, select
 from tracer.output.trace import WrittenTrace
+from tracer.output.wake_rows import WakeRows, split
 
 _BLOCK = 1 << 16
 """Polls that are written together: enough that numpy's calls cost nothing, 5 MB."""
@@ -116,6 +117,7 @@ class PerfettoWriter:
             self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
             self._rows = SliceRows(self._descriptors, recording.plan)
             self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows)
+            self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._thread_words)
         except BaseException:
             self._file.abort()
             raise
@@ -134,6 +136,10 @@ class PerfettoWriter:
         if track is None:
             track = self._thread_tracks[tid] = self._descriptors.new_track()
         return track
+
+    def _thread_words(self, tid: int) -> str:
+        thread = self._threads.get(tid)
+        return f"thread {thread.name} ({tid})" if thread is not None else f"thread {tid}"
 
     def _tracks_of_threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
         distinct, inverse = np.unique(tids, return_inverse=True)
@@ -236,7 +242,7 @@ class PerfettoWriter:
         self._polls, self._waits, self._begun, self._over, self._buffered = [], [], [], [], 0
         self._alive = join([self._alive, begun], TASK)
         self._counters.add(polls, over)
-        arrived = len(polls)
+        arrived, everyone = len(polls), polls
         if len(polls):
             self._latest = max(self._latest, int(polls["end"].max()))
         if len(waits):
@@ -256,6 +262,7 @@ class PerfettoWriter:
         self._write_threads(self._holder.due(_with_merged(polls, chosen)))
         self._write_outcomes(over)
         self._forget(over["task"])
+        self._wakes.forget(everyone, over["task"])
         self._merged += len(chosen.merged)
         self._represented += chosen.represented
         drawn = int(np.count_nonzero(chosen.polls | chosen.singles)) + chosen.represented
@@ -300,19 +307,28 @@ class PerfettoWriter:
         poll_tracks, wait_tracks = tracks[: len(polls)], tracks[len(polls) :]
         polls, poll_tracks = pick(polls, poll_tracks != NO_TRACK), poll_tracks[poll_tracks != NO_TRACK]
         waits, wait_tracks = pick(waits, wait_tracks != NO_TRACK), wait_tracks[wait_tracks != NO_TRACK]
+        (waits, wait_tracks), (ready, ready_tracks) = split(waits, wait_tracks)
+        self._write_wakes(ready)
         self._descriptors.flush()
         long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
+        long_ready = ready["end"] > ready["start"]
         long_waits, long_tracks = pick(waits, long_wait), wait_tracks[long_wait]
         below = self._rows.inlined_below(long_waits)
         self._file.write(
             self._rows.ends(
-                np.concatenate([polls["end"][long_poll], np.repeat(long_waits["end"], 1 + below)]),
-                np.concatenate([poll_tracks[long_poll], np.repeat(long_tracks, 1 + below)]),
+                np.concatenate(
+                    [polls["end"][long_poll], np.repeat(long_waits["end"], 1 + below), ready["end"][long_ready]]
+                ),
+                np.concatenate([poll_tracks[long_poll], np.repeat(long_tracks, 1 + below), ready_tracks[long_ready]]),
             )
         )
-        for kind, which, which_waits in ((INSTANT, ~long_poll, ~long_wait), (BEGIN, long_poll, long_wait)):
+        for kind, which, which_waits, which_ready in (
+            (INSTANT, ~long_poll, ~long_wait, ~long_ready),
+            (BEGIN, long_poll, long_wait, long_ready),
+        ):
             stints = list(self._stints(pick(polls, which), poll_tracks[which], kind))
             wait_rows = list(self._rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
+            wait_rows += self._wakes.ready(pick(ready, which_ready), ready_tracks[which_ready], kind)
             self._descriptors.flush()
             for rows in (*stints, *wait_rows):
                 self._file.write(rows)
@@ -320,16 +336,32 @@ class PerfettoWriter:
         self._descriptors.flush()
         for rows in nested:
             self._file.write(rows)
-        self._slices += len(polls) + len(waits) + int(below.sum())
+        self._slices += len(polls) + len(waits) + len(ready) + int(below.sum())
+
+    def _write_wakes(self, ready: Array) -> None:
+        """The wakes of what became ready (dtype WAIT), on the threads' tracks."""
+        if not len(ready):
+            return
+        rows = self._wakes.marks(ready, self._tracks_of_threads(ready["woken_on"]))
+        self._descriptors.flush()
+        self._file.write(rows)
+        self._slices += len(ready)
 
     def _stints(self, polls: Array, tracks: Integers, kind: int) -> Iterator[npt.NDArray[np.uint8]]:
-        """Polls on the instances' own tracks; the first one of a task tells where that was spawned."""
+        """Polls on the instances' own tracks; the first one of a task tells where that was spawned, others by which
+        wakes they came.
+        """
         at = np.minimum(np.searchsorted(self._alive["task"], polls["instance"]), max(len(self._alive) - 1, 0))
         is_first = np.zeros(len(polls), np.bool_)
         if len(self._alive):
             is_first = (self._alive["task"][at] == polls["instance"]) & (self._alive["first"][at] == polls["start"])
             is_first &= self._alive["spawned"][at] != 0
-        yield self._rows.stints(pick(polls, ~is_first), tracks[~is_first], kind)
+        flows = self._wakes.flows(polls)
+        is_woken = (flows["flow"] != 0) & ~is_first
+        is_plain = ~is_first & ~is_woken
+        yield self._rows.stints(pick(polls, is_plain), tracks[is_plain], kind)
+        if is_woken.any():
+            yield self._wakes.woken(pick(polls, is_woken), flows[is_woken], tracks[is_woken], kind)
         if is_first.any():
             tasks = self._alive.take(at[is_first])
             yield from self._spawns.first(pick(polls, is_first), tasks, tracks[is_first], kind)

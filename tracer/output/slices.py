@@ -202,8 +202,12 @@ class SliceRows:
     def _wait_format(self, kind: int, known: int) -> RowFormat:
         if (kind, known) in self._wait_formats:
             return self._wait_formats[kind, known]
+        row = self._wait_formats[kind, known] = event(kind, field(3, self._wait_category), *self.wait_fields(known))
+        return row
+
+    def wait_fields(self, known: int) -> list[list[Part]]:
+        """What a slice tells of a wait, but for its category; known: as wait_columns has it."""
         fields = [
-            field(3, self._wait_category),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
             self.text("state", "state"),
@@ -223,8 +227,7 @@ class SliceRows:
             fields.append(message(4, field(1, self._descriptors.key("chain")), *links))
         if known & _NOTE:
             fields.append(self.text("note", "note"))
-        row = self._wait_formats[kind, known] = event(kind, *fields)
-        return row
+        return fields
 
     # ---- rows
 
@@ -282,6 +285,13 @@ class SliceRows:
 
     def waits(self, waits: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
         """The beginnings of waits (WAIT) on instance tracks."""
+        for chosen, known, columns in self.wait_columns(waits):
+            row = self._wait_format(kind, known)
+            columns = {key: values for key, values in columns.items() if row.has(key)}
+            yield row.encode(len(chosen), track=tracks[chosen], **columns)
+
+    def wait_columns(self, waits: Array) -> Iterator[tuple[Integers, int, dict[str, npt.ArrayLike]]]:
+        """(indices into waits, what is known of them, what there is to tell): each index once."""
         function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
         awaits, about = self._whereabouts(waits)
         place = self._function_columns["place"][function]
@@ -298,10 +308,8 @@ class SliceRows:
         for one in np.unique(known).tolist():
             chosen = np.flatnonzero(known == one)
             some = pick(waits, known == one)
-            row = self._wait_format(kind, one)
             columns: dict[str, npt.ArrayLike] = {
                 "time": some["start"],
-                "track": tracks[chosen],
                 # One colour for each await of each function: names that differ by a digit only share theirs.
                 "color": function[chosen] * _STATES + state[chosen] + 1,
                 "place": place[chosen],
@@ -309,7 +317,7 @@ class SliceRows:
             }
             if one & _NOTE:
                 columns["note"] = self._notes(some["flags"], int(_WAIT_NOTES), self._wait_note_iid, wait_notes)
-            yield row.encode(len(some), **{key: values for key, values in columns.items() if row.has(key)})
+            yield chosen, one, columns
 
     def _whereabouts(self, waits: Array) -> tuple[Integers, dict[str, Integers]]:
         """(row of the columns by wait; the columns' intern ids, 0 for what is not known)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tracer.model import (
@@ -26,6 +27,7 @@ from tracer.model import (
 from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.chains import Chains, Whereabouts
+from tracer.output.delays import Delays
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.waiting import AwaitFigures
@@ -45,6 +47,7 @@ class Summary:
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
         self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
+        self.delays = Delays(len(recording.plan.functions))
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
@@ -69,6 +72,21 @@ class Summary:
             "tasks": tasks,
         }
 
+    def _delay(self, function: int) -> dict[str, int] | None:
+        figures = self.delays.of(function)
+        return asdict(figures) if figures is not None else None
+
+    def _wakes(self) -> dict[str, int] | None:
+        if Group.WAKES not in self.recording.plan.groups:
+            return None
+        tally = self.tally
+        return {
+            "all": tally.wakes,
+            "without_effect": tally.idle_wakes,
+            "own": tally.self_wakes,
+            "unanswered": tally.unanswered_wakes,
+        }
+
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads."""
         self.names |= {thread.tid: thread.name for thread in threads}
@@ -79,6 +97,7 @@ class Summary:
         self.accounts.add(spans.polls, spans.waits)
         self.accounts.by_await.forget(spans.over)
         self.kinds.add(spans.over)
+        self.delays.add(spans.waits)
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
@@ -147,7 +166,7 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, as docs/summary.schema.json describes them: all that `print` says, and more."""
         recording, accounts, tally = self.recording, self.accounts, self.tally
-        functions = recording.plan.functions
+        functions, groups = recording.plan.functions, recording.plan.groups
         return {
             "schema": SCHEMA,
             "version": recording.version,
@@ -175,6 +194,8 @@ class Summary:
             "complete": self.end is not None,
             "ended": self.end.reason if self.end else None,
             "futures_probed": self.share_probed(Group.FUTURES),
+            "wakes_probed": self.share_probed(Group.WAKES),
+            "wakes": self._wakes(),
             "functions": [
                 {
                     **_whereabouts(one),
@@ -201,6 +222,7 @@ class Summary:
                         for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                     },
                     "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns(index)],
+                    "delay": self._delay(index),
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
                     "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }
@@ -227,7 +249,11 @@ class Summary:
                 for poll in accounts.longest_apart(20)
             ],
             "plan_changes": [
-                {"seconds": self.since_start(one.time), "probed": probed_words(one.active), "reason": one.reason}
+                {
+                    "seconds": self.since_start(one.time),
+                    "probed": probed_words(one.active, groups),
+                    "reason": one.reason,
+                }
                 for one in self.changes
             ],
             "memory_readings": [

@@ -165,6 +165,7 @@ def print_summary(document: Document, console: Console) -> None:
         if document["polls"]:
             _print_functions(document, console)
         _print_tasks(document["task_kinds"], console)
+        _print_delays(document, console)
         if document["polls"]:
             _print_longest(document["longest_polls"], console)
     if document["waits_by_await"]:
@@ -247,6 +248,34 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
     console.print(make_table(columns, rows, console.width, ("longest poll", "place", "spawned at")))
     if len(kinds) > _TOP_KINDS:
         console.print(plain_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
+    console.print()
+
+
+def _print_delays(document: Document, console: Console) -> None:
+    """How long tasks were ready before they were polled; nothing of recordings in which no wake is known."""
+    kinds = [one for one in document["task_kinds"] if one.get("delay")]
+    kinds.sort(key=lambda one: -int(one["delay"]["total"]))
+    rows = [
+        (
+            _name(one).removeprefix("task "),
+            _count(one["delay"]["polls"]),
+            _count(one["delay"]["own"]),
+            *(duration_words(one["delay"][key]) for key in ("p50", "p99", "longest")),
+        )
+        for one in kinds[:_TOP_KINDS]
+    ]
+    if not rows:
+        return
+    columns = {"ready until polled": Column.NAME}
+    columns |= dict.fromkeys(("woken", "by itself", "p50", "p99", "max"), Column.FIGURE)
+    console.print(make_table(columns, rows, console.width))
+    wakes, share = document["wakes"], document["wakes_probed"]
+    words = f"{_some(wakes['all'], 'wake')} of tasks, {wakes['without_effect']:,} without effect, {wakes['own']:,} by "
+    words += f"themselves, {wakes['unanswered']:,} that no poll followed"
+    console.print(plain_text(words, "dim"))
+    if document["plan_changes"] and share < 0.999:
+        words = f"wakes were probed in {share:.1%} of the time only: their figures are of that part"
+        console.print(plain_text(words, "yellow"))
     console.print()
 
 
@@ -399,12 +428,14 @@ def print_functions(
     """What a plan probes and what not: a table (with_awaits: also one of each await), or a JSON object
     {"probed": [{function, names, kind, crate, file, line, address, exits, source, layout,
     awaits: [{state, await, file, line, awaitee, macro, verified}]}],
-    "not_probed": [{function, reason, file, line, address}]}, addresses being link-time integers; layout: from what it
-    is known where the function waits, or null."""
+    "not_probed": [{function, reason, file, line, address}], "wakes": [{function, address}]}, addresses being
+    link-time integers; layout: from what it is known where the function waits, or null; wakes: where tasks are woken.
+    """
     if as_json:
         document = {
             "probed": [_function_json(one) for one in plan.functions],
             "not_probed": [_refusal_json(one) for one in plan.refusals],
+            "wakes": [{"function": one.point.name, "address": one.point.address} for one in plan.wakes],
         }
         json.dump(document, sys.stdout, indent=2)
         print()
@@ -424,6 +455,10 @@ def print_functions(
     console.print(plain_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
     for reason, count in reasons.most_common():
         console.print(plain_text(f"  {count:,}: {reason}"))
+    wakes = Counter(one.point.name for one in plan.wakes)
+    if wakes:
+        words = ", ".join(f"{name}{f' ({count:,})' if count > 1 else ''}" for name, count in sorted(wakes.items()))
+        console.print(plain_text(f"wakes of tasks are seen at {words}"))
     for remark in layout_remarks(plan):
         console.print(plain_text(remark))
 

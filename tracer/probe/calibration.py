@@ -93,6 +93,8 @@ class Costs:
             state += self.state if any(one is not None for one in reads) else 0.0
         if probe.enters is not None and plan.functions[probe.enters].layout is not None:
             state += _WALK_COST * self.state
+        if probe.wakes is not None:
+            state += self.state * (2 if plan.wakes[probe.wakes].point.is_indirect else 1)
         if probe.spawns is not None:
             state += self._of_spawn(plan.spawns[probe.spawns], plan)
         if probe.site is Site.RETURN:

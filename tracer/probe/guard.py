@@ -4,8 +4,8 @@ A hundredth of one processor is always allowed: nobody feels it, and a program t
 uses so little itself that any share of that would be nothing.
 
 Hits are counted as they arrive and multiplied by what one costs on this machine.  When the share
-is too high, the guard steps down: first the futures' probes are detached, then what is left is
-attached only in short windows, as often as the budget allows.  It steps up again when the
+is too high, the guard steps down: first the probes of wakes are detached, then the futures', then what
+is left is attached only in short windows, as often as the budget allows.  It steps up again when the
 measured load fits, more and more reluctantly if that turns out wrong.
 
 The decisions know no clock and no kernel: time, hits and CPU time are arguments.
@@ -13,6 +13,7 @@ The decisions know no clock and no kernel: time, hits and CPU time are arguments
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -44,6 +45,7 @@ def calibrate(session: ProbeSession) -> Costs:
 
 class Level(Enum):
     ALL = "everything"
+    POLLS = "everything but wakes"
     TASKS = "task polls only"
     WINDOWS = "sampled windows"
 
@@ -64,9 +66,9 @@ class _Meter:
         self.cpu = cpu
         self.cost = dict.fromkeys(Group, 0.0)
 
-    def add(self, tasks: float, futures: float) -> None:
-        self.cost[Group.TASKS] += tasks
-        self.cost[Group.FUTURES] += futures
+    def add(self, cost: Mapping[Group, float]) -> None:
+        for group, one in cost.items():
+            self.cost[group] += one
 
     def own(self, cpu: int) -> float:
         """CPU time that the program used for itself."""
@@ -95,8 +97,8 @@ class Guard:
 
     def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
         self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
-        self._is_task = np.array([probe.group is Group.TASKS for probe in plan.probes], dtype=bool)
-        self._groups = frozenset(probe.group for probe in plan.probes)
+        self._is_of = {g: np.array([probe.group is g for probe in plan.probes], dtype=bool) for g in Group}
+        self._ladder = _ladder(plan.groups)
         self._budget = max_overhead
         self._level = Level.ALL
         self._whole: _Meter | None = None
@@ -104,7 +106,8 @@ class Guard:
         self._window: _Meter | None = None  # in WINDOWS, while one is open
         self._turned_at = 0  # in WINDOWS, when one began or ended
         self._last_cpu = 0
-        self._growth = 1.0  # cost of ALL per cost of TASKS, when last measured
+        # What each group costs per cost of TASKS, when last measured.
+        self._relative = {group: 1.0 if group is Group.TASKS else 0.0 for group in Group}
         self._fits_since: int | None = None
         self._stepped_up_at: int | None = None
         self._patience = _PATIENCE
@@ -156,10 +159,10 @@ class Guard:
         probes = events["probe"]
         hits = np.bincount(probes[probes < len(self._cost)], minlength=len(self._cost))
         cost = hits * self._cost * (1 + lost / len(events))
-        tasks, everything = float(cost[self._is_task].sum()), float(cost.sum())
+        by_group = {group: float(cost[of].sum()) for group, of in self._is_of.items()}
         for meter in (self._whole, self._meter, self._window):
             if meter is not None:
-                meter.add(tasks, everything - tasks)
+                meter.add(by_group)
 
     def _step_down(self, now: int, cpu: int, load: float) -> Step:
         """The step that is expected to fit; a futures-only plan has no cheaper one than windows."""
@@ -168,12 +171,14 @@ class Guard:
             self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
         self._stepped_up_at = self._fits_since = None
         told = f"{_told(self._meter, now, cpu)}, over {_percent(self._budget)}"
-        if self._level is Level.ALL and self._groups == frozenset(Group):
-            tasks = self._meter.cost[Group.TASKS]
-            self._growth = self._meter.spent / tasks if tasks else 1.0
-            if load / self._growth <= 1 or not tasks:
-                self._level = Level.TASKS
-                return Step(frozenset({Group.TASKS}), f"{told}: task polls only from here on")
+        at, cost = self._rung, self._meter.cost
+        if cost[Group.TASKS]:
+            self._relative |= {group: cost[group] / cost[Group.TASKS] for group in self._ladder[at][1]}
+        for level, groups in self._ladder[at + 1 :]:
+            left = sum(cost[group] for group in groups)
+            if not left or load * left / max(self._meter.spent, left) <= 1:
+                self._level = level
+                return Step(groups, f"{told}: {_ONLY[level]} from here on")
         self._level = Level.WINDOWS
         self._turned_at = now
         return Step(frozenset(), f"{told}: sampled in windows of {_WINDOW // 1_000_000} ms from here on")
@@ -182,16 +187,27 @@ class Guard:
         assert self._meter is not None
         if self._level is Level.ALL:
             return None
-        if load * self._growth > _MARGIN:
+        above, groups = self._ladder[self._rung - 1]
+        if load * self._growth(groups) > _MARGIN:
             self._fits_since = None
             return None
         if self._fits_since is None:
             self._fits_since = now
         if now - self._fits_since < self._patience:
             return None
-        self._level = Level.ALL
+        self._level = above
         self._stepped_up_at, self._fits_since = now, None
-        return Step(self._groups, f"{_told(self._meter, now, cpu)}: everything is attached again")
+        return Step(groups, f"{_told(self._meter, now, cpu)}: {above.value} is attached again")
+
+    @property
+    def _rung(self) -> int:
+        """The place of the level, which is not WINDOWS, in the ladder."""
+        return [level for level, _ in self._ladder].index(self._level)
+
+    def _growth(self, groups: frozenset[Group]) -> float:
+        """The cost of these groups per cost of what is attached, as far as it was measured."""
+        now = sum(self._relative[group] for group in self._ladder[self._rung][1])
+        return sum(self._relative[group] for group in groups) / now if now else 1.0
 
     def _turn(self, now: int, cpu: int) -> Step | None:
         """Open or close a window when its time has come.
@@ -201,7 +217,7 @@ class Guard:
         """
         assert self._meter is not None
         since = now - self._turned_at
-        windowed = self._windowed()
+        level, windowed = self._ladder[-1]
         if self._window is None:
             if since < _WINDOW or (since < _LONGEST_PAUSE and self._meter.load(now, cpu, self._budget) > 1):
                 return None
@@ -213,13 +229,23 @@ class Guard:
         self._window, self._turned_at = None, now
         if load > _MARGIN:
             return Step(frozenset(), f"a sampled window ends: {told}")
-        self._level = Level.TASKS if windowed != self._groups else Level.ALL
+        self._level = level
         self._fits_since = None
         self._meter = _Meter(now, cpu)
         return Step(windowed, f"{told}: attached throughout again")
 
-    def _windowed(self) -> frozenset[Group]:
-        return frozenset({Group.TASKS}) if Group.TASKS in self._groups else self._groups
+
+_ONLY = {Level.POLLS: "no wakes", Level.TASKS: "task polls only"}
+"""What is left of a plan, in words."""
+
+
+def _ladder(groups: frozenset[Group]) -> list[tuple[Level, frozenset[Group]]]:
+    """What can be attached of a plan with these groups, the richest first; the last one is what windows have."""
+    rungs = [(Level.ALL, groups)]
+    for level, fewer in ((Level.POLLS, groups - {Group.WAKES}), (Level.TASKS, groups & {Group.TASKS})):
+        if fewer and fewer != rungs[-1][1]:
+            rungs.append((level, fewer))
+    return rungs
 
 
 def _told(meter: _Meter, now: int, cpu: int) -> str:

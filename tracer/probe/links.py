@@ -128,7 +128,7 @@ class Links:
             self._links[group] = []
         try:
             for group in added:
-                for sites in ((Site.RETURN,), (Site.EXIT, Site.END, Site.SPAWN, Site.SPAWNED, Site.ENTRY)):
+                for sites in ((Site.RETURN,), (Site.EXIT, Site.END, Site.SPAWN, Site.SPAWNED, Site.WAKE, Site.ENTRY)):
                     for process in self._processes:
                         try:
                             self._attach_sites(group, sites, process)

@@ -25,6 +25,7 @@ from tracer.model import (
     Plan,
     PlannedEnd,
     PlannedSpawn,
+    PlannedWake,
     PollFunction,
     Probe,
     Refusal,
@@ -88,9 +89,12 @@ def make_plan(
     ends = _ends(binaries, functions, function_binary, places.keys(), exit_mode)
     taken = places.keys() | {(one.binary, one.point.offset) for one in ends}
     spawns = _spawns(binaries, functions, function_binary, taken)
+    taken |= {(one.binary, one.point.offset) for one in spawns}
+    wakes = _wakes(binaries, functions, function_binary, taken)
     probes = list(_probes(functions, places, returns))
     probes += _end_probes(ends, len(probes))
     probes += _spawn_probes(spawns, len(probes))
+    probes += _wake_probes(wakes, len(probes))
     return Plan(
         binaries=tuple(binaries),
         functions=tuple(functions),
@@ -102,6 +106,7 @@ def make_plan(
         places=make_walks(functions, layouts).places,
         ends=tuple(ends),
         spawns=tuple(spawns),
+        wakes=tuple(wakes),
     )
 
 
@@ -114,9 +119,7 @@ def _ends(
 ) -> list[PlannedEnd]:
     """The ends of what is traced.  taken: the places that have a probe already."""
     index = {(number, one.address): at for at, (number, one) in enumerate(zip(function_binary, functions, strict=True))}
-    with_tasks = {
-        number for number, one in zip(function_binary, functions, strict=True) if one.kind is FunctionKind.TASK
-    }
+    with_tasks = _with_tasks(functions, function_binary)
     ends = []
     for number, binary in enumerate(binaries):
         for point in binary.ends:
@@ -154,9 +157,7 @@ def _spawns(
     taken: Collection[tuple[int, int]],
 ) -> list[PlannedSpawn]:
     """Where tasks that are traced are spawned.  taken: the places that have a probe already."""
-    with_tasks = {
-        number for number, one in zip(function_binary, functions, strict=True) if one.kind is FunctionKind.TASK
-    }
+    with_tasks = _with_tasks(functions, function_binary)
     return [
         PlannedSpawn(number, point)
         for number, binary in enumerate(binaries)
@@ -179,6 +180,43 @@ def _spawn_probes(spawns: Sequence[PlannedSpawn], first: int) -> Iterable[Probe]
             cost=one.point.cost,
             spawns=number,
         )
+
+
+def _wakes(
+    binaries: Sequence[Binary],
+    functions: Sequence[PollFunction],
+    function_binary: Sequence[int],
+    taken: Collection[tuple[int, int]],
+) -> list[PlannedWake]:
+    """Where tasks that are traced are woken.  taken: the places that have a probe already."""
+    with_tasks = _with_tasks(functions, function_binary)
+    return [
+        PlannedWake(number, point)
+        for number, binary in enumerate(binaries)
+        if number in with_tasks
+        for point in binary.wakes
+        if (number, point.offset) not in taken
+    ]
+
+
+def _wake_probes(wakes: Sequence[PlannedWake], first: int) -> Iterable[Probe]:
+    for number, one in enumerate(wakes):
+        yield Probe(
+            id=first + number,
+            binary=one.binary,
+            offset=one.point.offset,
+            site=Site.WAKE,
+            group=Group.WAKES,
+            enters=None,
+            leaves=None,
+            cost=one.point.cost,
+            wakes=number,
+        )
+
+
+def _with_tasks(functions: Sequence[PollFunction], function_binary: Sequence[int]) -> set[int]:
+    """The binaries of which task polls are traced."""
+    return {number for number, one in zip(function_binary, functions, strict=True) if one.kind is FunctionKind.TASK}
 
 
 class _Place:

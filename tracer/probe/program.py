@@ -40,7 +40,7 @@ PROBE = np.dtype(
         ("of_header", "u1"),
         ("spawns", "<u2"),
         ("spawn_step", "u1"),
-        ("_pad", "u1"),
+        ("wakes", "u1"),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -53,7 +53,9 @@ _STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2}
 _TELLS_CALLER = 4
 _MOST_SPAWNS = 0xFFFF
 """A record has no room for a higher number: such a call's place is not told."""
-_GROUPS = (Group.TASKS, Group.FUTURES)
+_WAKES = {False: 1, True: 2}
+"""By WakePoint.is_indirect."""
+_GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES)
 
 _FRAMES = 65_536
 """Functions under way at once whose self is remembered: 5 MiB of kernel memory."""
@@ -209,6 +211,8 @@ def _address(plan: Plan, probe: Probe) -> int:
         return plan.ends[probe.ends].point.address
     if probe.spawns is not None:
         return plan.spawns[probe.spawns].point.address
+    if probe.wakes is not None:
+        return plan.wakes[probe.wakes].point.address
     index = probe.enters if probe.enters is not None else probe.leaves
     assert index is not None, "a probe has a role"
     function = plan.functions[index]
@@ -259,6 +263,10 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             record["self"] = _REGISTERS[spawn.register]
             record["spawn_step"] = _STEPS[spawn.step] | (_TELLS_CALLER if spawn.tells_caller else 0)
             record["spawns"] = probe.spawns + 1 if probe.spawns < _MOST_SPAWNS else 0
+        if probe.wakes is not None:
+            wake = plan.wakes[probe.wakes].point
+            record["wakes"] = _WAKES[wake.is_indirect]
+            record["entry_state"] = wake.effective.offset
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]
             record["roles"] |= _LEAVES

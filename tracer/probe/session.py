@@ -204,7 +204,7 @@ class ProbeSession:
             for probe in plan.probes
             if probe.enters not in dropped
             and probe.leaves not in dropped
-            and not (probe.id in refused and (probe.ends is not None or probe.spawns is not None))
+            and not (probe.id in refused and probe.enters is None and probe.leaves is None)
         ]
         if not left:
             raise AttachFailed("The kernel refused every probe.", why=next(iter(refused.values()), "the plan is empty"))

@@ -89,6 +89,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         current_task=found.current_task,
         spawns=found.spawns,
         sites=found.sites,
+        wakes=found.wakes,
     )
 
 

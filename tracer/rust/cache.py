@@ -42,6 +42,7 @@ from tracer.model import (
     SpawnPoint,
     SpawnStep,
     TaskIdPath,
+    WakePoint,
 )
 from tracer.rust.cached_links import from_container, from_gate, from_link, to_container, to_gate, to_link
 from tracer.rust.split import SplitDebug
@@ -185,6 +186,7 @@ def _encode(binary: Binary) -> bytes:
         "layouts": [_from_layout(layout) for layout in binary.layouts],
         "ends": [_from_end(point) for point in binary.ends],
         "spawns": [_from_spawn(point) for point in binary.spawns],
+        "wakes": [_from_wake(point) for point in binary.wakes],
         "sites": [[site.address, site.file, site.line, site.column] for site in binary.sites],
         "refusals": [[r.name, r.reason, r.address, _from_location(r.location)] for r in binary.refusals],
     }
@@ -217,6 +219,7 @@ def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str 
         layouts=tuple(_to_layout(row) for row in stored["layouts"]),
         ends=tuple(_to_end(row) for row in stored["ends"]),
         spawns=tuple(_to_spawn(row) for row in stored["spawns"]),
+        wakes=tuple(_to_wake(row) for row in stored["wakes"]),
         sites=tuple(CallSite(int(at), str(file), int(line), int(column)) for at, file, line, column in stored["sites"]),
     )
 
@@ -314,6 +317,18 @@ def _to_spawn(row: list[Any]) -> SpawnPoint:
         tells_caller=bool(tells_caller),
         cost=InstructionCost(cost),
     )
+
+
+def _from_wake(p: WakePoint) -> list[Any]:
+    return [p.address, p.offset, p.name, _from_test(p.effective), p.is_indirect, p.cost]
+
+
+def _to_wake(row: list[Any]) -> WakePoint:
+    address, offset, name, test, is_indirect, cost = row
+    effective = _to_test(test)
+    if effective is None:
+        raise ValueError("a wake without a test")
+    return WakePoint(int(address), int(offset), str(name), effective, bool(is_indirect), InstructionCost(cost))
 
 
 def _from_await(point: AwaitPoint) -> list[Any]:

@@ -21,6 +21,7 @@ from tracer.model import (
     SourceLocation,
     SpawnPoint,
     TaskIdPath,
+    WakePoint,
     is_foreign,
 )
 from tracer.rust.async_tasks import future_offsets, with_cells
@@ -53,6 +54,7 @@ from tracer.rust.task_ids import TaskIds
 from tracer.rust.task_types import TaskTypes
 from tracer.rust.types import Types
 from tracer.rust.units import SplitUnit
+from tracer.rust.wakes import Wakes
 from tracer.target.elf import ElfImage
 
 _POINTERS = ("Pin<", "Box<", "&")
@@ -71,6 +73,7 @@ class Found:
     current_task: int | None = None
     spawns: tuple[SpawnPoint, ...] = ()
     sites: tuple[CallSite, ...] = ()
+    wakes: tuple[WakePoint, ...] = ()
 
 
 def find_functions(
@@ -131,7 +134,8 @@ def find_functions(
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     current = information.current_task(image, named)
     spawns, sites = code.spawns(functions, information)
-    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites)
+    wakes = code.wakes(functions)
+    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites, wakes)
 
 
 class _Code:
@@ -179,6 +183,10 @@ class _Code:
         """Where tasks are spawned, and where in the source."""
         callers = information.spawn_callers(self._named, self._scan)
         return Spawns(self._named, self._image, self._scan).points(functions, callers)
+
+    def wakes(self, functions: list[PollFunction]) -> tuple[WakePoint, ...]:
+        """Where tasks are woken."""
+        return Wakes(self._named, self._image, self._scan).points(functions)
 
     def dispatches(self) -> Dispatches:
         return Dispatches(self._image, self._scan.is_resumption)

@@ -8,11 +8,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.perfetto.simulation import PID, START, blocks, make_recording, make_threads, many, simulate
+from tests.perfetto.simulation import (
+    PID,
+    START,
+    TASK,
+    WORKERS,
+    blocks,
+    make_recording,
+    make_threads,
+    many,
+    simulate,
+)
 from tracer.errors import OutputFailed
-from tracer.model import CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Spans, Tally
+from tracer.model import POLL, CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Spans, Tally
 from tracer.output.chrome import ChromeWriter
 from tracer.output.trace import WrittenTrace
 
@@ -71,6 +82,20 @@ def test_every_poll_and_wait(tmp_path: Path) -> None:
         "tracing ended: done",
     ]
     assert written.slices == len(polls) + len(ends) + len(notes)
+
+
+def test_a_wait_says_by_which_wake_it_ended(tmp_path: Path) -> None:
+    wait = simulate().waits[:1].copy()
+    wait["function"], wait["instance"], wait["start"], wait["end"] = TASK, 7, START + 100, START + 500
+    wait["woken"], wait["woken_by"], wait["woken_by_id"], wait["woken_on"] = START + 300, 8, 108, WORKERS[1]
+    own = wait.copy()
+    own["woken"], own["woken_by"] = START + 50, 7
+    _, events = write(tmp_path / "t.json", [Spans(np.zeros(0, POLL), one) for one in (wait, own)])
+    first, second = (e["args"] for e in events if e["ph"] == "b")
+    assert first["woken by"] == "task echo::conn::handle"
+    assert (first["woken by task number"], first["woken by task"], first["woken on"]) == (8, 108, WORKERS[1])
+    assert (first["ready for (ns)"], second["ready for (ns)"]) == (200, 400)
+    assert second["woken by"] == "itself, while it was polled"
 
 
 def test_thinning(tmp_path: Path) -> None:

@@ -97,5 +97,7 @@ def test_states_and_groups() -> None:
         "unknown", "not yet polled", "returned", "panicked", "await #1", "await #5",
     ]  # fmt: skip
     assert [wait_name(s) for s in (None, 0, 3)] == ["waiting", "waiting", "waiting at await #1"]
-    groups = [frozenset(Group), frozenset({Group.TASKS}), frozenset[Group]()]
-    assert [probed_words(g) for g in groups] == ["all", "tasks only", "paused"]
+    whole, polls = frozenset(Group), frozenset({Group.TASKS, Group.FUTURES})
+    groups = [whole, polls, frozenset({Group.TASKS}), frozenset[Group]()]
+    assert [probed_words(g, whole) for g in groups] == ["all", "all but wakes", "tasks only", "paused"]
+    assert [probed_words(g, polls) for g in groups] == ["all", "all", "tasks only", "paused"]

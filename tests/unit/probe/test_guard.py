@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from tests.unit.probe.made import binary, events, function, task
-from tracer.model import EVENT, ExitMode, Group, InstructionCost, Plan
+from tracer.model import EVENT, ExitMode, Group, HeaderTest, InstructionCost, Plan, WakePoint
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Guard, Level, Step
 from tracer.probe.plan import make_plan
 
 COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000)
-BOTH = frozenset(Group)
+BOTH = frozenset({Group.TASKS, Group.FUTURES})
+EVERYTHING = frozenset(Group)
 TASKS = frozenset({Group.TASKS})
 TICK = 10_000_000
 
 
 @dataclass
 class Load:
-    """Per second: polls of tasks and of futures while they are attached; the program's own CPU share."""
+    """Per second: polls of tasks and of futures, and wakes, while they are attached; the program's own CPU share."""
 
     tasks: float
     futures: float
     cpu: float = 1.0
+    wakes: float = 0.0
+
+    def rate(self, group: Group) -> float:
+        return {Group.TASKS: self.tasks, Group.FUTURES: self.futures, Group.WAKES: self.wakes}[group]
 
 
 class World:
@@ -45,8 +50,7 @@ class World:
             parts = []
             for probe in self.plan.probes:
                 if probe.group in self.active:
-                    rate = load.tasks if probe.group is Group.TASKS else load.futures
-                    parts.append(events(probe.id, round(rate * TICK / 1e9)))
+                    parts.append(events(probe.id, round(load.rate(probe.group) * TICK / 1e9)))
             batch = np.concatenate([np.zeros(0, EVENT), *parts])
             cost = sum(COSTS.of(self.plan.probes[i], self.plan) for i in batch["probe"].tolist())
             self.cost += cost
@@ -77,6 +81,39 @@ def test_futures_go_first_when_that_is_enough(plan: Plan) -> None:
     assert "11.7 %" in steps[0].reason
     assert "5 %" in steps[0].reason
     assert world.steps[0][0] <= 0.3
+
+
+@pytest.fixture
+def with_wakes(plan: Plan) -> Plan:
+    wake = WakePoint(0x10300, 0x300, "wake", HeaderTest(0, 6, 0), cost=InstructionCost.EMULATED)
+    return make_plan([replace(plan.binaries[0], wakes=(wake,))], exit_mode=ExitMode.DEFAULT)
+
+
+def test_wakes_go_before_futures(with_wakes: Plan) -> None:
+    world = World(with_wakes, 0.05, EVERYTHING)
+    steps = world.run(10, Load(tasks=2_000, futures=1_000, wakes=40_000))
+    assert [step.active for step in steps] == [BOTH]
+    assert steps[0].reason.endswith("no wakes from here on")
+    assert world.guard.level is Level.POLLS
+
+
+def test_both_go_at_once_when_wakes_are_not_enough(with_wakes: Plan) -> None:
+    world = World(with_wakes, 0.05, EVERYTHING)
+    assert [step.active for step in world.run(10, Load(tasks=2_000, futures=10_000, wakes=2_000))] == [TASKS]
+
+
+def test_futures_come_back_before_wakes(with_wakes: Plan) -> None:
+    world = World(with_wakes, 0.05, EVERYTHING)
+    world.run(3, Load(tasks=2_000, futures=10_000, wakes=20_000))
+    assert world.active == TASKS
+    steps = world.run(20, Load(tasks=100, futures=500, wakes=1_000))
+    assert [step.active for step in steps] == [BOTH, EVERYTHING]
+
+
+def test_windows_have_no_wakes(with_wakes: Plan) -> None:
+    world = World(with_wakes, 0.05, EVERYTHING)
+    steps = world.run(20, Load(tasks=100_000, futures=1_000, wakes=100_000))
+    assert {step.active for step in steps} == {frozenset(), TASKS}
 
 
 def test_a_heavy_load_is_sampled_within_the_budget(plan: Plan) -> None:

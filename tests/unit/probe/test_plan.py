@@ -18,10 +18,12 @@ from tracer.model import (
     ExitSite,
     FunctionKind,
     Group,
+    HeaderTest,
     InstructionCost,
     Plan,
     PollFunction,
     Site,
+    WakePoint,
 )
 from tracer.probe.plan import make_plan
 
@@ -135,6 +137,21 @@ def test_nothing_left_names_the_next_command(
 
 COMPLETE = EndPoint(0x9000, 0x900, "complete", EndKind.COMPLETE)
 DROP = EndPoint(0x9010, 0x910, "drop of app::fetch", EndKind.DROPPED, (FUTURE.address,))
+
+
+WAKE = WakePoint(0x9020, 0x920, "wake_by_val", HeaderTest(0, 6, 0), cost=InstructionCost.EMULATED)
+
+
+def test_wakes_of_tasks_that_are_traced_are_probed() -> None:
+    made = replace(binary(FUTURE, TOKIO), wakes=(WAKE,))
+    for mode in (ExitMode.DEFAULT, ExitMode.RET, ExitMode.TASK):
+        plan = make_plan([made], exit_mode=mode)
+        (probe,) = [probe for probe in plan.probes if probe.wakes is not None]
+        assert (probe.site, probe.group, probe.offset) == (Site.WAKE, Group.WAKES, WAKE.offset)
+        assert (probe.cost, plan.wakes[probe.wakes or 0].point) == (WAKE.cost, WAKE)
+    assert not make_plan([replace(made, functions=(FUTURE,))], exit_mode=ExitMode.DEFAULT).wakes
+    at_an_entry = replace(made, wakes=(replace(WAKE, offset=TOKIO.offset),))
+    assert not make_plan([at_an_entry], exit_mode=ExitMode.DEFAULT).wakes
 
 
 def ends(plan: Plan) -> list[tuple[str, Group, tuple[int, ...]]]:

@@ -20,6 +20,7 @@ from tracer.model import (
     ExitMode,
     ExitSite,
     Group,
+    HeaderTest,
     InstructionCost,
     Plan,
     Probe,
@@ -29,6 +30,7 @@ from tracer.model import (
     SpawnPoint,
     SpawnStep,
     TaskIdPath,
+    WakePoint,
 )
 from tracer.probe import perf
 from tracer.probe.instructions import _reason
@@ -172,6 +174,15 @@ def test_the_way_to_a_tasks_id() -> None:
     told = [(int(one["roles"]) & TASK_ID, int(one["id_vtable"]), int(one["id_offset"])) for one in records_of(plan)]
     assert [one for one in told if one[0]] == [(TASK_ID, 16, 72)]
     assert {one[1:] for one in told if not one[0]} == {(0, 0)}
+
+
+def test_which_byte_of_whose_header_a_wake_reads() -> None:
+    test = HeaderTest(8, 13, 0)
+    wakes = (WakePoint(0x9000, 0x900, "wake", test), WakePoint(0x9010, 0x910, "abort", test, is_indirect=True))
+    plan = make_plan([replace(binary(task("raw::poll", 0x200)), wakes=wakes)], exit_mode=ExitMode.RET)
+    told = [(int(one["wakes"]), int(one["entry_state"]), int(one["roles"])) for one in records_of(plan)[-2:]]
+    assert told == [(1, 8, 0), (2, 8, 0)]
+    assert not records_of(plan)["wakes"][:-2].any()
 
 
 def records_of(plan: Plan) -> Array:

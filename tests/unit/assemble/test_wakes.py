@@ -1,0 +1,106 @@
+"""Which wake ended which wait, on events written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.captures import START, busy_plan, recording_of
+from tests.unit.assemble.test_lives import end, with_byte
+from tests.unit.assemble.test_tasks import COMPLETE, HEADER, PENDING, event, poll, run
+from tracer.assemble import begin, finish, step
+from tracer.model import Array, Group, Loss, PlanChange, Tally, WaitFlag
+
+PLAN = busy_plan()
+WOKEN, ABORTED = 22, 23
+IDLE, RUNNING, NOTIFIED = 0, 1, 4
+OTHER = HEADER + 0x200
+
+
+def wake(time: int, tid: int = 2, byte: int = IDLE, header: int = HEADER, probe: int = WOKEN) -> Array:
+    return with_byte(event(time, 800, probe, header, tid=tid), byte)
+
+
+def woken(items: list[Any]) -> list[tuple[int, int, int] | None]:
+    """(when, by the number of which task, on which thread) of the waits of the first task; None: not known."""
+    spans = run(items, plan=PLAN)
+    waits = [wait for wait in spans.waits if wait["instance"] == spans.begun["task"][0]]
+    return [
+        (int(wait["woken"]) - START, int(wait["woken_by"]), int(wait["woken_on"])) if wait["woken"] else None
+        for wait in waits
+    ]
+
+
+def tally(items: list[Any]) -> Tally:
+    state = begin(recording_of(PLAN))
+    for item in items:
+        state, _ = step(state, item)
+    return finish(state, None)[0].tally
+
+
+def test_the_first_effective_wake_counts() -> None:
+    items = [*poll(0), wake(15, byte=NOTIFIED), wake(20), wake(22, tid=3), wake(24, byte=NOTIFIED), *poll(30)]
+    assert woken([*items, wake(900)])[0] == (20, 0, 2)
+    counted = tally([*items, wake(900)])
+    assert (counted.wakes, counted.idle_wakes, counted.self_wakes, counted.unanswered_wakes) == (5, 2, 0, 1)
+
+
+def test_a_task_that_is_polled_on_that_thread_is_the_waker() -> None:
+    entry, leave = poll(15, tid=2, header=OTHER)
+    assert woken([*poll(0), entry, wake(20), leave, *poll(40)])[0] == (20, 2, 2)
+    assert woken([*poll(0), entry, leave, wake(30), *poll(40)])[0] == (30, 0, 2)
+
+
+def test_a_task_can_wake_itself_while_it_is_polled() -> None:
+    entry, leave = poll(0)
+    items = [entry, wake(5, tid=1, byte=RUNNING), leave, *poll(40)]
+    assert woken(items)[0] == (5, 1, 1)
+    assert tally(items).self_wakes == 1
+
+
+def test_an_abort_is_a_wake() -> None:
+    assert woken([*poll(0), wake(20, probe=ABORTED), *poll(40)])[0] == (20, 0, 2)
+    assert woken([*poll(0), wake(20, probe=ABORTED, byte=RUNNING), *poll(40)])[0] is None, "by this plan's test"
+
+
+def test_a_wake_of_another_task_does_not_count() -> None:
+    assert woken([*poll(0), wake(20, header=OTHER), *poll(40)])[0] is None
+
+
+def test_what_a_wake_meant_that_had_another_life_at_its_header_is_not_told() -> None:
+    items = [*poll(0), wake(20), end(25, COMPLETE), *poll(40), *poll(60)]
+    assert tally(items).unanswered_wakes == 1
+    assert not run(items, plan=PLAN).waits["woken"].any()
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [Loss(0, 1, START + 11, START + 13)],
+        [Loss(0, 1, START + 21, START + 23)],
+        [PlanChange(START + 22, frozenset({Group.TASKS, Group.FUTURES}), "")],
+    ],
+)
+def test_where_a_wake_may_be_missing_nothing_is_told(between: list[Any]) -> None:
+    assert woken([*poll(0), wake(20), *between, *poll(40)])[0] is None
+
+
+def test_wakes_count_again_from_the_next_poll_on() -> None:
+    off = PlanChange(START + 12, frozenset({Group.TASKS, Group.FUTURES}), "")
+    on = PlanChange(START + 15, frozenset(Group), "")
+    assert woken([*poll(0), off, on, wake(20), *poll(40), wake(55), *poll(60)])[:2] == [None, (55, 0, 2)]
+
+
+def test_a_wake_that_came_late_is_not_that_of_the_next_wait() -> None:
+    """In the file it stands behind the poll that it led to."""
+    assert woken([*poll(0), *poll(40)[:1], wake(35), *poll(40)[1:], *poll(60)])[:2] == [None, None]
+
+
+def test_a_task_that_nobody_polls_is_ready_since_its_wake() -> None:
+    entry, leave = poll(0)
+    leave["flags"] = PENDING
+    spans = run([entry, leave, wake(20)], plan=PLAN)
+    (wait,) = spans.waits
+    assert (int(wait["woken"]) - START, int(wait["woken_on"])) == (20, 2)
+    assert wait["flags"] & WaitFlag.END_UNKNOWN

@@ -1,0 +1,36 @@
+"""The functions that wake tasks, found in real binaries."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.running import Targets
+from tests.unit.rust.test_ends import read
+from tracer.model import HeaderTest
+
+
+@pytest.mark.parametrize("profile", ["dev", "release", "release-debug", "v0"])
+def test_tokios_wakes_are_in_every_build(targets: Targets, profile: str) -> None:
+    found = {point.name.rpartition("::")[2]: point for point in read(targets, "tokio_current", profile).wakes}
+    for name in ("wake_by_val", "wake_by_ref"):
+        assert found[name].effective == HeaderTest(0, 0b110, 0)
+        assert not found[name].is_indirect
+    aborts = [point for name, point in found.items() if not name.startswith("wake")]
+    assert len(aborts) == 1, "either remote_abort, or what it calls"
+    assert aborts[0].effective == HeaderTest(0, 0b100110, 0)
+    assert aborts[0].is_indirect is aborts[0].name.endswith("::remote_abort")
+
+
+@pytest.mark.parametrize("profile", ["dev", "release"])
+def test_async_tasks_wakes(targets: Targets, profile: str) -> None:
+    found = read(targets, "smol_log", profile).wakes
+    names = {point.name.rpartition("::")[2] for point in found}
+    assert "wake_by_ref" in names
+    assert names <= {"wake", "wake_by_ref"}
+    assert {(point.effective, point.is_indirect) for point in found} == {(HeaderTest(8, 0b1101, 0), False)}
+    assert len({point.address for point in found}) == len(found)
+
+
+def test_what_leaves_it_to_another_one_is_not_probed_twice(targets: Targets) -> None:
+    """Unoptimised, async-task's wake calls wake_by_ref."""
+    assert {point.name.rpartition("::")[2] for point in read(targets, "smol_log", "dev").wakes} == {"wake_by_ref"}

@@ -1,0 +1,128 @@
+"""Which wakes led to which polls: of the wakes of a task between the entries of two of its polls the first effective
+one made it ready, and what the second of the two ended was a wait until then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.assemble.columns import Frames
+from tracer.assemble.marks import Catches, Marks
+from tracer.assemble.state import WAKE, WAKES, Flags, Indexes, Numbers, Roles, State, Threads, Unsigned
+from tracer.model import Array, EventFlag, Group, PollFlag
+
+_SELF, _STATE = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE)
+_START_UNKNOWN = np.uint16(PollFlag.START_UNKNOWN)
+_LATEST = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Wakes:
+    """rows: the effective ones, dtype WAKE, whose wakers are still missing.  where: in which stacks they were.
+    idle: number of those without effect.
+    """
+
+    rows: Array
+    where: Catches
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """until: numbers of the rows in which polls begin, ascending; wakes: dtype WAKE, that led to each.
+
+    left: those that no poll followed yet; unanswered: number of those that none will.
+    """
+
+    until: Unsigned
+    wakes: Array
+    left: Array
+    unanswered: int
+
+
+def wakes_of(
+    events: Array, at: Indexes, rows: Indexes, roles: Roles, threads: Threads, thread: Indexes, first: int
+) -> Wakes:
+    """Those among these events, at `at`, on these threads, whose rows have these numbers from `first` on."""
+    flags, state = events["flags"][at], events["state"][at]
+    is_known = ((flags & _SELF) != 0) & ((flags & _STATE) != 0)
+    passed = roles.effective.passed(roles.wakes[events["probe"][at]], state)
+    effective = is_known & passed
+    idle = int(np.count_nonzero(is_known & ~passed))
+    at, rows, thread = at[effective], rows[effective], thread[effective]
+    woken = np.zeros(len(at), WAKE)
+    woken["self"], woken["on"] = events["self"][at], events["tid"][at]
+    woken["time"] = np.minimum(events["time"][at], np.uint64(_LATEST))
+    woken["order"] = rows + first
+    woken["process"] = threads.process[thread]
+    return Wakes(woken, Catches(thread, rows, events["sp"][at]), idle)
+
+
+def answered(wakes: Array, marks: Marks, born: Array, frames: Frames, new: Indexes, is_task: Flags) -> Answers:
+    """What became of these wakes (dtype WAKE).  born: dtype BIRTH.  new: the frames that begin in this block."""
+    if not len(wakes):
+        return Answers(np.empty(0, np.uint64), wakes, wakes, 0)
+    polled = new[is_task[frames.function[new]] & ((frames.flags[new] & _START_UNKNOWN) == 0)]
+    ended = np.flatnonzero(is_task[marks.function])
+    header = np.concatenate([wakes["self"], frames.self[polled], marks.self[ended], born["self"]])
+    process = np.concatenate([wakes["process"], frames.process[polled], marks.process[ended], born["process"]])
+    when = np.concatenate([wakes["order"], frames.order[polled], marks.order[ended], born["order"]])
+    order = np.lexsort((when, header, process))
+    number = np.arange(len(order))
+    is_wake = order < len(wakes)
+    same = np.zeros(len(order), np.bool_)
+    same[1:] = (header[order[1:]] == header[order[:-1]]) & (process[order[1:]] == process[order[:-1]])
+    again = is_wake & same
+    again[1:] &= is_wake[:-1]
+    begins = np.append(number[~again], len(order))  # of each other row, and of each run of wakes of one task
+    first = number[is_wake & ~again]
+    after = begins[np.searchsorted(begins, first, side="right")]
+    follows = np.append(same, False)[after]
+    left = wakes[order[first[~follows]]]
+    first, after = order[first[follows]], order[after[follows]] - len(wakes)
+    leads = after < len(polled)
+    until, rows = frames.order[polled[after[leads]]], wakes[first[leads]]
+    by_row = np.argsort(until)
+    return Answers(until[by_row], rows[by_row], left, int(np.count_nonzero(~leads)))
+
+
+def with_wakes(waits: Array, since: Numbers, until: Unsigned, answers: Answers, state: State) -> None:
+    """Tell waits (dtype WAIT, in place) by which wakes they ended.
+
+    since: the begin of the poll before each; until: the number of the row in which the poll after it begins, 0: there
+    is none.  Where wakes may be missing, nobody knows which was the first one.
+    """
+    if not len(answers.until):
+        return
+    at = np.minimum(np.searchsorted(answers.until, until), len(answers.until) - 1)
+    _tell(waits, since, answers.wakes[at], answers.until[at] == until, state)
+
+
+def with_open_wakes(waits: Array, latest: Array, state: State) -> None:
+    """Tell the waits after these LATEST polls, which no poll has ended, by which wakes they could have, in place."""
+    if not len(state.wakes) or not len(waits):
+        return
+    order = np.lexsort((state.wakes["self"], state.wakes["process"]))
+    header = np.concatenate([state.wakes["self"], latest["self"]])
+    process = np.concatenate([state.wakes["process"], latest["process"]])
+    both = np.lexsort((np.arange(len(header)), header, process))
+    rank = np.empty(len(both), np.intp)
+    fresh = np.ones(len(both), np.bool_)
+    fresh[1:] = (header[both[1:]] != header[both[:-1]]) | (process[both[1:]] != process[both[:-1]])
+    rank[both] = np.cumsum(fresh)
+    at = order[np.minimum(np.searchsorted(rank[order], rank[len(order) :]), len(order) - 1)]
+    is_it = (rank[at] == rank[len(order) :]) & state.roles.is_task[latest["function"]]
+    _tell(waits, latest["start"], state.wakes[at], is_it, state)
+
+
+def _tell(waits: Array, since: Numbers, wakes: Array, is_it: Flags, state: State) -> None:
+    """Tell waits by which wakes they ended, of which is_it are theirs, in place."""
+    if Group.WAKES not in state.active:
+        return
+    known = is_it & (since >= max(state.lost_until, state.since[WAKES]))
+    known &= (wakes["time"] >= since) & (wakes["time"] <= waits["end"])  # else it came late
+    for name, source in (("woken", "time"), ("woken_by", "by"), ("woken_by_id", "by_id")):
+        waits[name][known] = wakes[source][known]
+    waits["woken_by_function"][known], waits["woken_on"][known] = wakes["by_function"][known], wakes["on"][known]

@@ -1,0 +1,48 @@
+"""Where tasks are woken as protobuf messages, and back.
+
+Reading raises ValueError on a message that does not make sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracer import capture_pb2 as pb
+from tracer.capture.layouts import checked_index, text
+from tracer.model import Binary, HeaderTest, InstructionCost, PlannedWake, WakePoint
+
+
+def write_wake(point: WakePoint) -> pb.WakePoint:
+    test = point.effective
+    return pb.WakePoint(
+        address=point.address,
+        offset=point.offset,
+        name=text(point.name),
+        effective=pb.HeaderTest(offset=test.offset, mask=test.mask, value=test.value),
+        is_indirect=point.is_indirect,
+        cost=point.cost.value,
+    )
+
+
+def read_wake(message: pb.WakePoint) -> WakePoint:
+    test = message.effective
+    if max(test.mask, test.value) > 0xFF:
+        raise ValueError("a test of more than a byte")
+    return WakePoint(
+        address=message.address,
+        offset=message.offset,
+        name=message.name,
+        effective=HeaderTest(test.offset, test.mask, test.value),
+        is_indirect=message.is_indirect,
+        cost=InstructionCost(message.cost),
+    )
+
+
+def write_planned_wake(one: PlannedWake, binary: Binary) -> pb.PlannedWake:
+    """binary: the one that it is of."""
+    return pb.PlannedWake(binary=one.binary, index=binary.wakes.index(one.point))
+
+
+def read_planned_wake(message: pb.PlannedWake, binaries: Sequence[Binary]) -> PlannedWake:
+    own = binaries[checked_index(message.binary, len(binaries))].wakes
+    return PlannedWake(message.binary, own[checked_index(message.index, len(own))])

@@ -1,0 +1,128 @@
+"""Where tasks are woken, by the names in the symbol table: what the vtables of wakers lead to, and aborts.
+
+tokio 1.25 to 1.54 (runtime/task/waker.rs): `wake_by_val` and `wake_by_ref` get the header.  An abort (harness.rs,
+`RawTask::remote_abort`) wakes the task as well, by `State::transition_to_notified_and_cancel`; the state is the
+header's first field, and where the compiler made that a part of remote_abort, this gets the header's address by
+reference.  async-task 4.0 to 4.7 (raw.rs): `RawTask::wake` and `wake_by_ref`, of which the first may leave it to the
+second.  Timers and IO wake tasks by their wakers, as all else does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.model import FunctionKind, HeaderTest, PollFunction, WakePoint
+from tracer.rust.demangle import demangle
+from tracer.rust.exits import entry_cost
+from tracer.rust.scan import CodeScan
+from tracer.target.elf import FUNCTION, ElfImage
+
+_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"4wake",
+        rb"wake_by_val",
+        rb"wake_by_ref",
+        rb"transition_to_notified_and_cancel",
+        rb"remote_abort",
+    )
+)
+"""Each begins with a literal, for which `re` has a fast search."""
+
+_COMPLETE, _NOTIFIED, _CANCELLED = 0b10, 0b100, 0b100_000
+"""tokio 1.25 to 1.54, runtime/task/state.rs: bits of the state, which is the header's first field (core.rs)."""
+
+_TOKIO_EFFECTIVE = HeaderTest(0, _COMPLETE | _NOTIFIED, 0)
+"""One that is being polled is polled again at once: State::transition_to_notified_by_ref."""
+
+_ABORT_EFFECTIVE = HeaderTest(0, _COMPLETE | _NOTIFIED | _CANCELLED, 0)
+
+_SCHEDULED, _COMPLETED, _CLOSED = 0b1, 0b100, 0b1000
+"""async-task 4.0 to 4.7, state.rs; of header.rs, as rustc 1.95 lays it out, the state is the second word."""
+
+_ASYNC_TASK_EFFECTIVE = HeaderTest(8, _SCHEDULED | _COMPLETED | _CLOSED, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How tasks are woken by functions of this name; see WakePoint.  inner: not probed where it calls one of these."""
+
+    pattern: re.Pattern[str]
+    runtime: str
+    effective: HeaderTest
+    is_indirect: bool = False
+    inner: re.Pattern[str] | None = None
+
+
+_CANCEL = re.compile(r"^<?tokio::runtime::task::state::State>?::transition_to_notified_and_cancel$")
+_BY_REF = re.compile(r"^<?async_task::raw::RawTask<.*>::wake_by_ref(?:::<|$)")
+_WAYS = (
+    _Way(re.compile(r"^tokio::runtime::task::waker::wake_by_(?:val|ref)$"), "tokio", _TOKIO_EFFECTIVE),
+    _Way(_CANCEL, "tokio", _ABORT_EFFECTIVE),
+    _Way(
+        re.compile(
+            r"^(?:tokio::runtime::task::harness::<impl tokio::runtime::task::raw::RawTask>"
+            r"|<?tokio::runtime::task::raw::RawTask>?)::remote_abort$"
+        ),
+        "tokio",
+        _ABORT_EFFECTIVE,
+        is_indirect=True,
+        inner=_CANCEL,
+    ),
+    _Way(_BY_REF, "async-task", _ASYNC_TASK_EFFECTIVE),
+    _Way(
+        re.compile(r"^<?async_task::raw::RawTask<.*>::wake(?:::<|$)"),
+        "async-task",
+        _ASYNC_TASK_EFFECTIVE,
+        inner=_BY_REF,
+    ),
+)
+
+
+class Wakes:
+    """Of one binary.  named: where the symbols are.  image: whose code it is."""
+
+    def __init__(self, named: ElfImage, image: ElfImage, scan: CodeScan) -> None:
+        self._image = image
+        self._scan = scan
+        self._found: dict[int, tuple[int, str, _Way]] = {}
+        symbols = named.symbols()
+        chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
+        rows = symbols.table[chosen]
+        rows = rows[((rows["info"] & 15) == FUNCTION) & (rows["size"] > 0)]
+        for address, size, at in zip(
+            rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
+        ):
+            name = demangle(symbols.name_at(at))
+            way = next((way for way in _WAYS if way.pattern.match(name)), None)
+            if way is not None:
+                self._found[address] = size, name, way
+
+    def points(self, functions: Collection[PollFunction]) -> tuple[WakePoint, ...]:
+        """functions: the poll functions; of runtimes whose tasks' headers are not known there are none."""
+        runtimes = {one.runtime for one in functions if one.kind is FunctionKind.TASK and one.aborted is not None}
+        points = [
+            self._point(address, name, way)
+            for address, (size, name, way) in sorted(self._found.items())
+            if way.runtime in runtimes and not self._leaves_it(address, size, way)
+        ]
+        return tuple(point for point in points if point is not None)
+
+    def _leaves_it(self, address: int, size: int, way: _Way) -> bool:
+        """Whether it calls another one that has a probe."""
+        if way.inner is None:
+            return False
+        inner = {at for at, (_, name, _) in self._found.items() if way.inner.match(name)}
+        return bool(inner) and bool(self._scan.callers({address: size}, inner))
+
+    def _point(self, address: int, name: str, way: _Way) -> WakePoint | None:
+        """None when the kernel takes no probe there."""
+        offset, segment = self._image.offset_of(address), self._image.segment_of(address)
+        cost = entry_cost(self._image.read(address, 16) or b"", address)
+        if offset is None or segment is None or not segment.flags & 1 or cost is None:
+            return None
+        return WakePoint(address, offset, name, way.effective, way.is_indirect, cost)
