@@ -40,7 +40,7 @@ def check(document: dict[str, Any], target: str, *, with_twin: bool) -> None:
         name = short_name(root["future"])
         seen.setdefault(name, []).append(seen_stack(root, expected.get(name)))
     missing = {name for name in expected if name not in seen}
-    assert len(missing) <= (len(expected) // 20 if with_twin else 0), missing
+    assert len(missing) <= (len(expected) // 10 if with_twin else 0), missing
     for name, stack in expected.items():
         if name in missing:
             continue

@@ -383,9 +383,7 @@ def _print_remarks(document: Document, console: Console) -> None:
         words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"
         console.print(plain_text(words, "yellow"))
     if changes:
-        words = (
-            "--max-overhead PERCENT lets them cost more; rat-ebpf sample PID sees where tasks wait without any probe"
-        )
+        words = "--max-overhead PERCENT lets them cost more; rat-ebpf sample PID needs no probes"
         console.print(plain_text(words, "dim"))
     if len(changes) > _MAX_CHANGES:
         more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
