@@ -23,16 +23,20 @@ from tracer.model import (
     Group,
     Outcome,
     Plan,
+    PlannedSpawn,
     PollFlag,
     PollFunction,
     Probe,
     Process,
     Recording,
     Refusal,
+    Register,
     Site,
     Source,
     SourceLocation,
     Spans,
+    SpawnPoint,
+    SpawnStep,
     Thread,
     WaitFlag,
 )
@@ -60,6 +64,7 @@ _AWAITS = {
         AwaitPoint(5, SourceLocation("/srv/echo/src/db.rs", 84), None),
     )
 }
+_MADE = PlannedSpawn(0, SpawnPoint(0x8000, 0x8000, "bind_inner", SpawnStep.MADE, Register.RSI))
 _CHAINS = {"handle": (TASK, HANDLE, QUERY, ROW), "accept": (TASK, ACCEPT), "tick": (TASK, TICK)}
 
 
@@ -104,7 +109,7 @@ def make_recording(**options: str) -> Recording:
         processes=(
             Process(PID, 1, "echo-server", ("./echo-server", "--port", "80"), "/srv/echo-server", 0, 0x5555_0000),
         ),
-        plan=Plan((), functions, (0,) * len(functions), probes, refusals, ExitMode.DEFAULT),
+        plan=Plan((), functions, (0,) * len(functions), probes, refusals, ExitMode.DEFAULT, spawns=(_MADE,)),
         transport="ring",
         kernel="6.18.0",
         max_overhead=0.05,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -77,8 +78,20 @@ def test_the_summary_counts_places() -> None:
     summary.print(console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "spawned at" in text
-    assert document["spawns_probed"] is False
-    assert "no function was found in which they are made" in text
+    assert document["spawns_probed"] is True
+    assert "no function was found in which they are made" not in text
     assert " + 1" in text
     unknown = sum(count for place, count in expected.items() if place[0] is None)
     assert f"where {unknown} tasks came from is not known: {WHY}" in " ".join(text.split())
+
+
+def test_the_summary_says_when_no_spawn_could_be_seen() -> None:
+    recording = make_recording()
+    summary = Summary(replace(recording, plan=replace(recording.plan, spawns=())))
+    summary.spans(simulate())
+    summary.close(Tally(), None)
+    console = Console(file=io.StringIO(), width=180)
+    summary.print(console)
+    assert summary.as_json()["spawns_probed"] is False
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "where tasks came from is not known: no function was found in which they are made" in text
