@@ -6,15 +6,27 @@ import pytest
 
 from tests.running import Targets
 from tests.unit.rust.test_ends import read
-from tracer.model import HeaderTest
+from tracer.model import HeaderTest, WakePoint
 
 
-@pytest.mark.parametrize("profile", ["dev", "release", "release-debug", "v0"])
-def test_tokios_wakes_are_in_every_build(targets: Targets, profile: str) -> None:
-    found = {point.name.rpartition("::")[2]: point for point in read(targets, "tokio_current", profile).wakes}
+def points(targets: Targets, target: str, profile: str) -> dict[str, WakePoint]:
+    return {point.name.rpartition("::")[2]: point for point in read(targets, target, profile).wakes}
+
+
+@pytest.mark.parametrize(
+    ("target", "profile"),
+    [("tokio_multi", "dev"), ("tokio_multi", "release"), ("tokio_multi", "release-debug"), ("tokio_current", "v0")],
+)
+def test_tokios_wakes_are_in_every_build(targets: Targets, target: str, profile: str) -> None:
+    found = points(targets, target, profile)
     for name in ("wake_by_val", "wake_by_ref"):
         assert found[name].effective == HeaderTest(0, 0b110, 0)
         assert not found[name].is_indirect
+
+
+@pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
+def test_tokios_aborts_wake(targets: Targets, profile: str) -> None:
+    found = points(targets, "tokio_multi", profile)
     aborts = [point for name, point in found.items() if not name.startswith("wake")]
     assert len(aborts) == 1, "either remote_abort, or what it calls"
     assert aborts[0].effective == HeaderTest(0, 0b100110, 0)
