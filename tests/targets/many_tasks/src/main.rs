@@ -46,8 +46,12 @@ impl Places {
                 spent[line as usize] += time - since;
             }
         }
-        let words: Vec<String> =
-            spent.iter().enumerate().filter(|one| *one.1 > 0).map(|(line, time)| format!("\"{line}\": {time}")).collect();
+        let words: Vec<String> = spent
+            .iter()
+            .enumerate()
+            .filter(|one| *one.1 > 0)
+            .map(|(line, time)| format!("\"{line}\": {time}"))
+            .collect();
         println!("{{\"time\": {time}, \"spent\": {{{}}}}}", words.join(", "));
     }
 }
