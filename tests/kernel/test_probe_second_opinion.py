@@ -9,7 +9,7 @@ import pytest
 from tests.bpftrace import bpftrace_count
 from tests.kernel.turns import TURN_POLLS, YIELD_POLLS, Turns
 from tests.running import Targets
-from tracer.model import CHAIN_RECORD, Binary, ExitMode, Process, Source
+from tracer.model import Binary, ExitMode, Process, Source
 from tracer.probe.plan import make_plan
 from tracer.probe.session import ProbeSession
 from tracer.rust import read_binary
@@ -57,7 +57,7 @@ def test_a_tokio_program_counts_the_same(targets: Targets, mode: ExitMode) -> No
     assert result.totals is not None
     assert any(name.startswith("tokio-rt-worker") for name in threads)
     counted: Counter[str] = Counter()
-    for event in events[events["probe"] < CHAIN_RECORD]:
+    for event in events[events["probe"] < len(plan.probes)]:
         index = plan.probes[event["probe"]].enters
         if index is not None and plan.functions[index].source is Source.DWARF:
             counted[plan.functions[index].name] += 1
