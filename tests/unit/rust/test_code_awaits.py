@@ -68,7 +68,7 @@ def wrong(mine: PollFunction, truth: PollFunction) -> list[tuple[AwaitPoint, Awa
         elif right.location is None and point.location is not None:
             # Types know only the place inside the macro, the code knows where the user wrote it.
             if not re.search(
-                r"\b(select|select_biased|join|try_join)!", statement(point.location.file, point.location.line)
+                r"\b(select(_biased)?|join|try_join)!", statement(point.location.file, point.location.line)
             ):
                 found.append((point, right))
         elif (point.location, point.macro) != (right.location, right.macro) or (
