@@ -61,15 +61,18 @@ class SymbolTable:
         pattern must therefore not match NUL.
         """
         order, names = self._by_name
-        chosen: list[npt.NDArray[np.intp]] = []
+        begins: list[int] = []
+        starts: list[int] = []
         position, strings = 0, self.strings
         while (match := pattern.search(strings, position)) is not None:
-            begin = strings.rfind(b"\0", 0, match.start()) + 1
+            begins.append(strings.rfind(b"\0", 0, match.start()) + 1)
+            starts.append(match.start())
             end = strings.find(b"\0", match.end())
-            # Linkers let a name be the tail of a longer one: each start up to the match counts.
-            low, high = np.searchsorted(names, [begin, match.start() + 1])
-            chosen.append(order[low:high])
             if end < 0:
                 break
             position = end + 1
-        return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.intp)
+        # Linkers let a name be the tail of a longer one: each start up to the match counts.
+        low = np.searchsorted(names, np.array(begins, names.dtype))
+        counts = np.searchsorted(names, np.array(starts, names.dtype), "right") - low
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.sort(order[np.repeat(low, counts) + within])
