@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tracer.errors import NotTraceable
@@ -60,7 +63,8 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         )
     from tracer.rust.functions import find_functions
 
-    found = find_functions(image, debug, split.parts)
+    with _without_collection():
+        found = find_functions(image, debug, split.parts)
     if not found.functions and not found.refusals:
         if not any(candidate.has_section(".symtab") for candidate in images):
             raise NotTraceable(
@@ -91,6 +95,18 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         sites=found.sites,
         wakes=found.wakes,
     )
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Python looks for garbage the more often the more is made: for nothing, where nearly all that is made is kept."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _compiler(image: ElfImage) -> str | None:

@@ -275,6 +275,9 @@ def _future(name: str) -> str | None:
     return name if is_closure(name) else future_type_of(name)
 
 
+_ANGLES = re.compile("([<>])")
+
+
 def _plain(path: str) -> str:
     """Without generic arguments: legacy names of functions have none, those of types do.
 
@@ -283,19 +286,23 @@ def _plain(path: str) -> str:
     kept: list[str] = []
     opened: list[bool] = []
     hidden = 0
-    for at, character in enumerate(path):
-        before = path[at - 1 : at]
-        if character == "<":
+    before = ""
+    for part in _ANGLES.split(path):
+        if part == "<":
             generic = before.isalnum() or before in ("_", ":", "}")
+            before = part
             opened.append(generic)
             hidden += generic
             if generic:
                 continue
-        elif character == ">" and before != "-" and opened:
+        elif part == ">" and before != "-" and opened:
+            before = part
             generic = opened.pop()
             hidden -= generic
             if generic:
                 continue
+        elif part:
+            before = part[-1]
         if not hidden:
-            kept.append(character)
+            kept.append(part)
     return "".join(kept).replace("::::", "::").removesuffix("::")
