@@ -197,9 +197,11 @@ SAMPLED_TASK = np.dtype(
 class Tick:
     """A part of all tasks at one moment.
 
-    time: ns of CLOCK_MONOTONIC.  round: all tasks are looked at once in each.  samples: dtype SAMPLE.
+    time: ns of CLOCK_MONOTONIC.  round: all tasks are looked at once in each.  samples: dtype SAMPLE.  share: how
+    large a part of all places it was.
     """
 
     time: int
     round: int
     samples: Array
+    share: float

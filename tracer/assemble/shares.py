@@ -35,13 +35,16 @@ class Kind:
 class Shares:
     """kinds: all that were met.  times: ns that all tasks together spent so.  samples: how often each was seen.
 
-    rounds: the same times by round, shape (rounds, kinds): each round looked once at all tasks.
+    rounds: the same times by round, shape (rounds, kinds): each round looked once at all tasks.  begins: ns of
+    CLOCK_MONOTONIC, when each began.  seen: how many tasks did so at a time, shape (rounds, kinds).
     """
 
     kinds: tuple[Kind, ...]
     times: Numbers
     samples: npt.NDArray[np.int64]
     rounds: Numbers
+    begins: npt.NDArray[np.int64]
+    seen: Numbers
 
     def error(self, part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> float | None:
         """How far the share that some kinds (masks) have of others may be from the truth, in 95 of 100 cases.
@@ -65,6 +68,9 @@ class ShareSums:
         self._index: dict[Kind, int] = {}
         self._samples = np.zeros(0, np.int64)
         self._rounds = np.zeros((MOST_ROUNDS, 0))
+        self._seen = np.zeros((MOST_ROUNDS, 0))
+        self._begins = np.zeros(MOST_ROUNDS, np.int64)
+        self._looked = np.zeros(MOST_ROUNDS)  # at how many times all places
         self._first = 0
         self._per_row = 1
 
@@ -79,16 +85,20 @@ class ShareSums:
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         columns = np.array([self._column(*one) for one in samples[["function", "state", "stack"]][first].tolist()])
         row = self._row(tick.round)
+        if not self._begins[row]:
+            self._begins[row] = tick.time
+        self._looked[row] += tick.share
+        self._seen[row, columns] += np.bincount(inverse)
         self._rounds[row, columns] += np.bincount(inverse, weights=samples["since"].astype(np.float64))
         self._samples[columns] += np.bincount(inverse)
 
     def result(self) -> Shares:
         """All until now."""
-        used = np.flatnonzero(self._rounds.any(axis=1))
-        rounds = self._rounds[: used[-1] + 1 if len(used) else 0]
-        count = len(self._index)
-        rounds = rounds[:, :count].copy()
-        return Shares(tuple(self._index), rounds.sum(axis=0), self._samples[:count].copy(), rounds)
+        rows = np.flatnonzero(self._begins)
+        times, seen = self._rounds[rows, : len(self._index)], self._seen[rows, : len(self._index)]
+        samples = self._samples[: len(self._index)].copy()
+        kinds, begins = tuple(self._index), self._begins[rows]
+        return Shares(kinds, times.sum(axis=0), samples, times, begins, seen / self._looked[rows, None])
 
     def _column(self, function: int, state: int, stack: int) -> int:
         kind = Kind(function, TaskState(state), stack)
@@ -98,6 +108,7 @@ class ShareSums:
             self._samples = np.concatenate([self._samples, np.zeros(room - len(self._samples), np.int64)])
             more = np.zeros((MOST_ROUNDS, room - self._rounds.shape[1]))
             self._rounds = np.concatenate([self._rounds, more], axis=1)
+            self._seen = np.concatenate([self._seen, more], axis=1)
         return column
 
     def _row(self, number: int) -> int:
@@ -105,7 +116,11 @@ class ShareSums:
             self._first = number
         while (number - self._first) // self._per_row >= MOST_ROUNDS:
             half = MOST_ROUNDS // 2
-            self._rounds[:half] = self._rounds[0::2] + self._rounds[1::2]
-            self._rounds[half:] = 0
+            for matrix in (self._rounds, self._seen):
+                matrix[:half] = matrix[0::2] + matrix[1::2]
+                matrix[half:] = 0
+            self._begins[:half] = np.where(self._begins[0::2] > 0, self._begins[0::2], self._begins[1::2])
+            self._looked[:half] = self._looked[0::2] + self._looked[1::2]
+            self._begins[half:] = self._looked[half:] = 0
             self._per_row *= 2
         return (number - self._first) // self._per_row

@@ -75,25 +75,26 @@ class _Writer:
     def _counters(self) -> None:
         """How many tasks were in the states and places that took most time, a point for each round."""
         shares = self._run.shares
-        counts = len(shares.rounds)
-        if not counts:
+        if not len(shares.begins):
             return
-        words = [self._run.words.state(kind) for kind in shares.kinds]
-        times: dict[str, npt.NDArray[np.float64]] = {}
-        for column, word in enumerate(words):
-            times[word] = times.get(word, np.zeros(counts)) + shares.rounds[:, column]
-        top = sorted(times, key=lambda word: (word.startswith("waiting"), -times[word].sum()))
-        width = (self._run.ended - self._run.began) / counts
+        seen: dict[str, npt.NDArray[np.float64]] = {}
+        for column, kind in enumerate(shares.kinds):
+            word = self._run.words.state(kind)
+            seen[word] = seen.get(word, np.zeros(len(shares.begins))) + shares.seen[:, column]
+        top = sorted(seen, key=lambda word: (word.startswith("waiting"), -seen[word].sum()))
         group = self._descriptors.track(
-            "Tasks by what they do", self._process, rank=10, description="How many, sampled."
+            "Tasks by what they do",
+            self._process,
+            rank=10,
+            description="How many were seen. Tasks that live for less than a second are mostly missed here.",
         )
         for rank, word in enumerate(top[:_MOST_COUNTED]):
             track = self._descriptors.counter_track(
                 f"tasks {word}", group, rank=rank, description=f"Tasks seen {word}, over all tasks."
             )
-            values = np.rint(times[word] / width).astype(np.int64)
+            values = np.rint(seen[word]).astype(np.int64)
             for place in np.flatnonzero(np.append(True, values[1:] != values[:-1])).tolist():
-                self._descriptors.counter(self._run.began + round(place * width), track, int(values[place]))
+                self._descriptors.counter(int(shares.begins[place]), track, int(values[place]))
 
     def _tracks(self) -> npt.NDArray[np.int64]:
         """By task."""

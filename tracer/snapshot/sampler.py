@@ -215,9 +215,11 @@ class Sampler:
         return self._tick(self._order.pop())
 
     def last_round(self) -> Iterator[Tick]:
-        """Look at all once more, without a pause: what samples stand for then goes on until now."""
-        self._order, self._round = [], self._round + 1
-        return map(self._tick, range(self._parts))
+        """End the round and look at all once more, without a pause: what samples stand for goes on until now."""
+        while self._order:
+            yield self._tick(self._order.pop())
+        self._round += 1
+        yield from map(self._tick, range(self._parts))
 
     def _tick(self, part: int) -> Tick:
         slots = self._slots[self._bounds[part] : self._bounds[part + 1]] if len(self._slots) else self._slots
@@ -225,7 +227,7 @@ class Sampler:
         samples = self._look(slots, part, now)
         self.counts.ticks += 1
         self.counts.samples += len(samples)
-        return Tick(now, self._round, samples)
+        return Tick(now, self._round, samples, len(slots) / max(1, len(self._slots)))
 
     def _look(self, slots: Array, part: int, now: int) -> Array:
         """What these places have; says it in them, too."""

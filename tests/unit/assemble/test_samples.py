@@ -15,7 +15,7 @@ def tick(time: int, number: int, *samples: tuple[int, int, TaskState, int]) -> T
     found = np.zeros(len(samples), SAMPLE)
     for row, (task, stack, state, since) in enumerate(samples):
         found[row]["task"], found[row]["stack"], found[row]["state"], found[row]["since"] = task, stack, state, since
-    return Tick(time, number, found)
+    return Tick(time, number, found, 1.0)
 
 
 def sums(ticks: list[Tick]) -> Shares:
@@ -66,6 +66,8 @@ def test_a_long_run_is_kept_in_few_rounds() -> None:
     assert len(shares.rounds) <= MOST_ROUNDS
     assert shares.times.sum() == 10 * (10 * MOST_ROUNDS - 1)
     assert shares.samples.sum() == 10 * MOST_ROUNDS - 1
+    assert shares.seen.sum(axis=1) == pytest.approx(1)  # one task, seen once a round
+    assert np.all(np.diff(shares.begins) > 0)
 
 
 def test_stretches_follow_each_other() -> None:
