@@ -130,7 +130,7 @@ class Steps:
     def span(self, layout: int) -> int:
         """Bytes from a type's begin that steps look at, without what pointers lead to."""
         if layout not in self._spans:
-            self._spans[layout] = 0  # what contains itself is no layout, but this ends
+            self._spans[layout] = _WIDEST  # of what contains itself, which no type does: it cannot be read
             one = self._binary.layouts[layout]
             reach = 16 if one.kind is LayoutKind.OBJECT else 0
             if one.discriminant_offset is not None:
