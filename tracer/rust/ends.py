@@ -13,13 +13,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from tracer.model import EndKind, EndPoint, FunctionKind, HeaderTest, PollFunction
-from tracer.rust.demangle import demangle
-from tracer.rust.exits import entry_cost
+from tracer.rust.exits import entry_site
+from tracer.rust.named_functions import functions_named
 from tracer.rust.naming import future_type_of, is_closure
-from tracer.target.elf import FUNCTION, ElfImage
+from tracer.target.elf import ElfImage
 
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -143,14 +141,7 @@ class Ends:
         self._tasks: dict[int, tuple[str, _Way]] = {}
         self._catches: dict[int, tuple[int, str]] = {}
         self._glue: dict[int, tuple[int, set[str]]] = {}
-        symbols = symbols_of.symbols()
-        chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
-        rows = symbols.table[chosen]
-        rows = rows[((rows["info"] & 15) == FUNCTION) & (rows["size"] > 0)]
-        for address, size, at in zip(
-            rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
-        ):
-            name = demangle(symbols.name_at(at))
+        for address, size, name in functions_named(symbols_of, _PATTERNS):
             way = next((way for way in _WAYS if way.pattern.match(name)), None)
             drop = _DROP.match(name)
             if way is not None:
@@ -263,10 +254,10 @@ class Ends:
         state_offset: int | None = None,
     ) -> EndPoint | None:
         """None when the kernel takes no probe there."""
-        offset, segment = self._image.offset_of(address), self._image.segment_of(address)
-        cost = entry_cost(self._image.read(address, 16) or b"", address)
-        if offset is None or segment is None or not segment.flags & 1 or cost is None:
+        site = entry_site(self._image, address)
+        if site is None:
             return None
+        offset, cost = site
         return EndPoint(address, offset, name, kind, futures, only_if, done, undone, state_offset, cost)
 
 

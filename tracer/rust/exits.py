@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import capstone
 
 from tracer.model import ExitKind, ExitSite, InstructionCost
+from tracer.target.elf import ElfImage
 
 _MAX_CODE = 4 << 20
 _BUDGET = 64 << 20
@@ -94,12 +95,14 @@ class Disassembler:
         return Body(tuple(exits), entry_cost)
 
 
-def entry_cost(code: bytes, address: int) -> InstructionCost | None:
-    """What a probe on the first instruction of this code costs; None when the kernel takes none there."""
-    if _refused(code) is not None:
+def entry_site(image: ElfImage, address: int) -> tuple[int, InstructionCost] | None:
+    """(file offset, cost) of a probe where a function begins; None when the kernel takes none there."""
+    offset, segment = image.offset_of(address), image.segment_of(address)
+    code = image.read(address, 16) or b""
+    if offset is None or segment is None or not segment.flags & 1 or _refused(code) is not None:
         return None
     first = next(capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64).disasm_lite(code, address, 1), None)
-    return cost_of(code[: first[1]]) if first is not None else None
+    return (offset, cost_of(code[: first[1]])) if first is not None else None
 
 
 def _is_jump_table(operands: str, window: list[tuple[int, int, str, str]]) -> bool:

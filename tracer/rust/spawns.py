@@ -15,16 +15,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import capstone
-import numpy as np
 from capstone import x86_const as x86
 
 from tracer.model import CallSite, ExitKind, FunctionKind, PollFunction, Register, SpawnPoint, SpawnStep
-from tracer.rust.demangle import demangle
-from tracer.rust.exits import Disassembler, entry_cost
+from tracer.rust.exits import Disassembler, entry_site
+from tracer.rust.named_functions import NamedFunction, functions_named
 from tracer.rust.panic_locations import PanicLocations
 from tracer.rust.scan import CodeScan
 from tracer.rust.spawn_callers import SpawnCallers
-from tracer.target.elf import FUNCTION, ElfImage
+from tracer.target.elf import ElfImage
 
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -94,13 +93,6 @@ _MAKERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Function:
-    address: int
-    size: int
-    name: str
-
-
 class Spawns:
     """Of one binary.  named: where the symbols are.  image: whose code it is."""
 
@@ -109,17 +101,11 @@ class Spawns:
         self._scan = scan
         self._disassembler = Disassembler()
         self._arguments = _Arguments(image)
-        self._called: dict[int, _Function] = {}
-        self._made: dict[int, tuple[_Function, _Maker]] = {}
-        self._inner: dict[int, tuple[_Function, str]] = {}
-        symbols = named.symbols()
-        chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
-        rows = symbols.table[chosen]
-        rows = rows[((rows["info"] & 15) == FUNCTION) & (rows["size"] > 0)]
-        for address, size, at in zip(
-            rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
-        ):
-            function = _Function(address, size, demangle(symbols.name_at(at)))
+        self._called: dict[int, NamedFunction] = {}
+        self._made: dict[int, tuple[NamedFunction, _Maker]] = {}
+        self._inner: dict[int, tuple[NamedFunction, str]] = {}
+        for function in functions_named(named, _PATTERNS):
+            address = function.address
             if any(pattern.match(function.name) for pattern in _CALLED):
                 self._called[address] = function
             maker = next((one for one in _MAKERS if one.pattern.match(function.name)), None)
@@ -156,7 +142,7 @@ class Spawns:
         by_address = sorted(sites.values(), key=lambda site: site.address)
         return tuple(sorted(points, key=lambda point: (point.address, point.step))), tuple(by_address)
 
-    def _makers(self, runtimes: Collection[str | None]) -> Iterator[tuple[_Function, _Maker]]:
+    def _makers(self, runtimes: Collection[str | None]) -> Iterator[tuple[NamedFunction, _Maker]]:
         """Those that do not leave it to another one."""
         outer = {address: one.size for address, (one, maker) in self._made.items() if maker.of_entry is None}
         leaving = self._scan.callers(outer, self._made.keys())
@@ -164,17 +150,17 @@ class Spawns:
             if maker.runtime in runtimes and address not in leaving:
                 yield function, maker
 
-    def _innermost(self) -> list[_Function]:
+    def _innermost(self) -> list[NamedFunction]:
         """Spawn functions that do not only call another one: of such a pair one probe is enough."""
         outer = self._scan.callers({address: one.size for address, one in self._called.items()}, self._called.keys())
         return [one for address, one in self._called.items() if address not in outer]
 
-    def _of_call(self, function: _Function) -> SpawnPoint | None:
+    def _of_call(self, function: NamedFunction) -> SpawnPoint | None:
         """The location is the last argument: None when the code takes none, because it has no use for it."""
         register = self._arguments.last_read(function.address, function.size)
         return self._at_entry(function, SpawnStep.CALLED, register) if register is not None else None
 
-    def _of_maker(self, function: _Function, maker: _Maker, tells_caller: bool) -> Iterator[SpawnPoint]:
+    def _of_maker(self, function: NamedFunction, maker: _Maker, tells_caller: bool) -> Iterator[SpawnPoint]:
         if maker.of_entry is not None:
             point = self._at_entry(function, SpawnStep.MADE, maker.of_entry, tells_caller=tells_caller)
             if point is not None:
@@ -200,14 +186,14 @@ class Spawns:
                 )
 
     def _at_entry(
-        self, function: _Function, step: SpawnStep, register: Register | None, *, tells_caller: bool = False
+        self, function: NamedFunction, step: SpawnStep, register: Register | None, *, tells_caller: bool = False
     ) -> SpawnPoint | None:
         """None when the kernel takes no probe there."""
         address = function.address
-        offset, segment = self._image.offset_of(address), self._image.segment_of(address)
-        cost = entry_cost(self._image.read(address, 16) or b"", address)
-        if offset is None or segment is None or not segment.flags & 1 or cost is None:
+        site = entry_site(self._image, address)
+        if site is None:
             return None
+        offset, cost = site
         return SpawnPoint(address, offset, function.name, step, register, tells_caller=tells_caller, cost=cost)
 
 

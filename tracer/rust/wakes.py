@@ -13,13 +13,11 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import numpy as np
-
 from tracer.model import FunctionKind, HeaderTest, PollFunction, WakePoint
-from tracer.rust.demangle import demangle
-from tracer.rust.exits import entry_cost
+from tracer.rust.exits import entry_site
+from tracer.rust.named_functions import functions_named
 from tracer.rust.scan import CodeScan
-from tracer.target.elf import FUNCTION, ElfImage
+from tracer.target.elf import ElfImage
 
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -90,14 +88,7 @@ class Wakes:
         self._image = image
         self._scan = scan
         self._found: dict[int, tuple[int, str, _Way]] = {}
-        symbols = named.symbols()
-        chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
-        rows = symbols.table[chosen]
-        rows = rows[((rows["info"] & 15) == FUNCTION) & (rows["size"] > 0)]
-        for address, size, at in zip(
-            rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
-        ):
-            name = demangle(symbols.name_at(at))
+        for address, size, name in functions_named(named, _PATTERNS):
             way = next((way for way in _WAYS if way.pattern.match(name)), None)
             if way is not None:
                 self._found[address] = size, name, way
@@ -121,8 +112,8 @@ class Wakes:
 
     def _point(self, address: int, name: str, way: _Way) -> WakePoint | None:
         """None when the kernel takes no probe there."""
-        offset, segment = self._image.offset_of(address), self._image.segment_of(address)
-        cost = entry_cost(self._image.read(address, 16) or b"", address)
-        if offset is None or segment is None or not segment.flags & 1 or cost is None:
+        site = entry_site(self._image, address)
+        if site is None:
             return None
+        offset, cost = site
         return WakePoint(address, offset, name, way.effective, way.is_indirect, cost)
