@@ -8,7 +8,7 @@ import numpy as np
 
 from tracer.assemble.marks import Catches
 from tracer.assemble.plan_sites import Sites
-from tracer.assemble.state import BIRTH, Indexes, Threads, Unsigned
+from tracer.assemble.state import BIRTH, Indexes, Threads, Unsigned, done_to_tasks
 from tracer.model import Array, EventFlag
 
 _SELF = np.uint8(EventFlag.SELF)
@@ -38,11 +38,7 @@ def births_of(
     """
     is_known = (events["flags"][at] & _SELF) != 0
     at, rows, thread = at[is_known], rows[is_known], thread[is_known]
-    born = np.zeros(len(at), BIRTH)
-    born["self"], born["on"] = events["self"][at], events["tid"][at]
-    born["time"] = np.minimum(events["time"][at], np.uint64(np.iinfo(np.int64).max))
-    born["order"] = rows + first
-    born["process"] = threads.process[thread]
+    born = done_to_tasks(BIRTH, events.take(at), rows + first, threads.process[thread])
     if told is not None:
         born["at"] = sites.of(told[at])
     return Births(born, Catches(thread, rows, events["sp"][at]))

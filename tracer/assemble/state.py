@@ -82,34 +82,32 @@ LATEST = np.dtype(
 )
 """The latest poll of an instance that may be polled again, when it is over."""
 
-BIRTH = np.dtype(
-    [
-        ("self", "<u8"),  # the task's header
-        ("order", "<u8"),  # number of its row among all rows of the capture
-        ("time", "<i8"),
-        ("by", "<u8"),  # as TASK.spawned_by, and so on
-        ("by_id", "<u8"),
-        ("by_function", "<u4"),
-        ("at", "<u4"),
-        ("on", "<u4"),
-        ("process", "<u2"),
-    ]
-)
-"""A task that was made and is not known to have been polled."""
+_DONE_TO_TASK = [
+    ("self", "<u8"),  # the task's header
+    ("order", "<u8"),  # number of its row among all rows of the capture
+    ("time", "<i8"),
+    ("by", "<u8"),  # the task that was being polled there, as TASK.spawned_by and WAIT.woken_by have it, and so on
+    ("by_id", "<u8"),
+    ("by_function", "<u4"),
+    ("on", "<u4"),
+    ("process", "<u2"),
+]
 
-WAKE = np.dtype(
-    [
-        ("self", "<u8"),  # the task's header
-        ("order", "<u8"),  # number of its row among all rows of the capture
-        ("time", "<i8"),
-        ("by", "<u8"),  # as WAIT.woken_by, and so on
-        ("by_id", "<u8"),
-        ("by_function", "<u4"),
-        ("on", "<u4"),
-        ("process", "<u2"),
-    ]
-)
+BIRTH = np.dtype([*_DONE_TO_TASK, ("at", "<u4")])
+"""A task that was made and is not known to have been polled.  at: as TASK.spawned_at."""
+
+WAKE = np.dtype(_DONE_TO_TASK)
 """An effective wake of a task that is not known to have been polled since."""
+
+
+def done_to_tasks(dtype: np.dtype[np.void], events: Array, order: npt.ArrayLike, process: npt.ArrayLike) -> Array:
+    """One row of BIRTH or WAKE for each event, by whom is still missing.  order, process: of each."""
+    rows = np.zeros(len(events), dtype)
+    rows["self"], rows["on"] = events["self"], events["tid"]
+    rows["time"] = np.minimum(events["time"], np.uint64(NO_CAP))
+    rows["order"], rows["process"] = order, process
+    return rows
+
 
 UNKNOWN, PENDING, FINISHED = 0, 1, 2
 """LATEST.result."""

@@ -10,12 +10,11 @@ import numpy as np
 
 from tracer.assemble.columns import Frames
 from tracer.assemble.marks import Catches, Marks
-from tracer.assemble.state import WAKE, WAKES, Flags, Indexes, Numbers, Roles, State, Threads, Unsigned
+from tracer.assemble.state import WAKE, WAKES, Flags, Indexes, Numbers, Roles, State, Threads, Unsigned, done_to_tasks
 from tracer.model import Array, EventFlag, Group, PollFlag
 
 _SELF, _STATE = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE)
 _START_UNKNOWN = np.uint16(PollFlag.START_UNKNOWN)
-_LATEST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,7 @@ def wakes_of(
     effective = is_known & passed
     idle = int(np.count_nonzero(is_known & ~passed))
     at, rows, thread = at[effective], rows[effective], thread[effective]
-    woken = np.zeros(len(at), WAKE)
-    woken["self"], woken["on"] = events["self"][at], events["tid"][at]
-    woken["time"] = np.minimum(events["time"][at], np.uint64(_LATEST))
-    woken["order"] = rows + first
-    woken["process"] = threads.process[thread]
+    woken = done_to_tasks(WAKE, events.take(at), rows + first, threads.process[thread])
     return Wakes(woken, Catches(thread, rows, events["sp"][at]), idle)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracer import capture_pb2 as pb
-from tracer.model import AwaitPoint, Layout, LayoutEdge, LayoutKind, Place, Source, SourceLocation
+from tracer.model import AwaitPoint, HeaderTest, Layout, LayoutEdge, LayoutKind, Place, Source, SourceLocation
 
 
 def text(value: str) -> str:
@@ -112,6 +112,14 @@ def read_places(messages: Sequence[pb.Place], functions: int, layouts: int) -> t
         )
         for number, m in enumerate(messages)
     )
+
+
+def write_test(test: HeaderTest | None) -> pb.HeaderTest | None:
+    return None if test is None else pb.HeaderTest(offset=test.offset, mask=test.mask, value=test.value)
+
+
+def read_test(message: pb.HeaderTest) -> HeaderTest:
+    return HeaderTest(message.offset, message.mask, message.value)
 
 
 def checked_index(index: int, length: int) -> int:

@@ -18,11 +18,13 @@ from tracer.capture.layouts import (
     read_layout,
     read_location,
     read_places,
+    read_test,
     text,
     write_await,
     write_layout,
     write_location,
     write_place,
+    write_test,
 )
 from tracer.capture.spawns import (
     read_planned_spawn,
@@ -45,7 +47,6 @@ from tracer.model import (
     ExitSite,
     FunctionKind,
     Group,
-    HeaderTest,
     InstructionCost,
     Loss,
     MemoryReading,
@@ -93,7 +94,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         layout=function.layout,
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
         layout_source=function.layout_source,
-        aborted=_write_test(function.aborted),
+        aborted=write_test(function.aborted),
     )
 
 
@@ -119,16 +120,8 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         layout=message.layout if message.HasField("layout") else None,
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
         layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
-        aborted=_read_test(message.aborted) if message.HasField("aborted") else None,
+        aborted=read_test(message.aborted) if message.HasField("aborted") else None,
     )
-
-
-def _write_test(test: HeaderTest | None) -> pb.HeaderTest | None:
-    return None if test is None else pb.HeaderTest(offset=test.offset, mask=test.mask, value=test.value)
-
-
-def _read_test(message: pb.HeaderTest) -> HeaderTest:
-    return HeaderTest(message.offset, message.mask, message.value)
 
 
 def _write_end_point(point: EndPoint) -> pb.EndPoint:
@@ -138,9 +131,9 @@ def _write_end_point(point: EndPoint) -> pb.EndPoint:
         name=text(point.name),
         kind=point.kind.value,
         futures=point.futures,
-        only_if=_write_test(point.only_if),
-        done=_write_test(point.done),
-        undone=_write_test(point.undone),
+        only_if=write_test(point.only_if),
+        done=write_test(point.done),
+        undone=write_test(point.undone),
         state_offset=point.state_offset,
         cost=point.cost.value,
     )
@@ -153,9 +146,9 @@ def _read_end_point(message: pb.EndPoint) -> EndPoint:
         name=message.name,
         kind=EndKind(message.kind),
         futures=tuple(message.futures),
-        only_if=_read_test(message.only_if) if message.HasField("only_if") else None,
-        done=_read_test(message.done) if message.HasField("done") else None,
-        undone=_read_test(message.undone) if message.HasField("undone") else None,
+        only_if=read_test(message.only_if) if message.HasField("only_if") else None,
+        done=read_test(message.done) if message.HasField("done") else None,
+        undone=read_test(message.undone) if message.HasField("undone") else None,
         state_offset=message.state_offset if message.HasField("state_offset") else None,
         cost=InstructionCost(message.cost),
     )

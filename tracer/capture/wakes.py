@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracer import capture_pb2 as pb
-from tracer.capture.layouts import checked_index, text
-from tracer.model import Binary, HeaderTest, InstructionCost, PlannedWake, WakePoint
+from tracer.capture.layouts import checked_index, read_test, text, write_test
+from tracer.model import Binary, InstructionCost, PlannedWake, WakePoint
 
 
 def write_wake(point: WakePoint) -> pb.WakePoint:
-    test = point.effective
     return pb.WakePoint(
         address=point.address,
         offset=point.offset,
         name=text(point.name),
-        effective=pb.HeaderTest(offset=test.offset, mask=test.mask, value=test.value),
+        effective=write_test(point.effective),
         is_indirect=point.is_indirect,
         cost=point.cost.value,
     )
@@ -32,7 +31,7 @@ def read_wake(message: pb.WakePoint) -> WakePoint:
         address=message.address,
         offset=message.offset,
         name=message.name,
-        effective=HeaderTest(test.offset, test.mask, test.value),
+        effective=read_test(test),
         is_indirect=message.is_indirect,
         cost=InstructionCost(message.cost),
     )

@@ -8,9 +8,10 @@ async-task's catch depends on a flag at run time, so that its task polls have no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from re import Pattern
+from typing import TypeVar
 
 from tracer.errors import NotTraceable
 from tracer.model import (
@@ -30,9 +31,13 @@ from tracer.model import (
     Probe,
     Refusal,
     Site,
+    SpawnPoint,
+    WakePoint,
     layouts_of,
 )
 from tracer.probe.walk import make_walks
+
+Point = TypeVar("Point", SpawnPoint, WakePoint)
 
 _CATCHES_PANICS = frozenset({"tokio"})
 """Runtimes whose task poll no panic leaves."""
@@ -88,9 +93,10 @@ def make_plan(
         raise _nothing_left(binaries, bool(include or exclude or generated_only))
     ends = _ends(binaries, functions, function_binary, places.keys(), exit_mode)
     taken = places.keys() | {(one.binary, one.point.offset) for one in ends}
-    spawns = _spawns(binaries, functions, function_binary, taken)
+    with_tasks = _with_tasks(functions, function_binary)
+    spawns = [PlannedSpawn(*one) for one in _of_tasks(binaries, with_tasks, lambda binary: binary.spawns, taken)]
     taken |= {(one.binary, one.point.offset) for one in spawns}
-    wakes = _wakes(binaries, functions, function_binary, taken)
+    wakes = [PlannedWake(*one) for one in _of_tasks(binaries, with_tasks, lambda binary: binary.wakes, taken)]
     probes = list(_probes(functions, places, returns))
     probes += _end_probes(ends, len(probes))
     probes += _spawn_probes(spawns, len(probes))
@@ -150,68 +156,34 @@ def _end_probes(ends: Sequence[PlannedEnd], first: int) -> Iterable[Probe]:
         )
 
 
-def _spawns(
+def _of_tasks(
     binaries: Sequence[Binary],
-    functions: Sequence[PollFunction],
-    function_binary: Sequence[int],
+    with_tasks: Collection[int],
+    points_of: Callable[[Binary], Sequence[Point]],
     taken: Collection[tuple[int, int]],
-) -> list[PlannedSpawn]:
-    """Where tasks that are traced are spawned.  taken: the places that have a probe already."""
-    with_tasks = _with_tasks(functions, function_binary)
-    return [
-        PlannedSpawn(number, point)
-        for number, binary in enumerate(binaries)
-        if number in with_tasks
-        for point in binary.spawns
-        if (number, point.offset) not in taken
-    ]
+) -> Iterator[tuple[int, Point]]:
+    """(binary, point) where something befalls the tasks that are traced.  taken: the places that have a probe."""
+    for number, binary in enumerate(binaries):
+        if number in with_tasks:
+            for point in points_of(binary):
+                if (number, point.offset) not in taken:
+                    yield number, point
 
 
 def _spawn_probes(spawns: Sequence[PlannedSpawn], first: int) -> Iterable[Probe]:
     for number, one in enumerate(spawns):
-        yield Probe(
-            id=first + number,
-            binary=one.binary,
-            offset=one.point.offset,
-            site=Site.SPAWNED if one.point.is_return else Site.SPAWN,
-            group=Group.TASKS,
-            enters=None,
-            leaves=None,
-            cost=one.point.cost,
-            spawns=number,
-        )
-
-
-def _wakes(
-    binaries: Sequence[Binary],
-    functions: Sequence[PollFunction],
-    function_binary: Sequence[int],
-    taken: Collection[tuple[int, int]],
-) -> list[PlannedWake]:
-    """Where tasks that are traced are woken.  taken: the places that have a probe already."""
-    with_tasks = _with_tasks(functions, function_binary)
-    return [
-        PlannedWake(number, point)
-        for number, binary in enumerate(binaries)
-        if number in with_tasks
-        for point in binary.wakes
-        if (number, point.offset) not in taken
-    ]
+        site = Site.SPAWNED if one.point.is_return else Site.SPAWN
+        yield replace(_task_probe(first + number, one, site, Group.TASKS), spawns=number)
 
 
 def _wake_probes(wakes: Sequence[PlannedWake], first: int) -> Iterable[Probe]:
     for number, one in enumerate(wakes):
-        yield Probe(
-            id=first + number,
-            binary=one.binary,
-            offset=one.point.offset,
-            site=Site.WAKE,
-            group=Group.WAKES,
-            enters=None,
-            leaves=None,
-            cost=one.point.cost,
-            wakes=number,
-        )
+        yield replace(_task_probe(first + number, one, Site.WAKE, Group.WAKES), wakes=number)
+
+
+def _task_probe(number: int, one: PlannedSpawn | PlannedWake, site: Site, group: Group) -> Probe:
+    """One that neither enters nor leaves a function."""
+    return Probe(number, one.binary, one.point.offset, site, group, None, None, cost=one.point.cost)
 
 
 def _with_tasks(functions: Sequence[PollFunction], function_binary: Sequence[int]) -> set[int]:
