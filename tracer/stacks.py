@@ -205,3 +205,22 @@ class Tick:
     round: int
     samples: Array
     share: float
+
+
+@dataclass(slots=True)
+class SampleCounts:
+    """What looking at tasks did.  ticks: how often a part of them was looked at.  bytes_read: of the process' memory.
+
+    searched, met: tasks that searches found but the first, and those of them that had been met already.
+
+    unreadable: samples that could not be taken.  walked: those that took the long way, through containers.
+    """
+
+    ticks: int = 0
+    samples: int = 0
+    searches: int = 0
+    searched: int = 0
+    met: int = 0
+    unreadable: int = 0
+    walked: int = 0
+    bytes_read: int = 0

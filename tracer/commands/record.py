@@ -7,7 +7,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from tracer.commands.convert import (
     trace_options_of,
 )
 from tracer.commands.list import add_selection_options, selection_of
+from tracer.commands.outputs import output_path
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
@@ -119,7 +119,8 @@ def run(options: argparse.Namespace) -> ExitCode:
         )
     trace_options = trace_options_of(options)
     with _targets(options) as (survey, targets, launched):
-        output = _output_path(options.output, trace_options.format, survey)
+        suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
+        output = output_path(options.output, suffix, survey.processes[0].name)
         capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
         record_options = RecordOptions(
             duration=options.duration,
@@ -171,24 +172,6 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
         survey = survey_file(launched.executable, selection, exit_mode, options.symbols)
         process = launched_process(launched)
         yield replace(survey, processes=(process,)), [TargetProcess.open(launched.pid)], launched
-
-
-def _output_path(asked: Path | None, trace_format: str, survey: Survey) -> Path:
-    """Where the trace will go.  Raises OutputFailed before anything is attached."""
-    suffix = CAPTURE_SUFFIX if trace_format == "capture" else TRACE_SUFFIX[trace_format]
-    if asked is not None:
-        path = asked
-    else:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in survey.processes[0].name)
-        path = Path(f"rat-{name}-{stamp}{suffix}")
-    if path.is_dir():
-        raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
-    if path.exists() and not path.is_file():
-        raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
-    if not path.parent.is_dir():
-        raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
-    return path
 
 
 def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> Callable[[Plan], None]:

@@ -10,13 +10,13 @@ import contextlib
 import math
 import sys
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracer.commands.outputs import output_path
 from tracer.commands.record import positive_seconds
 from tracer.commands.signals import StopSignal, stop_signal
-from tracer.errors import ExitCode, NoSuchProcess, OutputFailed
+from tracer.errors import ExitCode, NoSuchProcess
 
 if TYPE_CHECKING:
     from tracer.assemble.shares import ShareSums
@@ -91,9 +91,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.commands.snapshots import live_tasks
 
     source = live_tasks(options.pid, options.symbols)
-    outputs = options.output or [_default_output(source)]
-    for path in outputs:
-        _check(path)
+    outputs = [output_path(path, ".pftrace", source.process.name) for path in options.output or [None]]
     shown = Shown(source, is_quiet=options.quiet, moves=sys.stderr.isatty() and not options.quiet and not options.json)
     sampled = sample(source, options.frequency, options.duration, shown)
     remarks: list[str] = [remark for path in outputs for remark in _write(sampled, path)]
@@ -113,7 +111,7 @@ def sample(
     """
     from tracer.assemble.shares import ShareSums
     from tracer.assemble.stretches import Stretches
-    from tracer.output.sampled import SampledCosts, SampledRun
+    from tracer.output.sampled import Pace, SampledRun
     from tracer.target.process import read_clocks
 
     sampler, sums, stretches = source.reader.sampler(), ShareSums(), Stretches()
@@ -134,20 +132,6 @@ def sample(
             reason = "the process ended"
     ended = time.monotonic_ns()
     shown.ended()
-    counts = sampler.counts
-    costs = SampledCosts(
-        ticks=counts.ticks,
-        asked=frequency,
-        rate=pace.ticks / max(1e-9, (ended - began) / 1e9),
-        parts=sampler.parts,
-        cpu=pace.cpu_share(),
-        searches=counts.searches,
-        searched=counts.searched,
-        met=counts.met,
-        unreadable=counts.unreadable,
-        walked=counts.walked,
-        bytes_read=counts.bytes_read,
-    )
     return SampledRun(
         process=source.process,
         binary=source.binary,
@@ -155,7 +139,8 @@ def sample(
         began=began,
         ended=ended,
         reason=reason,
-        costs=costs,
+        counts=sampler.counts,
+        pace=Pace(frequency, pace.ticks / max(1e-9, (ended - began) / 1e9), sampler.parts, pace.cpu_share()),
         shares=sums.result(),
         stacks=sampler.stacks,
         tasks=sampler.tasks,
@@ -247,20 +232,6 @@ class _Pace:
     def cpu_share(self) -> float:
         """Of one core, all in all."""
         return (time.process_time() - self._cpu) / max(1e-9, time.monotonic() - self._since)
-
-
-def _default_output(source: TaskSource) -> Path:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in source.process.name)
-    return Path(f"rat-{name}-{stamp}.pftrace")
-
-
-def _check(path: Path) -> None:
-    """Raises OutputFailed before anything is read."""
-    if path.is_dir():
-        raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf sample … -o {path / 'trace.pftrace'}")
-    if not path.parent.is_dir():
-        raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
 
 
 def _write(sampled: SampledRun, path: Path) -> tuple[str, ...]:

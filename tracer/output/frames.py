@@ -145,6 +145,17 @@ def future_frames(stack: Stack, binary: Binary) -> tuple[FutureFrame, ...]:
     return found
 
 
+def task_frames(stack: Stack, binary: Binary, function: int) -> tuple[FutureFrame, ...]:
+    """future_frames of a task, whose own future has the name that its poll tells where its type does not.
+
+    function: its poll, index into Binary.functions.
+    """
+    frames = future_frames(stack, binary)
+    if len(frames) == 1 and frames[0].name.startswith("{async "):
+        return (replace(frames[0], name=binary.functions[function].name.removeprefix("task ")),)
+    return frames
+
+
 def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
     """The future of a frame, or what is below it where it is only glue."""
     layout = binary.layouts[frame.layout] if frame.layout is not None else None

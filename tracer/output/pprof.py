@@ -33,7 +33,7 @@ class _Builder:
             self.profile.sample_type.add(type=self._string(name), unit=self._string(unit))
         self.profile.default_sample_type = self._string("time")
         self.profile.period_type.type, self.profile.period_type.unit = self._string("time"), self._string("nanoseconds")
-        self.profile.period = round(1e9 / run.costs.asked)
+        self.profile.period = round(1e9 / run.pace.asked)
         self.profile.time_nanos = run.clock.realtime + run.began - run.clock.monotonic
         self.profile.duration_nanos = run.ended - run.began
         what = "time of async tasks by what they wait for, sampled by rat-ebpf; not of CPUs"

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from tracer.assemble.shares import Kind, Shares
 from tracer.model import Array, Binary, ClockReading, FunctionKind, Process
-from tracer.output.frames import FutureFrame, Parked, future_frames, parked
+from tracer.output.frames import FutureFrame, Parked, parked, task_frames
 from tracer.output.labels import short_name_of
-from tracer.stacks import Stack, TaskState
+from tracer.stacks import SampleCounts, Stack, TaskState
 
 
 @dataclass(frozen=True, slots=True)
-class SampledCosts:
-    """What sampling itself did.
+class Pace:
+    """asked, rate: looks a second that were wanted, and that there were.  parts: looks for all tasks once, at the end.
+    cpu: share of one core that it all took."""
 
-    ticks: how often a part of the tasks was looked at.  asked, rate: ticks a second that were wanted, and that there
-    were.  parts: ticks for all tasks once, at the end.  cpu: share of one core.  searches: of all memory.  searched,
-    met: tasks that they found, and those of them that had been met by then.  unreadable, walked: samples that could
-    not be taken, and that took the long way.  bytes_read: of the process' memory.
-    """
-
-    ticks: int
     asked: float
     rate: float
     parts: int
     cpu: float
-    searches: int
-    searched: int
-    met: int
-    unreadable: int
-    walked: int
-    bytes_read: int
 
 
 @dataclass(frozen=True)
 class SampledRun:
-    """began, ended: ns of CLOCK_MONOTONIC.  reason: why it ended.  tasks: dtype SAMPLED_TASK.  stretches: dtype
-    STRETCH, by task and start.  not_drawn: tasks without stretches.  is_cut: stretches lack an end."""
+    """began, ended: ns of CLOCK_MONOTONIC.  reason: why it ended.  counts, pace: what sampling did.
+
+    tasks: dtype SAMPLED_TASK.  stretches: dtype STRETCH, by task and start.  not_drawn: tasks without stretches.
+    is_cut: stretches lack an end.
+    """
 
     process: Process
     binary: Binary
@@ -46,7 +37,8 @@ class SampledRun:
     began: int
     ended: int
     reason: str
-    costs: SampledCosts
+    counts: SampleCounts
+    pace: Pace
     shares: Shares
     stacks: tuple[Stack, ...]
     tasks: Array
@@ -88,11 +80,7 @@ class StackWords:
             return ()
         key = function, stack
         if key not in self._frames:
-            frames = future_frames(self._stacks[stack], self._binary)
-            if len(frames) == 1 and frames[0].name.startswith("{async "):
-                name = self._binary.functions[function].name.removeprefix("task ")
-                frames = (replace(frames[0], name=name),)
-            self._frames[key] = frames
+            self._frames[key] = task_frames(self._stacks[stack], self._binary, function)
         return self._frames[key]
 
     def parked(self, function: int, stack: int) -> Parked:

@@ -23,13 +23,13 @@ Mask = npt.NDArray[np.bool_]
 def print_sampled(run: SampledRun, console: Console) -> None:
     """The summary."""
     document = sampled_json(run)
-    costs = run.costs
-    per_second = costs.rate / costs.parts
+    pace = run.pace
+    per_second = pace.rate / pace.parts
     console.print(
         Text.assemble(
             plain_text(f"{run.process.name} ({run.process.pid})", "bold"),
             f" · {run.seconds:.2f} s · {document['samples']:,} samples, each task {per_second:,.1f} times a second"
-            f" · {costs.cpu:.1%} of a core",
+            f" · {pace.cpu:.1%} of a core",
         )
     )
     states = document["states"]
@@ -85,20 +85,20 @@ def _plus_minus(error: float | None) -> str:
 
 def remarks(run: SampledRun) -> list[str]:
     """What one has to know of these figures."""
-    costs = run.costs
+    counts, pace = run.counts, run.pace
     found = [run.reason]
-    if costs.rate < 0.9 * costs.asked:
+    if pace.rate < 0.9 * pace.asked:
         found.append(
-            f"{costs.rate:.0f} ticks a second instead of {costs.asked:g}: more would have cost more than it should"
+            f"{pace.rate:.0f} ticks a second instead of {pace.asked:g}: more would have cost more than it should"
         )
-    if costs.searched:
-        share = costs.met / costs.searched
+    if counts.searched:
+        share = counts.met / counts.searched
         found.append(
-            f"{share:.1%} of the tasks that {costs.searches:,} searches found had been met already"
+            f"{share:.1%} of the tasks that {counts.searches:,} searches found had been met already"
             + ("" if share > 0.9 else ": tasks that live for less than a second are missed or rare in these figures")
         )
-    if costs.unreadable:
-        found.append(f"{costs.unreadable:,} samples could not be taken: the memory was being given back or used anew")
+    if counts.unreadable:
+        found.append(f"{counts.unreadable:,} samples could not be taken: the memory was being given back or used anew")
     unknown = sum(
         float(time)
         for kind, time in zip(run.shares.kinds, run.shares.times, strict=True)
@@ -111,7 +111,7 @@ def remarks(run: SampledRun) -> list[str]:
 
 def sampled_json(run: SampledRun) -> dict[str, Any]:
     """As docs/sample.schema.json has it."""
-    shares, costs = run.shares, run.costs
+    shares, counts, pace = run.shares, run.counts, run.pace
     elapsed = max(1, run.ended - run.began)
     times = shares.times
     state_of = np.array([kind.state for kind in shares.kinds], np.uint8)
@@ -140,17 +140,17 @@ def sampled_json(run: SampledRun) -> dict[str, Any]:
             for function in _by_time(function_of, times)
         ],
         "cost": {
-            "ticks": costs.ticks,
-            "ticks_asked_per_second": costs.asked,
-            "ticks_per_second": costs.rate,
-            "ticks_per_round": costs.parts,
-            "cpu": costs.cpu,
-            "searches": costs.searches,
-            "searched": costs.searched,
-            "met": costs.met,
-            "unreadable": costs.unreadable,
-            "walked": costs.walked,
-            "bytes_read": costs.bytes_read,
+            "ticks": counts.ticks,
+            "ticks_asked_per_second": pace.asked,
+            "ticks_per_second": pace.rate,
+            "ticks_per_round": pace.parts,
+            "cpu": pace.cpu,
+            "searches": counts.searches,
+            "searched": counts.searched,
+            "met": counts.met,
+            "unreadable": counts.unreadable,
+            "walked": counts.walked,
+            "bytes_read": counts.bytes_read,
         },
     }
 

@@ -60,15 +60,15 @@ class _Writer:
         self._slices(stretches, tracks[stretches["task"]] if len(stretches) else np.empty(0, np.int64))
 
     def _notes(self) -> None:
-        run, costs = self._run, self._run.costs
+        run, counts, pace = self._run, self._run.counts, self._run.pace
         track = self._descriptors.track("rat-ebpf", rank=-10, description="How the tasks were sampled.")
         args: dict[str, Value] = {
             "what": "tasks read from memory, no probes: " + _SAMPLED,
-            "ticks a second": round(costs.rate, 2),
-            "a task is seen (times a second)": round(costs.rate / costs.parts, 2),
-            "cost (share of a core)": round(costs.cpu, 4),
+            "ticks a second": round(pace.rate, 2),
+            "a task is seen (times a second)": round(pace.rate / pace.parts, 2),
+            "cost (share of a core)": round(pace.cpu, 4),
             "tasks without a row": run.not_drawn,
-            "samples that could not be taken": costs.unreadable,
+            "samples that could not be taken": counts.unreadable,
         }
         self._descriptors.slice(run.began, run.ended, track, "sampled", args)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Binary, FunctionKind, Process
-from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked
+from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked, task_frames
 from tracer.output.labels import short_name_of
 from tracer.output.tables import Column, table_lines
 from tracer.output.task_links import LinkWords
@@ -87,17 +87,13 @@ class TaskView:
 
 
 def _named_frames(binary: Binary, snapshot: Snapshot) -> tuple[tuple[FutureFrame, ...], ...]:
-    """The frames of each stack; a task's own future by the name that the task's poll tells where its type does not."""
+    """The frames of each stack."""
     numbers, first = np.unique(snapshot.tasks["stack"], return_index=True)
     functions = dict(zip(numbers.tolist(), snapshot.tasks["function"][first].tolist(), strict=True))
-    found = []
-    for number, stack in enumerate(snapshot.stacks):
-        frames = future_frames(stack, binary)
-        if len(frames) == 1 and frames[0].name.startswith("{async ") and number in functions:
-            name = binary.functions[functions[number]].name.removeprefix("task ")
-            frames = (replace(frames[0], name=name),)
-        found.append(frames)
-    return tuple(found)
+    return tuple(
+        task_frames(stack, binary, functions[number]) if number in functions else future_frames(stack, binary)
+        for number, stack in enumerate(snapshot.stacks)
+    )
 
 
 _UNKNOWN = Parked("", None, "", "")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from tracer.snapshot.image import Areas, Image, Known
 from tracer.snapshot.steps import Steps
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
-from tracer.stacks import SAMPLE, SAMPLED_TASK, Stack, TaskState, Tick
+from tracer.stacks import SAMPLE, SAMPLED_TASK, SampleCounts, Stack, TaskState, Tick
 from tracer.target.memory import Addresses, Memory
 
 _HEADER_SIZE = 48
@@ -55,23 +54,6 @@ SLOT = np.dtype(
     ]
 )
 """A place where a task is or was, 40 bytes."""
-
-
-@dataclass(slots=True)
-class SampleCounts:
-    """searched, met: tasks that searches found but the first, and those of them that had been met already.
-
-    unreadable: samples that could not be taken.  walked: those that took the long way, through containers.
-    """
-
-    ticks: int = 0
-    samples: int = 0
-    searches: int = 0
-    searched: int = 0
-    met: int = 0
-    unreadable: int = 0
-    walked: int = 0
-    bytes_read: int = 0
 
 
 class Sampler:

@@ -192,7 +192,7 @@ class Steps:
         layout = self._binary.layouts[item.layout]
         if not makes_sense(layout, value):
             return self._settled(_lost(way, item, rest))
-        if layout.kind is not LayoutKind.COROUTINE and value not in _meanings(layout):
+        if layout.kind is not LayoutKind.COROUTINE and value not in meanings(layout):
             value = None  # all others are one: what is there can be a part of something else
         frame = Frame(item.parent, item.layout, None, value)
         return self._settled(self._below(way, item, rest, frame, value))
@@ -305,14 +305,14 @@ def edges_with(layout: Layout, value: int | None) -> list[LayoutEdge]:
     return own if own or value is None else [edge for edge in layout.edges if edge.value is None]
 
 
-def _meanings(layout: Layout) -> set[int]:
+def meanings(layout: Layout) -> set[int]:
     """The discriminants that mean something; all others are the variant that has none of its own."""
     return {edge.value for edge in layout.edges if edge.value is not None}.union(layout.values)
 
 
 def _marks(layout: Layout) -> npt.NDArray[np.uint64]:
     """The values that decide something, for a NUMBER."""
-    return np.array(sorted(_meanings(layout))[:NO_MARK] or [0], np.uint64)
+    return np.array(sorted(meanings(layout))[:NO_MARK] or [0], np.uint64)
 
 
 def makes_sense(layout: Layout, value: int | None) -> bool:

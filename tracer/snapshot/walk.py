@@ -18,7 +18,7 @@ from tracer.model import Binary, Container, Gate, LayoutKind
 from tracer.snapshot.containers import elements
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.routes import follow
-from tracer.snapshot.steps import edges_with, makes_sense
+from tracer.snapshot.steps import edges_with, makes_sense, meanings
 from tracer.snapshot.vtables import FutureVtables
 from tracer.stacks import Frame, Stack
 from tracer.target.memory import Addresses, Bytes
@@ -145,7 +145,7 @@ class Walk:
         values, known = self._numbers(group.roots, at, layout.discriminant_size)
         self._lost(group, ~known)
         group, values = group.only(known), values[known]
-        own = {edge.value for edge in layout.edges if edge.value is not None}.union(layout.values)
+        own = meanings(layout)
         others = next(number for number in range(_LARGEST, 0, -1) if number not in own)
         if layout.kind is not LayoutKind.COROUTINE:  # all others are one: what is there can be a part of something else
             values = np.where(np.isin(values, np.array([*own], np.uint64)), values, np.uint64(others))

@@ -1,0 +1,28 @@
+"""Where the output of a recording, or of samples, goes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from tracer.errors import OutputFailed
+
+
+def output_path(asked: Path | None, suffix: str, process: str) -> Path:
+    """asked: what the user named; None: a file here, named after the process and the time.
+
+    Raises OutputFailed, before anything is attached or read, where that cannot be written.
+    """
+    if asked is not None:
+        path = asked
+    else:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in process)
+        path = Path(f"rat-{name}-{stamp}{suffix}")
+    if path.is_dir():
+        raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
+    if path.exists() and not path.is_file():
+        raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
+    if not path.parent.is_dir():
+        raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
+    return path
