@@ -60,13 +60,11 @@ def test_names() -> None:
 
 def test_what_is_seen_in_the_words_of_what_is_expected() -> None:
     expected = parse("a@1 > {b | c > ?}", MARKS)
-    seen = frame(
-        "x::a", frame("y::c", frame("y::d")), frame("y::b", location="y.rs:3"), location="/home/me/a/src/b.rs:10"
-    )
+    seen = frame("x::a", frame("y::c", frame("y::d")), frame("y::b", location="y.rs:3"), location="work/a/src/b.rs:10")
     assert seen_stack(seen, expected).key() == expected.key()
-    unsure = frame("x::a", frame("y::c"), frame("y::b", enabled=None), location="/home/me/a/src/b.rs:10")
+    unsure = frame("x::a", frame("y::c"), frame("y::b", enabled=None), location="work/a/src/b.rs:10")
     assert seen_stack(unsure, expected).key() == parse("a@1 > {b? | c > ?}", MARKS).key()
-    other = frame("x::a", frame("y::b"), location="/home/me/a/src/b.rs:11")
+    other = frame("x::a", frame("y::b"), location="work/a/src/b.rs:11")
     assert seen_stack(other, expected).key() != expected.key()
 
 
