@@ -163,6 +163,9 @@ def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> 
     told: dict[str, dict[str, object]] = {}
     for row in rows:
         told.setdefault(f"{row['ts'] - start} {row['name']}", {})[str(row["k"]).removeprefix("debug.")] = row["v"]
+    whose = [(one.pop("instance"), one.pop("function")) for one in told.values()]
+    functions = make_recording().plan.functions
+    assert whose == [(n + 1, functions[function].name) for n, (function, _, _) in enumerate(cases)]
     source = {"source.file_name": "/srv/echo/src/db.rs", "source.function_name": "echo::db::query"}
     own = {"location": "src/db.rs:77"}
     assert told == {

@@ -210,8 +210,13 @@ class SliceRows:
         fields = [
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
+            self.text("function", "function"),
             self.text("state", "state"),
         ]
+        if known & _SELF:
+            fields.append(self.number("instance", "instance", 10))
+        if known & _TASK:
+            fields.append(self.number("task number", "task", 10))
         if known & _AWAIT:
             fields += [field(34, Varint("line", 3)), self.text("await", "await")]
         if known & _MACRO:
@@ -301,7 +306,9 @@ class SliceRows:
         is_unsure = (waits["flags"] & int(WaitFlag.AMBIGUOUS)) != 0
         is_unsure &= (state == _UNKNOWN_STATE) & (waits["places"] == 0) & ~self._is_task[function]
         told["name"] = np.where(is_unsure, self._unsure_iid, told["name"])
+        task = np.where(self._is_task[function], waits["instance"], waits["task"])
         known = told["links"] << _LINKS
+        known |= np.where(waits["instance"] != 0, _SELF, 0) | np.where(task != 0, _TASK, 0)
         known |= np.where(waits["flags"] & int(_WAIT_NOTES), _NOTE, 0) | np.where(place != 0, _PLACE, 0)
         for bit, column in ((_AWAIT, "await"), (_MACRO, "macro"), (_AWAITEE, "awaitee"), (_LAYOUT, "layout")):
             known |= np.where(told[column] != 0, bit, 0)
@@ -313,6 +320,9 @@ class SliceRows:
                 # One colour for each await of each function: names that differ by a digit only share theirs.
                 "color": function[chosen] * _STATES + state[chosen] + 1,
                 "place": place[chosen],
+                "function": self._function_columns["function"][function[chosen]],
+                "instance": some["instance"],
+                "task": task[chosen],
                 **{key: values[chosen] for key, values in told.items()},
             }
             if one & _NOTE:
