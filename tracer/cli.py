@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tracer import __version__
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
 
-COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "doctor")
+COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "sql", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
 
 EPILOG = """\

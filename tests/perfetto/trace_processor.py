@@ -196,6 +196,17 @@ class TraceProcessor:
             if reply.finalize_data_result.error:
                 raise RuntimeError(reply.finalize_data_result.error)
 
+    def add_sql_package(self, folder: Path) -> None:
+        """What `--add-sql-package FOLDER` does: its modules can be included from here on."""
+        package = self._protos.TraceProcessorRpc().register_sql_package_args
+        package.package_name = folder.name
+        for file in sorted(folder.rglob("*.sql")):
+            name = ".".join((folder.name, *file.relative_to(folder).with_suffix("").parts))
+            package.modules.add(name=name, sql=file.read_text())
+        for reply in self._ask("TPM_REGISTER_SQL_PACKAGE", register_sql_package_args=package):
+            if reply.register_sql_package_result.error:
+                raise RuntimeError(reply.register_sql_package_result.error)
+
     def query(self, sql: str) -> list[Row]:
         """The rows of a query, column names to values (int, float, str, bytes or None)."""
         columns: list[str] = []
