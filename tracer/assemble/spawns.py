@@ -59,7 +59,7 @@ def with_spawns(births: Array, marks: Marks, is_task: Flags, begun: Array, order
     task = order[first + 1] - len(births)
     in_time = born["time"] >= lost_until
     born, task = born[in_time], task[in_time]
-    begun["spawned"][task] = born["time"]
+    begun["spawned"][task] = np.minimum(born["time"], begun["first"][task])  # times of two CPUs
     for name in ("by", "by_id", "by_function", "at", "on"):
         begun[f"spawned_{name}"][task] = born[name]
     is_last = is_born.copy()

@@ -182,8 +182,13 @@ class ChromeWriter:
         where = f'"pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(int(task["spawned"]))}'
         to = f'"pid":{self._pids.get(first, self._only)},"tid":{first},"ts":{_us(int(task["first"]))}'
         args = f'{{"task number":{number},{self._spawned[number][1]}}}'
-        self._slices += 1
+        self._slices += 2
+        row = f'"cat":"wait","id":"{number:#x}","pid":{self._pids.get(first, self._only)},"tid":{first}'
+        row += f',"name":{json.dumps(f"{short_name(one)}: ready")}'
+        ready = json.dumps({"spawned on": tid, "ready for (ns)": int(task["first"] - task["spawned"])})[1:-1]
         return [
+            f'{{"ph":"b","ts":{_us(int(task["spawned"]))},{row},"args":{{{self._spawned[number][1]},{ready}}}}}',
+            f'{{"ph":"e","ts":{_us(int(task["first"]))},{row}}}',
             f'{{"ph":"i","s":"t","cat":"spawn",{where},"name":{name},"args":{args}}}',
             f'{{"ph":"s",{flow},{where}}}',
             f'{{"ph":"f","bp":"e",{flow},{to}}}',

@@ -1,4 +1,5 @@
-"""From the wakes of tasks to their polls, by the future that they run; memory grows with the kinds of tasks only."""
+"""From the wakes of tasks, and from their spawns, to their polls, by the future that they run; memory grows with the
+kinds of tasks only."""
 
 from __future__ import annotations
 
@@ -7,22 +8,59 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.model import Array, WaitFlag
-from tracer.output.histogram import BINS, bins_of, percentile
+from tracer.output.histogram import BINS, Integers, bins_of, percentile
 
 
 @dataclass(frozen=True, slots=True)
-class DelayFigures:
-    """The polls of one kind of task whose wakes are known.  own: how many of these wakes were by the task itself.
+class ReadyFigures:
+    """How long tasks were ready before they were polled, in ns; p50, p99 within histogram.PERCENTILE_ERROR."""
 
-    total and what follows: how long the tasks were ready, in ns; p50, p99 within histogram.PERCENTILE_ERROR.
-    """
-
-    polls: int
-    own: int
     total: int
     p50: int
     p99: int
     longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class DelayFigures(ReadyFigures):
+    """The polls of one kind of task whose wakes are known.  own: how many of these wakes were by the task itself."""
+
+    polls: int
+    own: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDelayFigures(ReadyFigures):
+    """The first polls of one kind of task, of those whose spawns were seen."""
+
+    tasks: int
+
+
+class _Sums:
+    """Lengths of time in ns, by function."""
+
+    def __init__(self, functions: int) -> None:
+        self.count = np.zeros(functions, np.int64)
+        self._total = np.zeros(functions, np.int64)
+        self._longest = np.zeros(functions, np.int64)
+        self._bins: dict[int, Integers] = {}
+
+    def add(self, function: Integers, delay: Integers) -> None:
+        np.add.at(self.count, function, 1)
+        np.add.at(self._total, function, delay)
+        np.maximum.at(self._longest, function, delay)
+        for one in np.unique(function).tolist():
+            bins = np.bincount(bins_of(delay[function == one]), minlength=BINS)
+            self._bins[one] = self._bins[one] + bins if one in self._bins else bins
+
+    def of(self, function: int) -> tuple[int, int, int, int] | None:
+        """What ReadyFigures has, in its order; None: there is nothing."""
+        bins = self._bins.get(function)
+        if bins is None:
+            return None
+        longest = int(self._longest[function])
+        p50, p99 = (round(percentile(bins, share, longest)) for share in (0.5, 0.99))
+        return int(self._total[function]), p50, p99, longest
 
 
 class Delays:
@@ -30,38 +68,26 @@ class Delays:
 
     def __init__(self, functions: int) -> None:
         count = max(functions, 1)
-        self._polls = np.zeros(count, np.int64)
         self._own = np.zeros(count, np.int64)
-        self._total = np.zeros(count, np.int64)
-        self._longest = np.zeros(count, np.int64)
-        self._bins: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+        self._woken, self._spawned = _Sums(count), _Sums(count)
 
-    def add(self, waits: Array) -> None:
-        """Count these in (dtype WAIT), but for those that no poll has ended."""
+    def add(self, waits: Array, begun: Array) -> None:
+        """Count in waits (dtype WAIT), but for those that no poll has ended, and new tasks (dtype TASK)."""
         woken = waits[(waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)]
-        if not len(woken):
-            return
         function = woken["function"].astype(np.intp)
-        delay = woken["end"] - np.maximum(woken["woken"], woken["start"])
-        np.add.at(self._polls, function, 1)
+        self._woken.add(function, woken["end"] - np.maximum(woken["woken"], woken["start"]))
         np.add.at(self._own, function, woken["woken_by"] == woken["instance"])
-        np.add.at(self._total, function, delay)
-        np.maximum.at(self._longest, function, delay)
-        for one in np.unique(function).tolist():
-            bins = np.bincount(bins_of(delay[function == one]), minlength=BINS)
-            self._bins[one] = self._bins[one] + bins if one in self._bins else bins
+        spawned = begun[begun["spawned"] != 0]
+        self._spawned.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
 
     def of(self, function: int) -> DelayFigures | None:
-        """Of the tasks that run this function; None: no wake of theirs is known."""
-        bins = self._bins.get(function)
-        if bins is None:
+        """From wakes, of the tasks that run this function; None: no wake of theirs is known."""
+        figures = self._woken.of(function)
+        if figures is None:
             return None
-        longest = int(self._longest[function])
-        return DelayFigures(
-            polls=int(self._polls[function]),
-            own=int(self._own[function]),
-            total=int(self._total[function]),
-            p50=round(percentile(bins, 0.5, longest)),
-            p99=round(percentile(bins, 0.99, longest)),
-            longest=longest,
-        )
+        return DelayFigures(*figures, polls=int(self._woken.count[function]), own=int(self._own[function]))
+
+    def first_of(self, function: int) -> FirstDelayFigures | None:
+        """From spawns, of the tasks that run this function; None: no spawn of theirs was seen."""
+        figures = self._spawned.of(function)
+        return FirstDelayFigures(*figures, tasks=int(self._spawned.count[function])) if figures is not None else None

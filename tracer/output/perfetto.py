@@ -116,7 +116,7 @@ class PerfettoWriter:
             }
             self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
             self._rows = SliceRows(self._descriptors, recording.plan)
-            self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows)
+            self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows, self._thread_words)
             self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._thread_words)
         except BaseException:
             self._file.abort()
@@ -137,9 +137,12 @@ class PerfettoWriter:
             track = self._thread_tracks[tid] = self._descriptors.new_track()
         return track
 
-    def _thread_words(self, tid: int) -> str:
-        thread = self._threads.get(tid)
-        return f"thread {thread.name} ({tid})" if thread is not None else f"thread {tid}"
+    def _thread_words(self, tids: npt.NDArray[np.uint32]) -> Integers:
+        """The intern ids of what threads are called."""
+        distinct, inverse = np.unique(tids, return_inverse=True)
+        threads = [(tid, self._threads.get(tid)) for tid in distinct.tolist()]
+        words = [f"thread {one.name} ({tid})" if one is not None else f"thread {tid}" for tid, one in threads]
+        return np.array([self._descriptors.string(one) for one in words], np.int64)[inverse]
 
     def _tracks_of_threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
         distinct, inverse = np.unique(tids, return_inverse=True)
@@ -292,43 +295,59 @@ class PerfettoWriter:
         """Polls and waits on the instances' own tracks, where nothing nests but what is inlined: ENDs before BEGINs,
         and outer ones before inner ones, will do.
 
-        A task gets its track when it begins, before its futures do.
+        A task gets its track when it begins, before its futures do, and is ready there from its spawn on.
         """
+        since = np.where(begun["spawned"] != 0, begun["spawned"], begun["first"])
         tids = np.concatenate([polls["tid"], waits["tid"], begun["tid"]])
         tracks = self._lanes.assign(
             np.concatenate([polls["instance"], waits["instance"], begun["task"]]),
             self._processes_of_threads(tids),
             np.concatenate([polls["function"], waits["function"], begun["function"]]).astype(np.int64),
             np.concatenate([polls["task"], waits["task"], np.zeros(len(begun), np.uint64)]),
-            np.concatenate([polls["start"], waits["start"], begun["first"]]),
+            np.concatenate([polls["start"], waits["start"], since]),
             np.concatenate([polls["end"], waits["end"], begun["first"]]),
             ended,
-        )[: len(polls) + len(waits)]
-        poll_tracks, wait_tracks = tracks[: len(polls)], tracks[len(polls) :]
+        )
+        poll_tracks, wait_tracks, new_tracks = np.split(tracks, [len(polls), len(polls) + len(waits)])
         polls, poll_tracks = pick(polls, poll_tracks != NO_TRACK), poll_tracks[poll_tracks != NO_TRACK]
         waits, wait_tracks = pick(waits, wait_tracks != NO_TRACK), wait_tracks[wait_tracks != NO_TRACK]
+        is_new = (new_tracks != NO_TRACK) & (begun["spawned"] != 0)
+        new, new_tracks = pick(begun, is_new), new_tracks[is_new]
         (waits, wait_tracks), (ready, ready_tracks) = split(waits, wait_tracks)
         self._write_wakes(ready)
         self._descriptors.flush()
         long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
-        long_ready = ready["end"] > ready["start"]
+        long_ready, long_new = ready["end"] > ready["start"], new["first"] > new["spawned"]
         long_waits, long_tracks = pick(waits, long_wait), wait_tracks[long_wait]
         below = self._rows.inlined_below(long_waits)
         self._file.write(
             self._rows.ends(
                 np.concatenate(
-                    [polls["end"][long_poll], np.repeat(long_waits["end"], 1 + below), ready["end"][long_ready]]
+                    [
+                        polls["end"][long_poll],
+                        np.repeat(long_waits["end"], 1 + below),
+                        ready["end"][long_ready],
+                        new["first"][long_new],
+                    ]
                 ),
-                np.concatenate([poll_tracks[long_poll], np.repeat(long_tracks, 1 + below), ready_tracks[long_ready]]),
+                np.concatenate(
+                    [
+                        poll_tracks[long_poll],
+                        np.repeat(long_tracks, 1 + below),
+                        ready_tracks[long_ready],
+                        new_tracks[long_new],
+                    ]
+                ),
             )
         )
-        for kind, which, which_waits, which_ready in (
-            (INSTANT, ~long_poll, ~long_wait, ~long_ready),
-            (BEGIN, long_poll, long_wait, long_ready),
+        for kind, which, which_waits, which_ready, which_new in (
+            (INSTANT, ~long_poll, ~long_wait, ~long_ready, ~long_new),
+            (BEGIN, long_poll, long_wait, long_ready, long_new),
         ):
             stints = list(self._stints(pick(polls, which), poll_tracks[which], kind))
             wait_rows = list(self._rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
             wait_rows += self._wakes.ready(pick(ready, which_ready), ready_tracks[which_ready], kind)
+            wait_rows += self._spawns.ready(pick(new, which_new), new_tracks[which_new], kind)
             self._descriptors.flush()
             for rows in (*stints, *wait_rows):
                 self._file.write(rows)
@@ -336,7 +355,7 @@ class PerfettoWriter:
         self._descriptors.flush()
         for rows in nested:
             self._file.write(rows)
-        self._slices += len(polls) + len(waits) + len(ready) + int(below.sum())
+        self._slices += len(polls) + len(waits) + len(ready) + len(new) + int(below.sum())
 
     def _write_wakes(self, ready: Array) -> None:
         """The wakes of what became ready (dtype WAIT), on the threads' tracks."""

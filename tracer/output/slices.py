@@ -35,6 +35,9 @@ Integers = npt.NDArray[np.int64]
 BEGIN, END, INSTANT = 1, 2, 3
 """TrackEvent.Type; a poll of no length is an instant, which trace_processor stores as a slice of no length."""
 
+READY_COLOR = 2
+"""One for all that is ready."""
+
 _UNKNOWN_STATE = 256
 _STATES = _UNKNOWN_STATE + 1
 _SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID = 1, 2, 4, 8, 16, 32

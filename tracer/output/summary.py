@@ -72,9 +72,9 @@ class Summary:
             "tasks": tasks,
         }
 
-    def _delay(self, function: int) -> dict[str, int] | None:
-        figures = self.delays.of(function)
-        return asdict(figures) if figures is not None else None
+    def _delays(self, function: int) -> dict[str, dict[str, int] | None]:
+        figures = {"delay": self.delays.of(function), "first_delay": self.delays.first_of(function)}
+        return {key: asdict(one) if one is not None else None for key, one in figures.items()}
 
     def _wakes(self) -> dict[str, int] | None:
         if Group.WAKES not in self.recording.plan.groups:
@@ -97,7 +97,7 @@ class Summary:
         self.accounts.add(spans.polls, spans.waits)
         self.accounts.by_await.forget(spans.over)
         self.kinds.add(spans.over)
-        self.delays.add(spans.waits)
+        self.delays.add(spans.waits, spans.begun)
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
@@ -222,7 +222,7 @@ class Summary:
                         for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                     },
                     "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns(index)],
-                    "delay": self._delay(index),
+                    **self._delays(index),
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
                     "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }

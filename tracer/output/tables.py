@@ -252,23 +252,26 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
 
 
 def _print_delays(document: Document, console: Console) -> None:
-    """How long tasks were ready before they were polled; nothing of recordings in which no wake is known."""
-    kinds = [one for one in document["task_kinds"] if one.get("delay")]
-    kinds.sort(key=lambda one: -int(one["delay"]["total"]))
+    """How long tasks were ready before they were polled; nothing of recordings in which no wake or spawn is known."""
+    kinds = [one for one in document["task_kinds"] if one.get("delay") or one.get("first_delay")]
+    kinds.sort(key=lambda one: -sum(int(one[key]["total"]) for key in ("delay", "first_delay") if one.get(key)))
     rows = [
         (
             _name(one).removeprefix("task "),
-            _count(one["delay"]["polls"]),
-            _count(one["delay"]["own"]),
-            *(duration_words(one["delay"][key]) for key in ("p50", "p99", "longest")),
+            *_delay_cells(one.get("delay"), ("polls", "own")),
+            *_delay_cells(one.get("first_delay"), ("tasks",)),
         )
         for one in kinds[:_TOP_KINDS]
     ]
     if not rows:
         return
     columns = {"ready until polled": Column.NAME}
-    columns |= dict.fromkeys(("woken", "by itself", "p50", "p99", "max"), Column.FIGURE)
-    console.print(make_table(columns, rows, console.width))
+    new = ("spawned", "first p50", "first p99", "first max")
+    columns |= dict.fromkeys(("woken", "by itself", "p50", "p99", "max", *new), Column.FIGURE)
+    console.print(make_table(columns, rows, console.width, ("first p50", "by itself", "first p99", "p50")))
+    if document["wakes"] is None:
+        console.print()
+        return
     wakes, share = document["wakes"], document["wakes_probed"]
     words = f"{_some(wakes['all'], 'wake')} of tasks, {wakes['without_effect']:,} without effect, {wakes['own']:,} by "
     words += f"themselves, {wakes['unanswered']:,} that no poll followed"
@@ -277,6 +280,14 @@ def _print_delays(document: Document, console: Console) -> None:
         words = f"wakes were probed in {share:.1%} of the time only: their figures are of that part"
         console.print(plain_text(words, "yellow"))
     console.print()
+
+
+def _delay_cells(delay: Document | None, counts: Sequence[str]) -> list[str]:
+    """What a table has of delays: the counts of these names, and how long."""
+    lengths = ("p50", "p99", "longest")
+    if delay is None:
+        return [""] * (len(counts) + len(lengths))
+    return [*(_count(delay[key]) for key in counts), *(duration_words(delay[key]) for key in lengths)]
 
 
 def _spawned_at(kind: Document) -> str:

@@ -15,12 +15,10 @@ from tracer.output.descriptors import Descriptors
 from tracer.output.labels import short_name
 from tracer.output.records import pick
 from tracer.output.rows import Fixed, Part, Rows, Varint, field, fixed
-from tracer.output.slices import INSTANT, Integers, SliceRows, event
+from tracer.output.slices import INSTANT, READY_COLOR, Integers, SliceRows, event
 from tracer.output.wake_words import NO_TASK, OWN
 
 _BY, _BY_ID = 1, 2
-_COLOR = 2
-"""One for all that is ready."""
 _FIRST_FLOW = 1 << 63
 """Flows of spawns have the numbers of tasks, which are lower."""
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
@@ -43,12 +41,16 @@ def split(waits: Array, tracks: Integers) -> tuple[tuple[Array, Integers], tuple
 
 
 class WakeRows:
-    """Encodes wakes on threads' tracks, and what they led to on the tasks' own.  thread_words: of a thread's id."""
+    """Encodes wakes on threads' tracks, and what they led to on the tasks' own.  thread_words: as
+    SpawnRows has them."""
 
     def __init__(
-        self, descriptors: Descriptors, plan: Plan, slices: SliceRows, thread_words: Callable[[int], str]
+        self,
+        descriptors: Descriptors,
+        plan: Plan,
+        slices: SliceRows,
+        thread_words: Callable[[npt.NDArray[np.uint32]], Integers],
     ) -> None:
-        self._descriptors = descriptors
         self._slices = slices
         self._thread_words = thread_words
         functions = plan.functions
@@ -66,7 +68,7 @@ class WakeRows:
         has_task, has_id = ready["woken_by"] != 0, ready["woken_by_id"] != 0
         by = np.where(has_task, self._function[ready["woken_by_function"]], self._no_task)
         by = np.where(ready["woken_by"] == ready["instance"], self._own, by)
-        on = self._threads(ready["woken_on"])
+        on = self._thread_words(ready["woken_on"])
         more = np.where(has_task, _BY, 0) | np.where(has_id, _BY_ID, 0)
         for chosen, known, columns in self._slices.wait_columns(ready):
             for one in np.unique(more[chosen]).tolist():
@@ -80,7 +82,7 @@ class WakeRows:
                 ]
                 told: dict[str, npt.ArrayLike] = {key: np.asarray(values)[some] for key, values in columns.items()}
                 told |= {"by": by[which], "on": on[which], "delay": rows["end"] - rows["start"]}
-                told |= {"name": np.full(len(which), self._ready), "color": np.full(len(which), _COLOR)}
+                told |= {"name": np.full(len(which), self._ready), "color": np.full(len(which), READY_COLOR)}
                 if one & _BY:
                     own.append(self._slices.number("woken by task number", "by_number", 10))
                     told["by_number"] = rows["woken_by"]
@@ -90,11 +92,6 @@ class WakeRows:
                 row = event(kind, field(3, self._ready_category), *self._slices.wait_fields(known), *own)
                 told = {key: values for key, values in told.items() if row.has(key)}
                 yield row.encode(len(which), **told, track=tracks[which])
-
-    def _threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
-        distinct, inverse = np.unique(tids, return_inverse=True)
-        words = [self._descriptors.string(self._thread_words(tid)) for tid in distinct.tolist()]
-        return np.array(words, np.int64)[inverse]
 
     def marks(self, ready: Array, tracks: Integers) -> Rows:
         """The wakes, as instants that lead to the polls.  tracks: of the threads."""

@@ -9,6 +9,8 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from tests.perfetto.simulation import (
@@ -23,6 +25,8 @@ from tests.perfetto.simulation import (
 )
 from tracer.model import CaptureEnd, Tally
 from tracer.output.chrome import ChromeWriter
+from tracer.output.histogram import PERCENTILE_ERROR
+from tracer.output.labels import duration_words
 from tracer.output.spawn_words import why_unknown
 from tracer.output.summary import Summary
 
@@ -55,6 +59,14 @@ def test_chrome_draws_an_arrow_to_each_task(tmp_path: Path) -> None:
         assert first[number]["spawned at"] == marks[number]["args"]["spawned at"] == place
         by = "task echo::conn::handle" if task["spawned_by"] else "no task, as far as was seen"
         assert first[number]["spawned by"] == by
+    ready = [one for one in events if one.get("name") == "task conn::handle: ready"]
+    for phase, time in (("b", "spawned"), ("e", "first")):
+        times = {int(one["id"], 16): int(one["ts"] * 1000) for one in ready if one["ph"] == phase}
+        assert times == {number: int(task[time]) for number, task in tasks.items()}
+    for one in ready:
+        if one["ph"] == "b":
+            task = tasks[int(one["id"], 16)]
+            assert one["args"]["ready for (ns)"] == task["first"] - task["spawned"]
 
 
 def test_the_summary_counts_places() -> None:
@@ -83,6 +95,28 @@ def test_the_summary_counts_places() -> None:
     assert " + 1" in text
     unknown = sum(count for place, count in expected.items() if place[0] is None)
     assert f"where {unknown} tasks came from is not known: {WHY}" in " ".join(text.split())
+
+
+def test_the_summary_tells_how_long_new_tasks_were_ready() -> None:
+    spans = with_spawns(simulate())
+    summary = Summary(with_sites(make_recording()))
+    for block in blocks(spans, 5):
+        summary.spans(block)
+    summary.close(Tally(), CaptureEnd(START + 50_000_000, "done", 0, 0))
+    (kind,) = summary.as_json()["task_kinds"]
+    new = spans.begun[spans.begun["spawned"] != 0]
+    delays = np.sort(new["first"] - new["spawned"])
+    told = kind["first_delay"]
+    assert (told["tasks"], told["total"], told["longest"]) == (len(new), delays.sum(), delays[-1])
+    for key, share in (("p50", 0.5), ("p99", 0.99)):
+        exact = delays[int(np.ceil(share * len(delays))) - 1]
+        assert told[key] == pytest.approx(exact, rel=PERCENTILE_ERROR + 0.001)
+    assert kind["delay"] is None
+    console = Console(file=io.StringIO(), width=180)
+    summary.print(console)
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "ready until polled woken by itself p50 p99 max spawned first p50 first p99 first max" in text
+    assert f"conn::handle {len(new)} {duration_words(told['p50'])}" in text
 
 
 def test_the_summary_says_when_no_spawn_could_be_seen() -> None:
