@@ -94,10 +94,13 @@ class SpawnRows:
                 field(3, self._ready_category),
                 field(10, Varint("name", 3)),
                 field(52, READY_COLOR),
+                self._slices.text("function", "function"),
                 self._slices.number("instance", "instance", 10),
+                self._slices.number("task number", "number", 10),
                 *fields,
             )
-            columns |= {"name": np.full(len(some), self._ready), "instance": some["task"]}
+            columns |= {"name": np.full(len(some), self._ready), "function": self._function[some["function"]]}
+            columns |= {"instance": some["task"], "number": some["task"]}
             yield row.encode(len(some), time=some["spawned"], track=tracks[chosen], **columns)
 
     def _told(self, tasks: Array) -> Iterator[tuple[npt.NDArray[np.intp], Told]]:

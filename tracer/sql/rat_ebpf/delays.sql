@@ -1,6 +1,7 @@
--- From the wake of a task to the poll that follows: how long it was ready and nobody polled it, and who had woken it.
+-- From the wake (or the spawn) of a task to the poll that follows: how long it was ready and nobody polled it, and who
+-- had woken (or spawned) it.
 
--- A time in which a task was ready to be polled, since it was woken.
+-- A time in which a task was ready to be polled, since it was woken or spawned.
 CREATE PERFETTO VIEW rat_ready (
   -- Of the slice on the task's track.
   id LONG,
@@ -10,7 +11,9 @@ CREATE PERFETTO VIEW rat_ready (
   function STRING,
   -- The task's number in this trace, in rat_task.
   task_number LONG,
-  -- The task that woke it, or why none is named.
+  -- Whether it was spawned, so that its first poll was the one that followed; else it was woken.
+  is_first BOOL,
+  -- The task that woke or spawned it, or why none is named.
   woken_by STRING,
   woken_by_task_number LONG,
   -- The runtime's own id of that task.
@@ -27,10 +30,17 @@ SELECT
   track_id,
   extract_arg(arg_set_id, 'debug.function') AS function,
   extract_arg(arg_set_id, 'debug.task number') AS task_number,
-  extract_arg(arg_set_id, 'debug.woken by') AS woken_by,
-  extract_arg(arg_set_id, 'debug.woken by task number') AS woken_by_task_number,
-  extract_arg(arg_set_id, 'debug.woken by task') AS woken_by_task_id,
-  extract_arg(arg_set_id, 'debug.woken on') AS woken_on,
+  extract_arg(arg_set_id, 'debug.spawned by') IS NOT NULL AS is_first,
+  coalesce(extract_arg(arg_set_id, 'debug.woken by'), extract_arg(arg_set_id, 'debug.spawned by')) AS woken_by,
+  coalesce(
+    extract_arg(arg_set_id, 'debug.woken by task number'),
+    extract_arg(arg_set_id, 'debug.spawned by task number')
+  ) AS woken_by_task_number,
+  coalesce(
+    extract_arg(arg_set_id, 'debug.woken by task'),
+    extract_arg(arg_set_id, 'debug.spawned by task')
+  ) AS woken_by_task_id,
+  coalesce(extract_arg(arg_set_id, 'debug.woken on'), extract_arg(arg_set_id, 'debug.spawned on')) AS woken_on,
   extract_arg(arg_set_id, 'debug.await') AS location
 FROM slice
 WHERE
@@ -72,6 +82,8 @@ WHERE
 -- How long tasks were ready until they were polled, by kind of task.
 CREATE PERFETTO VIEW rat_scheduling_delay (
   function STRING,
+  -- Whether since their spawn; else since wakes.
+  is_first BOOL,
   -- How often.
   count LONG,
   total_dur DURATION,
@@ -81,6 +93,7 @@ CREATE PERFETTO VIEW rat_scheduling_delay (
 ) AS
 SELECT
   function,
+  is_first,
   count(*) AS count,
   sum(dur) AS total_dur,
   cast_int!(percentile(dur, 50)) AS p50_dur,
@@ -88,4 +101,5 @@ SELECT
   max(dur) AS max_dur
 FROM rat_ready
 GROUP BY
-  function;
+  function,
+  is_first;

@@ -82,7 +82,7 @@ CREATE PERFETTO TABLE rat_task (
   longest_poll_dur DURATION,
   -- Until it was woken, or (where wakes were not seen) polled.
   waiting_dur DURATION,
-  -- Woken, and not polled yet.
+  -- Woken or spawned, and not polled yet.
   ready_dur DURATION,
   -- When and where in the source it was spawned; NULL when that was not seen.
   spawned_ts TIMESTAMP,
