@@ -153,6 +153,7 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
             making.close()
             tally, end = replay(reader, (writer, summary), lambda share: progress(min(0.99, share)))
             summary.close(tally, end)
+            writer.mark(summary.findings)
             if isinstance(writer, PerfettoWriter):
                 writer.carry(summary.as_json())
             trace = writer.close(tally, end)

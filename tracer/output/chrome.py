@@ -17,6 +17,7 @@ from tracer.model import (
     WAIT,
     Array,
     CaptureEnd,
+    Finding,
     FunctionKind,
     Loss,
     MemoryReading,
@@ -32,6 +33,7 @@ from tracer.model import (
 from tracer.output.awaits import await_words, layout_words
 from tracer.output.chains import Chains
 from tracer.output.files import OutputFile
+from tracer.output.findings.marks import CATEGORY, arguments, name_of
 from tracer.output.labels import (
     UNSURE_WAIT,
     kind_words,
@@ -310,6 +312,19 @@ class ChromeWriter:
 
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory: nothing to draw."""
+
+    def mark(self, findings: Sequence[Finding]) -> None:
+        """Draw these on their threads, or (of none) over all.  To be told after all spans, before `close`."""
+        for one in findings:
+            where = {"s": "g", "pid": self._recording.processes[0].pid, "tid": 0}
+            if one.tid is not None:
+                where = {"s": "t", "pid": self._pids.get(one.tid, self._only), "tid": one.tid}
+            event = {"ph": "i", "cat": CATEGORY, "name": printable(name_of(one)), **where}
+            words = {
+                key: printable(value) if isinstance(value, str) else value for key, value in arguments(one).items()
+            }
+            self._write([f'{json.dumps(event)[:-1]},"ts":{_us(one.time)},"args":{json.dumps(words)}}}'])
+            self._slices += 1
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
         """Finish the JSON object and give the file its name."""

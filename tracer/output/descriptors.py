@@ -6,6 +6,7 @@ Only fields that Perfetto v52 knows are used: an unknown one puts a banner of er
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackDescriptor, TrackEvent
 
@@ -22,6 +23,17 @@ REALTIME, MONOTONIC, BOOTTIME = 1, 3, 6
 """BuiltinClock."""
 
 Value = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """Ids of the arrows that begin and that end at an event."""
+
+    begin: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+
+
+NO_FLOWS = Flows()
 
 
 class Descriptors:
@@ -182,16 +194,27 @@ class Descriptors:
         self.flush()
         self._emit(packet)
 
-    def instant(self, time: int, track: int, name: str, args: Mapping[str, Value]) -> None:
+    def instant(
+        self, time: int, track: int, name: str, args: Mapping[str, Value], flows: Flows = NO_FLOWS, category: str = ""
+    ) -> None:
         """One instant; arguments that are None are left out."""
-        self._event(TrackEvent.TYPE_INSTANT, time, track, name, args)
+        self._event(TrackEvent.TYPE_INSTANT, time, track, name, args, flows, category)
 
     def slice(self, start: int, end: int, track: int, name: str, args: Mapping[str, Value]) -> None:
         """One slice.  Times in ns of CLOCK_MONOTONIC."""
         self._event(TrackEvent.TYPE_SLICE_BEGIN, start, track, name, args)
         self._event(TrackEvent.TYPE_SLICE_END, end, track, "", {})
 
-    def _event(self, kind: int, time: int, track: int, name: str, args: Mapping[str, Value]) -> None:
+    def _event(
+        self,
+        kind: int,
+        time: int,
+        track: int,
+        name: str,
+        args: Mapping[str, Value],
+        flows: Flows = NO_FLOWS,
+        category: str = "",
+    ) -> None:
         packet = TracePacket()
         packet.trusted_packet_sequence_id = SEQUENCE
         packet.sequence_flags = NEEDS_STATE
@@ -201,6 +224,10 @@ class Descriptors:
         event.track_uuid = track
         if name:
             event.name = printable(name)
+        if category:
+            event.categories.append(category)
+        event.flow_ids.extend(flows.begin)
+        event.terminating_flow_ids.extend(flows.end)
         for key, value in args.items():
             if value is None:
                 continue

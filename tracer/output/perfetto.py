@@ -15,6 +15,7 @@ from tracer.model import (
     WAIT,
     Array,
     CaptureEnd,
+    Finding,
     FunctionKind,
     Loss,
     MemoryReading,
@@ -32,6 +33,7 @@ from tracer.output import carried
 from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
+from tracer.output.findings.marks import mark
 from tracer.output.labels import kind_words, short_name
 from tracer.output.lanes import NO_TRACK, Group, Lanes
 from tracer.output.notes import Notes
@@ -90,6 +92,7 @@ class PerfettoWriter:
         self._buffered = 0
         self._latest = recording.start
         self._summary: Mapping[str, Any] | None = None
+        self._findings: Sequence[Finding] = ()
         self._slices = self._merged = self._represented = self._omitted = self._too_short = 0
         self._thread_tracks: dict[int, int] = {}
         self._threads: dict[int, Thread] = {}
@@ -464,11 +467,28 @@ class PerfettoWriter:
         """Let the trace contain this document, to be read by carried.read_summary.  To be told before `close`."""
         self._summary = summary
 
+    def mark(self, findings: Sequence[Finding]) -> None:
+        """Draw these where they are to be seen.  To be told after all spans, before `close`."""
+        self._findings = findings
+
+    def _write_findings(self) -> None:
+        tracks: dict[int, int] = {}
+        for number, finding in enumerate(self._findings):
+            tid = finding.tid if finding.tid is not None else 0
+            process = int(self._processes_of_threads(np.array([tid], np.uint32))[0])
+            if process not in tracks:
+                what = "What is wrong with the program, as far as this recording shows; arrows lead to the places."
+                tracks[process] = self._descriptors.track("Findings", process or None, rank=-5, description=what)
+            places = [self._thread_track(tid)] if tid else []
+            places += [self._task_tracks[finding.task]] if finding.task in self._task_tracks else []
+            self._slices += mark(self._descriptors, number, finding, tracks[process], places)
+
     def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
         """Write what is left, say what is missing, and give the file its name."""
         try:
             self._write_block()
             self._write_threads(self._holder.rest())
+            self._write_findings()
             for tid, track in self._thread_tracks.items():
                 self._describe_unnamed(tid, track)
             remarks = self._remarks()

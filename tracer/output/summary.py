@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.model import (
     CaptureEnd,
+    Finding,
     FunctionKind,
     Group,
     Loss,
@@ -28,6 +29,8 @@ from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.chains import Chains, Whereabouts
 from tracer.output.delays import Delays
+from tracer.output.findings.gather import Evidence, missing, unjudged
+from tracer.output.findings.run import Run
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.waiting import AwaitFigures
@@ -48,6 +51,7 @@ class Summary:
         self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.delays = Delays(len(recording.plan.functions))
+        self._evidence = Evidence(recording.plan)
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
@@ -56,6 +60,8 @@ class Summary:
         self.lost = 0
         self.tally = Tally()
         self.end: CaptureEnd | None = None
+        self.findings: list[Finding] = []
+        self._run = self._whole_run()
 
     def _await(self, row: AwaitFigures) -> dict[str, Any]:
         known = self._chains.waiting(row.function, row.state, row.places)
@@ -75,6 +81,24 @@ class Summary:
     def _delays(self, function: int) -> dict[str, dict[str, int] | None]:
         figures = {"delay": self.delays.of(function), "first_delay": self.delays.first_of(function)}
         return {key: asdict(one) if one is not None else None for key, one in figures.items()}
+
+    def _finding(self, one: Finding) -> dict[str, Any]:
+        return {
+            "rule": one.rule,
+            "severity": one.severity.name.lower(),
+            "title": one.title,
+            "evidence": dict(one.evidence),
+            "function": one.function,
+            "file": one.where.file if one.where else None,
+            "line": one.where.line if one.where else None,
+            "time": one.time,
+            "seconds": self.since_start(one.time),
+            "duration": one.duration,
+            "tid": one.tid,
+            "thread": self.names.get(one.tid) if one.tid is not None else None,
+            "task": one.task,
+            "advice": one.advice,
+        }
 
     def _wakes(self) -> dict[str, int] | None:
         if Group.WAKES not in self.recording.plan.groups:
@@ -98,6 +122,7 @@ class Summary:
         self.accounts.by_await.forget(spans.over)
         self.kinds.add(spans.over)
         self.delays.add(spans.waits, spans.begun)
+        self._evidence.spans(spans)
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
@@ -120,6 +145,17 @@ class Summary:
         self.tally, self.end = tally, end
         if end is not None:
             self.lost = max(self.lost, end.lost)
+        self._run = self._whole_run()
+        self.findings = self._evidence.findings(self._run)
+
+    def _whole_run(self) -> Run:
+        plan, start = self.recording.plan, self.recording.start
+        lacks = missing(
+            {group: self.share_probed(group) for group in plan.groups},
+            is_whole=not self.lost and self.end is not None,
+            has_memory=any(reading.is_last for reading in self.readings),
+        )
+        return Run(plan, start, max(start, self.end.time if self.end else self.accounts.latest), self.names, lacks)
 
     # ---- figures
 
@@ -265,6 +301,8 @@ class Summary:
                 }
                 for one in self.readings
             ],
+            "findings": [self._finding(one) for one in self.findings],
+            "rules_not_judged": [asdict(one) for one in unjudged(self._run.missing)],
             "process_ends": [
                 {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
             ],

@@ -39,6 +39,8 @@ LIST_WIDTH = 600
 """Of what is listed into a pipe: nothing is cut there."""
 _TOP = 8
 _TOP_KINDS, _TOP_LONGEST = 5, 5
+_TOP_FINDINGS = 5
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _MAX_CHANGES = 4
 
 
@@ -161,6 +163,7 @@ def _some(number: int, what: str) -> str:
 def print_summary(document: Document, console: Console) -> None:
     """The summary of a recording on one screen; document: what Summary.as_json says."""
     _print_header(document, console)
+    _print_findings(document, console)
     if document["polls"] or document["functions"]:
         if document["polls"]:
             _print_functions(document, console)
@@ -185,6 +188,30 @@ def _print_header(document: Document, console: Console) -> None:
         )
     )
     console.print()
+
+
+def _print_findings(document: Document, console: Console) -> None:
+    """The worst first; that there are none is said below."""
+    findings = document.get("findings", [])  # recordings by earlier versions know no rules
+    for one in findings[:_TOP_FINDINGS]:
+        where = f" · {_place_of(one)}" if one["file"] is not None else ""
+        words = f"{one['severity']} {one['rule']}: {one['title']}{where} · at {one['seconds']:.3f} s"
+        console.print(plain_text(words, _STYLES[one["severity"]]))
+        console.print(plain_text(f"  {one['advice']}", "dim"))
+    if len(findings) > _TOP_FINDINGS:
+        console.print(plain_text(f"{_some(len(findings) - _TOP_FINDINGS, 'more finding')}: see --json", "dim"))
+    if findings:
+        console.print()
+
+
+def _print_unjudged(document: Document, console: Console) -> None:
+    words = [] if document.get("findings", [True]) else ["findings: none"]
+    reasons: dict[str, list[str]] = {}
+    for one in document.get("rules_not_judged", []):
+        reasons.setdefault(one["why"], []).append(one["rule"])
+    words += [f"not judged: {', '.join(rules)} ({why})" for why, rules in reasons.items()]
+    if words:
+        console.print(plain_text("; ".join(words)))
 
 
 def _name(row: Document) -> str:
@@ -369,6 +396,7 @@ def _kinds_words(row: Document) -> str:
 
 def _print_remarks(document: Document, console: Console) -> None:
     """What was not seen, and why: always said, also when all is well."""
+    _print_unjudged(document, console)
     parts = [f"{document['lost']:,} lost"]
     parts.append(f"{_some(document['unmatched_exits'], 'exit')} without an entry")
     if document["unwound"]:

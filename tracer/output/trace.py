@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
+from tracer.model import CaptureEnd, Finding, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ class Listener(Protocol):
 
 class TraceWriter(Listener, Protocol):
     """A trace being written, in bounded memory.  Every method raises OutputFailed when the file cannot grow."""
+
+    def mark(self, findings: Sequence[Finding]) -> None:
+        """What was found, to be drawn.  To be told after all spans, before `close`."""
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> WrittenTrace:
         """Finish the file and give it its name.  end: None when the capture is torn."""

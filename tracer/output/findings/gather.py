@@ -1,0 +1,79 @@
+"""Listens to a recording and, when it is over, says what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tracer.model import Finding, FunctionKind, Group, Plan, Spans
+from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
+from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
+from tracer.output.findings.run import Need, Run
+from tracer.output.findings.starved import STARVED, Starved, starved_tasks
+
+_ALL_THE_TIME = 0.999
+
+RULES = (LONG_POLL, STARVED, BUSY_LOOP)
+"""All that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A rule that could not be judged, and why, in a sentence for people."""
+
+    rule: str
+    why: str
+
+
+class Evidence:
+    """What the rules need of a recording, in memory that does not grow with its length."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._long_polls = LongPolls([one.kind is FunctionKind.TASK for one in plan.functions])
+        self._starved = Starved(self._long_polls)
+        self._busy_loops = BusyLoops(plan)
+
+    def spans(self, spans: Spans) -> None:
+        """Polls and waits."""
+        self._long_polls.add(spans.polls)
+        self._starved.add(spans.waits)
+        self._busy_loops.add(spans.waits, spans.over)
+
+    def findings(self, run: Run) -> list[Finding]:
+        """What was found, the worst first.  To be asked when all spans were told."""
+        self._starved.close()
+        found = (
+            (LONG_POLL, long_polls(LONG_POLL, self._long_polls, run)),
+            (STARVED, starved_tasks(STARVED, self._starved, run)),
+            (BUSY_LOOP, busy_loops(BUSY_LOOP, self._busy_loops, run)),
+        )
+        judged = [one for rule, several in found if not rule.needs & run.missing.keys() for one in several]
+        return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
+
+
+def missing(shares: Mapping[Group, float], *, is_whole: bool, has_memory: bool) -> dict[Need, str]:
+    """What a recording lacks, and why.  shares: of its time, in which each group of probes was attached.
+
+    is_whole: no event was lost, and its end was written.  has_memory: memory was read at the end.
+    """
+    found: dict[Need, str] = {}
+    for need, group in ((Need.TASKS, Group.TASKS), (Need.FUTURES, Group.FUTURES), (Need.WAKES, Group.WAKES)):
+        if not shares.get(group, 0):
+            found[need] = f"{group} were not probed"
+    parts = [group for group, share in shares.items() if 0 < share < _ALL_THE_TIME]
+    if not is_whole:
+        found[Need.WHOLE] = "events are missing"
+    elif parts:
+        found[Need.WHOLE] = f"{' and '.join(sorted(parts))} were probed in a part of the time only"
+    if not has_memory:
+        found[Need.MEMORY] = "the process' memory was not read at the end"
+    return found
+
+
+def unjudged(missing: Mapping[Need, str]) -> Sequence[Unjudged]:
+    """The rules that cannot be judged where this is missing."""
+    return [
+        Unjudged(rule.id, "; ".join(missing[need] for need in sorted(rule.needs) if need in missing))
+        for rule in RULES
+        if rule.needs & missing.keys()
+    ]

@@ -1,0 +1,62 @@
+"""What every rule may ask about the run, besides its own evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.model import Plan, PollFunction
+from tracer.output.labels import short_name
+
+
+class Need(StrEnum):
+    """What a rule cannot do without."""
+
+    TASKS = "tasks"  # polls of tasks
+    FUTURES = "futures"  # polls of futures
+    WAKES = "wakes"  # wakes of tasks
+    WHOLE = "whole"  # that these probes were there all the time, and no event is missing
+    MEMORY = "memory"  # that the process' memory was read at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The data of a rule.  id: stable, for programs.  needs: without these it is not judged.
+
+    limits: its thresholds, by names with their units.  advice: what usually helps, a sentence.
+    """
+
+    id: str
+    needs: frozenset[Need]
+    limits: Mapping[str, float]
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A recording that is over.  start, end: ns.  names: of threads, by tid.  missing: why a need is not met."""
+
+    plan: Plan
+    start: int
+    end: int
+    names: Mapping[int, str]
+    missing: Mapping[Need, str]
+
+    @property
+    def duration(self) -> int:
+        """ns, at least 1."""
+        return max(1, self.end - self.start)
+
+    def function(self, index: int) -> PollFunction:
+        """By its place in the plan."""
+        return self.plan.functions[index]
+
+    def short(self, index: int) -> str:
+        """The name of the same, as a sentence has room for it."""
+        return short_name(self.plan.functions[index]).removeprefix("task ")
+
+    def thread(self, tid: int) -> str:
+        """`thread tokio-rt-worker (17)`."""
+        name = self.names.get(tid)
+        return f"thread {name} ({tid})" if name else f"thread {tid}"

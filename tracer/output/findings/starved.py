@@ -1,0 +1,142 @@
+"""Tasks that were ready for long before a thread polled them, and the poll that was in their way meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracer.model import WAIT, Array, Finding, Severity, WaitFlag
+from tracer.output.findings.long_polls import LEAST, LongPolls
+from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.histogram import BINS, bins_of, percentile
+from tracer.output.labels import duration_words
+from tracer.output.records import join, pick
+
+STARVED = Rule(
+    "starved-tasks",
+    frozenset({Need.TASKS, Need.WAKES}),
+    {"least_ns": 10_000_000, "times_median": 10, "always_ns": 100_000_000, "covered": 0.5, "tasks_or_times": 2},
+    "Shorten the poll that was in the way: spawn_blocking, the async variant of what it calls, or a yield in between.",
+)
+
+_MOST_HELD = 1024
+"""Of those whose poll in the way may not be over yet."""
+
+
+@dataclass(slots=True)
+class _Starved:
+    """By one function's polls.  waits: how often.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
+    lengths: of how long tasks were ready, in bins."""
+
+    worst: np.void
+    poll: np.void
+    total: int = 0
+    lengths: np.ndarray[tuple[int], np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+
+class Starved:
+    """By function of the poll in the way; memory grows with those only."""
+
+    def __init__(self, polls: LongPolls) -> None:
+        self._polls = polls
+        self._bins = np.zeros(BINS, np.int64)
+        self._longest = 0
+        self._held = np.empty(0, WAIT)
+        self.by_poll: dict[int, _Starved] = {}
+        self.unexplained = 0
+
+    def add(self, waits: Array) -> None:
+        """dtype WAIT; after the polls that ended by the same time."""
+        self._explain()
+        woken = pick(waits, (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0))
+        if not len(woken):
+            return
+        delay = _delays(woken)
+        self._bins += np.bincount(bins_of(delay), minlength=BINS)
+        self._longest = max(self._longest, int(delay.max()))
+        long = pick(woken, delay >= LEAST)
+        if len(long):
+            held = join([self._held, long], WAIT)
+            self.unexplained += max(0, len(held) - _MOST_HELD)
+            self._held = held[np.argsort(-_delays(held), kind="stable")[:_MOST_HELD]]
+
+    def close(self) -> None:
+        """No more come."""
+        self._explain()
+
+    def _explain(self) -> None:
+        """Whose polls were in the way of those that the step before told; by now these are over."""
+        held, self._held = self._held, self._held[:0]
+        polls = self._polls.recent[self._polls.roots()]
+        for wait in held:
+            since, until = max(int(wait["woken"]), int(wait["start"])), int(wait["end"])
+            overlap = np.minimum(polls["end"], until) - np.maximum(polls["start"], since)
+            overlap[polls["instance"] == wait["instance"]] = 0  # it was woken while it was polled itself
+            here = (polls["tid"] == wait["tid"]) | (polls["tid"] == wait["woken_on"])
+            overlap = overlap + here  # of two alike, the one on its thread
+            if not len(polls) or int(overlap.max()) < STARVED.limits["covered"] * (until - since):
+                self.unexplained += 1
+                continue
+            self._count(wait, self._polls.innermost(polls[int(np.argmax(overlap))]), until - since)
+
+    def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
+        one = self.by_poll.setdefault(int(poll["function"]), _Starved(wait, poll))
+        one.lengths[bins_of(np.array([delay]))] += 1
+        one.total += delay
+        if delay > _delay(one.worst):
+            one.worst, one.poll = wait, poll
+
+    def limit(self, rule: Rule) -> int:
+        """From how many ns on a task is starved, by this run's own median."""
+        usual = rule.limits["times_median"] * percentile(self._bins, 0.5, self._longest)
+        return int(max(rule.limits["least_ns"], min(usual, rule.limits["always_ns"])))
+
+    def usual(self) -> tuple[int, int]:
+        """(median, 99th percentile) of how long tasks were ready, ns."""
+        return round(percentile(self._bins, 0.5, self._longest)), round(percentile(self._bins, 0.99, self._longest))
+
+
+def _delays(waits: Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    delays: np.ndarray[tuple[int], np.dtype[np.int64]] = waits["end"] - np.maximum(waits["woken"], waits["start"])
+    return delays
+
+
+def _delay(wait: np.void) -> int:
+    return int(wait["end"]) - max(int(wait["woken"]), int(wait["start"]))
+
+
+def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
+    """One finding a function whose polls were in the way."""
+    limit = evidence.limit(rule)
+    median, p99 = evidence.usual()
+    for function, one in evidence.by_poll.items():
+        delay, poll, wait = _delay(one.worst), one.poll, one.worst
+        count = int(one.lengths[int(bins_of(np.array([limit]))[0]) :].sum())
+        if delay < limit or count < rule.limits["tasks_or_times"]:
+            continue
+        about = run.function(function)
+        took = int(poll["end"] - poll["start"])
+        yield Finding(
+            rule.id,
+            Severity.CRITICAL if delay >= rule.limits["always_ns"] else Severity.WARNING,
+            f"ready tasks waited up to {duration_words(delay)} for a poll of {run.short(function)}, {count:,} times",
+            {
+                "longest_ns": delay,
+                "times": count,
+                "limit_ns": limit,
+                "run_median_ns": median,
+                "run_p99_ns": p99,
+                "poll_ns": took,
+                "starved": run.function(int(wait["function"])).name,
+                "starved_task": int(wait["task"]),
+            },
+            about.name,
+            about.location,
+            int(poll["start"]),
+            took,
+            int(poll["tid"]),
+            int(poll["task"]) or int(poll["instance"]) or None,
+            rule.advice,
+        )
