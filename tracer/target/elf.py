@@ -64,7 +64,8 @@ class ElfImage:
 
     data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
     is_dynamic: it names a dynamic loader.  thread_local_block: bytes from a thread's pointer down to the begin of its
-    thread-local variables, when it is the executable; None: it has none.
+    thread-local variables, when it is the executable; None: it has none.  frame_header: link-time address of its
+    .eh_frame_hdr; None: it has none.
     A section or an address that the file does not have is None.
     """
 
@@ -82,6 +83,7 @@ class ElfImage:
             self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
             self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
             self.thread_local_block = _thread_local_block(elf)
+            self.frame_header = _frame_header(elf)
             self.build_id = self._find_build_id(elf)
         except NotTraceable:
             raise
@@ -244,6 +246,14 @@ class ElfImage:
         content = self.data[offset : offset + size]
         return content if len(content) == size else None
 
+    def read_up_to(self, vaddr: int, size: int) -> bytes:
+        """The same, cut where the segment's content in the file ends; empty where nothing is."""
+        segment = self.segment_of(vaddr)
+        if segment is None or size < 0:
+            return b""
+        offset = vaddr - segment.vaddr + segment.offset
+        return self.data[offset : offset + min(size, segment.vaddr + segment.filesz - vaddr)]
+
     # ------------------------------------------------------------ symbols
 
     @cached_property
@@ -363,6 +373,13 @@ def _thread_local_block(elf: Any) -> int | None:
             align = max(int(header.p_align), 1)
             # The block begins where its address has the remainder of p_vaddr, as glibc and musl place it.
             return int(-(-(header.p_memsz + header.p_vaddr % align) // align) * align - header.p_vaddr % align)
+    return None
+
+
+def _frame_header(elf: Any) -> int | None:
+    for segment in elf.iter_segments():
+        if segment.header.p_type == "PT_GNU_EH_FRAME":
+            return int(segment.header.p_vaddr)
     return None
 
 
