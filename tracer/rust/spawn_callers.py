@@ -9,26 +9,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 
-import numpy as np
-
-from tracer.model import Array, CallSite, SourceLocation
+from tracer.model import CallSite, SourceLocation
+from tracer.rust.code_functions import FunctionTable
 from tracer.rust.dwarf import Die, Dwarf
-from tracer.rust.forms import At, DwarfError, Tag
+from tracer.rust.forms import At, DwarfError
+from tracer.rust.inline_chain import inlined_around
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.scan import CodeScan
-from tracer.target.elf import FUNCTION, ElfImage
+from tracer.target.elf import ElfImage
 
 _WITHIN = re.compile(
     r"/(?:tokio|async-std|async-global-executor|async-executor|async-task|async-lock|smol|blocking)-\d[^/]*/src/"
     r"|^/rustc/|/lib/rustlib/src/"
 )
 """Sources of the runtimes, and of what they call that calls them back."""
-
-_INSIDE = frozenset({Tag.INLINED_SUBROUTINE, Tag.LEXICAL_BLOCK})
-_MAX_DEPTH, _MAX_ENTRIES = 64, 1 << 16
 
 
 class SpawnCallers:
@@ -37,7 +33,7 @@ class SpawnCallers:
     def __init__(
         self, named: ElfImage, scan: CodeScan, dwarf: Dwarf, lookup: SubprogramLookup, lines: LineTables
     ) -> None:
-        self._named = named
+        self._functions = FunctionTable(named)
         self._scan = scan
         self._dwarf = dwarf
         self._lookup = lookup
@@ -49,7 +45,7 @@ class SpawnCallers:
         calls = self._scan.calls_of(functions)
         callers: defaultdict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
         for at, back, target in calls:
-            caller = self._function_at(at)
+            caller = self._functions.at(at)
             if caller is not None:
                 callers[caller].append((at, back, target))
         dies = self._lookup.find(dict(callers.keys()))
@@ -87,32 +83,7 @@ class SpawnCallers:
 
     def _calls(self, die: Die, address: int) -> Iterator[tuple[str, int, int] | None]:
         """Where each function was called that was inlined around this address, the outermost first."""
-        for _ in range(_MAX_DEPTH):
-            inside = next(
-                (one for one in self._dwarf.children(die, _INSIDE, _MAX_ENTRIES) if self._has(one, address)), None
-            )
-            if inside is None:
-                return
-            die = inside
-            if die.tag == Tag.INLINED_SUBROUTINE:
-                file, line = die.integer(At.CALL_FILE), die.integer(At.CALL_LINE)
-                path = self._lines.file(die.unit, file) if file is not None else None
-                yield (path, line, die.integer(At.CALL_COLUMN) or 0) if path is not None and line else None
-
-    def _has(self, die: Die, address: int) -> bool:
-        return any(begin <= address < end for begin, end in self._dwarf.ranges_of(die))
-
-    def _function_at(self, address: int) -> tuple[int, int] | None:
-        """(address, size) of the function that has the code there, by the symbols."""
-        at = int(np.searchsorted(self._functions["address"], address, side="right")) - 1
-        if at < 0:
-            return None
-        begin, size = int(self._functions["address"][at]), int(self._functions["size"][at])
-        return (begin, size) if begin <= address < begin + size else None
-
-    @cached_property
-    def _functions(self) -> Array:
-        table = self._named.symbols().table
-        table = table[((table["info"] & 15) == FUNCTION) & (table["size"] > 0)]
-        functions: Array = table[np.argsort(table["address"], kind="stable")]
-        return functions
+        for inside in inlined_around(self._dwarf, die, address):
+            file, line = inside.integer(At.CALL_FILE), inside.integer(At.CALL_LINE)
+            path = self._lines.file(inside.unit, file) if file is not None else None
+            yield (path, line, inside.integer(At.CALL_COLUMN) or 0) if path is not None and line else None
