@@ -93,8 +93,10 @@ struct probe {
 	u16 spawns;         /* 1 + index into Plan.spawns; 0: none, or too high */
 	u8 spawn_step;      /* enum spawn_step: one of the first two, and perhaps the third */
 	u8 wakes;           /* enum wake */
+	u8 polls_task;      /* a task poll begins or ends here, of which stacks are taken */
+	u8 _pad[7];
 };
-_Static_assert(sizeof(struct probe) == 56, "probe.program.PROBE has 56 bytes");
+_Static_assert(sizeof(struct probe) == 64, "probe.program.PROBE has 64 bytes");
 
 /* A place that a walk can come to; index = its number. */
 struct walk_node {
@@ -154,6 +156,52 @@ struct frame {
 	u64 self;
 	u32 probe; /* that of its entry */
 	u32 epoch;
+};
+
+/* A thread's outermost task poll under way. */
+struct polling {
+	u64 sp;    /* at its entry; 0: none is under way */
+	u64 since; /* when it was entered */
+	u32 epoch;
+	u32 _pad;
+};
+
+#define STACK_MOST 32768
+
+enum stack_kind {
+	STACK_BLOCKED = 1, /* the thread left its CPU, not to run on */
+	STACK_RUNNING = 2, /* it was looked at while it ran */
+};
+
+/* A thread's stack in a task poll: probe.stacks.STACK_HEAD; `size` bytes of it follow, from its stack pointer on. */
+struct stack_head {
+	u64 time;
+	u64 told;  /* when it ran again */
+	u64 since; /* when the poll was entered */
+	u64 until; /* the stack pointer then */
+	u32 tid;
+	u32 tgid;
+	u32 size;
+	u8 kind; /* enum stack_kind */
+	u8 is_cut;
+	u16 cpu;
+	struct pt_regs registers;
+};
+_Static_assert(sizeof(struct stack_head) == 216, "probe.stacks.STACK_HEAD has 216 bytes");
+
+struct stack_slot {
+	u64 is_taken;
+	u64 owner; /* the thread whose stack it holds until that runs again */
+	struct stack_head head;
+	u8 content[STACK_MOST];
+};
+
+/* Per CPU: stacks that there are, and why others are not. */
+struct stack_counts {
+	u64 sent;
+	u64 lost;    /* the ring buffer had no room */
+	u64 crowded; /* the thread's slot held another one's */
+	u64 unread;  /* the stack's memory could not be read */
 };
 
 /* The place of a probe, where a link has no cookie. */

@@ -11,6 +11,7 @@
  *   RING_PAGES                    size of the ring buffer; without it, a perf buffer per CPU
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
+ *   STACKS                        with stack.c, and what that needs
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
@@ -57,6 +58,13 @@ static __always_inline u64 current_pid_tgid(void)
 #endif
 }
 
+static __always_inline int is_traced(u64 pid_tgid)
+{
+	u32 tgid = pid_tgid >> 32;
+
+	return tgid && processes.lookup(&tgid);
+}
+
 /* The value before the addition.  A program of this type can be preempted by another one on the
  * same CPU, so it must be one instruction (Linux 5.12); BCC compiles for a BPF version whose
  * builtin drops the value, and LLVM 14's assembler cannot parse the mnemonic: hence the bytes.
@@ -72,6 +80,10 @@ static __always_inline u64 fetch_add(u64 *counter, u64 amount)
 		     : "r8", "r9", "memory");
 	return amount;
 }
+
+#ifdef STACKS
+#include "stack.c"
+#endif
 
 static __always_inline void see_thread(struct cpu_state *cpu, u32 tid, u32 tgid)
 {
@@ -330,6 +342,14 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	}
 	see_thread(cpu, tid, pid_tgid >> 32);
 
+#ifdef STACKS
+	if (probe->polls_task) {
+		if (probe->roles & PROBE_ENTERS)
+			enter_poll(tid, sp, event.time, *epoch);
+		else
+			leave_poll(tid, sp);
+	}
+#endif
 	if (probe->roles & PROBE_ENTERS) {
 		if (probe->roles & PROBE_REMEMBER) {
 			struct frame begun = {.self = event.self, .probe = id, .epoch = *epoch};
@@ -357,13 +377,6 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 		read_result(ctx, probe, &event);
 	send(ctx, cpu, &event);
 	return 0;
-}
-
-static __always_inline int is_traced(u64 pid_tgid)
-{
-	u32 tgid = pid_tgid >> 32;
-
-	return tgid && processes.lookup(&tgid);
 }
 
 #ifndef BY_PLACE

@@ -69,6 +69,7 @@ TARGETS = (
     "parked_smol",
     "linked_smol",
     "many_tasks",
+    "blockers_tokio",
     *CONSTRUCTS,
     *WOKEN,
 )

@@ -44,10 +44,11 @@ class BccProgram:
                 lambda: bcc.BPF(text=_whole_text(source), cflags=flags), f"The BPF program {source.name} was refused."
             )
 
-    def load(self, function: str, attach_type: int = -1) -> int:
-        """Load one function as a uprobe program; returns its descriptor, owned by this object."""
+    def load(self, function: str, attach_type: int = -1, *, kind: str = "KPROBE") -> int:
+        """Load one function as a program, for uprobes or of another kind (as class BPF names it); returns its
+        descriptor, owned by this object."""
         loaded = _quietly(
-            lambda: self._module.load_func(function.encode(), self._bcc.BPF.KPROBE, None, attach_type),
+            lambda: self._module.load_func(function.encode(), getattr(self._bcc.BPF, kind), None, attach_type),
             f"The kernel refused the BPF program {function}.",
         )
         return int(loaded.fd)

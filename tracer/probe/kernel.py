@@ -24,11 +24,12 @@ _MAP_TYPE_RINGBUF = 27
 ATTACH_UPROBE_MULTI = 48
 _UPROBE_MULTI_RETURN = 1
 
-_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT = 1, 10
+_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_CPU_CLOCK, _PERF_COUNT_SW_BPF_OUTPUT = 1, 0, 10
 _PERF_SAMPLE_RAW = 1 << 10
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_WATERMARK = 1 << 14
-_PERF_IOC_ENABLE = 0x2400
+_PERF_ATTR_SLEEPS = 1 << 0 | 1 << 10  # disabled until it is enabled; the second number is a frequency
+_PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -192,17 +193,39 @@ def open_perf_output(cpu: int, watermark: int) -> int:
         _PERF_ATTR_WATERMARK,
         watermark,
         0,
-    ).ljust(112, b"\0")
-    buffer = ctypes.create_string_buffer(attributes, 112)
+    )
+    return _open_perf_event(attributes, cpu)
+
+
+def enable_perf_event(fd: int) -> None:
+    """Let it count from now on."""
+    fcntl.ioctl(fd, _PERF_IOC_ENABLE, 0)
+
+
+def open_cpu_clock(cpu: int, frequency: int, program: int) -> int:
+    """Run a program so many times a second of one CPU's working time, whatever runs there; closed, it does no more.
+
+    Raises OSError as the kernel does.
+    """
+    attributes = struct.pack(
+        "<IIQQQQQII", _PERF_TYPE_SOFTWARE, 112, _PERF_COUNT_SW_CPU_CLOCK, frequency, 0, 0, _PERF_ATTR_SLEEPS, 0, 0
+    )
+    fd = _open_perf_event(attributes, cpu)
+    try:
+        fcntl.ioctl(fd, _PERF_IOC_SET_BPF, program)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open_perf_event(attributes: bytes, cpu: int) -> int:
+    buffer = ctypes.create_string_buffer(attributes.ljust(112, b"\0"), 112)
     fd = int(_libc.syscall(_PERF_EVENT_OPEN_SYSCALL, buffer, -1, cpu, -1, _PERF_FLAG_FD_CLOEXEC))
     if fd < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return fd
-
-
-def enable_perf_output(fd: int) -> None:
-    fcntl.ioctl(fd, _PERF_IOC_ENABLE, 0)
 
 
 def cpus(kind: str) -> list[int]:

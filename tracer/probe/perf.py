@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tracer.errors import AttachFailed
 from tracer.model import EVENT, Array
-from tracer.probe.kernel import Map, cpus, enable_perf_output, open_perf_output
+from tracer.probe.kernel import Map, cpus, enable_perf_event, open_perf_output
 from tracer.probe.transport import joined
 
 _PAGE = mmap.PAGESIZE
@@ -88,7 +88,7 @@ class PerfBuffers:
                 buffer, pages = _open(cpu, pages)
                 self._buffers.append(buffer)
                 events.update(struct.pack("<I", cpu), struct.pack("<I", buffer.fd))
-                enable_perf_output(buffer.fd)
+                enable_perf_event(buffer.fd)
         except BaseException:
             self.close()
             raise

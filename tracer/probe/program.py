@@ -15,10 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.errors import AttachFailed
-from tracer.model import Array, Group, Plan, PollFunction, Probe, Process, Register, Site, SpawnStep, Thread
+from tracer.model import (
+    Array,
+    FunctionKind,
+    Group,
+    Plan,
+    PollFunction,
+    Probe,
+    Process,
+    Register,
+    Site,
+    SpawnStep,
+    Thread,
+)
 from tracer.probe.bcc_program import BccProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
 from tracer.probe.sources import bpf_folder
+from tracer.probe.stacks import stack_sizes
 from tracer.probe.walk import Walks, make_walks
 
 PROBE = np.dtype(
@@ -41,6 +54,8 @@ PROBE = np.dtype(
         ("spawns", "<u2"),
         ("spawn_step", "u1"),
         ("wakes", "u1"),
+        ("polls_task", "u1"),
+        ("_pad", "u1", 7),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -81,11 +96,13 @@ class Counters:
 class PollProgram:
     """ring_pages: size of the ring buffer in pages, None for perf buffers.
 
-    by_place: for links without a cookie; the probe is then known by its address.
+    by_place: for links without a cookie; the probe is then known by its address.  stacks: with what StackSampler needs.
     Raises what BccProgram raises.
     """
 
-    def __init__(self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path) -> None:
+    def __init__(
+        self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path, stacks: bool = False
+    ) -> None:
         # The last ids are free for the calibration's own probes.
         self._spare_id = len(plan.probes)
         walks = make_walks(plan.functions, plan.layouts)
@@ -106,6 +123,8 @@ class PollProgram:
             defines["NAMESPACE_DEVICE"] = os.major(namespace.st_dev) << 20 | os.minor(namespace.st_dev)
         if by_place:
             defines["BY_PLACE"] = None
+        if stacks:
+            defines |= stack_sizes()
         self.bcc = BccProgram(bpf_folder() / "poll.c", defines, cache)
         try:
             attach_type = -1 if by_place else ATTACH_UPROBE_MULTI
@@ -237,6 +256,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             entered = plan.functions[probe.enters]
             record["roles"] |= _ENTERS
             record["enters"] = probe.enters + 1
+            record["polls_task"] = entered.kind is FunctionKind.TASK
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
             record["walk"] = roots[probe.enters] if roots else 0
@@ -273,6 +293,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             if function.state_offset is not None or (by_place and probe.site is Site.RETURN):
                 record["roles"] |= _RECALL
             record["leaves"] = probe.leaves + 1
+            record["polls_task"] = function.kind is FunctionKind.TASK
             record["exit_state"] = _state_offset(function)
             if probe.is_tail:
                 record["roles"] |= _TAIL

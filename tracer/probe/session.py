@@ -20,18 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing
+from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
 from tracer.probe.bcc_program import missing_capabilities
 from tracer.probe.calibration import Costs, calibration_plan, calibration_process
 from tracer.probe.headers import default_cache
 from tracer.probe.instructions import wrong_instructions
-from tracer.probe.kernel import MultiSupport, cpus, uprobe_multi_support
+from tracer.probe.kernel import MultiSupport, cpus, has_ring_buffer, uprobe_multi_support
 from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
+from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, choose, joined
 
 BUFFER_SIZE = 32 << 20
@@ -87,6 +88,7 @@ class ProbeSession:
                 plan,
                 ring_pages=pages if is_ring else None,
                 by_place=support is MultiSupport.NONE,
+                stacks=has_ring_buffer(),
                 cache=cache or default_cache(),
             )
         except BaseException:
@@ -105,6 +107,7 @@ class ProbeSession:
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
         self._calibration_links: list[Links] = []
+        self._stacks, self._no_stacks = self._sample_stacks()
         atexit.register(self.close)
 
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:
@@ -117,6 +120,26 @@ class ProbeSession:
             executables,
             filters_process=support is MultiSupport.BY_PROCESS,
         )
+
+    def _sample_stacks(self) -> tuple[StackSampler | None, str | None]:
+        """(what takes stacks, else why the kernel does not let it)."""
+        if not has_ring_buffer():
+            return None, "the kernel has no BPF ring buffer (Linux 5.8)"
+        try:
+            return StackSampler(self._program.bcc), None
+        except RatError as error:
+            return None, f"the kernel refused the program that takes them (Linux 5.15): {error}"
+        except OSError as error:
+            return None, f"the kernel refused its clock: {error.strerror}"
+
+    @property
+    def stacks(self) -> StackSampler | None:
+        """What takes the stacks of the threads that block, or run long, in a task poll; None: `no_stacks` says why."""
+        return self._stacks
+
+    @property
+    def no_stacks(self) -> str | None:
+        return self._no_stacks
 
     @property
     def transport(self) -> str:
@@ -265,6 +288,8 @@ class ProbeSession:
     def _begin(self, groups: frozenset[Group]) -> int:
         for group in groups:
             self._program.begin_epoch(group)
+        if self._stacks is not None:
+            self._stacks.begin()
         return time.monotonic_ns()
 
     def _end(self, groups: frozenset[Group]) -> int:
@@ -288,6 +313,8 @@ class ProbeSession:
 
     def detach(self) -> Batch:
         """Detach everything; returns the last events.  received + lost = sent from then on."""
+        if self._stacks is not None:
+            self._stacks.end()
         self._end(self._links.active)
         self._links.detach(self._links.active)
         look = self._look()
@@ -305,6 +332,8 @@ class ProbeSession:
         for links in (self._links, *self._calibration_links):
             links.detach(links.active)
         self._transport.close()
+        if self._stacks is not None:
+            self._stacks.close()
         self._program.close()
         self._files.close()
 

@@ -1,0 +1,181 @@
+"""The stacks that bpf/stack.c sends: of threads that blocked, or went on and on, in a task poll."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.model import StackKind
+from tracer.probe.bcc_program import BccProgram
+from tracer.probe.kernel import cpus, enable_perf_event, open_cpu_clock
+from tracer.target.unwinding import StackCopy
+
+STACK_HEAD = np.dtype(
+    [
+        ("time", "<u8"),
+        ("told", "<u8"),
+        ("since", "<u8"),
+        ("until", "<u8"),
+        ("tid", "<u4"),
+        ("tgid", "<u4"),
+        ("size", "<u4"),
+        ("kind", "u1"),
+        ("is_cut", "u1"),
+        ("cpu", "<u2"),
+        ("registers", "<u8", 21),
+    ]
+)
+"""struct stack_head of bpf/events.h; registers: struct pt_regs of x86-64."""
+
+STACK_COUNTS = np.dtype([("sent", "<u8"), ("lost", "<u8"), ("crowded", "<u8"), ("unread", "<u8")])
+
+_MOST = 32_768
+"""Bytes of a stack."""
+_SLOT_SIZE = 16 + STACK_HEAD.itemsize + _MOST
+_SLOTS = 256
+"""Threads that are blocked at once, in a poll: 8 MiB of kernel memory."""
+_PAGES = 1024
+_PAGE = mmap.PAGESIZE
+_BUSY, _DISCARDED = 1 << 31, 1 << 30
+
+LEAST_BLOCKED = 200_000
+"""ns: a thread that was off its CPU for less is not worth a stack."""
+LEAST_POLLING = 5_000_000
+"""ns: a poll that has gone on for less is not looked at."""
+_FREQUENCY, _LEAST_FREQUENCY, _MOST_LOOKS = 99, 11, 800
+"""Looks a second, on each CPU; the most of all CPUs."""
+
+_BY_DWARF_NUMBER = [10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0, 16]
+"""Where in struct pt_regs (arch/x86/include/asm/ptrace.h) the registers are: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp,
+r8 to r15, rip."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecord:
+    """time: ns, when the stack was as it is here.  until: when the thread ran on; None: not seen yet.  pid: its
+    process.  is_cut: the outermost bytes are missing."""
+
+    time: int
+    until: int | None
+    tid: int
+    pid: int
+    kind: StackKind
+    copy: StackCopy
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StackCounts:
+    """Stacks that were sent, and those that were not: no room in the buffer; no room to keep it; not readable."""
+
+    sent: int
+    lost: int
+    crowded: int
+    unread: int
+
+
+def stack_sizes() -> dict[str, int | None]:
+    """What the program is compiled with."""
+    return {
+        "STACKS": None,
+        "STACK_SLOTS": _SLOTS,
+        "STACK_PAGES": _PAGES,
+        "POSSIBLE_CPUS": cpus("possible")[-1] + 1,
+    }
+
+
+class StackSampler:
+    """Of a program that was compiled with stack_sizes().
+
+    Raises AttachFailed or PermissionMissing where the kernel refuses its programs, OSError where it refuses its clocks.
+    """
+
+    def __init__(self, bcc: BccProgram) -> None:
+        self._clocks: list[int] = []
+        self._counts = bcc.map("stack_counts", 4, STACK_COUNTS.itemsize * (cpus("possible")[-1] + 1))
+        self._slots = bcc.map("stack_slots", 4, _SLOT_SIZE)
+        settings = bcc.map("stack_settings", 4, 8)
+        for index, value in enumerate((LEAST_BLOCKED, LEAST_POLLING)):
+            settings.update(struct.pack("<I", index), struct.pack("<Q", value))
+        look = bcc.load("at_look", kind="PERF_EVENT")
+        fd, size = bcc.map_fd("stacks"), _PAGES * _PAGE
+        self._size = size
+        self._consumer_map = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._producer_map = mmap.mmap(fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
+        self._consumer = np.frombuffer(self._consumer_map, "<u8", 1)
+        self._producer = np.frombuffer(self._producer_map, "<u8", 1)
+        self._data = np.frombuffer(self._producer_map, np.uint8, 2 * size, _PAGE)
+        online = cpus("online")
+        frequency = max(_LEAST_FREQUENCY, min(_FREQUENCY, _MOST_LOOKS // len(online)))
+        try:
+            for cpu in online:
+                self._clocks.append(open_cpu_clock(cpu, frequency, look))
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self) -> None:
+        """Look at what runs from now on."""
+        for clock in self._clocks:
+            enable_perf_event(clock)
+
+    def read(self) -> Iterator[StackRecord]:
+        """What has come since the last call; what is not taken from here is there at the next one."""
+        produced = int(self._producer[0])
+        while (consumed := int(self._consumer[0])) < produced:
+            at = consumed % self._size
+            head = int(self._data[at : at + 4].view("<u4")[0])
+            if head & _BUSY:
+                return
+            length = head & ~_DISCARDED
+            content = self._data[at + 8 : at + 8 + length].tobytes()
+            self._consumer[0] = consumed + (8 + length + 7) // 8 * 8
+            if not head & _DISCARDED:
+                yield _record(content, is_over=True)
+
+    def blocked(self) -> Iterator[StackRecord]:
+        """Of the threads that block now."""
+        for index in range(_SLOTS):
+            content = self._slots.lookup(struct.pack("<I", index))
+            if content is not None and int.from_bytes(content[8:16], "little"):
+                yield _record(content[16:], is_over=False)
+
+    def counts(self) -> StackCounts:
+        """Since the begin, of all CPUs."""
+        value = self._counts.lookup(b"\0\0\0\0")
+        counts = np.frombuffer(value or b"", STACK_COUNTS)
+        return StackCounts(*(int(counts[name].sum()) for name in ("sent", "lost", "crowded", "unread")))
+
+    def end(self) -> None:
+        """Look no more."""
+        while self._clocks:
+            with suppress(OSError):
+                os.close(self._clocks.pop())
+
+    def close(self) -> None:
+        """Free everything."""
+        self.end()
+        del self._consumer, self._producer, self._data
+        self._consumer_map.close()
+        self._producer_map.close()
+
+
+def _record(content: bytes, *, is_over: bool) -> StackRecord:
+    head = np.frombuffer(content, STACK_HEAD, 1)[0]
+    registers = tuple(int(value) for value in head["registers"][_BY_DWARF_NUMBER])
+    stack = content[STACK_HEAD.itemsize : STACK_HEAD.itemsize + int(head["size"])]
+    return StackRecord(
+        time=int(head["time"]),
+        until=int(head["told"]) if is_over else None,
+        tid=int(head["tid"]),
+        pid=int(head["tgid"]),
+        kind=StackKind(int(head["kind"])),
+        copy=StackCopy(registers, stack, int(head["until"])),
+        is_cut=bool(head["is_cut"]),
+    )
