@@ -487,6 +487,72 @@ class MemoryReading(_message.Message):
     parked: bytes
     def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ...) -> None: ...
 
+class StackSamples(_message.Message):
+    __slots__ = ("samples",)
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    samples: bytes
+    def __init__(self, samples: _Optional[bytes] = ...) -> None: ...
+
+class Stacks(_message.Message):
+    __slots__ = ("texts", "frames", "stacks", "census")
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    STACKS_FIELD_NUMBER: _ClassVar[int]
+    CENSUS_FIELD_NUMBER: _ClassVar[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    frames: _containers.RepeatedCompositeFieldContainer[StackFrame]
+    stacks: _containers.RepeatedCompositeFieldContainer[StackShape]
+    census: StackCensus
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., frames: _Optional[_Iterable[_Union[StackFrame, _Mapping]]] = ..., stacks: _Optional[_Iterable[_Union[StackShape, _Mapping]]] = ..., census: _Optional[_Union[StackCensus, _Mapping]] = ...) -> None: ...
+
+class StackFrame(_message.Message):
+    __slots__ = ("function", "file", "line", "is_inlined", "module", "crate")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    IS_INLINED_FIELD_NUMBER: _ClassVar[int]
+    MODULE_FIELD_NUMBER: _ClassVar[int]
+    CRATE_FIELD_NUMBER: _ClassVar[int]
+    function: int
+    file: int
+    line: int
+    is_inlined: bool
+    module: int
+    crate: int
+    def __init__(self, function: _Optional[int] = ..., file: _Optional[int] = ..., line: _Optional[int] = ..., is_inlined: _Optional[bool] = ..., module: _Optional[int] = ..., crate: _Optional[int] = ...) -> None: ...
+
+class StackShape(_message.Message):
+    __slots__ = ("frames", "is_whole")
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    IS_WHOLE_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedScalarFieldContainer[int]
+    is_whole: bool
+    def __init__(self, frames: _Optional[_Iterable[int]] = ..., is_whole: _Optional[bool] = ...) -> None: ...
+
+class StackCensus(_message.Message):
+    __slots__ = ("taken", "lost", "crowded", "unread", "skipped", "cut", "least_blocked", "least_polling", "period", "refused")
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    CROWDED_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    LEAST_BLOCKED_FIELD_NUMBER: _ClassVar[int]
+    LEAST_POLLING_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    taken: int
+    lost: int
+    crowded: int
+    unread: int
+    skipped: int
+    cut: int
+    least_blocked: int
+    least_polling: int
+    period: int
+    refused: str
+    def __init__(self, taken: _Optional[int] = ..., lost: _Optional[int] = ..., crowded: _Optional[int] = ..., unread: _Optional[int] = ..., skipped: _Optional[int] = ..., cut: _Optional[int] = ..., least_blocked: _Optional[int] = ..., least_polling: _Optional[int] = ..., period: _Optional[int] = ..., refused: _Optional[str] = ...) -> None: ...
+
 class CaptureEnd(_message.Message):
     __slots__ = ("time", "reason", "received", "lost", "overhead")
     TIME_FIELD_NUMBER: _ClassVar[int]

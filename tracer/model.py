@@ -696,6 +696,89 @@ class ClockReading:
     realtime: int
 
 
+# ---------------------------------------------------------------- stacks
+
+
+class StackKind(IntEnum):
+    """When a thread's stack was taken."""
+
+    BLOCKED = 1  # it left its CPU, not to run on
+    RUNNING = 2  # it was looked at while it ran
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A function on a stack, and where in it.
+
+    function: its name; None: not known.  location: None: not known.  is_inlined: the compiler made it a part of the
+    function below it.  module: name of the file that its code is in; "": not known.  crate: where that is known.
+    """
+
+    function: str | None
+    location: SourceLocation | None
+    is_inlined: bool
+    module: str
+    crate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """frames: the innermost first.  is_whole: the last one is the task poll's; else what called it is not known."""
+
+    frames: tuple[Frame, ...]
+    is_whole: bool
+
+
+STACK_SAMPLE = np.dtype(
+    [
+        ("time", "<i8"),  # ns, when the stack was so
+        ("until", "<i8"),  # ns, when a blocked thread ran on; 0: that was not seen
+        ("tid", "<u4"),
+        ("stack", "<u4"),  # 1 + index into the stacks that the capture tells
+        ("kind", "u1"),  # StackKind
+        ("_pad", "u1", 7),
+    ]
+)
+"""A thread's stack inside of a task poll, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackSamples:
+    """Some that were taken.  samples: dtype STACK_SAMPLE."""
+
+    samples: Array
+
+
+@dataclass(frozen=True, slots=True)
+class StackCensus:
+    """What became of the stacks that were to be taken.
+
+    taken: those with a sample.  lost: no room in the buffer.  crowded: no room to keep it while the thread blocked.
+    unread: its memory could not be read.  skipped: there was no time to unwind it, or there were too many.  cut: of
+    those taken, how many are deeper than what is copied.  least_blocked, least_polling: ns, of what was worth a stack.
+    period: ns of a CPU's time between two looks at what runs.  refused: why none was taken; None: they were.
+    """
+
+    taken: int = 0
+    lost: int = 0
+    crowded: int = 0
+    unread: int = 0
+    skipped: int = 0
+    cut: int = 0
+    least_blocked: int = 0
+    least_polling: int = 0
+    period: int = 0
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """The stacks that samples have, by number; told at the end of a recording."""
+
+    stacks: tuple[Stack, ...]
+    census: StackCensus
+
+
 # ---------------------------------------------------------------- what a capture tells besides events
 
 
@@ -761,7 +844,8 @@ class MemoryReading:
 class Recording:
     """The header of a capture: all that later stages need to know besides the events.
 
-    start: the time from which on every probe was attached.  options: what the user asked for, for display.
+    start: the time from which on every probe was attached.  options: what the user asked for, for display.  stacks:
+    which the capture tells at its end; None: it tells none.
     """
 
     version: str
@@ -773,6 +857,7 @@ class Recording:
     kernel: str
     max_overhead: float
     options: dict[str, str] = field(default_factory=dict)
+    stacks: Stacks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -787,68 +872,6 @@ class CaptureEnd:
     received: int
     lost: int
     overhead: float | None = None
-
-
-# ---------------------------------------------------------------- stacks
-
-
-class StackKind(IntEnum):
-    """When a thread's stack was taken."""
-
-    BLOCKED = 1  # it left its CPU, not to run on
-    RUNNING = 2  # it was looked at while it ran
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A function on a stack, and where in it.
-
-    function: its name; None: not known.  location: None: not known.  is_inlined: the compiler made it a part of the
-    function below it.  module: name of the file that its code is in; "": not known.  crate: where that is known.
-    """
-
-    function: str | None
-    location: SourceLocation | None
-    is_inlined: bool
-    module: str
-    crate: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """frames: the innermost first.  is_whole: the last one is the task poll's; else what called it is not known."""
-
-    frames: tuple[Frame, ...]
-    is_whole: bool
-
-
-STACK_SAMPLE = np.dtype(
-    [
-        ("time", "<i8"),  # ns, when the stack was so
-        ("until", "<i8"),  # ns, when a blocked thread ran on; 0: that was not seen
-        ("tid", "<u4"),
-        ("stack", "<u4"),  # 1 + index into the stacks that the capture tells
-        ("kind", "u1"),  # StackKind
-        ("_pad", "u1", 7),
-    ]
-)
-"""A thread's stack inside of a task poll, 32 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackCensus:
-    """What became of the stacks that were to be taken.  taken: those with a sample.  lost: no room in the buffer.
-    crowded: no room to keep it while the thread blocked.  unread: its memory could not be read.  skipped: there was
-    no time to unwind it, or there were too many.  cut: of those taken, how many are deeper than what is copied.
-    refused: why none was taken; None: they were."""
-
-    taken: int = 0
-    lost: int = 0
-    crowded: int = 0
-    unread: int = 0
-    skipped: int = 0
-    cut: int = 0
-    refused: str | None = None
 
 
 # ---------------------------------------------------------------- what assembly makes of it
@@ -965,18 +988,33 @@ TASK = np.dtype(
 """One task of a runtime."""
 
 
+LOOK = np.dtype(
+    [
+        *((name, STACK_SAMPLE[name]) for name in ("time", "until", "tid", "stack", "kind")),
+        ("_pad", "u1", 3),
+        ("function", "<u4"),  # index into Plan.functions
+        ("start", "<i8"),  # ns, of the poll
+        ("instance", "<u8"),
+        ("task", "<u8"),
+    ]
+)
+"""A thread's stack and the task poll that it was taken in: the innermost one, if several were under way; 56 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spans:
     """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends.
 
     begun, over: dtype TASK, by number: the tasks polled for the first time, before any of their polls (what they
-    have done is 0 still), and those of which no more is seen, after all of their polls.
+    have done is 0 still), and those of which no more is seen, after all of their polls.  looks: dtype LOOK, those
+    taken in these polls.
     """
 
     polls: Array
     waits: Array
     begun: Array = field(default_factory=lambda: np.empty(0, TASK))
     over: Array = field(default_factory=lambda: np.empty(0, TASK))
+    looks: Array = field(default_factory=lambda: np.empty(0, LOOK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -1000,6 +1038,7 @@ class Tally:
     wakes: int = 0  # events that told that a task was woken
     idle_wakes: int = 0  # ... without effect: another wake had done it already, or the task was done
     self_wakes: int = 0  # ... with effect, by the task itself while it was polled
+    looks: int = 0  # stacks that were taken in a task poll; those are no events
     unanswered_wakes: int = 0  # ... with effect, followed by no poll before the task's end, or the recording's
 
 

@@ -18,8 +18,20 @@ from tracer.assemble.chains import settled_places
 from tracer.assemble.changes import end_everything, end_process, learn_threads, note_loss, switch_groups
 from tracer.assemble.resting import note_reading, without_polled
 from tracer.assemble.sorting import stable_order
+from tracer.assemble.stacks import note_samples, with_looks
 from tracer.assemble.state import NO_SPANS, State, first_state
-from tracer.model import Array, CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Spans, Thread
+from tracer.model import (
+    Array,
+    CaptureEnd,
+    Loss,
+    MemoryReading,
+    PlanChange,
+    ProcessEnd,
+    Recording,
+    Spans,
+    StackSamples,
+    Thread,
+)
 
 __all__ = ["BLOCK", "State", "begin", "finish", "step"]
 
@@ -33,17 +45,19 @@ def begin(recording: Recording) -> State:
 
 
 def step(
-    state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading
+    state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | StackSamples
 ) -> tuple[State, Spans]:
     """Take in the next item of a capture; an array is of dtype EVENT.  Spans: what it brought to an end."""
     if isinstance(item, np.ndarray):
         if len(state.resting):
             state = without_polled(state, item)
-        return _step_blocks(state, item)
+        return with_looks(*_step_blocks(state, item))
     if isinstance(item, PlanChange):
-        return switch_groups(state, item)
+        return with_looks(*switch_groups(state, item))
     if isinstance(item, ProcessEnd):
-        return end_process(state, item)
+        return with_looks(*end_process(state, item))
+    if isinstance(item, StackSamples):
+        return note_samples(state, item), NO_SPANS
     if isinstance(item, MemoryReading):
         return note_reading(state, item), NO_SPANS
     if isinstance(item, Loss):
@@ -53,7 +67,7 @@ def step(
 
 def finish(state: State, end: CaptureEnd | None) -> tuple[State, Spans]:
     """End what is still open, at the time of `end`, or of the latest event when the capture has no end."""
-    return end_everything(state, state.now if end is None else end.time)
+    return with_looks(*end_everything(state, state.now if end is None else end.time))
 
 
 def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:

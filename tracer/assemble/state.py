@@ -16,6 +16,7 @@ from tracer.assemble.plan_sites import Sites, sites_of
 from tracer.model import (
     EVENT,
     PARKED,
+    STACK_SAMPLE,
     POLL,
     TASK,
     WAIT,
@@ -309,7 +310,8 @@ class State:
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
     resting: dtype PARKED, tasks that were there at the begin and were not polled since.  parked: the same of all
-    futures that memory told at the end, and when that was: parked_at.
+    futures that memory told at the end, and when that was: parked_at.  samples: dtype STACK_SAMPLE, those whose polls
+    are not over, by thread and time.
     """
 
     roles: Roles
@@ -334,6 +336,7 @@ class State:
     resting: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked_at: int = 0
+    samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))
 
     @property
     def now(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -13,20 +15,34 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from tracer.capture import format as fmt
-from tracer.capture import messages
+from tracer.capture import messages, stacks
 from tracer.errors import BadCapture
-from tracer.model import EVENT, Array, CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Thread
+from tracer.model import (
+    EVENT,
+    Array,
+    CaptureEnd,
+    Loss,
+    MemoryReading,
+    PlanChange,
+    ProcessEnd,
+    Recording,
+    Stacks,
+    StackSamples,
+    Thread,
+)
 
-Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | CaptureEnd
+Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | StackSamples | CaptureEnd
 """What a capture yields; an array is of dtype EVENT, read-only, sorted by time."""
 
-_DECODERS: dict[bytes, Callable[[bytes], Item]] = {
+_DECODERS: dict[bytes, Callable[[bytes], Item | Stacks]] = {
     fmt.THREADS: messages.read_threads,
     fmt.PLAN_CHANGE: messages.read_plan_change,
     fmt.LOSS: messages.read_loss,
     fmt.PROCESS_END: messages.read_process_end,
     fmt.CAPTURE_END: messages.read_capture_end,
     fmt.MEMORY: messages.read_memory_reading,
+    fmt.STACK_SAMPLES: stacks.read_stack_samples,
+    fmt.STACKS: stacks.read_stacks,
 }
 _SEARCH_STEP = 1 << 20
 _BAD_MESSAGE = (ValueError, DecodeError, struct.error)
@@ -55,7 +71,7 @@ class CaptureReader:
             raise _unreadable(path, error) from error
         try:
             self.size = self._file.seek(0, 2)
-            self.recording = self._read_start()
+            self.recording = self._with_stacks(self._read_start())
         except BaseException as error:
             self._file.close()
             if isinstance(error, OSError):
@@ -82,7 +98,7 @@ class CaptureReader:
                     self.damaged_blocks += 1
                 continue
             item = self._decode(header, payload)
-            if item is not None:
+            if item is not None and not isinstance(item, Stacks):  # the recording has those already
                 yield item
 
     @property
@@ -126,6 +142,17 @@ class CaptureReader:
         except _BAD_MESSAGE as error:
             raise damaged from error
 
+    def _with_stacks(self, recording: Recording) -> Recording:
+        """With what the stacks are: it stands at the end, for then they are known, and is needed from the begin on."""
+        for header, offset in self._headers():
+            if header.tag == fmt.STACKS:
+                payload = self._payload(header, offset)
+                if zlib.crc32(payload) == header.crc:
+                    with suppress(*_BAD_MESSAGE):
+                        recording = replace(recording, stacks=stacks.read_stacks(payload))
+        self.torn, self.damaged_blocks, self.unknown_blocks = False, 0, 0
+        return recording
+
     def _headers(self) -> Iterator[tuple[fmt.BlockHeader, int]]:
         """Every whole block after the first, with the place of its payload."""
         offset = self._body
@@ -165,7 +192,7 @@ class CaptureReader:
         self._file.seek(offset)
         return self._file.read(min(header.payload_size, self.size - offset))
 
-    def _decode(self, header: fmt.BlockHeader, payload: bytes) -> Item | None:
+    def _decode(self, header: fmt.BlockHeader, payload: bytes) -> Item | Stacks | None:
         if header.tag == fmt.EVENTS and header.record_size == EVENT.itemsize:
             return np.frombuffer(payload, EVENT)
         decoder = _DECODERS.get(header.tag)

@@ -15,9 +15,21 @@ import numpy as np
 
 from tracer import ownership
 from tracer.capture import format as fmt
-from tracer.capture import messages
+from tracer.capture import messages, stacks
 from tracer.errors import OutputFailed
-from tracer.model import EVENT, Array, CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Thread
+from tracer.model import (
+    EVENT,
+    Array,
+    CaptureEnd,
+    Loss,
+    MemoryReading,
+    PlanChange,
+    ProcessEnd,
+    Recording,
+    Stacks,
+    StackSamples,
+    Thread,
+)
 
 DEFAULT_MAX_SIZE = 2 << 30
 """Bytes."""
@@ -105,6 +117,13 @@ class CaptureWriter:
 
     def memory_reading(self, reading: MemoryReading) -> None:
         self._small(fmt.MEMORY, messages.write_memory_reading(reading), reading.time)
+
+    def stack_samples(self, samples: StackSamples) -> None:
+        if len(samples.samples):
+            self._small(fmt.STACK_SAMPLES, stacks.write_stack_samples(samples))
+
+    def stacks(self, told: Stacks) -> None:
+        self._small(fmt.STACKS, stacks.write_stacks(told))
 
     def end(self, end: CaptureEnd) -> None:
         """The trailer; close() comes next."""

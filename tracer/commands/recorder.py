@@ -18,9 +18,10 @@ from tracer.capture import CaptureWriter
 from tracer.commands.closing import say_kept
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.snapshots import reader_of
+from tracer.commands.stacks import StackTaker
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
-from tracer.model import CaptureEnd, Group, MemoryReading, Plan, PlanChange, ProcessEnd, Recording
+from tracer.model import CaptureEnd, Group, MemoryReading, Plan, PlanChange, ProcessEnd, Recording, StackSamples
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.snapshot.places import parked_futures
@@ -113,6 +114,7 @@ class Recorder:
                 options=options.asked,
             )
             self._guard = Guard(plan, costs, options.max_overhead)
+            self._stacks = StackTaker(session, self._running)
             cpu_at_start = self._cpu_time()
             with CaptureWriter(self._capture, recording, options.max_size) as writer, _kept(writer):
                 options.on_attached(plan)
@@ -130,8 +132,13 @@ class Recorder:
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
                 for reading in self._read_memory(plan, is_last=True):
                     writer.memory_reading(reading)
-                self._take(writer, session.detach())
+                blocked = StackSamples(self._stacks.take_last())
+                last = session.detach()
+                writer.stack_samples(blocked)
+                self._take(writer, last)
                 writer.threads(session.threads())
+                writer.stacks(self._stacks.told())
+                self._stacks.close()
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
                 writer.end(end)
                 self._check_for_silence(end, stopped - began, self._cpu_time() - cpu_at_start)
@@ -191,6 +198,7 @@ class Recorder:
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:
         for loss in batch.losses:  # before the events that come after it
             writer.loss(loss)
+        writer.stack_samples(StackSamples(self._stacks.take()))  # before the events in whose time they were taken
         writer.events(batch.events)
 
     def _hold_overhead(self, session: ProbeSession, writer: CaptureWriter, batch: Batch) -> None:
@@ -235,7 +243,8 @@ class Recorder:
     def _reopen(self, pid: int) -> None:
         """The launched program has replaced the waiting child: it is another image with another name."""
         with contextlib.suppress(NoSuchProcess, NotTraceable):  # it has ended already, which the first look notes
-            self._running[pid] = TargetProcess.open(pid)
+            target = self._running[pid] = TargetProcess.open(pid)
+            self._stacks.replace(target)
 
     def _check_for_silence(self, end: CaptureEnd, elapsed: int, used: int) -> None:
         """elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""

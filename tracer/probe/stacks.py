@@ -112,13 +112,18 @@ class StackSampler:
         self._producer = np.frombuffer(self._producer_map, "<u8", 1)
         self._data = np.frombuffer(self._producer_map, np.uint8, 2 * size, _PAGE)
         online = cpus("online")
-        frequency = max(_LEAST_FREQUENCY, min(_FREQUENCY, _MOST_LOOKS // len(online)))
+        self._frequency = max(_LEAST_FREQUENCY, min(_FREQUENCY, _MOST_LOOKS // len(online)))
         try:
             for cpu in online:
-                self._clocks.append(open_cpu_clock(cpu, frequency, look))
+                self._clocks.append(open_cpu_clock(cpu, self._frequency, look))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def period(self) -> int:
+        """ns of a CPU's time between two looks at what runs there."""
+        return 1_000_000_000 // self._frequency
 
     def begin(self) -> None:
         """Look at what runs from now on."""

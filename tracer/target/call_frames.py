@@ -1,8 +1,8 @@
 """Call frame information: how the code at an address finds the frame of its caller.
 
 .eh_frame and its table .eh_frame_hdr (Linux Standard Base 5.0, "Exception Frames"; instructions: DWARF 5, section
-6.4.2).  Entries are found by the table's binary search, one at a time: a program of 133 MB has 200,000 of them.  The input is
-not trusted: whatever it says, look-ups end, in bounded time and memory, and do not raise.
+6.4.2).  Entries are found by the table's binary search, one at a time: a program of 133 MB has 200,000 of them.  The
+input is not trusted: whatever it says, look-ups end, in bounded time and memory, and do not raise.
 """
 
 from __future__ import annotations

@@ -70,11 +70,15 @@ class Modules:
         found = self.at(address)
         return found[0].row(found[1]) if found is not None else None
 
+    @property
+    def opened(self) -> list[Module]:
+        """Those in which an address was asked for."""
+        return [module for module in self._opened.values() if module is not None]
+
     def close(self) -> None:
         """Unmap all files."""
-        for module in self._opened.values():
-            if module is not None:
-                module.image.close()
+        for module in self.opened:
+            module.image.close()
 
     def _mapping_at(self, address: int) -> Mapping | None:
         for _ in range(2):

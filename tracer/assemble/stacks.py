@@ -1,0 +1,73 @@
+"""Which task polls the stacks were taken in: by thread and time.
+
+A sample stands in the capture before the event that ends its poll.  It waits here until that poll is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tracer.assemble.state import Flags, Indexes, State
+from tracer.model import LOOK, Array, Spans, StackSamples
+
+_SHARED = ("time", "until", "tid", "stack", "kind")
+
+
+def note_samples(state: State, told: StackSamples) -> State:
+    """Keep them until their polls are over."""
+    samples = np.concatenate([state.samples, told.samples])
+    return replace(state, samples=samples[np.lexsort((samples["time"], samples["tid"]))])
+
+
+def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
+    """Give each sample to the innermost task poll around it, once that is over."""
+    if not len(state.samples):
+        return state, spans
+    polls = spans.polls[state.roles.is_task[spans.polls["function"]]]
+    within = _within(state.samples, polls)
+    found = np.flatnonzero(within >= 0)
+    looks = np.zeros(len(found), LOOK)
+    for name in _SHARED:
+        looks[name] = state.samples[name][found]
+    for name in ("function", "start", "instance", "task"):
+        looks[name] = polls[name][within[found]]
+    order = np.lexsort((looks["time"], within[found]))  # polls are in the order of their ends
+    left = state.samples[(within < 0) & _may_have_a_poll(state)]
+    tally = replace(state.tally, looks=state.tally.looks + len(looks))
+    return replace(state, samples=left, tally=tally), replace(spans, looks=looks[order])
+
+
+def _within(samples: Array, polls: Array) -> Indexes:
+    """The index of each sample's poll, -1: none of these.  samples: by thread and time."""
+    within = np.full(len(samples), -1)
+    for tid in np.unique(samples["tid"]).tolist():
+        own = np.flatnonzero(polls["tid"] == tid)
+        own = own[np.argsort(polls["start"][own], kind="stable")]
+        start, end = polls["start"][own], polls["end"][own]
+        latest = np.maximum.accumulate(end)
+        of_thread = np.flatnonzero(samples["tid"] == tid)
+        times = samples["time"][of_thread]
+        begun = np.searchsorted(start, times, side="right") - 1
+        for sample, time, at in zip(of_thread.tolist(), times.tolist(), begun.tolist(), strict=True):
+            while at >= 0 and latest[at] >= time:
+                if end[at] >= time:
+                    within[sample] = own[at]
+                    break
+                at -= 1
+    return within
+
+
+def _may_have_a_poll(state: State) -> Flags:
+    """Of the samples: a task poll around it is under way, or events of its time are still to come."""
+    samples, threads = state.samples, state.threads
+    may = np.ones(len(samples), np.bool_)
+    at = np.minimum(np.searchsorted(threads.tid, samples["tid"]), max(len(threads.tid) - 1, 0))
+    if len(threads.tid):
+        is_known = threads.tid[at] == samples["tid"]
+        may = ~is_known | (threads.last[at] <= samples["time"])
+    frames = state.frames[state.roles.is_task[state.frames["function"]]]
+    for tid, start in zip(frames["tid"].tolist(), frames["start"].tolist(), strict=True):
+        may |= (samples["tid"] == tid) & (samples["time"] >= start)
+    return may

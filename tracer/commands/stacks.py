@@ -1,0 +1,145 @@
+"""From the stacks that the kernel sends to samples of named stacks: unwound as they come, named at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tracer import rust
+from tracer.errors import RatError
+from tracer.model import STACK_SAMPLE, Array, Frame, Stack, StackCensus, Stacks
+from tracer.probe.session import ProbeSession
+from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING, StackRecord
+from tracer.rust.stack_names import StackNames
+from tracer.target.debugfile import SplitFiles, find_debug_file
+from tracer.target.elf import ElfImage, open_elf
+from tracer.target.modules import Module, Modules
+from tracer.target.process import TargetProcess
+from tracer.target.unwinding import unwind
+
+MOST_TIME = 0.005
+"""Seconds that are spent on unwinding at a time: some hundred stacks.  What comes beyond is left out, and counted."""
+MOST_STACKS = 20_000
+"""Different ones."""
+
+_Place = tuple[Module | None, int]
+"""A module and the link-time address of an instruction in it; no module: the run-time address."""
+
+
+class StackTaker:
+    """Of one recording.  targets: by pid; one that is not among them has no stacks."""
+
+    def __init__(self, session: ProbeSession, targets: Mapping[int, TargetProcess]) -> None:
+        self._sampler = session.stacks
+        self._refused = session.no_stacks
+        self._roots = {pid: target.root_path for pid, target in targets.items()}
+        self._modules = {pid: Modules(target) for pid, target in targets.items()}
+        self._numbers: dict[tuple[tuple[_Place, ...], bool], int] = {}
+        self._taken = self._skipped = self._cut = 0
+
+    def replace(self, target: TargetProcess) -> None:
+        """A process runs another program now."""
+        self._roots[target.pid] = target.root_path
+        self._modules[target.pid] = Modules(target)
+
+    def take(self) -> Array:
+        """Those that have come since the last call; dtype STACK_SAMPLE."""
+        return self._samples(self._sampler.read()) if self._sampler is not None else np.empty(0, STACK_SAMPLE)
+
+    def take_last(self) -> Array:
+        """Those that have come, and those of the threads that block still."""
+        if self._sampler is None:
+            return np.empty(0, STACK_SAMPLE)
+        return np.concatenate([self.take(), self._samples(self._sampler.blocked())])
+
+    def _samples(self, records: Iterable[StackRecord]) -> Array:
+        begin = time.monotonic()
+        rows = []
+        for record in records:
+            number = self._number(record) if time.monotonic() - begin < MOST_TIME else None
+            if number is None:
+                self._skipped += 1
+                continue
+            self._taken += 1
+            self._cut += record.is_cut
+            rows.append((record.time, record.until or 0, record.tid, 1 + number, int(record.kind), [0] * 7))
+        return np.array(rows, STACK_SAMPLE)
+
+    def _number(self, record: StackRecord) -> int | None:
+        modules = self._modules.get(record.pid)
+        if modules is None:
+            return None
+        found = unwind(record.copy, modules.row)
+        key = tuple(modules.at(address) or (None, address) for address in found.addresses), found.is_whole
+        number = self._numbers.get(key)
+        if number is None and len(self._numbers) < MOST_STACKS:
+            number = self._numbers[key] = len(self._numbers)
+        return number
+
+    def told(self) -> Stacks:
+        """All of them with their names, and what became of the others."""
+        sampler = self._sampler
+        if sampler is None:
+            return Stacks((), StackCensus(refused=self._refused))
+        counts = sampler.counts()
+        names = self._names()
+        stacks = tuple(
+            Stack(tuple(frame for place in places for frame in names[place]), is_whole)
+            for places, is_whole in self._numbers
+        )
+        census = StackCensus(
+            taken=self._taken,
+            lost=counts.lost,
+            crowded=counts.crowded,
+            unread=counts.unread,
+            skipped=self._skipped,
+            cut=self._cut,
+            least_blocked=LEAST_BLOCKED,
+            least_polling=LEAST_POLLING,
+            period=sampler.period,
+        )
+        return Stacks(stacks, census)
+
+    def _names(self) -> dict[_Place, tuple[Frame, ...]]:
+        """Of each place once."""
+        wanted: defaultdict[Module | None, set[int]] = defaultdict(set)
+        for places, _ in self._numbers:
+            for module, address in places:
+                wanted[module].add(address)
+        roots = {module: self._roots[pid] for pid, modules in self._modules.items() for module in modules.opened}
+        names: dict[_Place, tuple[Frame, ...]] = {}
+        for module, addresses in wanted.items():
+            if module is None:
+                names |= {(None, address): (Frame(None, None, False, ""),) for address in addresses}
+            else:
+                found = _named(module, roots[module], addresses)
+                names |= {(module, address): frames for address, frames in found.items()}
+        return names
+
+    def close(self) -> None:
+        """Unmap the files."""
+        for modules in self._modules.values():
+            modules.close()
+
+
+def _named(module: Module, root: Path, addresses: set[int]) -> dict[int, tuple[Frame, ...]]:
+    """root: the root folder as the process sees it."""
+    with contextlib.suppress(RatError, OSError), _debug_file(module.image, root) as debug:
+        split = rust.find_split_debug(debug or module.image, SplitFiles(module.image, root))
+        return StackNames(module.image, module.name, debug, split).of(addresses)
+    return {address: (Frame(None, None, False, module.name),) for address in addresses}
+
+
+@contextlib.contextmanager
+def _debug_file(image: ElfImage, root: Path) -> Iterator[ElfImage | None]:
+    path = None if image.has_section(".debug_info") else find_debug_file(image, root)
+    if path is None:
+        yield None
+        return
+    with open_elf(path) as debug:
+        yield debug
