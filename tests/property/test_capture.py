@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.captures import EVERYTHING, events_at
 from tracer.capture import CaptureReader, CaptureWriter, Item
 from tracer.errors import BadCapture
-from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, Thread
+from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, StackSamples, Thread
 
 _TIMES = st.integers(0, 2**63 - 1)
 _TEXT = st.text(max_size=5)
@@ -43,6 +43,8 @@ def write(path: Path, items: list[Item]) -> None:
                 writer.end(item)
             elif isinstance(item, MemoryReading):
                 writer.memory_reading(item)
+            elif isinstance(item, StackSamples):
+                writer.stack_samples(item)
             else:
                 writer.threads(item)
 

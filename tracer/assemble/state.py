@@ -16,8 +16,8 @@ from tracer.assemble.plan_sites import Sites, sites_of
 from tracer.model import (
     EVENT,
     PARKED,
-    STACK_SAMPLE,
     POLL,
+    STACK_SAMPLE,
     TASK,
     WAIT,
     Array,

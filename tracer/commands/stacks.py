@@ -76,6 +76,8 @@ class StackTaker:
             return None
         found = unwind(record.copy, modules.row)
         key = tuple(modules.at(address) or (None, address) for address in found.addresses), found.is_whole
+        if all(module is None for module, _ in key[0]):
+            return None  # it stands in the copy of an instruction that a probe has replaced
         number = self._numbers.get(key)
         if number is None and len(self._numbers) < MOST_STACKS:
             number = self._numbers[key] = len(self._numbers)

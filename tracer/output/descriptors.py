@@ -5,7 +5,7 @@ Only fields that Perfetto v52 knows are used: an unknown one puts a banner of er
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackDescriptor, TrackEvent
@@ -61,9 +61,10 @@ class Descriptors:
         for number, time in ((MONOTONIC, clock.monotonic), (BOOTTIME, clock.boottime), (REALTIME, clock.realtime)):
             packet.clock_snapshot.clocks.add(clock_id=number, timestamp=time)
         packet.clock_snapshot.primary_trace_clock = MONOTONIC
-        self._emit(packet)
+        self.emit(packet)
 
-    def _emit(self, packet: TracePacket) -> None:
+    def emit(self, packet: TracePacket) -> None:
+        """Write one packet."""
         self._write(delimited(1, packet.SerializeToString()))
 
     # ---- interned data: an entry has to precede its first use in the file, so `flush` before rows that use it
@@ -89,11 +90,15 @@ class Descriptors:
 
     def string(self, text: str) -> int:
         """The intern id of an argument's value."""
+        return self.lines((text,))
+
+    def lines(self, texts: Sequence[str]) -> int:
+        """The intern id of an argument's value that has several lines."""
+        text = "\n".join(map(printable, texts))
         number = self._strings.get(text)
         if number is None:
             number = self._strings[text] = len(self._strings) + 1
-            entry = self._pending.interned_data.debug_annotation_string_values.add()
-            entry.iid, entry.str = number, printable(text).encode()
+            self._pending.interned_data.debug_annotation_string_values.add(iid=number, str=text.encode())
         return number
 
     def location(self, function: str, place: SourceLocation) -> int:
@@ -108,7 +113,7 @@ class Descriptors:
     def flush(self) -> None:
         """Write the interned strings that are new."""
         if self._pending.HasField("interned_data") or self._pending.HasField("trace_packet_defaults"):
-            self._emit(self._pending)
+            self.emit(self._pending)
             self._pending = TracePacket()
             self._pending.trusted_packet_sequence_id = SEQUENCE
             self._pending.sequence_flags = NEEDS_STATE
@@ -139,7 +144,7 @@ class Descriptors:
         track.sibling_order_rank = rank
         if description:
             track.description = printable(description)
-        self._emit(packet)
+        self.emit(packet)
         return int(track.uuid)
 
     def process(self, pid: int, name: str, command: tuple[str, ...]) -> int:
@@ -149,7 +154,7 @@ class Descriptors:
         track.process.process_name = printable(name)
         track.process.cmdline.extend(printable(argument) for argument in command)
         track.child_ordering = TrackDescriptor.EXPLICIT
-        self._emit(packet)
+        self.emit(packet)
         return int(track.uuid)
 
     def thread(self, thread: Thread, uuid: int) -> None:
@@ -160,7 +165,7 @@ class Descriptors:
         track.thread.tid = thread.tid
         if thread.name:
             track.thread.thread_name = printable(thread.name)
-        self._emit(packet)
+        self.emit(packet)
 
     def _descriptor(self, uuid: int | None) -> tuple[TracePacket, TrackDescriptor]:
         packet = TracePacket()
@@ -177,7 +182,7 @@ class Descriptors:
             track.parent_uuid = parent
         track.sibling_order_rank = rank
         track.counter.SetInParent()
-        self._emit(packet)
+        self.emit(packet)
         return int(track.uuid)
 
     # ---- single events
@@ -192,7 +197,7 @@ class Descriptors:
         packet.track_event.track_uuid = track
         packet.track_event.counter_value = value
         self.flush()
-        self._emit(packet)
+        self.emit(packet)
 
     def instant(
         self, time: int, track: int, name: str, args: Mapping[str, Value], flows: Flows = NO_FLOWS, category: str = ""
@@ -239,4 +244,4 @@ class Descriptors:
             else:
                 annotation.int_value = value
         self.flush()
-        self._emit(packet)
+        self.emit(packet)

@@ -30,6 +30,7 @@ from tracer.model import (
     Thread,
 )
 from tracer.output import carried
+from tracer.output.callstacks import Callstacks
 from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
@@ -118,8 +119,9 @@ class PerfettoWriter:
                 for one in recording.processes
             }
             self._only = self._processes[recording.processes[0].pid] if len(recording.processes) == 1 else None
-            self._rows = SliceRows(self._descriptors, recording.plan)
+            self._rows = SliceRows(self._descriptors, recording.plan, recording.stacks)
             self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows, self._thread_words)
+            self._callstacks = Callstacks(self._descriptors, recording.stacks)
             self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._thread_words)
         except BaseException:
             self._file.abort()
@@ -158,6 +160,12 @@ class PerfettoWriter:
         distinct, inverse = np.unique(tids, return_inverse=True)
         known = [self._threads.get(tid) for tid in distinct.tolist()]
         return np.array([self._processes.get(one.pid, 0) if one else 0 for one in known], np.int64)[inverse]
+
+    def _pid_of(self, tid: int) -> int | None:
+        thread = self._threads.get(tid)
+        if thread is not None:
+            return thread.pid
+        return self._recording.processes[0].pid if self._only is not None else None
 
     def _place(self, process: int, function: int, task: int) -> tuple[Group, bool]:
         """A future of a task that has a track goes below it, where futures of one function share lanes."""
@@ -238,6 +246,9 @@ class PerfettoWriter:
             self._begun.append(spans.begun)
         if len(spans.over):
             self._over.append(spans.over)
+        if len(spans.looks):
+            self._rows.stacks.add(spans.looks)
+            self._callstacks.add(spans.looks, self._pid_of)
         self._buffered += len(spans.polls) + len(spans.waits) // 2
         if self._buffered >= _BLOCK:
             self._write_block()
@@ -494,6 +505,7 @@ class PerfettoWriter:
             remarks = self._remarks()
             latest = max(self._latest, end.time if end else 0)
             self._counters.write(self._descriptors, self._only, latest)
+            self._callstacks.close()
             self._notes.close(latest, tally, end, remarks)
             if self._summary is not None:
                 self._notes.carry(latest, carried.text_of(self._summary))

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, WaitFlag
+from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, Stacks, WaitFlag
 from tracer.output.awaits import await_point, await_words, layout_words, wait_title
+from tracer.output.blockers import blocker_of, frame_words, stack_of, stack_words
 from tracer.output.chains import Chains
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import (
@@ -27,6 +28,7 @@ from tracer.output.labels import (
     wait_name,
     wait_notes,
 )
+from tracer.output.poll_stacks import PollStacks
 from tracer.output.records import pick
 from tracer.output.rows import Part, RowFormat, Rows, Varint, field, message
 
@@ -40,7 +42,7 @@ READY_COLOR = 2
 
 _UNKNOWN_STATE = 256
 _STATES = _UNKNOWN_STATE + 1
-_SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID = 1, 2, 4, 8, 16, 32
+_SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID, _STACK = 1, 2, 4, 8, 16, 32, 64
 _AWAIT, _MACRO, _AWAITEE, _LAYOUT = 64, 128, 256, 512
 _LINKS = 12
 """The bits from here on of what is known of a wait: how many links its chain has."""
@@ -63,10 +65,16 @@ def event(kind: int, *fields: list[Part]) -> RowFormat:
 
 
 class SliceRows:
-    """Encodes polls and waits; knows the intern ids of every function, state and note."""
+    """Encodes polls and waits; knows the intern ids of every function, state and note.
 
-    def __init__(self, descriptors: Descriptors, plan: Plan) -> None:
+    stacks: is told what stacks were taken in the polls, before they are encoded.
+    """
+
+    def __init__(self, descriptors: Descriptors, plan: Plan, stacks: Stacks | None = None) -> None:
         functions = plan.functions
+        self.stacks = PollStacks(stacks)
+        self._told_stacks = stacks
+        self._stack_iids: dict[int, tuple[int, int]] = {}
         self._descriptors = descriptors
         self._functions = functions
         self._chains = Chains(plan)
@@ -182,6 +190,8 @@ class SliceRows:
             fields.append(self.text("note", "note"))
         if known & _RANGE:
             fields.append(self.number("may have ended later by (ns)", "late"))
+        if known & _STACK:
+            fields += [self.text("blocker", "blocker"), self.text("stack", "stack")]
         row = event(kind, *fields)
         columns = {key: values for key, values in self._function_columns.items() if row.has(key)}
         templates = row.encode(len(columns["name"]), **columns)
@@ -250,7 +260,8 @@ class SliceRows:
         """
         task = self._tasks(polls)
         task_id = _ids(alive, task)
-        known = self._known(polls, task, task_id)
+        stacks = self.stacks.of(polls, self._is_task)
+        known = self._known(polls, task, task_id) | np.where(stacks != 0, _STACK, 0).astype(np.uint8)
         for one in np.unique(known).tolist():
             chosen = np.flatnonzero(known == one)
             some = polls if len(chosen) == len(polls) else polls.take(chosen)
@@ -273,7 +284,24 @@ class SliceRows:
                 columns["note"] = self._notes(some["flags"], int(_POLL_NOTES), self._poll_note_iid, poll_notes)
             if one & _RANGE:
                 columns["late"] = some["end_latest"] - some["end"]
+            if one & _STACK:
+                columns |= self.stack_columns(stacks[chosen])
             yield chosen, row.fill(rows, **columns)
+
+    def stack_columns(self, numbers: Integers) -> dict[str, npt.ArrayLike]:
+        """Of stacks by number: what blocks there, and all of it."""
+        told = np.array([self._stack_words(number) for number in numbers.tolist()], np.int64).reshape(-1, 2)
+        return {"blocker": told[:, 0], "stack": told[:, 1]}
+
+    def _stack_words(self, number: int) -> tuple[int, int]:
+        if number not in self._stack_iids:
+            stack = stack_of(self._told_stacks, number)
+            frame = blocker_of(stack) if stack is not None else None
+            self._stack_iids[number] = (
+                self._descriptors.string(frame_words(frame) if frame is not None else "unknown"),
+                self._descriptors.lines(stack_words(stack) if stack is not None else ("unknown",)),
+            )
+        return self._stack_iids[number]
 
     def stints(self, polls: Array, tracks: Integers, kind: int) -> Rows:
         """The beginnings of polls (POLL) on instance tracks, which leave the details to the thread's track."""

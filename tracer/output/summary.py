@@ -27,6 +27,7 @@ from tracer.model import (
 )
 from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
+from tracer.output.blockers import Blocker, Blockers, stack_of, stack_words
 from tracer.output.chains import Chains, Whereabouts
 from tracer.output.delays import Delays
 from tracer.output.findings.gather import Evidence, missing, unjudged
@@ -37,6 +38,8 @@ from tracer.output.waiting import AwaitFigures
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_MOST_BLOCKERS = 20
 
 SCHEMA = 1
 """Of the JSON document.  A key more leaves it as it is; a key gone, or of another meaning, raises it."""
@@ -52,6 +55,7 @@ class Summary:
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.delays = Delays(len(recording.plan.functions))
         self._evidence = Evidence(recording.plan)
+        self.blockers = Blockers(recording.stacks)
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self.changes: list[PlanChange] = []
@@ -100,6 +104,23 @@ class Summary:
             "advice": one.advice,
         }
 
+    def _blocker(self, one: Blocker) -> dict[str, Any]:
+        functions, frame = self.recording.plan.functions, one.frame
+        place = frame.location if frame is not None else None
+        stack = stack_of(self.recording.stacks, one.stacks.most_common(1)[0][0])
+        return {
+            "kind": one.kind.name.lower(),
+            "function": frame.function if frame is not None else None,
+            "file": place.file if place is not None else None,
+            "line": place.line if place is not None else None,
+            "stacks": one.count,
+            "polls": one.polls,
+            "time": one.time,
+            "longest": one.longest,
+            "task_kinds": [functions[index].name for index, _ in one.functions.most_common()],
+            "stack": stack_words(stack) if stack is not None else None,
+        }
+
     def _wakes(self) -> dict[str, int] | None:
         if Group.WAKES not in self.recording.plan.groups:
             return None
@@ -123,6 +144,7 @@ class Summary:
         self.kinds.add(spans.over)
         self.delays.add(spans.waits, spans.begun)
         self._evidence.spans(spans)
+        self.blockers.add(spans.looks)
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
@@ -271,6 +293,8 @@ class Summary:
                 }
                 for row in accounts.by_await.by_await()
             ],
+            "blockers": [self._blocker(one) for one in self.blockers.most()[:_MOST_BLOCKERS]],
+            "stacks": asdict(recording.stacks.census) if recording.stacks is not None else None,
             "uncertain_waits": accounts.uncertain_waits,
             "longest_polls": [
                 {

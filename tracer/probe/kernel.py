@@ -28,7 +28,7 @@ _PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_CPU_CLOCK, _PERF_COUNT_SW_BPF_OUTPUT = 1, 0,
 _PERF_SAMPLE_RAW = 1 << 10
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_WATERMARK = 1 << 14
-_PERF_ATTR_SLEEPS = 1 << 0 | 1 << 10  # disabled until it is enabled; the second number is a frequency
+_PERF_ATTR_DISABLED = 1 << 0
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -202,13 +202,13 @@ def enable_perf_event(fd: int) -> None:
     fcntl.ioctl(fd, _PERF_IOC_ENABLE, 0)
 
 
-def open_cpu_clock(cpu: int, frequency: int, program: int) -> int:
-    """Run a program so many times a second of one CPU's working time, whatever runs there; closed, it does no more.
+def open_cpu_clock(cpu: int, period: int, program: int) -> int:
+    """Run a program on one CPU every so many ns, whatever runs there; closed, it does no more.
 
     Raises OSError as the kernel does.
     """
     attributes = struct.pack(
-        "<IIQQQQQII", _PERF_TYPE_SOFTWARE, 112, _PERF_COUNT_SW_CPU_CLOCK, frequency, 0, 0, _PERF_ATTR_SLEEPS, 0, 0
+        "<IIQQQQQII", _PERF_TYPE_SOFTWARE, 112, _PERF_COUNT_SW_CPU_CLOCK, period, 0, 0, _PERF_ATTR_DISABLED, 0, 0
     )
     fd = _open_perf_event(attributes, cpu)
     try:

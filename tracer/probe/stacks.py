@@ -115,7 +115,7 @@ class StackSampler:
         self._frequency = max(_LEAST_FREQUENCY, min(_FREQUENCY, _MOST_LOOKS // len(online)))
         try:
             for cpu in online:
-                self._clocks.append(open_cpu_clock(cpu, self._frequency, look))
+                self._clocks.append(open_cpu_clock(cpu, self.period, look))
         except BaseException:
             self.close()
             raise

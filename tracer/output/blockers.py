@@ -1,0 +1,133 @@
+"""What blocked, or never let go of, the threads that polled tasks: the user's own function on their stacks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tracer.model import Array, Frame, Stack, StackKind, Stacks, is_foreign
+from tracer.output.labels import place_words, printable
+
+_STANDARD = frozenset({"std", "core", "alloc"})
+_RUNTIMES = frozenset(
+    {
+        *("tokio", "tokio_util", "mio", "parking_lot", "parking_lot_core"),
+        *("async_std", "smol", "async_task", "async_executor", "async_io", "async_lock", "blocking", "polling"),
+        *("futures", "futures_core", "futures_util", "futures_lite", "crossbeam_utils", "libc"),
+    }
+)
+"""Crates by whose names, where no line is known, a function is taken not to be the user's own."""
+
+
+def is_own(frame: Frame) -> bool:
+    """Whether a function is the user's own, as far as the path of its source tells, or else its crate."""
+    if frame.crate in _STANDARD:
+        return False
+    if frame.location is not None:
+        return not is_foreign(frame.location.file)
+    return frame.crate is not None and frame.crate not in _RUNTIMES
+
+
+def blocker_of(stack: Stack) -> Frame | None:
+    """The innermost function that is the user's own; None: there is none."""
+    return next((frame for frame in stack.frames if is_own(frame)), None)
+
+
+def frame_words(frame: Frame) -> str:
+    """One line: the function and where in it."""
+    name = (
+        printable(frame.function) if frame.function is not None else f"unknown function of {frame.module or 'nowhere'}"
+    )
+    return f"{name} {place_words(frame.location)}".rstrip()
+
+
+def stack_words(stack: Stack) -> list[str]:
+    """The innermost first."""
+    words = [frame_words(frame) for frame in stack.frames]
+    return words if stack.is_whole else [*words, "… (what called it is not known)"]
+
+
+def stack_of(stacks: Stacks | None, number: int) -> Stack | None:
+    """By its number in samples (1 + its index); None: the capture does not tell it."""
+    known = stacks.stacks if stacks is not None else ()
+    return known[number - 1] if 0 < number <= len(known) else None
+
+
+def times_of(looks: Array, period: int) -> list[int]:
+    """How much time each look (dtype LOOK) stands for, in ns; of a thread that blocks still: none that is known."""
+    is_blocked = (looks["kind"] == StackKind.BLOCKED).tolist()
+    lengths = (looks["until"] - looks["time"]).tolist()
+    return [max(length, 0) if blocked else period for blocked, length in zip(is_blocked, lengths, strict=True)]
+
+
+_Place = tuple[StackKind, str | None, str | None, int]
+"""Kind, function, file; of a thread that blocked the line."""
+
+
+@dataclass(slots=True)
+class Blocker:
+    """What was seen of one place: where a thread blocked, a line; where it ran on, a function.
+
+    frame: with the line that was seen most; None: no function on the stack is the user's own.  count: stacks.  polls:
+    in which they were.  time: ns that these stand for.  longest: ns of one blocking; of what ran, of one poll.
+    stacks: by number, how often.  functions: of the task polls, by index, how often.
+    """
+
+    kind: StackKind
+    frame: Frame | None = None
+    count: int = 0
+    polls: int = 0
+    time: int = 0
+    longest: int = 0
+    stacks: Counter[int] = field(default_factory=Counter)
+    functions: Counter[int] = field(default_factory=Counter)
+
+
+class Blockers:
+    """By kind and place.  Memory grows with the places only."""
+
+    def __init__(self, stacks: Stacks | None) -> None:
+        self._stacks = stacks
+        self._frames: dict[int, Frame | None] = {}
+        self._found: dict[_Place, Blocker] = {}
+
+    def add(self, looks: Array) -> None:
+        """Count these in (dtype LOOK); those of one poll come together."""
+        period = self._stacks.census.period if self._stacks is not None else 0
+        polls: Counter[tuple[int, int, _Place]] = Counter()
+        for look, time in zip(looks, times_of(looks, period), strict=True):
+            kind, number = StackKind(int(look["kind"])), int(look["stack"])
+            place = self._place(kind, number)
+            found = self._found.setdefault(place, Blocker(kind))
+            found.count += 1
+            found.time += time
+            found.stacks[number] += 1
+            poll = int(look["tid"]), int(look["start"]), place
+            if poll not in polls:
+                found.polls += 1
+                found.functions[int(look["function"])] += 1
+            polls[poll] += time
+            found.longest = max(found.longest, time if kind is StackKind.BLOCKED else polls[poll])
+
+    def most(self) -> list[Blocker]:
+        """By time, the most first."""
+        for one in self._found.values():
+            lines = Counter[Frame | None]()
+            for number, count in one.stacks.items():
+                lines[self._frame(number)] += count
+            one.frame = lines.most_common(1)[0][0]
+        return sorted(self._found.values(), key=lambda one: (-one.time, -one.count))
+
+    def _place(self, kind: StackKind, number: int) -> _Place:
+        frame = self._frame(number)
+        if frame is None:
+            return kind, None, None, 0
+        place = frame.location
+        line = place.line if place is not None and kind is StackKind.BLOCKED else 0
+        return kind, frame.function, place.file if place is not None else None, line
+
+    def _frame(self, number: int) -> Frame | None:
+        if number not in self._frames:
+            stack = stack_of(self._stacks, number)
+            self._frames[number] = blocker_of(stack) if stack is not None else None
+        return self._frames[number]
