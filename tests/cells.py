@@ -69,6 +69,7 @@ TARGETS = (
     "parked_smol",
     "linked_smol",
     "many_tasks",
+    "trouble",
     *CONSTRUCTS,
     *WOKEN,
 )
@@ -82,7 +83,7 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 
 PAIRWISE = {
     "dev": TARGETS,
-    "release": TARGETS,
+    "release": tuple(name for name in TARGETS if name != "trouble"),
     "release-debug": tuple(name for name in TARGETS if name not in WOKEN),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
@@ -102,7 +103,9 @@ PAIRWISE = {
 """What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""
 
 LINED = tuple(
-    name for name in TARGETS if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_"))
+    name
+    for name in TARGETS
+    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "trouble"))
 )
 """Whose lines are compared with their types.  Those left out await in no other ways: one of them is enough."""
 
