@@ -70,6 +70,7 @@ TARGETS = (
     "linked_smol",
     "many_tasks",
     "blockers_tokio",
+    "trouble",
     *CONSTRUCTS,
     *WOKEN,
 )
@@ -83,7 +84,7 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 
 PAIRWISE = {
     "dev": TARGETS,
-    "release": TARGETS,
+    "release": tuple(name for name in TARGETS if name != "trouble"),
     "release-debug": tuple(name for name in TARGETS if name not in WOKEN),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
@@ -103,7 +104,9 @@ PAIRWISE = {
 """What is tested unless every cell is asked for: debug and release of all, two runtimes of each rarer profile."""
 
 LINED = tuple(
-    name for name in TARGETS if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_"))
+    name
+    for name in TARGETS
+    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "trouble"))
 )
 """Whose lines are compared with their types.  Those left out await in no other ways: one of them is enough."""
 

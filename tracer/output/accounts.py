@@ -110,6 +110,11 @@ class Accounts:
         """The poll length in ns that `share` of a function's polls do not exceed, within PERCENTILE_ERROR."""
         return percentile(self._histogram[function], share, int(self.longest_poll[function]))
 
+    def percentile_of_tasks(self, share: float) -> int:
+        """The same of the polls of all tasks."""
+        bins = self._histogram[: len(self._is_task)][self._is_task].sum(axis=0)
+        return round(percentile(bins, share, int(self.longest_poll[self._is_task].max(initial=0))))
+
     def longest_apart(self, count: int) -> list[np.void]:
         """The longest polls, no two of them nested."""
         chosen: list[np.void] = []

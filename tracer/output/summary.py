@@ -177,7 +177,8 @@ class Summary:
             is_whole=not self.lost and self.end is not None,
             has_memory=any(reading.is_last for reading in self.readings),
         )
-        return Run(plan, start, max(start, self.end.time if self.end else self.accounts.latest), self.names, lacks)
+        end = max(start, self.end.time if self.end else self.accounts.latest)
+        return Run(plan, self.accounts, start, end, self.names, lacks)
 
     # ---- figures
 

@@ -16,7 +16,7 @@ from tracer.output.records import pick
 BUSY_LOOP = Rule(
     "busy-loop",
     frozenset({Need.TASKS, Need.WAKES}),
-    {"wakes": 1000, "wakes_per_second": 1000, "share_of_polls": 0.5, "mean_poll_ns": 50_000, "share_of_run": 0.05},
+    {"wakes": 1000, "wakes_per_second": 1000, "share_of_polls": 0.5, "median_poll_ns": 150_000, "share_of_run": 0.05},
     "Wait for what it looks for (a Notify, a channel, a timer) instead of waking the task until it is there.",
 )
 
@@ -93,7 +93,6 @@ def _is_busy(rule: Rule, loop: _Loop, task: np.void) -> bool:
         loop.own >= rule.limits["wakes"]
         and rate >= rule.limits["wakes_per_second"]
         and loop.own >= rule.limits["share_of_polls"] * polls
-        and int(task["busy"]) <= rule.limits["mean_poll_ns"] * polls
     )
 
 
@@ -115,7 +114,8 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
     for function, one in evidence.worst.items():
         loop, task = one.loop, one.task
         polls, busy = int(task["polls"]), int(task["busy"])
-        if loop.own < rule.limits["share_of_run"] * evidence.polls:
+        median = round(run.accounts.percentile(function, 0.5))
+        if loop.own < rule.limits["share_of_run"] * evidence.polls or median > rule.limits["median_poll_ns"]:
             continue
         took = max(1, loop.last - loop.first)
         rate = round(loop.own * 1e9 / took)
@@ -130,7 +130,7 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
                 "own_wakes": loop.own,
                 "own_wakes_per_second": rate,
                 "polls": polls,
-                "mean_poll_ns": busy // max(1, polls),
+                "median_poll_ns": median,
                 "share_of_all_polls": round(polls / max(1, evidence.polls), 4),
                 "tasks": one.loops,
             },

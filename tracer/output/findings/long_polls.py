@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, Finding, PollFlag, Severity
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, Integers, bins_of, percentile
+from tracer.output.histogram import BINS, Integers, bins_of
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
 LONG_POLL = Rule(
     "long-poll",
     frozenset({Need.TASKS}),
-    {"least_ns": 10_000_000, "times_median": 10, "always_ns": 100_000_000, "sure_ns": 100_000_000, "polls": 2},
+    {
+        "least_ns": 10_000_000,
+        "times_median": 10,
+        "always_ns": 100_000_000,
+        "polls": 2,
+        "share": 0.5,
+        "sure_ns": 250_000_000,
+    },
     "Move what blocks or computes to spawn_blocking (or a thread), use the async variant, or yield in between.",
 )
 
@@ -30,27 +38,33 @@ _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND |
 """Of such a poll's length nobody knows more than a bound."""
 
 
+@dataclass(slots=True)
+class Long:
+    """The long polls of one function, each the innermost of its nest.  worst: dtype POLL.  lengths: in bins."""
+
+    worst: np.void
+    lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    def beyond(self, limit: int) -> int:
+        """How many took at least so many ns, within half a bin."""
+        return int(self.lengths[int(bins_of(np.array([limit]))[0]) :].sum())
+
+
 class LongPolls:
     """The long polls of late, and by function what they took; memory grows with the functions only."""
 
     def __init__(self, is_task: Sequence[bool]) -> None:
         self._is_task = np.array([*is_task] or [False])
         self.recent = np.empty(0, POLL)
-        self.workers: set[int] = set()
-        self._bins = np.zeros(BINS, np.int64)
-        self._longest = 0
-        self._lengths: dict[int, Integers] = {}
-        self._worst: dict[int, np.void] = {}
+        self._workers: set[int] = set()
+        self._by_function: dict[int, Long] = {}
 
     def add(self, polls: Array) -> None:
         """dtype POLL, in the order of their ends."""
         if not len(polls):
             return
+        self._workers |= set(np.unique(polls["tid"][self._is_task[polls["function"]]]).tolist())
         length = polls["end"] - polls["start"]
-        roots = self._is_task[polls["function"]]
-        self.workers |= set(np.unique(polls["tid"][roots]).tolist())
-        self._bins += np.bincount(bins_of(length[roots]), minlength=BINS)
-        self._longest = max(self._longest, int(length[roots].max(initial=0)))
         long = pick(polls, (length >= _SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
         if not len(long):
             return
@@ -63,12 +77,11 @@ class LongPolls:
         inner = self.innermost(outer)
         if inner["task"] != 0 and not self._is_task[outer["function"]]:
             return  # a task that was polled inside: that is counted by itself
-        function, length = int(inner["function"]), int(inner["end"] - inner["start"])
-        bins = self._lengths.setdefault(function, np.zeros(BINS, np.int64))
-        bins += np.bincount(bins_of(np.array([length])), minlength=BINS)
-        worst = self._worst.get(function)
-        if worst is None or length > int(worst["end"] - worst["start"]):
-            self._worst[function] = inner.copy()
+        one = self._by_function.setdefault(int(inner["function"]), Long(inner.copy()))
+        length = inner["end"] - inner["start"]
+        one.lengths[bins_of(np.array([length]))] += 1
+        if length > one.worst["end"] - one.worst["start"]:
+            one.worst = inner.copy()
 
     def roots(self) -> npt.NDArray[np.bool_]:
         """Which of the remembered polls are of tasks."""
@@ -78,29 +91,29 @@ class LongPolls:
     def innermost(self, outer: np.void) -> np.void:
         """The deepest of the remembered polls inside this one that took most of its time; it itself where none did."""
         recent = self.recent
-        inside = recent[within(recent, outer)]
+        inside = recent[_within(recent, outer)]
         inside = inside[inside["end"] - inside["start"] >= _SHARE * (outer["end"] - outer["start"])]
         return inside[np.argmax(inside["depth"])] if len(inside) else outer
 
-    def limit(self, rule: Rule) -> int:
-        """From how many ns on a poll is long, by this run's own median."""
-        usual = rule.limits["times_median"] * percentile(self._bins, 0.5, self._longest)
-        return int(max(rule.limits["least_ns"], min(usual, rule.limits["always_ns"])))
-
-    def beyond(self, function: int, limit: int) -> int:
-        """How many innermost long polls of this function there were that took as long, within half a bin."""
-        return int(self._lengths[function][int(bins_of(np.array([limit]))[0]) :].sum())
-
-    def worst(self) -> Iterator[tuple[int, np.void]]:
-        """(function, its longest poll that kept a worker)."""
-        yield from ((index, poll) for index, poll in self._worst.items() if int(poll["tid"]) in self.workers)
-
-    def usual(self) -> tuple[int, int]:
-        """(median, 99th percentile) of the tasks' polls, ns."""
-        return round(percentile(self._bins, 0.5, self._longest)), round(percentile(self._bins, 0.99, self._longest))
+    def judged(self, run: Run) -> dict[int, Long]:
+        """By function, those whose polls are long beyond doubt."""
+        limit, limits = limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5)), LONG_POLL.limits
+        found = {}
+        for function, one in self._by_function.items():
+            longest, count = int(one.worst["end"] - one.worst["start"]), one.beyond(limit)
+            # A few of many, not very long, can be the scheduler's doing: the thread had to wait for a processor.
+            is_usual = count >= limits["polls"] and count >= limits["share"] * run.accounts.polls[function]
+            if longest >= limit and (is_usual or longest >= limits["sure_ns"]):
+                found[function] = one
+        return {function: one for function, one in found.items() if int(one.worst["tid"]) in self._workers}
 
 
-def within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
+def limit_of(rule: Rule, median: int) -> int:
+    """From how many ns on something is long, by the run's own median."""
+    return int(max(rule.limits["least_ns"], min(rule.limits["times_median"] * median, rule.limits["always_ns"])))
+
+
+def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
     """Which of these polls were inside that one."""
     inside: npt.NDArray[np.bool_] = polls["tid"] == outer["tid"]
     inside &= (polls["start"] >= outer["start"]) & (polls["end"] <= outer["end"])
@@ -109,19 +122,16 @@ def within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
 
 def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
     """One finding a function: its longest poll, and how many there were."""
-    limit = evidence.limit(rule)
-    median, p99 = evidence.usual()
-    for function, poll in evidence.worst():
+    median, p99 = run.accounts.percentile_of_tasks(0.5), run.accounts.percentile_of_tasks(0.99)
+    limit = limit_of(rule, median)
+    for function, long in evidence.judged(run).items():
+        poll, count = long.worst, long.beyond(limit)
         length = int(poll["end"] - poll["start"])
-        count = evidence.beyond(function, limit)
-        # A single one can be the scheduler's doing.
-        if length < limit or (count < rule.limits["polls"] and length < rule.limits["sure_ns"]):
-            continue
         one = run.function(function)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""
         yield Finding(
             rule.id,
-            Severity.CRITICAL if length >= rule.limits["sure_ns"] else Severity.WARNING,
+            Severity.CRITICAL if length >= rule.limits["always_ns"] else Severity.WARNING,
             f"{run.short(function)} kept {run.thread(int(poll['tid']))} for {duration_words(length)}{often}",
             {"longest_ns": length, "polls": count, "limit_ns": limit, "run_median_ns": median, "run_p99_ns": p99},
             one.name,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.model import Plan, PollFunction
+from tracer.output.accounts import Accounts
 from tracer.output.labels import short_name
 
 
@@ -35,9 +36,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recording that is over.  start, end: ns.  names: of threads, by tid.  missing: why a need is not met."""
+    """A recording that is over.  accounts: of its polls.  start, end: ns.  names: of threads, by tid.
+
+    missing: why a need is not met.
+    """
 
     plan: Plan
+    accounts: Accounts
     start: int
     end: int
     names: Mapping[int, str]

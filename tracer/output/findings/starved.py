@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tracer.model import WAIT, Array, Finding, Severity, WaitFlag
-from tracer.output.findings.long_polls import LEAST, LongPolls
+from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import BINS, bins_of, percentile
 from tracer.output.labels import duration_words
@@ -40,7 +40,7 @@ class Starved:
     """By function of the poll in the way; memory grows with those only."""
 
     def __init__(self, polls: LongPolls) -> None:
-        self._polls = polls
+        self.polls = polls
         self._bins = np.zeros(BINS, np.int64)
         self._longest = 0
         self._held = np.empty(0, WAIT)
@@ -69,7 +69,7 @@ class Starved:
     def _explain(self) -> None:
         """Whose polls were in the way of those that the step before told; by now these are over."""
         held, self._held = self._held, self._held[:0]
-        polls = self._polls.recent[self._polls.roots()]
+        polls = self.polls.recent[self.polls.roots()]
         for wait in held:
             since, until = max(int(wait["woken"]), int(wait["start"])), int(wait["end"])
             overlap = np.minimum(polls["end"], until) - np.maximum(polls["start"], since)
@@ -79,7 +79,7 @@ class Starved:
             if not len(polls) or int(overlap.max()) < STARVED.limits["covered"] * (until - since):
                 self.unexplained += 1
                 continue
-            self._count(wait, self._polls.innermost(polls[int(np.argmax(overlap))]), until - since)
+            self._count(wait, self.polls.innermost(polls[int(np.argmax(overlap))]), until - since)
 
     def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
         one = self.by_poll.setdefault(int(poll["function"]), _Starved(wait, poll))
@@ -87,11 +87,6 @@ class Starved:
         one.total += delay
         if delay > _delay(one.worst):
             one.worst, one.poll = wait, poll
-
-    def limit(self, rule: Rule) -> int:
-        """From how many ns on a task is starved, by this run's own median."""
-        usual = rule.limits["times_median"] * percentile(self._bins, 0.5, self._longest)
-        return int(max(rule.limits["least_ns"], min(usual, rule.limits["always_ns"])))
 
     def usual(self) -> tuple[int, int]:
         """(median, 99th percentile) of how long tasks were ready, ns."""
@@ -109,9 +104,12 @@ def _delay(wait: np.void) -> int:
 
 def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
     """One finding a function whose polls were in the way."""
-    limit = evidence.limit(rule)
     median, p99 = evidence.usual()
+    limit = limit_of(rule, median)
+    is_long = evidence.polls.judged(run)
     for function, one in evidence.by_poll.items():
+        if function not in is_long:
+            continue
         delay, poll, wait = _delay(one.worst), one.poll, one.worst
         count = int(one.lengths[int(bins_of(np.array([limit]))[0]) :].sum())
         if delay < limit or count < rule.limits["tasks_or_times"]:

@@ -1,0 +1,117 @@
+"""Each fault of tests/targets/trouble is found, by name, in its line and at its time; in what is right nothing is."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.command import rat, recording
+from tests.e2e.trace import Trace
+from tests.running import Targets
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+SOURCES = Path(__file__).parents[1] / "targets" / "trouble" / "src"
+SECONDS = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """rule, function: what is to be found, and the name of whom.  also: rules that fire on it as well, rightly."""
+
+    rule: str
+    function: str
+    also: frozenset[str] = frozenset()
+
+
+FAULTS = {
+    "long-poll-sleep": Fault("long-poll", "poll::sleep_in_task"),
+    "long-poll-spin": Fault("long-poll", "poll::compute_in_task"),
+    "long-poll-lock": Fault("long-poll", "poll::lock_in_task"),
+    "starved-tasks": Fault("starved-tasks", "poll::hog", frozenset({"long-poll"})),
+    "busy-loop": Fault("busy-loop", "busy::look_again"),
+    "busy-loop-yield": Fault("busy-loop", "busy::yield_again"),
+}
+"""By the name of the mode, which is also the mark in its source."""
+
+MAY_STARVE = frozenset({"long-poll-sleep", "long-poll-spin", "long-poll-lock"})
+"""What is woken on the thread that they keep, a moment before, is not always taken over by the other one."""
+
+
+def place_of(fault: str) -> tuple[str, int]:
+    """(file, line) of the fault."""
+    for path in SOURCES.glob("*.rs"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.strip() == f"// FAULT: {fault}":
+                return path.name, number + 1
+    raise KeyError(fault)
+
+
+def recorded(targets: Targets, profile: str, mode: str, output: Path) -> tuple[dict[str, Any], list[dict[str, int]]]:
+    """The summary of some seconds of a mode, and when the program says that its fault was there."""
+    with targets.run("trouble", profile, mode) as running:
+        options = ("-o", output, "--max-overhead", 100, "-d", SECONDS, "--json")
+        running.go()
+        time.sleep(0.2)
+        with recording("--pid", running.pid, *options) as rec:
+            done = rec.wait()
+        running.process.kill()
+        told = running.wait().lines
+    assert done.code == 0, done.err
+    return json.loads(done.out), [line for line in told if "begin" in line]
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+@pytest.mark.parametrize("mode", FAULTS)
+def test_each_fault_is_found(targets: Targets, tmp_path: Path, mode: str, profile: str) -> None:
+    fault = FAULTS[mode]
+    output = tmp_path / "x.pftrace"
+    summary, told = recorded(targets, profile, mode, output)
+    print([(one["rule"], one["title"]) for one in summary["findings"]])
+    found = [one for one in summary["findings"] if one["rule"] == fault.rule]
+    others = {one["rule"] for one in summary["findings"]} - {fault.rule} - fault.also
+    assert others <= ({"starved-tasks"} if mode in MAY_STARVE else set())
+    assert len(found) == 1, summary["findings"]
+    (one,) = found
+    assert fault.function in one["function"]
+    file, line = place_of(mode)
+    assert (Path(one["file"]).name, one["line"]) == (file, line)
+    assert_time(one, told)
+    assert not summary["rules_not_judged"]
+    assert_in_trace(one, output)
+    printed = rat("report", output).out
+    assert f"{one['severity']} {one['rule']}: " in printed
+    assert one["advice"][:40] in printed
+
+
+def assert_time(finding: dict[str, Any], told: list[dict[str, int]]) -> None:
+    """It leads to a place where the program says that the fault was; one that tells none has it all the time."""
+    begin, end = finding["time"], finding["time"] + finding["duration"]
+    if told:
+        assert any(begin <= one["begin"] and one["end"] <= end for one in told)
+    else:
+        assert 0 < finding["seconds"] + finding["duration"] / 1e9 < SECONDS + 1
+
+
+def assert_in_trace(finding: dict[str, Any], output: Path) -> None:
+    """The trace has it at that time; what is there on the thread is the poll that it is about."""
+    processor = Trace(output).processor
+    marks = processor.query(
+        "select s.ts, t.name track, extract_arg(s.arg_set_id, 'debug.rule') rule from slice s join track t on "
+        f"s.track_id = t.id where s.category = 'finding' and s.ts = {finding['time']}"
+    )
+    assert ("Findings", finding["rule"]) in {(row["track"], row["rule"]) for row in marks}
+    assert len([row for row in marks if row["rule"] == finding["rule"]]) >= 2
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_nothing_is_found_in_what_is_right(targets: Targets, tmp_path: Path, profile: str) -> None:
+    summary, _ = recorded(targets, profile, "clean", tmp_path / "x.pftrace")
+    assert summary["polls"] > 2000
+    assert summary["findings"] == []
+    assert summary["rules_not_judged"] == []

@@ -1,0 +1,88 @@
+//! Tasks that nothing will ever wake.
+
+use crate::pause;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::Mutex;
+
+/// Does not keep the waker that it is given.
+struct Forgetful(Arc<AtomicBool>);
+
+impl Future for Forgetful {
+    type Output = ();
+
+    #[inline(never)]
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.0.load(Ordering::Relaxed) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+async fn waits_for_flag(flag: Arc<AtomicBool>) {
+    // FAULT: lost-wake
+    Forgetful(flag).await;
+}
+
+async fn ticking() {
+    loop {
+        pause(5).await;
+    }
+}
+
+pub async fn forgetting() {
+    let flag = Arc::new(AtomicBool::new(false));
+    tokio::spawn(ticking());
+    let waiting = tokio::spawn(waits_for_flag(flag.clone()));
+    pause(100).await;
+    flag.store(true, Ordering::Relaxed); // nobody is told
+    waiting.await.unwrap();
+}
+
+async fn holds(mutex: Arc<Mutex<u64>>) {
+    let mut guard = mutex.lock().await;
+    pause(10).await;
+    *guard += 1;
+}
+
+/// Has the lock given to a future that it polls no more, and waits for it.
+async fn futurelocked(mutex: Arc<Mutex<u64>>) {
+    let mut holder = Box::pin(holds(mutex.clone()));
+    tokio::select! {
+        () = &mut holder => {}
+        () = pause(5) => {
+            // FAULT: futurelock
+            let mut guard = mutex.lock().await;
+            *guard += 1;
+        }
+    }
+    holder.await;
+}
+
+pub async fn futurelocking() {
+    tokio::spawn(ticking());
+    tokio::spawn(futurelocked(Arc::new(Mutex::new(0))));
+    std::future::pending().await
+}
+
+async fn takes_both(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
+    let mut one = first.lock().await;
+    pause(20).await;
+    // FAULT: deadlock
+    let mut other = second.lock().await;
+    *one += 1;
+    *other += 1;
+}
+
+pub async fn deadlocking() {
+    let (first, second) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    tokio::spawn(ticking());
+    tokio::spawn(takes_both(first.clone(), second.clone()));
+    tokio::spawn(takes_both(second, first));
+    std::future::pending().await
+}

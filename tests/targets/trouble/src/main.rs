@@ -1,0 +1,69 @@
+//! Programs that each have one fault for `rat-ebpf` to find, and one that has none.
+//!
+//! trouble FAULT: runs until it is killed.  The line to be found is the one below `// FAULT: name`.  Where the time of a
+//! fault is known, the program prints it: {"begin": …, "end": …}, ns of CLOCK_MONOTONIC.
+
+mod busy;
+mod cancel;
+mod clean;
+mod leak;
+mod lost;
+mod poll;
+mod pool;
+mod workers;
+
+use std::io::Write;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// Two workers.
+fn multi() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn current() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Tells the test when a fault was there.
+fn told(begin: u64) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{{\"begin\": {begin}, \"end\": {}}}", truth::now()).unwrap();
+    out.flush().unwrap();
+}
+
+async fn pause(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// Uses the processor.
+fn spin(ms: u64) {
+    let until = truth::now() + ms * 1_000_000;
+    while truth::now() < until {
+        std::hint::spin_loop();
+    }
+}
+
+fn main() {
+    let fault = std::env::args().nth(1).expect("trouble FAULT");
+    truth::wait_for_go();
+    match fault.as_str() {
+        "clean" => multi().block_on(clean::serve()),
+        "long-poll-sleep" => multi().block_on(poll::sleeping()),
+        "long-poll-spin" => multi().block_on(poll::spinning()),
+        "long-poll-lock" => multi().block_on(poll::locking()),
+        "starved-tasks" => poll::starving(),
+        "busy-loop" => multi().block_on(busy::looping()),
+        "busy-loop-yield" => multi().block_on(busy::yielding()),
+        "lost-wake" => multi().block_on(lost::forgetting()),
+        "futurelock" => multi().block_on(lost::futurelocking()),
+        "deadlock" => multi().block_on(lost::deadlocking()),
+        "task-leak" => multi().block_on(leak::tasks()),
+        "future-leak" => multi().block_on(leak::futures()),
+        "worker-imbalance" => workers::unequal(),
+        "blocking-pool" => pool::flooding(),
+        "cancel-storm" => multi().block_on(cancel::storming()),
+        "select-cancelled" => multi().block_on(cancel::selecting()),
+        other => panic!("no such fault: {other}"),
+    }
+}

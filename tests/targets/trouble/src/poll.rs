@@ -1,0 +1,114 @@
+//! Polls that keep their thread.
+
+use crate::{current, pause, spin, told};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use truth::apart;
+
+// FAULT: long-poll-sleep
+async fn sleep_in_task() {
+    let begin = truth::now();
+    // BLOCKS: long-poll-sleep
+    std::thread::sleep(Duration::from_millis(40));
+    told(begin);
+}
+
+// FAULT: long-poll-spin
+async fn compute_in_task() {
+    let begin = truth::now();
+    spin(60);
+    told(begin);
+}
+
+// FAULT: long-poll-lock
+async fn lock_in_task(lock: Arc<Mutex<u64>>) {
+    let begin = truth::now();
+    // BLOCKS: long-poll-lock
+    *lock.lock().unwrap() += 1;
+    told(begin);
+}
+
+async fn bystander() {
+    loop {
+        pause(3).await;
+    }
+}
+
+pub async fn sleeping() {
+    tokio::spawn(bystander());
+    tokio::spawn(async {
+        loop {
+            for _ in 0..20 {
+                pause(5).await;
+            }
+            apart(sleep_in_task()).await;
+        }
+    });
+    std::future::pending().await
+}
+
+pub async fn spinning() {
+    tokio::spawn(bystander());
+    tokio::spawn(async {
+        loop {
+            for _ in 0..20 {
+                pause(5).await;
+            }
+            apart(compute_in_task()).await;
+        }
+    });
+    std::future::pending().await
+}
+
+/// A thread holds the lock for long, again and again.
+pub async fn locking() {
+    let lock = Arc::new(Mutex::new(0));
+    let other = lock.clone();
+    std::thread::spawn(move || loop {
+        let held = other.lock().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        drop(held);
+        std::thread::sleep(Duration::from_millis(2));
+    });
+    tokio::spawn(bystander());
+    tokio::spawn(async move {
+        loop {
+            pause(20).await;
+            apart(lock_in_task(lock.clone())).await;
+        }
+    });
+    std::future::pending().await
+}
+
+// FAULT: starved-tasks
+async fn hog() {
+    let begin = truth::now();
+    spin(60);
+    told(begin);
+}
+
+async fn victim(mut messages: mpsc::UnboundedReceiver<()>) {
+    while messages.recv().await.is_some() {}
+}
+
+/// One thread for all tasks; messages come from another.
+pub fn starving() {
+    current().block_on(async {
+        for _ in 0..3 {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            tokio::spawn(victim(receiver));
+            std::thread::spawn(move || loop {
+                std::thread::sleep(Duration::from_millis(7));
+                let _ = sender.send(());
+            });
+        }
+        tokio::spawn(async {
+            loop {
+                pause(150).await;
+                apart(hog()).await;
+            }
+        });
+        std::future::pending::<()>().await
+    });
+}

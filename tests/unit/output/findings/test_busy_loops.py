@@ -1,0 +1,82 @@
+"""Busy loops: how many wakes, how fast, of how short polls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.unit.output.findings.made import START, found, poll, rules, spans, task, wait
+from tracer.model import Finding, Severity, Spans
+
+
+def loop(wakes: int = 1200, apart: float = 0.5, length: float = 0.02, by: int = 1, polls: int | None = None) -> Spans:
+    """Task 1 wakes itself so often, so many ms apart, in polls of that length."""
+    starts = [100 + apart * number for number in range(wakes)]
+    own = [wait(at + length, at + length / 2, at + apart, by=by) for at in starts]
+    over = task(1, 100, 100 + apart * wakes, polls or wakes + 1, busy=length * wakes)
+    return spans([poll(at, length) for at in starts], own, [over])
+
+
+def busy(*parts: Spans) -> list[Finding]:
+    return [one for one in found(*parts) if one.rule == "busy-loop"]
+
+
+def test_a_loop_is_found() -> None:
+    (one,) = busy(loop())
+    assert one.evidence["own_wakes"] == 1200
+    assert one.evidence["own_wakes_per_second"] == pytest.approx(2000, rel=0.01)
+    assert (one.time, one.task) == (START + 100_020_000, 1)
+    assert one.function == "task echo::conn::handle"
+    assert str(one.where) == "src/conn.rs:12"
+    assert one.severity is Severity.WARNING
+
+
+def test_one_that_uses_up_a_processor_is_critical() -> None:
+    (one,) = busy(loop(apart=0.1, length=0.06))
+    assert one.severity is Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("made", "is_found"),
+    [
+        (loop(999), False),
+        (loop(1000), True),
+        (loop(apart=0.99), True),
+        (loop(apart=1.1), False),
+        (loop(length=0.14, apart=0.3), True),
+        (loop(length=0.18, apart=0.3), False),
+        (loop(polls=2300), True),
+        (loop(polls=2500), False),
+        (loop(by=2), False),
+    ],
+)
+def test_thresholds(made: Spans, is_found: bool) -> None:
+    assert bool(busy(made)) is is_found
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(20_000, True), (30_000, False)])
+def test_a_small_part_of_the_runs_polls_is_none(others: int, is_found: bool) -> None:
+    assert bool(busy(loop(), spans(over=[task(9, polls=others)]))) is is_found
+
+
+def test_steps_do_not_matter() -> None:
+    whole = loop()
+    parts = [
+        Spans(whole.polls[at : at + 100], whole.waits[at : at + 100], whole.begun, whole.over[:0])
+        for at in range(0, 1200, 100)
+    ]
+    parts.append(Spans(whole.polls[:0], whole.waits[:0], whole.begun, whole.over))
+    assert busy(*parts) == busy(whole)
+
+
+def test_several_tasks_of_a_kind_are_one_finding() -> None:
+    second = loop(1500)
+    second.waits["instance"] = second.waits["woken_by"] = second.waits["task"] = 2
+    second.over["task"] = 2
+    (one,) = busy(loop(), second)
+    assert (one.evidence["tasks"], one.evidence["own_wakes"], one.task) == (2, 1500, 2)
+
+
+def test_it_is_the_only_finding() -> None:
+    assert rules(found(loop())) == ["busy-loop"]
+    assert np.all(loop().waits["woken"] > 0)

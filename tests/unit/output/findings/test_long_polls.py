@@ -1,0 +1,96 @@
+"""Long polls: both sides of each threshold, and who is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.unit.output.findings.made import HANDLE, MS, QUERY, START, WORKERS, found, poll, rules, spans
+from tracer.model import PollFlag, Severity
+from tracer.output.findings.long_polls import LONG_POLL
+
+
+def usual(count: int = 1000, length: float = 0.1) -> list[np.void]:
+    """Short polls of tasks, on another thread."""
+    return [poll(number, length, task=2, tid=WORKERS[1]) for number in range(count)]
+
+
+def nest(start: float, length: float, task: int = 1) -> list[np.void]:
+    """A poll of a task, and in it one of `query`, which took the time."""
+    inner = poll(start + 0.01, length - 0.02, task, function=QUERY, depth=2, instance=task + 1000)
+    around = poll(start, length, task, function=HANDLE, depth=1, instance=task + 500)
+    return [inner, around, poll(start, length, task)]
+
+
+@pytest.mark.parametrize(("length", "is_found"), [(9.0, False), (10.5, True)])
+def test_ten_milliseconds_are_long(length: float, is_found: bool) -> None:
+    polls = usual() + nest(100, length) + nest(300, length)
+    assert rules(found(spans(polls))) == (["long-poll"] if is_found else [])
+
+
+def test_who_took_the_time_is_named() -> None:
+    (one,) = found(spans(usual() + nest(100, 20) + nest(300, 40)))
+    assert (one.function, str(one.where)) == ("echo::db::query", "src/db.rs:77")
+    assert (one.time, one.duration, one.tid, one.task) == (START + 300_010_000, 39_980_000, WORKERS[0], 1)
+    assert one.evidence["polls"] == 2
+    assert one.evidence["longest_ns"] == 39_980_000
+    assert one.severity is Severity.WARNING
+    assert one.advice == LONG_POLL.advice
+    assert "db::query kept thread worker-0 (4243) for 40.0 ms, and 1 more times" in one.title
+
+
+def test_a_nest_is_known_across_steps() -> None:
+    inner, around, outer = nest(100, 20)
+    (one,) = found(spans([*usual(), inner]), spans([around, outer]), spans(nest(300, 20)))
+    assert one.function == "echo::db::query"
+
+
+@pytest.mark.parametrize(("length", "rule"), [(240, []), (260, ["long-poll"])])
+def test_a_single_one_must_be_very_long(length: float, rule: list[str]) -> None:
+    """The scheduler can take a thread's processor for as long as the others need it."""
+    findings = found(spans(usual() + nest(100, length)))
+    assert rules(findings) == rule
+    assert all(one.severity is Severity.CRITICAL for one in findings)
+
+
+@pytest.mark.parametrize(("short", "is_found"), [(2, True), (3, False)])
+def test_most_of_a_functions_polls_are_long(short: int, is_found: bool) -> None:
+    quick = [poll(900 + number, 0.1, function=QUERY, depth=1, instance=77) for number in range(short)]
+    findings = found(spans([*usual(), *quick, *nest(100, 20), *nest(300, 20)]))
+    assert bool(findings) is is_found
+
+
+@pytest.mark.parametrize(("median", "is_found"), [(1.5, True), (5.0, False)])
+def test_what_is_usual_in_this_run_is_not_long(median: float, is_found: bool) -> None:
+    polls = [poll(10 * number, median, task=2, tid=WORKERS[1]) for number in range(500)]
+    assert bool(found(spans(polls + nest(100, 20) + nest(300, 20)))) is is_found
+
+
+def test_where_everything_is_long_that_is_found() -> None:
+    assert rules(found(spans([*nest(100, 120), *nest(300, 120)]))) == ["long-poll"]
+
+
+def test_a_length_that_is_only_a_bound_is_no_evidence() -> None:
+    flags = int(PollFlag.RESULT | PollFlag.UNWOUND)
+    assert not found(spans([*usual(), *(poll(at, 300, flags=flags) for at in (100, 500))]))
+
+
+def test_threads_without_tasks_may_be_kept() -> None:
+    """The thread of block_on runs no other task than that."""
+    alone = [poll(at, 300, 0, WORKERS[2], HANDLE, 0, 99) for at in (100, 500)]
+    assert not found(spans(usual() + alone))
+    assert rules(found(spans([*usual(), *alone, poll(5, 0.1, task=3, tid=WORKERS[2])]))) == ["long-poll"]
+
+
+def test_lost_events_do_not_silence_it() -> None:
+    assert rules(found(spans(usual() + nest(100, 20) + nest(300, 20)), lost=5)) == ["long-poll"]
+
+
+def test_memory_does_not_grow_with_the_polls() -> None:
+    from tracer.output.findings.long_polls import LongPolls
+
+    evidence = LongPolls([True] * 6)
+    for number in range(100):
+        evidence.add(spans([poll(100 * number + k, 20) for k in range(90)]).polls)
+    assert len(evidence.recent) == 4096
+    assert MS == 1_000_000

@@ -1,0 +1,82 @@
+"""Starved tasks: how long they must have been ready, and which poll is blamed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.unit.output.findings.made import QUERY, START, WORKERS, found, poll, rules, spans, summary_of, wait
+from tracer.model import Severity, Spans
+
+
+def quick() -> list[np.void]:
+    """Waits that were ready for 20 µs."""
+    return [wait(number, number + 0.5, number + 0.52, task=2) for number in range(500)]
+
+
+def hogs(*starts: float, length: float = 60, tid: int = WORKERS[0]) -> list[np.void]:
+    """Polls of task 1 by `query`, and short ones of another task on another thread."""
+    short = [poll(number, 0.1, task=2, tid=WORKERS[1]) for number in range(500)]
+    return short + [
+        made for start in starts for made in (poll(start, length, 1, tid, QUERY, 1, 900), poll(start, length, 1, tid))
+    ]
+
+
+def run(*starved: np.void, hog: float = 60) -> list[Spans]:
+    return [spans(hogs(100, 300, 500, length=hog), [*quick(), *starved])]
+
+
+def test_the_poll_in_the_way_is_named() -> None:
+    delays = [wait(90, 110, 160, task=5), wait(280, 302, 360, task=6), wait(480, 505, 560, task=5)]
+    one = next(one for one in found(*run(*delays)) if one.rule == "starved-tasks")
+    assert (one.function, str(one.where)) == ("echo::db::query", "src/db.rs:77")
+    assert (one.time, one.duration, one.tid, one.task) == (START + 300_000_000, 60_000_000, WORKERS[0], 1)
+    assert (one.evidence["longest_ns"], one.evidence["times"], one.evidence["starved_task"]) == (58_000_000, 3, 6)
+    assert one.evidence["starved"] == "task echo::conn::handle"
+    assert one.severity is Severity.WARNING
+    assert "up to 58.0 ms for a poll of db::query, 3 times" in one.title
+
+
+@pytest.mark.parametrize(("ready", "is_found"), [(9, False), (11, True)])
+def test_ten_milliseconds_are_long(ready: float, is_found: bool) -> None:
+    delays = [wait(start - 10, start + 60 - ready, start + 60, task=5) for start in (100, 300)]
+    assert ("starved-tasks" in rules(found(*run(*delays)))) is is_found
+
+
+@pytest.mark.parametrize(("since", "is_found"), [(35, False), (45, True)])
+def test_half_of_the_delay_must_be_that_polls(since: float, is_found: bool) -> None:
+    """Else what it waited for is not known."""
+    delays = [wait(1, start - (105 - since), start + 60, task=5) for start in (200, 400)]
+    assert ("starved-tasks" in rules(found(spans(hogs(200, 400), quick() + delays)))) is is_found
+
+
+def test_once_is_not_enough() -> None:
+    assert "starved-tasks" not in rules(found(*run(wait(90, 110, 160, task=5))))
+
+
+def test_being_polled_oneself_is_not_being_starved() -> None:
+    """Woken while it was polled it is ready only after that."""
+    own = [wait(start + 60, start + 5, start + 60.02, task=1, by=1) for start in (100, 300)]
+    assert "starved-tasks" not in rules(found(*run(*own)))
+
+
+def test_what_is_usual_in_this_run_is_not_starving() -> None:
+    slow = [wait(number, number + 0.1, number + 8.1, task=2) for number in range(500)]
+    delays = [wait(90, 110, 160, task=5), wait(280, 302, 360, task=6)]
+    assert "starved-tasks" not in rules(found(spans(hogs(100, 300, 500), slow + delays)))
+
+
+def test_the_poll_may_be_told_later() -> None:
+    """On another thread it can last longer than the wait."""
+    delays = [wait(90, 110, 140, task=5, tid=WORKERS[1]), wait(290, 310, 340, task=5, tid=WORKERS[1])]
+    parts = spans(waits=[*quick(), *delays]), spans(hogs(100, 300))
+    assert "starved-tasks" in rules(found(*parts))
+
+
+def test_without_wakes_it_is_not_judged() -> None:
+    delays = [wait(90, 110, 160, task=5), wait(280, 302, 360, task=6)]
+    summary = summary_of(*run(*delays), wakes=False)
+    assert "starved-tasks" not in rules(summary.findings)
+    unjudged = {one["rule"]: one["why"] for one in summary.as_json()["rules_not_judged"]}
+    assert unjudged["starved-tasks"] == unjudged["busy-loop"] == "wakes were not probed"
+    assert "long-poll" not in unjudged
