@@ -735,8 +735,8 @@ STACK_SAMPLE = np.dtype(
         ("until", "<i8"),  # ns, when a blocked thread ran on; 0: that was not seen
         ("tid", "<u4"),
         ("stack", "<u4"),  # 1 + index into the stacks that the capture tells
-        ("kind", "u1"),  # StackKind
-        ("_pad", "u1", 7),
+        ("kind", "<u4"),  # StackKind
+        ("_pad", "<u4"),
     ]
 )
 """A thread's stack inside of a task poll, 32 bytes."""
@@ -991,14 +991,12 @@ TASK = np.dtype(
 LOOK = np.dtype(
     [
         *((name, STACK_SAMPLE[name]) for name in ("time", "until", "tid", "stack", "kind")),
-        ("_pad", "u1", 3),
         ("function", "<u4"),  # index into Plan.functions
         ("start", "<i8"),  # ns, of the poll
-        ("instance", "<u8"),
-        ("task", "<u8"),
+        ("task", "<u8"),  # its number: the instance of its polls; 0: unknown
     ]
 )
-"""A thread's stack and the task poll that it was taken in: the innermost one, if several were under way; 56 bytes."""
+"""A thread's stack and the task poll that it was taken in: the innermost one, if several were under way; 48 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
     looks = np.zeros(len(found), LOOK)
     for name in _SHARED:
         looks[name] = state.samples[name][found]
-    for name in ("function", "start", "instance", "task"):
-        looks[name] = polls[name][within[found]]
+    for name, of_poll in (("function", "function"), ("start", "start"), ("task", "instance")):
+        looks[name] = polls[of_poll][within[found]]
     order = np.lexsort((looks["time"], within[found]))  # polls are in the order of their ends
     left = state.samples[(within < 0) & _may_have_a_poll(state)]
     tally = replace(state.tally, looks=state.tally.looks + len(looks))

@@ -82,6 +82,7 @@ class Recorder:
         self._options = options
         self._cpu_of: dict[int, int] = {}
         self._readers: dict[int, SnapshotReader] = {}
+        self._stacks: StackTaker | None = None
 
     def run(self, launched: Launched | None = None) -> Outcome:
         """Record until the duration is over, a signal comes, the targets are gone or the capture is full.
@@ -114,7 +115,7 @@ class Recorder:
                 options=options.asked,
             )
             self._guard = Guard(plan, costs, options.max_overhead)
-            self._stacks = StackTaker(session, self._running)
+            stacks = self._stacks = StackTaker(session, self._running)
             cpu_at_start = self._cpu_time()
             with CaptureWriter(self._capture, recording, options.max_size) as writer, _kept(writer):
                 options.on_attached(plan)
@@ -132,13 +133,13 @@ class Recorder:
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
                 for reading in self._read_memory(plan, is_last=True):
                     writer.memory_reading(reading)
-                blocked = StackSamples(self._stacks.take_last())
+                blocked = StackSamples(stacks.take_last())
                 last = session.detach()
                 writer.stack_samples(blocked)
                 self._take(writer, last)
                 writer.threads(session.threads())
-                writer.stacks(self._stacks.told())
-                self._stacks.close()
+                writer.stacks(stacks.told())
+                stacks.close()
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
                 writer.end(end)
                 self._check_for_silence(end, stopped - began, self._cpu_time() - cpu_at_start)
@@ -198,7 +199,8 @@ class Recorder:
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:
         for loss in batch.losses:  # before the events that come after it
             writer.loss(loss)
-        writer.stack_samples(StackSamples(self._stacks.take()))  # before the events in whose time they were taken
+        if self._stacks is not None:
+            writer.stack_samples(StackSamples(self._stacks.take()))  # before the events in whose time they were taken
         writer.events(batch.events)
 
     def _hold_overhead(self, session: ProbeSession, writer: CaptureWriter, batch: Batch) -> None:
@@ -244,7 +246,8 @@ class Recorder:
         """The launched program has replaced the waiting child: it is another image with another name."""
         with contextlib.suppress(NoSuchProcess, NotTraceable):  # it has ended already, which the first look notes
             target = self._running[pid] = TargetProcess.open(pid)
-            self._stacks.replace(target)
+            if self._stacks is not None:
+                self._stacks.replace(target)
 
     def _check_for_silence(self, end: CaptureEnd, elapsed: int, used: int) -> None:
         """elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""

@@ -67,7 +67,7 @@ class StackTaker:
                 continue
             self._taken += 1
             self._cut += record.is_cut
-            rows.append((record.time, record.until or 0, record.tid, 1 + number, int(record.kind), [0] * 7))
+            rows.append((record.time, record.until or 0, record.tid, 1 + number, int(record.kind), 0))
         return np.array(rows, STACK_SAMPLE)
 
     def _number(self, record: StackRecord) -> int | None:

@@ -38,7 +38,7 @@ _PIPE_WIDTH = 100
 LIST_WIDTH = 600
 """Of what is listed into a pipe: nothing is cut there."""
 _TOP = 8
-_TOP_KINDS, _TOP_LONGEST = 5, 5
+_TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
 _TOP_FINDINGS = 5
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _MAX_CHANGES = 4
@@ -171,6 +171,7 @@ def print_summary(document: Document, console: Console) -> None:
         _print_delays(document, console)
         if document["polls"]:
             _print_longest(document["longest_polls"], console)
+            _print_blockers(document.get("blockers", []), console)
     if document["waits_by_await"]:
         _print_waits(document, console)
     _print_remarks(document, console)
@@ -333,6 +334,33 @@ def _unknown_sites(kind: Document) -> int:
     return sum(int(one["tasks"]) for one in kind.get("spawned", []) if one["file"] is None)
 
 
+def _print_blockers(blockers: Sequence[Document], console: Console) -> None:
+    """What kept threads in task polls; recordings by earlier versions have none."""
+    rows = [
+        (
+            short_name_of(one["function"], FunctionKind.COROUTINE) if one["function"] else "no function of your own",
+            {"blocked": "blocked", "running": "ran on"}[one["kind"]],
+            _count(one["polls"]),
+            duration_words(one["time"]) if one["kind"] == "blocked" else f"≈ {duration_words(one['time'])}",
+            duration_words(one["longest"]) if one["kind"] == "blocked" else f"≈ {duration_words(one['longest'])}",
+            _place_of(one),
+        )
+        for one in blockers[:_TOP_BLOCKERS]
+    ]
+    if not rows:
+        return
+    columns = {
+        "what kept threads in polls": Column.NAME,
+        "how": Column.WORD,
+        "polls": Column.FIGURE,
+        "time": Column.FIGURE,
+        "longest": Column.FIGURE,
+        "where": Column.PLACE,
+    }
+    console.print(make_table(columns, rows, console.width, ("longest", "polls")))
+    console.print()
+
+
 def _print_longest(polls: Sequence[Document], console: Console) -> None:
     rows = []
     for poll in polls[:_TOP_LONGEST]:
@@ -444,6 +472,8 @@ def _print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(words))
     for remark in document["layouts"]:
         console.print(plain_text(remark))
+    for remark in _stack_remarks(document.get("stacks")):
+        console.print(plain_text(remark))
     refusals = document["not_probed"]
     if refusals:
         reasons = "; ".join(f"{one['functions']:,}: {one['reason']}" for one in refusals[:3])
@@ -454,6 +484,25 @@ def _print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(f"{probed} ({reasons}{more})"))
     if document["ended"]:
         console.print(plain_text(document["ended"]))
+
+
+def _stack_remarks(census: Document | None) -> Iterator[str]:
+    """What is missing of the stacks."""
+    if census is None:
+        return
+    if census["refused"] is not None:
+        yield f"no stacks of what blocks: {census['refused']}"
+    missing = {
+        "no room in the buffer": census["lost"],
+        "too many threads blocked at once": census["crowded"],
+        "their memory could not be read": census["unread"],
+        "there were too many to unwind": census["skipped"],
+    }
+    reasons = [f"{count:,}: {reason}" for reason, count in missing.items() if count]
+    if reasons:
+        yield f"{_some(census['taken'], 'stack')} taken, others not ({'; '.join(reasons)})"
+    if census["cut"]:
+        yield f"{census['cut']:,} of {_some(census['taken'], 'stack')} are deeper than what is copied of them"
 
 
 # ---- list
