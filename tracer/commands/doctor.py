@@ -205,6 +205,7 @@ def _program(can_try: bool) -> Finding:
             ring_pages=64 if has_ring_buffer() else None,
             by_place=uprobe_multi_support() is MultiSupport.NONE,
             cache=default_cache(),
+            stacks=has_ring_buffer(),
         )
         program.bcc.close()
         return Finding(name, Status.OK, "compiles, and the kernel accepts it")
