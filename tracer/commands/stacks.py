@@ -22,8 +22,9 @@ from tracer.target.modules import Module, Modules
 from tracer.target.process import TargetProcess
 from tracer.target.unwinding import unwind
 
-MOST_TIME = 0.005
-"""Seconds that are spent on unwinding at a time: some hundred stacks.  What comes beyond is left out, and counted."""
+MOST_TIME = 0.02
+"""Seconds that are spent on unwinding at a time: a thousand stacks, or some dozens of new ones.  What comes
+beyond is left out, and counted."""
 MOST_STACKS = 20_000
 """Different ones."""
 
