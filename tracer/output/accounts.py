@@ -21,6 +21,7 @@ class Accounts:
 
     is_task: by function.  uncertain_waits: those not added up, because nobody knows whether the polls before and after
     were of one future or of two at one address; a task's header is taken for one task.
+    born: of the polls that were added last, which are the first of their instance.
     """
 
     def __init__(self, is_task: Sequence[bool]) -> None:
@@ -40,9 +41,11 @@ class Accounts:
         self.root_busy = 0
         self.latest = 0
         self.longest = np.empty(0, POLL)
+        self.born = np.zeros(0, np.bool_)
 
     def add(self, polls: Array, waits: Array) -> None:
         """Count these in."""
+        self.born = np.zeros(len(polls), np.bool_)
         if len(polls):
             self._add_polls(polls)
         if len(waits):
@@ -61,14 +64,15 @@ class Accounts:
         self.unwound += np.bincount(function[unwound], minlength=self._functions)
         keys = function * BINS + bins_of(length)
         self._histogram += np.bincount(keys, minlength=self._histogram.size).reshape(self._histogram.shape)
-        self._count_instances(polls["instance"], function)
+        self.born[self._count_instances(polls["instance"], function)] = True
         self._keep_longest(polls, length)
 
-    def _count_instances(self, instances: npt.NDArray[np.uint64], functions: Integers) -> None:
+    def _count_instances(self, instances: npt.NDArray[np.uint64], functions: Integers) -> npt.NDArray[np.intp]:
+        """Which of them are the first of their instance that is told."""
         known = (instances != 0) & (instances < _MAX_INSTANCE)
         numbers, functions = instances[known].astype(np.int64), functions[known]
         if not len(numbers):
-            return
+            return np.empty(0, np.intp)
         needed = int(numbers.max()) // 8 + 1
         if needed > len(self._seen):
             self._seen = np.concatenate([self._seen, np.zeros(2 * needed - len(self._seen), np.uint8)])
@@ -77,6 +81,8 @@ class Accounts:
         fresh, first = np.unique(numbers[new], return_index=True)
         self.instances += np.bincount(functions[new][first], minlength=self._functions)
         np.bitwise_or.at(self._seen, fresh >> 3, np.left_shift(1, fresh & 7).astype(np.uint8))
+        born: npt.NDArray[np.intp] = np.flatnonzero(known)[new][first]
+        return born
 
     def _keep_longest(self, polls: Array, length: Integers) -> None:
         """Of each nest of long polls the innermost that took 90 % of it: the one to look at."""

@@ -54,10 +54,11 @@ class Summary:
         self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.delays = Delays(len(recording.plan.functions))
-        self._evidence = Evidence(recording.plan)
+        self._evidence = Evidence(recording, self.accounts)
         self.blockers = Blockers(recording.stacks)
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
+        self._pids: dict[int, int] = {}
         self.changes: list[PlanChange] = []
         self.ends: list[ProcessEnd] = []
         self.readings: list[MemoryReading] = []
@@ -135,6 +136,7 @@ class Summary:
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads."""
         self.names |= {thread.tid: thread.name for thread in threads}
+        self._pids |= {thread.tid: thread.pid for thread in threads}
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
@@ -178,7 +180,7 @@ class Summary:
             has_memory=any(reading.is_last for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
-        return Run(plan, self.accounts, start, end, self.names, lacks)
+        return Run(plan, self.accounts, start, end, self.names, self._pids, lacks)
 
     # ---- figures
 

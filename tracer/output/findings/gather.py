@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.model import Finding, FunctionKind, Group, Plan, Spans
+from tracer.model import Finding, FunctionKind, Group, Recording, Spans
+from tracer.output.accounts import Accounts
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
+from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
+from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
+from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
 from tracer.output.findings.run import Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
+from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 
 _ALL_THE_TIME = 0.999
 
-RULES = (LONG_POLL, STARVED, BUSY_LOOP)
+RULES = (LONG_POLL, STARVED, BUSY_LOOP, TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED, IMBALANCE)
 """All that there are."""
 
 
@@ -26,18 +31,25 @@ class Unjudged:
 
 
 class Evidence:
-    """What the rules need of a recording, in memory that does not grow with its length."""
+    """What the rules need of a recording, in memory that does not grow with its length.  accounts: told before it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._long_polls = LongPolls([one.kind is FunctionKind.TASK for one in plan.functions])
+    def __init__(self, recording: Recording, accounts: Accounts) -> None:
+        plan = recording.plan
+        is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
+        self._accounts = accounts
+        self._long_polls = LongPolls(is_task)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan)
+        self._lives = Lives(recording)
+        self._workers = Workers(is_task)
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
         self._long_polls.add(spans.polls)
         self._starved.add(spans.waits)
         self._busy_loops.add(spans.waits, spans.over)
+        self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
+        self._workers.add(spans.polls, spans.waits)
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
@@ -46,6 +58,11 @@ class Evidence:
             (LONG_POLL, long_polls(LONG_POLL, self._long_polls, run)),
             (STARVED, starved_tasks(STARVED, self._starved, run)),
             (BUSY_LOOP, busy_loops(BUSY_LOOP, self._busy_loops, run)),
+            (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),
+            (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
+            (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),
+            (SELECT_CANCELLED, always_cancelled(SELECT_CANCELLED, self._lives, run)),
+            (IMBALANCE, imbalances(IMBALANCE, self._workers, run)),
         )
         judged = [one for rule, several in found if not rule.needs & run.missing.keys() for one in several]
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))

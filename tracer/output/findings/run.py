@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tracer.model import Plan, PollFunction
+from tracer.model import Plan, PollFunction, is_foreign
 from tracer.output.accounts import Accounts
 from tracer.output.labels import short_name
 
@@ -36,7 +36,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recording that is over.  accounts: of its polls.  start, end: ns.  names: of threads, by tid.
+    """A recording that is over.  accounts: of its polls.  start, end: ns.  names, pids: of threads, by tid.
 
     missing: why a need is not met.
     """
@@ -46,6 +46,7 @@ class Run:
     start: int
     end: int
     names: Mapping[int, str]
+    pids: Mapping[int, int]
     missing: Mapping[Need, str]
 
     @property
@@ -60,6 +61,11 @@ class Run:
     def short(self, index: int) -> str:
         """The name of the same, as a sentence has room for it."""
         return short_name(self.plan.functions[index]).removeprefix("task ")
+
+    def is_own(self, index: int) -> bool:
+        """Whether a function is not known to be of a library."""
+        location = self.plan.functions[index].location
+        return location is None or not is_foreign(location.file)
 
     def thread(self, tid: int) -> str:
         """`thread tokio-rt-worker (17)`."""

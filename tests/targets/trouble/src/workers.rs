@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 // FAULT: worker-imbalance
-async fn handle(mut messages: mpsc::UnboundedReceiver<()>) {
+async fn handle(mut messages: mpsc::Receiver<()>) {
     while messages.recv().await.is_some() {
         spin(1);
     }
@@ -24,14 +24,14 @@ pub fn unequal() {
     current().block_on(async {
         let mut senders = Vec::new();
         for _ in 0..8 {
-            let (sender, receiver) = mpsc::unbounded_channel();
+            let (sender, receiver) = mpsc::channel(1);
             tokio::spawn(handle(receiver));
             senders.push(sender);
         }
         std::thread::spawn(move || loop {
             std::thread::sleep(Duration::from_millis(10));
             for sender in &senders {
-                let _ = sender.send(());
+                let _ = sender.try_send(());
             }
         });
         std::future::pending::<()>().await

@@ -1,0 +1,95 @@
+"""What each thread that polls tasks had to do, and how many tasks waited for it meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Array, Finding, Severity, WaitFlag
+from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.histogram import Integers
+
+IMBALANCE = Rule(
+    "worker-imbalance",
+    frozenset({Need.TASKS, Need.WAKES, Need.WHOLE}),
+    {"busy_share": 0.5, "ready_tasks": 1.0, "idle_share": 0.25},
+    "Spread the tasks: spawn them on a runtime that shares its work, or hand connections to threads by their load.",
+)
+
+
+class Workers:
+    """By thread, ns: polling; and how long tasks that it polled then had been ready.  Only polls of tasks count."""
+
+    def __init__(self, is_task: Sequence[bool]) -> None:
+        self._is_task = np.array([*is_task] or [False])
+        self.busy: Counter[int] = Counter()
+        self.ready: Counter[int] = Counter()
+        self.polls: Counter[int] = Counter()
+        self._by_function: Counter[int] = Counter()
+
+    def busiest(self, tid: int) -> int:
+        """The function of the tasks that took most of a thread's time."""
+        mine = {pair & 0xFFFF_FFFF: busy for pair, busy in self._by_function.items() if pair >> 32 == tid}
+        return max(mine, key=lambda function: mine[function])
+
+    def add(self, polls: Array, waits: Array) -> None:
+        """dtypes POLL and WAIT."""
+        mine = self._is_task[polls["function"]]
+        _add(self.busy, polls["tid"][mine], (polls["end"] - polls["start"])[mine])
+        _add(self.polls, polls["tid"][mine], np.ones(int(np.count_nonzero(mine)), np.int64))
+        pairs = polls["tid"][mine].astype(np.int64) << 32 | polls["function"][mine]
+        _add(self._by_function, pairs, (polls["end"] - polls["start"])[mine])
+        told = (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)
+        delay = waits["end"] - np.maximum(waits["woken"], waits["start"])
+        _add(self.ready, waits["tid"][told], delay[told])
+
+
+def _add(sums: Counter[int], tids: npt.NDArray[np.integer[Any]], what: Integers) -> None:
+    distinct, at = np.unique(tids, return_inverse=True)
+    totals = np.zeros(len(distinct), np.int64)
+    np.add.at(totals, at, what)
+    for tid, total in zip(distinct.tolist(), totals.tolist(), strict=True):
+        sums[tid] += total
+
+
+def imbalances(rule: Rule, workers: Workers, run: Run) -> Iterator[Finding]:
+    """At most one a process: a busy thread for which tasks waited while another one had next to nothing to do."""
+    processes: dict[int, list[int]] = {}
+    for tid in workers.polls:
+        processes.setdefault(run.pids.get(tid, 0), []).append(tid)
+    for pid, tids in processes.items():
+        most = max(tids, key=lambda tid: workers.busy[tid])
+        least = min(tids, key=lambda tid: workers.busy[tid])
+        busy, idle = workers.busy[most] / run.duration, workers.busy[least] / run.duration
+        queue = workers.ready[most] / run.duration
+        if not pid or busy < rule.limits["busy_share"] or queue < rule.limits["ready_tasks"]:
+            continue
+        if idle > rule.limits["idle_share"] * busy:
+            continue
+        one = run.function(workers.busiest(most))
+        yield Finding(
+            rule.id,
+            Severity.WARNING,
+            f"{run.thread(most)} polled tasks in {busy:.0%} of the time with {queue:.1f} more ready on average, "
+            f"{run.thread(least)} in {idle:.1%}",
+            {
+                "threads": len(tids),
+                "busiest_share": round(busy, 4),
+                "idlest_share": round(idle, 4),
+                "ready_tasks": round(queue, 2),
+                "busiest_polls": workers.polls[most],
+                "idlest_polls": workers.polls[least],
+                "idlest_tid": least,
+            },
+            one.name,
+            one.location,
+            run.start,
+            run.duration,
+            most,
+            None,
+            rule.advice,
+        )
