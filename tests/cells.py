@@ -48,6 +48,9 @@ CONSTRUCTS = ("constructs_tokio", "constructs_async_std", "constructs_smol")
 WOKEN = ("wakes_tokio", "wakes_smol")
 """Those that keep a log of the wakes of their tasks."""
 
+BLOCKING = ("jobs_tokio", "jobs_smol", "jobs_async_std")
+"""Those that keep a log of their blocking jobs."""
+
 TARGETS = (
     "tokio_multi",
     "tokio_current",
@@ -73,6 +76,7 @@ TARGETS = (
     "trouble",
     *CONSTRUCTS,
     *WOKEN,
+    *BLOCKING,
 )
 """The programs of tests/targets."""
 
@@ -85,7 +89,7 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 PAIRWISE = {
     "dev": TARGETS,
     "release": tuple(name for name in TARGETS if name != "trouble"),
-    "release-debug": tuple(name for name in TARGETS if name not in WOKEN),
+    "release-debug": tuple(name for name in TARGETS if name not in (*WOKEN, *BLOCKING)),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
     "fat-lto": ("tokio_multi", "async_std_log", "parked_tokio"),
@@ -106,7 +110,7 @@ PAIRWISE = {
 LINED = tuple(
     name
     for name in TARGETS
-    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "trouble"))
+    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "jobs_", "trouble"))
 )
 """Whose lines are compared with their types.  Those left out await in no other ways: one of them is enough."""
 

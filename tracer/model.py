@@ -371,6 +371,7 @@ class PollFunction:
     task_id: TaskIdPath | None = None  # of a task poll; None: the runtime has none, or its layout is not known
     layout_source: Source | None = None
     aborted: HeaderTest | None = None  # of a task poll: passed at its entry, it will drop the future, not poll it
+    is_job: bool = False  # of a task poll: what it runs is a blocking job, on a thread of the pool for such
 
 
 class EndKind(StrEnum):
@@ -413,6 +414,7 @@ class SpawnStep(StrEnum):
 
     CALLED = "called"  # a function that spawns begins
     MADE = "made"  # the task is there, not scheduled yet, and the register has its header
+    QUEUED = "queued"  # a task is handed to the pool that will poll it, perhaps not for the first time
 
 
 @dataclass(frozen=True, slots=True)

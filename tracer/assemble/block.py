@@ -95,7 +95,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     by_task = np.flatnonzero(wakers >= 0)
     waker = wakers[by_task]
     is_own = frames.known[waker] & (frames.self[waker] == woken["self"][by_task])
-    answers = answered(joined(state.wakes, woken), marks, born, frames, candidates.new, is_task)
+    made = pick(born, ~born["is_queued"])
+    answers = answered(joined(state.wakes, woken), marks, made, frames, candidates.new, is_task)
     with_wakes(waits, identities.since, identities.until, answers, state)
     births = joined(state.births, born)
     births = with_spawns(births, marks, is_task, begun, known.order[first], state.lost_until)

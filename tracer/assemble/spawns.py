@@ -5,6 +5,7 @@ life ended before.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.assemble.columns import Frames, pick
 from tracer.assemble.marks import Marks
@@ -38,6 +39,16 @@ def tell_spawners(
     return frame
 
 
+def _told_before(births: Array, order: Indexes, header: Unsigned, process: npt.NDArray[np.uint16]) -> Flags:
+    """Which of these rows, births first, in this order, only queue what was made right before."""
+    again = np.zeros(len(order), np.bool_)
+    again[1:] = (order[1:] < len(births)) & (order[:-1] < len(births))
+    again[1:] &= (header[order[1:]] == header[order[:-1]]) & (process[order[1:]] == process[order[:-1]])
+    at = np.flatnonzero(again)
+    again[at] = births["is_queued"][order[at]]
+    return again
+
+
 def with_spawns(births: Array, marks: Marks, is_task: Flags, begun: Array, orders: Unsigned, lost_until: int) -> Array:
     """Tell new tasks (dtype TASK, in place) by which births (dtype BIRTH) they came; yields the births that are left.
 
@@ -52,6 +63,8 @@ def with_spawns(births: Array, marks: Marks, is_task: Flags, begun: Array, order
     when = np.concatenate([births["order"], orders, marks.order[ended]])
     kind: Small = np.repeat(np.array([_BORN, _POLLED, _ENDED], np.uint8), [len(births), len(begun), len(ended)])
     order = np.lexsort((when, header, process))
+    if births["is_queued"].any():
+        order = order[~_told_before(births, order, header, process)]
     follows = (header[order[1:]] == header[order[:-1]]) & (process[order[1:]] == process[order[:-1]])
     is_born = kind[order] == _BORN
     first = np.flatnonzero(follows & is_born[:-1] & (kind[order[1:]] == _POLLED))

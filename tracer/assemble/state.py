@@ -94,8 +94,9 @@ _DONE_TO_TASK = [
     ("process", "<u2"),
 ]
 
-BIRTH = np.dtype([*_DONE_TO_TASK, ("at", "<u4")])
-"""A task that was made and is not known to have been polled.  at: as TASK.spawned_at."""
+BIRTH = np.dtype([*_DONE_TO_TASK, ("at", "<u4"), ("is_queued", "?")])
+"""A task that was made and is not known to have been polled.  at: as TASK.spawned_at.  is_queued: that was seen only
+when it was handed to a pool."""
 
 WAKE = np.dtype(_DONE_TO_TASK)
 """An effective wake of a task that is not known to have been polled since."""
@@ -152,7 +153,8 @@ Small = npt.NDArray[np.uint8]
 class Roles:
     """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
 
-    enters, leaves: function index or -1; ends: index into Plan.ends or -1; makes: a task is made there.  wakes: index
+    enters, leaves: function index or -1; ends: index into Plan.ends or -1; makes: a task is made there, or
+    (queues) handed to a pool.  wakes: index
     into Plan.wakes or -1; effective: of Plan.wakes, the tests of headers of tasks whose wakes lead to polls.
     may_overlap: functions whose poll can still be open on one thread when the next poll of the instance begins on
     another: a task poll gives the task back before it returns, and the end of a function without exit probes is seen
@@ -177,6 +179,7 @@ class Roles:
     key: npt.NDArray[np.uint32]
     ends: npt.NDArray[np.int32]
     makes: Flags
+    queues: Flags
     sites: Sites
     wakes: npt.NDArray[np.int32]
     effective: HeaderTests
@@ -217,6 +220,7 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
         ends=np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32),
         makes=np.array([p.spawns is not None and _makes(plan, p.spawns) for p in probes] + [False], np.bool_),
+        queues=np.array([p.spawns is not None and _queues(plan, p.spawns) for p in probes] + [False], np.bool_),
         sites=sites_of(plan),
         wakes=np.array([-1 if p.wakes is None else p.wakes for p in probes] + [-1], np.int32),
         effective=tests_of([one.point.effective for one in plan.wakes], otherwise=(0, 1)),
@@ -230,7 +234,11 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
 
 
 def _makes(plan: Plan, spawn: int) -> bool:
-    return plan.spawns[spawn].point.step is SpawnStep.MADE
+    return plan.spawns[spawn].point.step is not SpawnStep.CALLED
+
+
+def _queues(plan: Plan, spawn: int) -> bool:
+    return plan.spawns[spawn].point.step is SpawnStep.QUEUED
 
 
 def _futures(plan: Plan) -> Indexes:

@@ -141,7 +141,9 @@ def make_stream(state: State, events: Array) -> Opening:
     woken, of_woken = marked[is_wake], at[is_wake]
     marks, catches = marks_of(events, of_ended, ended, roles, threads, thread[of_ended], state.next_order)
     wakes = wakes_of(events, of_woken, woken, roles, threads, thread[of_woken], state.next_order)
-    births = births_of(events, of_born, born, calls, roles.sites, threads, thread[of_born], state.next_order)
+    births = births_of(
+        events, of_born, born, calls, roles.sites, roles.queues, threads, thread[of_born], state.next_order
+    )
     numbers = np.flatnonzero(~is_mark)
     if len(marked):
         rows = _only(rows, numbers)

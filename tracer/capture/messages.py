@@ -95,6 +95,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         task_id=None if ids is None else pb.TaskIdPath(vtable=ids.vtable, offset=ids.offset),
         layout_source=function.layout_source,
         aborted=write_test(function.aborted),
+        is_job=function.is_job,
     )
 
 
@@ -121,6 +122,7 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         task_id=TaskIdPath(message.task_id.vtable, message.task_id.offset) if message.HasField("task_id") else None,
         layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
         aborted=read_test(message.aborted) if message.HasField("aborted") else None,
+        is_job=message.is_job,
     )
 
 

@@ -98,7 +98,7 @@ class ChromeWriter:
         self._names = [json.dumps(short_name(one)) for one in functions]
         self._about = [
             f'"function":{_text(one.name)},"location":{_text(str(one.location)) if one.location else "null"},'
-            f'"crate":{_text(one.crate) if one.crate else "null"},"kind":{_text(kind_words(one.kind))}'
+            f'"crate":{_text(one.crate) if one.crate else "null"},"kind":{_text(kind_words(one))}'
             for one in functions
         ]
         self._file = OutputFile(path)

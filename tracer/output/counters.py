@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Outcome
 from tracer.output.descriptors import Descriptors
+from tracer.output.records import pick
 
 MAX_POINTS = 1000
 _FIRST_WIDTH = 1_000_000
@@ -18,8 +21,10 @@ Integers = npt.NDArray[np.int64]
 class Counters:
     """Adds up polls and tasks in equal bins of time, and writes them at the end."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, is_job: Sequence[bool]) -> None:
+        """is_job: by function; jobs are no tasks, and running one is no poll."""
         self._start = start
+        self._is_job = np.array([*is_job] or [False])
         self._width = _FIRST_WIDTH
         self._polls = np.zeros(MAX_POINTS, np.int64)
         self._change = np.zeros(MAX_POINTS, np.int64)  # of the number of live tasks
@@ -27,6 +32,7 @@ class Counters:
 
     def add(self, polls: Array, over: Array) -> None:
         """polls: dtype POLL.  over: dtype TASK, each task once."""
+        polls, over = (pick(rows, ~self._is_job[rows["function"]]) for rows in (polls, over))
         self._add(self._polls, polls["start"], 1)
         self._tasks += len(over)
         self._add(self._change, over["first"], 1)

@@ -19,6 +19,25 @@ class Spawn:
     by: int | None
 
 
+class Spawns:
+    """How tasks came, by function."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[int, Spawn]] = Counter()
+
+    def add(self, over: Array) -> None:
+        """over: dtype TASK."""
+        seen = over["spawned"] != 0
+        by = np.where(over["spawned_by"] != 0, over["spawned_by_function"].astype(np.int64), -1)
+        keys = np.stack([over["function"].astype(np.int64), over["spawned_at"].astype(np.int64), by])[:, seen]
+        for (kind, at, spawner), count in zip(*_counted(keys), strict=True):
+            self._counts[kind, Spawn(at, None if spawner < 0 else spawner)] += count
+
+    def of(self, function: int) -> list[tuple[Spawn, int]]:
+        """How the tasks of one function came, and how many so, the most first; not those whose spawn was not seen."""
+        return [(spawn, count) for (kind, spawn), count in self._counts.most_common() if kind == function]
+
+
 class TaskKinds:
     """Totals by function; each task comes once, when it is over.  All times in ns."""
 
@@ -31,7 +50,7 @@ class TaskKinds:
         self.waiting = np.zeros(count, np.int64)
         self.unidentified = np.zeros(count, np.int64)  # tasks whose id is not known
         self.outcomes = np.zeros((count, len(Outcome)), np.int64)
-        self._spawns: Counter[tuple[int, Spawn]] = Counter()
+        self.spawns = Spawns()
 
     def add(self, over: Array) -> None:
         """over: dtype TASK."""
@@ -43,15 +62,7 @@ class TaskKinds:
         np.maximum.at(self.longest, function, over["longest"])
         np.add.at(self.unidentified, function, (over["id"] == 0).astype(np.int64))
         np.add.at(self.outcomes, (function, over["outcome"]), 1)
-        seen = over["spawned"] != 0
-        by = np.where(over["spawned_by"] != 0, over["spawned_by_function"].astype(np.int64), -1)
-        keys = np.stack([function.astype(np.int64), over["spawned_at"].astype(np.int64), by])[:, seen]
-        for (kind, at, spawner), count in zip(*_counted(keys), strict=True):
-            self._spawns[kind, Spawn(at, None if spawner < 0 else spawner)] += count
-
-    def spawns(self, function: int) -> list[tuple[Spawn, int]]:
-        """How the tasks of one function came, and how many so, the most first; not those whose spawn was not seen."""
-        return [(spawn, count) for (kind, spawn), count in self._spawns.most_common() if kind == function]
+        self.spawns.add(over)
 
     def seen(self) -> list[int]:
         """The functions that tasks ran, the most busy first."""

@@ -39,6 +39,9 @@ _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?#(\d+)\}$")
 _REFERENCE = re.compile(r"^&(?:mut )?")
+JOB = "blocking job "
+"""How the names of jobs begin, as those of tasks do with "task "."""
+
 _KINDS = {
     FunctionKind.COROUTINE: "async fn or block",
     FunctionKind.FUTURE: "hand-written future",
@@ -51,9 +54,14 @@ def printable(text: str) -> str:
     return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def kind_words(kind: FunctionKind) -> str:
+def kind_words(function: PollFunction) -> str:
     """A function's kind for people."""
-    return _KINDS[kind]
+    return "blocking job" if function.is_job else _KINDS[function.kind]
+
+
+def without_kind(name: str) -> str:
+    """A task's or job's name without the word for what it is."""
+    return name.removeprefix("task ").removeprefix(JOB)
 
 
 def state_words(state: int | None) -> str:
@@ -107,7 +115,8 @@ def short_name(function: PollFunction) -> str:
 
 def short_name_of(name: str, kind: FunctionKind) -> str:
     """The same by name and kind."""
-    prefix, name = ("task ", name[5:]) if name.startswith("task ") else ("", name)
+    prefix = next((word for word in ("task ", JOB) if name.startswith(word)), "")
+    name = name[len(prefix) :]
     # A task's future is an async fn or block by its path, or a type (such as a wrapper around one).
     is_type = _split(name, "::")[-1][:1].isupper()
     plain = kind is FunctionKind.FUTURE or (kind is FunctionKind.TASK and is_type)

@@ -35,7 +35,7 @@ from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
 from tracer.output.findings.marks import mark
-from tracer.output.labels import kind_words, short_name
+from tracer.output.labels import kind_words, short_name, without_kind
 from tracer.output.lanes import NO_TRACK, Group, Lanes
 from tracer.output.notes import Notes
 from tracer.output.order import Due, Holder, tied, tied_events
@@ -57,6 +57,14 @@ _UNUSUAL = {
     Outcome.ENDED: "it has ended, but how was not seen",
 }
 """Outcomes that are drawn at the end of a task's row."""
+_TASKS = (
+    "Async tasks",
+    50,
+    "One row for each task, by its future: when it ran and when it waited; below it its futures.",
+)
+_JOBS = "Blocking jobs", 60, "One row for each job, by its function: when it was in the queue and when it ran."
+_FUTURES = "Futures", 100, "One row for each future outside of those tasks, by function: its polls and waits."
+"""Folders of rows: name, rank, description."""
 _KIND_RANK = {FunctionKind.TASK: 0, FunctionKind.COROUTINE: 1_000_000, FunctionKind.FUTURE: 2_000_000}
 """Tasks come first, then async fns and blocks, then hand-written futures; within a kind by first appearance."""
 
@@ -89,7 +97,7 @@ class PerfettoWriter:
         self._over: list[Array] = []
         self._alive = np.empty(0, TASK)
         self._over_but_held = np.empty(0, np.uint64)
-        self._counters = Counters(recording.start)
+        self._counters = Counters(recording.start, [one.is_job for one in recording.plan.functions])
         self._buffered = 0
         self._latest = recording.start
         self._summary: Mapping[str, Any] | None = None
@@ -98,7 +106,7 @@ class PerfettoWriter:
         self._thread_tracks: dict[int, int] = {}
         self._threads: dict[int, Thread] = {}
         self._named: set[int] = set()
-        self._folders: dict[tuple[int, bool], int] = {}
+        self._folders: dict[tuple[int, str], int] = {}
         self._task_tracks: dict[int, int] = {}
         self._tracks_of_tasks: set[int] = set()
         self._function_tracks: dict[tuple[int, int], int] = {}
@@ -198,7 +206,7 @@ class PerfettoWriter:
         """`task 17 conn::handle`; #17 when that is only our own number."""
         known = self._task(task)
         number = int(known["id"]) if known is not None else 0
-        return f"task {number or f'#{task}'} {short_name(function).removeprefix('task ')}"
+        return f"{'job' if function.is_job else 'task'} {number or f'#{task}'} {without_kind(short_name(function))}"
 
     def _task_words(self, function: PollFunction, task: int) -> str:
         """What its row says of itself."""
@@ -213,24 +221,17 @@ class PerfettoWriter:
         return self._alive[at] if known else None
 
     def _folder(self, group: Group, function: PollFunction) -> int:
-        """The track of a function, under `Async tasks` or `Futures` of its process."""
-        process, is_task = group[0], function.kind is FunctionKind.TASK
-        if (process, is_task) not in self._folders:
-            name, rank = ("Async tasks", 50) if is_task else ("Futures", 100)
-            what = (
-                "One row for each task, by its future: when it ran and when it waited; below it its futures."
-                if is_task
-                else "One row for each future outside of those tasks, by function: its polls and waits."
-            )
-            self._folders[process, is_task] = self._descriptors.track(
-                name, process or None, rank=rank, description=what
-            )
+        """The track of a function, under `Async tasks`, `Blocking jobs` or `Futures` of its process."""
+        process = group[0]
+        name, rank, what = _JOBS if function.is_job else _TASKS if function.kind is FunctionKind.TASK else _FUTURES
+        if (process, name) not in self._folders:
+            self._folders[process, name] = self._descriptors.track(name, process or None, rank=rank, description=what)
         if group not in self._function_tracks:
             self._function_tracks[group] = self._descriptors.track(
-                short_name(function).removeprefix("task "),
-                self._folders[process, is_task],
+                without_kind(short_name(function)),
+                self._folders[process, name],
                 rank=len(self._function_tracks) + _KIND_RANK[function.kind],
-                description=f"{function.name}, {function.location or 'place unknown'}, {kind_words(function.kind)}",
+                description=f"{function.name}, {function.location or 'place unknown'}, {kind_words(function)}",
             )
         return self._function_tracks[group]
 

@@ -101,10 +101,10 @@ class SliceRows:
             "function": np.array([string(one.name) for one in functions] or [0]),
             "place": np.array([string(str(one.location)) if one.location else 0 for one in functions] or [0]),
             "crate": np.array([string(one.crate or "unknown") for one in functions] or [0]),
-            "kind": np.array([string(kind_words(one.kind)) for one in functions] or [0]),
+            "kind": np.array([string(kind_words(one)) for one in functions] or [0]),
+            "category": np.array([descriptors.category("job" if one.is_job else "poll") for one in functions] or [0]),
         }
         self._poll_formats: dict[tuple[int, int], tuple[RowFormat, Rows]] = {}
-        self._poll_category = descriptors.category("poll")
         self._wait_category = descriptors.category("wait")
         self._merged_category = descriptors.category("merged")
         self._stint = {kind: self.stint_format(kind) for kind in (BEGIN, INSTANT)}
@@ -169,7 +169,7 @@ class SliceRows:
         if (kind, known) in self._poll_formats:
             return self._poll_formats[kind, known]
         fields = [
-            field(3, self._poll_category),
+            field(3, Varint("category", 1)),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
             self.text("function", "function"),
@@ -202,7 +202,7 @@ class SliceRows:
         """The format of a poll on its instance's track, with further arguments."""
         return event(
             kind,
-            field(3, self._poll_category),
+            field(3, Varint("category", 1)),
             field(10, Varint("name", 3)),
             field(52, Varint("color", 10)),
             self.number("thread", "thread", 5),
@@ -312,6 +312,7 @@ class SliceRows:
         return {
             "time": polls["start"],
             "color": _colors(polls),
+            "category": self._function_columns["category"][polls["function"]],
             "name": self._stint_iid[polls["function"]],
             "thread": polls["tid"],
             "instance": polls["instance"],

@@ -45,7 +45,9 @@ class SpawnRows:
         self._unknown = np.array([string(unknown_site(f)) for f in functions] or [0])
         self._no_task = string(NO_TASK)
         self._category = descriptors.category("spawn")
-        self._ready, self._ready_category = name("ready"), descriptors.category("ready")
+        self._ready = np.array([name("queued" if f.is_job else "ready") for f in functions] or [0])
+        category = descriptors.category
+        self._ready_category = np.array([category("queued" if f.is_job else "ready") for f in functions] or [0])
         self._site: dict[int, tuple[int, int]] = {}
 
     def marks(self, tasks: Array, tracks: Integers) -> Iterator[Rows]:
@@ -91,7 +93,7 @@ class SpawnRows:
             columns |= {"on": self._thread_words(some["spawned_on"]), "delay": some["first"] - some["spawned"]}
             row = event(
                 kind,
-                field(3, self._ready_category),
+                field(3, Varint("category", 1)),
                 field(10, Varint("name", 3)),
                 field(52, READY_COLOR),
                 self._slices.text("function", "function"),
@@ -99,8 +101,9 @@ class SpawnRows:
                 self._slices.number("task number", "number", 10),
                 *fields,
             )
-            columns |= {"name": np.full(len(some), self._ready), "function": self._function[some["function"]]}
-            columns |= {"instance": some["task"], "number": some["task"]}
+            function = some["function"]
+            columns |= {"name": self._ready[function], "category": self._ready_category[function]}
+            columns |= {"function": self._function[function], "instance": some["task"], "number": some["task"]}
             yield row.encode(len(some), time=some["spawned"], track=tracks[chosen], **columns)
 
     def _told(self, tasks: Array) -> Iterator[tuple[npt.NDArray[np.intp], Told]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tracer.model import CallSite, PollFunction, SourceLocation
-from tracer.output.labels import place_words, printable, short_name
+from tracer.output.labels import place_words, printable, short_name, without_kind
 
 NO_TASK = "no task, as far as was seen"
 """Of a spawn outside of any task's poll."""
@@ -42,5 +42,6 @@ def spawn_words(functions: Sequence[PollFunction], sites: Sequence[CallSite], ta
     place = site_words(sites[at - 1]) if at else f"a place that is {unknown_site(function)}"
     if not by:
         return f"spawned at {place} by {NO_TASK}"
-    spawner = short_name(functions[int(task["spawned_by_function"])]).removeprefix("task ")
-    return f"spawned at {place} by task {int(task['spawned_by_id']) or f'#{by}'} {spawner}"
+    spawner = functions[int(task["spawned_by_function"])]
+    who = f"{'job' if spawner.is_job else 'task'} {int(task['spawned_by_id']) or f'#{by}'}"
+    return f"spawned at {place} by {who} {without_kind(short_name(spawner))}"

@@ -32,6 +32,7 @@ from tracer.output.chains import Chains, Whereabouts
 from tracer.output.delays import Delays
 from tracer.output.findings.gather import Evidence, missing, unjudged
 from tracer.output.findings.run import Run
+from tracer.output.jobs import Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.waiting import AwaitFigures
@@ -56,6 +57,7 @@ class Summary:
         self.delays = Delays(len(recording.plan.functions))
         self._evidence = Evidence(recording, self.accounts)
         self.blockers = Blockers(recording.stacks)
+        self.jobs = Jobs(recording.plan.functions)
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
@@ -122,6 +124,18 @@ class Summary:
             "stack": stack_words(stack) if stack is not None else None,
         }
 
+    def _job(self, function: int) -> dict[str, Any]:
+        one = self.recording.plan.functions[function]
+        queued, ran = self.jobs.queued(function), self.jobs.ran(function)
+        return {
+            **_whereabouts(one),
+            "runtime": one.runtime,
+            **{name: int(getattr(self.jobs, name)[function]) for name in ("jobs", "panicked", "cancelled")},
+            "queued": asdict(queued) if queued is not None else None,
+            "ran": asdict(ran) if ran is not None else None,
+            "spawned": [self._spawn(spawn, count) for spawn, count in self.jobs.spawns.of(function)],
+        }
+
     def _wakes(self) -> dict[str, int] | None:
         if Group.WAKES not in self.recording.plan.groups:
             return None
@@ -139,7 +153,8 @@ class Summary:
         self._pids |= {thread.tid: thread.pid for thread in threads}
 
     def spans(self, spans: Spans) -> None:
-        """Polls and waits."""
+        """Polls and waits; of jobs and what is done in them there are other figures than of tasks."""
+        spans = self.jobs.apart(spans)
         self.accounts.by_await.begin(spans.begun)
         self.accounts.add(spans.polls, spans.waits)
         self.accounts.by_await.forget(spans.over)
@@ -240,8 +255,8 @@ class Summary:
                 for one in recording.processes
             ],
             "seconds": self.seconds,
-            "polls": tally.polls,
-            "waits": tally.waits,
+            "polls": tally.polls - self.jobs.polls,
+            "waits": tally.waits - self.jobs.waits,
             "instances": tally.instances,
             "tasks": self.tasks(),
             "events": tally.events,
@@ -282,13 +297,14 @@ class Summary:
                         name: int(getattr(self.kinds, name)[index])
                         for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                     },
-                    "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns(index)],
+                    "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns.of(index)],
                     **self._delays(index),
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
                     "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }
                 for index in self.kinds.seen()
             ],
+            "jobs": [self._job(index) for index in self.jobs.seen()],
             "waits_by_await": [
                 {
                     **self._await(row),

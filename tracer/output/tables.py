@@ -28,6 +28,7 @@ from tracer.output.labels import (
     short_name,
     short_name_of,
     state_words,
+    without_kind,
 )
 from tracer.output.spawn_words import why_unknown
 
@@ -169,6 +170,7 @@ def print_summary(document: Document, console: Console) -> None:
             _print_functions(document, console)
         _print_tasks(document["task_kinds"], console)
         _print_delays(document, console)
+        _print_jobs(document.get("jobs", []), console)
         if document["polls"]:
             _print_longest(document["longest_polls"], console)
             _print_blockers(document.get("blockers", []), console)
@@ -307,6 +309,29 @@ def _print_delays(document: Document, console: Console) -> None:
     if document["plan_changes"] and share < 0.999:
         words = f"wakes were probed in {share:.1%} of the time only: their figures are of that part"
         console.print(plain_text(words, "yellow"))
+    console.print()
+
+
+def _print_jobs(jobs: Sequence[Document], console: Console) -> None:
+    """How long blocking jobs were in the queue and ran; recordings by earlier versions have none."""
+    rows = [
+        (
+            without_kind(_name(one)),
+            *_delay_cells(one["queued"], ()),
+            _count(one["jobs"]),
+            *_delay_cells(one["ran"], ()),
+            duration_words(one["ran"]["total"]) if one["ran"] else "",
+            _spawned_at(one),
+        )
+        for one in jobs[:_TOP_KINDS]
+    ]
+    if not rows:
+        return
+    figures = ("queued p50", "p99", "max", "jobs", "ran p50", "ran p99", "ran max", "in all")
+    columns = {"blocking jobs": Column.NAME} | dict.fromkeys(figures, Column.FIGURE) | {"spawned at": Column.PLACE}
+    console.print(make_table(columns, rows, console.width, ("ran p99", "queued p50", "spawned at")))
+    if len(jobs) > _TOP_KINDS:
+        console.print(plain_text(f"{_some(len(jobs) - _TOP_KINDS, 'more kind')} of blocking jobs", "dim"))
     console.print()
 
 
@@ -555,7 +580,7 @@ def function_table(plan: Plan, width: int) -> Table:
     rows = [
         (
             one.name,
-            kind_words(one.kind),
+            kind_words(one),
             _count(len(one.awaits)) if one.awaits else "",
             layout_words(one),
             place_words(one.location),

@@ -64,7 +64,7 @@ THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 _ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
 _NO_OFFSET = 0xFFFFFFFF
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3, Register.RCX: 4, Register.RAX: 5}
-_STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2}
+_STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2, SpawnStep.QUEUED: 2}
 _TELLS_CALLER = 4
 _MOST_SPAWNS = 0xFFFF
 """A record has no room for a higher number: such a call's place is not told."""

@@ -239,14 +239,14 @@ def _from_function(f: PollFunction) -> list[Any]:
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [_from_await(a) for a in f.awaits], f.layout,
         [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, f.layout_source,
-        _from_test(f.aborted),
+        _from_test(f.aborted), f.is_job,
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
      state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source,
-     aborted) = row  # fmt: skip
+     aborted, is_job) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -269,6 +269,7 @@ def _to_function(row: list[Any]) -> PollFunction:
         task_id=TaskIdPath(int(task_id[0]), int(task_id[1])) if task_id is not None else None,
         layout_source=Source(layout_source) if layout_source is not None else None,
         aborted=_to_test(aborted),
+        is_job=bool(is_job),
     )
 
 

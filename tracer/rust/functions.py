@@ -45,7 +45,7 @@ from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
 from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
-from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, spawned_future, task_name
+from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, job_name, job_of, spawned_future, task_name
 from tracer.rust.scan import CodeScan
 from tracer.rust.spawn_callers import SpawnCallers
 from tracer.rust.spawns import Spawns
@@ -564,24 +564,26 @@ def _task(
     task_id: TaskIdPath | None,
     aborted: HeaderTest | None,
 ) -> PollFunction | Refusal:
-    if type_path is not None and is_blocking_job(type_path):
-        return _blocking(candidate, task_name(type_path, runtime), location)
     future = spawned_future(type_path) if type_path is not None else None
+    job = job_of(future, runtime) if future is not None else None
+    if job is None and type_path is not None and is_blocking_job(type_path):
+        return _blocking(candidate, task_name(type_path, runtime), location)
     return PollFunction(
         address=candidate.address,
         offset=candidate.offset,
         size=candidate.size,
-        name=task_name(future, runtime),
+        name=task_name(future, runtime) if job is None else job_name(job),
         kind=FunctionKind.TASK,
         source=source,
         exits=(),
         names=candidate.names,
-        crate=crate_of(future) if future is not None else None,
+        crate=crate_of(job or future) if future is not None else None,
         location=location,
         self_register=Register.RDI,
         runtime=runtime,
         task_id=task_id,
         aborted=aborted,
+        is_job=job is not None,
     )
 
 

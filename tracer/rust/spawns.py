@@ -3,9 +3,11 @@
 tokio 1.25 to 1.54 (task/spawn.rs, task/local.rs, runtime/handle.rs, runtime/runtime.rs): the functions that users call
 are `#[track_caller]`, so that their last argument is the address of a core::panic::Location.  The task is made in
 `OwnedTasks::bind` and `LocalOwnedTasks::bind` (runtime/task/list.rs), which return its JoinHandle, its header's
-address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  async-task 4.0 to 4.7
+address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  Blocking jobs
+go to `Spawner::spawn_task(&self, task, rt)` (runtime/blocking/pool.rs), which queues them.  async-task 4.0 to 4.7
 (runnable.rs, raw.rs): `spawn_unchecked` returns (Runnable, Task), both of them the header's address, and so does
 `RawTask::allocate` inside.  No location is handed on there.
+Crate blocking 1.0 to 1.7 (lib.rs) hands its jobs, at spawns and at wakes, to `Executor::schedule(&self, Runnable)`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _PATTERNS = tuple(
         rb"10bind_local",
         rb"bind_new_task",
         rb"8allocate",
+        rb"8blocking8Executor8schedule",
     )
 )
 """Each begins with a literal, for which `re` has a fast search."""
@@ -49,6 +52,10 @@ _CALLED = tuple(
         r"^<?tokio::task::local::LocalSet>?::spawn_local(?:::<|<|$)",
         r"^<?tokio::runtime::handle::Handle>?::spawn(?:::<|<|$)",
         r"^<?tokio::runtime::runtime::Runtime>?::spawn(?:::<|<|$)",
+        r"^tokio::task::blocking::spawn_blocking(?:::<|<|$)",
+        r"^tokio::runtime::blocking::pool::spawn_blocking(?:::<|<|$)",
+        r"^<?tokio::runtime::handle::Handle>?::spawn_blocking(?:::<|<|$)",
+        r"^<?tokio::runtime::runtime::Runtime>?::spawn_blocking(?:::<|<|$)",
     )
 )
 """Each passes on the location that it was handed: what calls it is the user's own call, or another one of these.  Not
@@ -68,6 +75,9 @@ _INNER = {
         r"|^async_global_executor::executor::spawn(?:_local)?(?:::<|<|$)"
         r"|^<?async_executor::(?:Local)?Executor>?::spawn(?:_inner)?(?:::<|<|$)"
         r"|^smol::spawn::spawn(?:::<|<|$)"
+        r"|^async_std::task::spawn_blocking::spawn_blocking(?:::<|<|$)"
+        r"|^async_global_executor::executor::spawn_blocking(?:::<|<|$)"
+        r"|^blocking::(?:unblock(?:::<|<|$)|<?Executor>?::spawn(?:::<|<|$))"
         r"|^async_task::runnable::spawn(?:_local|_unchecked)?(?:::<|<|$)"
     ),
 }
@@ -76,20 +86,23 @@ _INNER = {
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """A function in which a task is made.  of_entry: it gets the header there, else it returns it."""
+    """A function in which a task is made.  of_entry: it gets the header there, else it returns it.  step: see there."""
 
     runtime: str
     pattern: re.Pattern[str]
     of_entry: Register | None = None
+    step: SpawnStep = SpawnStep.MADE
 
 
 _MAKERS = (
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::OwnedTasks<.*>::bind_inner(?:::<|$)"), Register.RSI),
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::OwnedTasks<.*>::bind(?:_local)?(?:::<|$)")),
+    _Maker("tokio", re.compile(r"^<?tokio::runtime::blocking::pool::Spawner>?::spawn_task$"), Register.RSI),
     _Maker("tokio", re.compile(r"^<?tokio::runtime::task::list::LocalOwnedTasks<.*>::bind(?:::<|$)")),
     _Maker("async-task", re.compile(r"^<?async_task::runnable::Builder<.*>::spawn_unchecked(?:::<|$)")),
     _Maker("async-task", re.compile(r"^async_task::runnable::spawn_unchecked(?:::<|<|$)")),
     _Maker("async-task", re.compile(r"^<?async_task::raw::RawTask<.*>::allocate(?:::<|$)")),
+    _Maker("async-task", re.compile(r"^<?blocking::Executor>?::schedule$"), Register.RSI, SpawnStep.QUEUED),
 )
 
 
@@ -162,7 +175,7 @@ class Spawns:
 
     def _of_maker(self, function: NamedFunction, maker: _Maker, tells_caller: bool) -> Iterator[SpawnPoint]:
         if maker.of_entry is not None:
-            point = self._at_entry(function, SpawnStep.MADE, maker.of_entry, tells_caller=tells_caller)
+            point = self._at_entry(function, maker.step, maker.of_entry, tells_caller=tells_caller)
             if point is not None:
                 yield point
             return

@@ -15,6 +15,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import capstone
 import numpy as np
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.demangle import demangle
 from tracer.rust.naming import future_type_of, generic_arguments, is_closure
-from tracer.rust.runtimes import is_blocking_job
+from tracer.rust.runtimes import UNKNOWN_JOB, WORKER_LOOP, is_blocking_job, job_of
 from tracer.target.elf import FUNCTION, ElfImage
 
 _RELATIVE = 8  # R_X86_64_RELATIVE
@@ -48,6 +49,25 @@ _ASYNC_TASK_DROPS = (
     re.compile(r"^core::ptr::drop_(?:in_place|glue)<(?P<whole>async_executor::AsyncCallOnDrop<.+>)>$"),
 )
 """The more telling first; of `whole` the type itself is the future, of the others the first argument."""
+
+
+_WORKER = re.compile(
+    r"^<?tokio::runtime::(?:scheduler::multi_thread(?:_alt)?|thread_pool)::worker::(?!block_in_place|maybe_move_runtime)"
+)
+_OF_TASKS = re.compile(r"^<?tokio::runtime::(?:blocking::)?task::")
+
+
+class _Claim(NamedTuple):
+    """holder: the type that is dropped, of a task's parts.  glue: the address of what drops it."""
+
+    holder: str
+    future: str
+    glue: int
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Without the place."""
+        return self.holder, self.future
 
 
 class TaskTypes:
@@ -76,23 +96,45 @@ class TaskTypes:
         if Role.TOKIO in candidate.roles:
             return self._tokio.get(candidate.address)
         found = self._reached({candidate.address}, _ASYNC_TASK_DROPS, 1)
-        return found[1] if found is not None else None
+        return found.future if found is not None else None
 
     @cached_property
     def _tokio(self) -> dict[int, str]:
         polls = [candidate.address for candidate in self._candidates if Role.TOKIO in candidate.roles]
         found = {poll: self._reached({poll} | self._vtable(poll), _TOKIO_DROPS, _DEPTH) for poll in polls}
-        claims = Counter(claim for claim in found.values() if claim is not None)
+        claims = Counter(claim.names for claim in found.values() if claim is not None)
+        glue = Counter(claim for claim in found.values() if claim is not None)
         types = {}
         for poll, claim in found.items():
+            if (claim is None or is_blocking_job(claim.future)) and self._is_worker(poll):
+                types[poll] = WORKER_LOOP
+                continue
             if claim is None:
                 continue
-            # Glue without the scheduler in its name is rightly shared by one poll for each scheduler.
-            allowed = 1 if len(generic_arguments(claim[0])) > 1 else _SCHEDULERS
-            future = claim[1] if claims[claim] <= allowed or is_blocking_job(claim[1]) else self._run_by(poll, claim[1])
+            future: str | None = claim.future
+            if is_blocking_job(claim.future):
+                # Closures of one function have one name without their numbers, but each has glue of its own.
+                future = claim.future if glue[claim] == 1 or job_of(claim.future, "tokio") is None else UNKNOWN_JOB
+            else:
+                # Glue without the scheduler in its name is rightly shared by one poll for each scheduler.
+                allowed = 1 if len(generic_arguments(claim.holder)) > 1 else _SCHEDULERS
+                if claims[claim.names] > allowed:
+                    future = self._run_by(poll, claim.future)
             if future is not None:
                 types[poll] = future
         return types
+
+    def _is_worker(self, poll: int) -> bool:
+        """Whether this runs the loop of a worker, as far as its code shows."""
+        functions, seen = {poll}, {poll}
+        for _ in range(_DEPTH):
+            called = {callee for address in functions for callee in self._calls(address)} - seen
+            seen |= called
+            names = {callee: self._names(callee) for callee in called}
+            if any(_WORKER.match(name) for several in names.values() for name in several):
+                return True
+            functions = {callee for callee, several in names.items() if any(map(_OF_TASKS.match, several))}
+        return False
 
     def _run_by(self, poll: int, claimed: str) -> str | None:
         """What a task poll runs whose drop glue has the name of several: the one coroutine that its code leads to.
@@ -116,28 +158,28 @@ class TaskTypes:
         body = bodies.pop()
         return claimed if body in claimed else body
 
-    def _reached(
-        self, functions: set[int], patterns: tuple[re.Pattern[str], ...], depth: int
-    ) -> tuple[str, str] | None:
-        """(the type, the future in it) that the functions drop, themselves or through the runtime's own functions."""
-        best: tuple[int, tuple[str, str]] | None = None
+    def _reached(self, functions: set[int], patterns: tuple[re.Pattern[str], ...], depth: int) -> _Claim | None:
+        """What the functions drop, themselves or through the runtime's own functions."""
+        best: tuple[int, _Claim] | None = None
         seen: set[int] = set()
         for _ in range(depth):
             called = {callee for address in functions - seen for callee in self._calls(address)}
             seen |= functions
-            names = [name for callee in called for name in self._drops(callee)]
+            names = [(callee, name) for callee in called for name in self._drops(callee)]
             for rank, pattern in enumerate(patterns):
                 if best is not None and best[0] <= rank:
                     break
                 found = {
-                    (match["of"] if "of" in match.groupdict() else future, future)
-                    for name in names
+                    _Claim(match["of"] if "of" in match.groupdict() else future, future, callee)
+                    for callee, name in names
                     if (match := pattern.match(name)) and (future := _future(match))
                 }
-                # Several blocking jobs whose code was merged are still blocking jobs.
-                are_jobs = bool(found) and all(is_blocking_job(future) for _, future in found)
-                if len({future for _, future in found}) == 1 or are_jobs:
+                if len({claim.future for claim in found}) == 1:
                     best = rank, min(found)
+                elif found and all(is_blocking_job(claim.future) for claim in found):
+                    # Several blocking jobs whose code was merged are still blocking jobs; one may be a worker's loop.
+                    loops = [claim for claim in found if job_of(claim.future, "tokio") is None]
+                    best = rank, min(loops or [claim._replace(future=UNKNOWN_JOB) for claim in found])
             functions = {callee for callee in called if callee in self._internal}
         return best[1] if best is not None else None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tracer.model import Binary, FunctionKind
+from tracer.model import Binary, FunctionKind, PollFunction
 from tracer.snapshot.headers import HEADERS
 from tracer.snapshot.image import Image
 from tracer.target.memory import Addresses, Memory
@@ -61,7 +61,7 @@ def task_vtables(binary: Binary, bias: int, memory: Memory, constants: Iterable[
     polls = {
         function.address + bias: index
         for index, function in enumerate(binary.functions)
-        if function.kind is FunctionKind.TASK and function.runtime in HEADERS
+        if function.kind is FunctionKind.TASK and function.runtime in HEADERS and not _is_unlisted(function)
     }
     wanted = np.array(sorted(polls), np.uint64)
     found: dict[int, int] = {}
@@ -72,6 +72,11 @@ def task_vtables(binary: Binary, bias: int, memory: Memory, constants: Iterable[
             header = HEADERS[str(binary.functions[index].runtime)]
             found[start + 8 * place - header.poll_slot] = index
     return found
+
+
+def _is_unlisted(function: PollFunction) -> bool:
+    """tokio's blocking jobs are in none of the lists that tell a task from its remains."""
+    return function.is_job and function.runtime == "tokio"
 
 
 def _words(memory: Memory, parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, Addresses]]:

@@ -31,10 +31,10 @@ def points(binary: Binary, step: SpawnStep) -> Counter[str]:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_kind_of_future_has_a_spawn_function(targets: Targets, profile: str) -> None:
     binary = read(targets, "short_tasks", profile)
-    called = points(binary, SpawnStep.CALLED)
-    assert set(called) <= {"tokio::task::spawn::spawn", "tokio::task::spawn::spawn_inner"}
-    assert sum(called.values()) == 4
-    assert {point.register for point in binary.spawns if point.step is SpawnStep.CALLED} == {Register.RSI}
+    of_tasks = [one for one in binary.spawns if one.step is SpawnStep.CALLED and "blocking" not in one.name]
+    assert {one.name for one in of_tasks} <= {"tokio::task::spawn::spawn", "tokio::task::spawn::spawn_inner"}
+    assert len(of_tasks) == 4
+    assert {point.register for point in of_tasks} == {Register.RSI}
     made = [point for point in binary.spawns if point.step is SpawnStep.MADE]
     assert made
     assert all(point.register is (Register.RAX if point.is_return else Register.RSI) for point in made)
@@ -43,12 +43,32 @@ def test_each_kind_of_future_has_a_spawn_function(targets: Targets, profile: str
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_task_of_a_local_set_is_made_where_a_function_returns(targets: Targets, profile: str) -> None:
     binary = read(targets, "tokio_current", profile)
-    assert sum(points(binary, SpawnStep.CALLED).values()) == 1
+    called = [name for name in points(binary, SpawnStep.CALLED).elements() if "blocking" not in name]
+    assert len(called) == 1
     local = [point for point in binary.spawns if "LocalOwnedTasks" in point.name]
     assert {(point.step, point.register, point.is_return) for point in local} == {(SpawnStep.MADE, Register.RAX, True)}
     with open_elf(targets.path("tokio_current", profile)) as image:
         assert {image.read(point.address, 1) for point in local} == {b"\xc3"}
         assert {image.offset_of(point.address) for point in local} == {point.offset for point in local}
+
+
+@pytest.mark.parametrize("profile", ["dev", "release"])
+def test_a_blocking_job_is_made_where_it_is_queued(targets: Targets, profile: str) -> None:
+    binary = read(targets, "jobs_tokio", profile)
+    (queue,) = [one for one in binary.spawns if one.name == "tokio::runtime::blocking::pool::Spawner::spawn_task"]
+    assert (queue.step, queue.register, queue.is_return) == (SpawnStep.MADE, Register.RSI, False)
+    called = [one for one in binary.spawns if one.step is SpawnStep.CALLED and "spawn_blocking" in one.name]
+    assert len(called) >= 2
+    assert all(one.register is not None for one in called)
+    words = [linecache.getline(str(WORKSPACE / one.file), one.line) for one in binary.sites]
+    assert sum("tokio::task::spawn_blocking(" in line for line in words) == 1
+
+
+@pytest.mark.parametrize("profile", ["dev", "release"])
+def test_crate_blocking_queues_its_jobs_in_one_place(targets: Targets, profile: str) -> None:
+    binary = read(targets, "jobs_smol", profile)
+    (queue,) = [one for one in binary.spawns if one.step is SpawnStep.QUEUED]
+    assert (queue.name, queue.register, queue.is_return) == ("blocking::Executor::schedule", Register.RSI, False)
 
 
 def test_async_task_tells_no_place_of_itself(targets: Targets) -> None:
@@ -73,6 +93,7 @@ def test_the_debug_information_tells_of_inlined_spawn_functions(targets: Targets
     binary = read(targets, "tokio_multi", profile)
     inner = [one for one in binary.spawns if one.step is SpawnStep.CALLED and one.tells_caller]
     called = [one for one in binary.spawns if one.step is SpawnStep.CALLED and not one.tells_caller]
+    called = [one for one in called if "blocking" not in one.name]
     assert len(called) + len({one.name for one in inner}) // 2 == 9  # kinds of futures
     sites = [site for site in binary.sites if site.file == "tokio_multi/src/main.rs"]
     words = [linecache.getline(str(WORKSPACE / site.file), site.line)[site.column - 1 :] for site in sites]

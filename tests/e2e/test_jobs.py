@@ -1,0 +1,209 @@
+"""Each blocking job was in the queue, and ran, as long as the target's own log says; and tasks were ready as long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.e2e.command import rat, recording
+from tests.running import Targets
+from tests.truth import Records, enclosing
+from tracer.assemble import begin, finish, step
+from tracer.capture import CaptureReader
+from tracer.model import Array, CaptureEnd, Plan
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+SPAWN, RUN, WAKE, NEW_TASK, POLL, IN_PLACE = range(6)
+"""Places of the log."""
+SHARE = 0.999
+"""Of them all, but for the first one on each thread: there the log's buffer is made before it reads the clock."""
+NEAR, NEAR_SHARE = 100_000, 0.05
+"""Nanoseconds between what the log and the trace say, or the share of it."""
+
+RUNS = [
+    pytest.param(target, mode, profile, id="-".join((target, *mode, profile)))
+    for profile in ("dev", "release")
+    for target, mode in (
+        ("jobs_tokio", ("multi",)),
+        ("jobs_tokio", ("current",)),
+        ("jobs_smol", ()),
+        ("jobs_async_std", ()),
+    )
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """polls: of tasks and jobs, waits: of tasks, tasks: as they began; dtypes POLL, WAIT, TASK."""
+
+    plan: Plan
+    polls: Array
+    waits: Array
+    tasks: Array
+
+    @property
+    def is_job(self) -> npt.NDArray[np.bool_]:
+        """By function."""
+        return np.array([one.is_job for one in self.plan.functions])
+
+
+def assembled(capture: Path) -> Assembled:
+    parts, end = [], None
+    with CaptureReader(capture) as reader:
+        plan = reader.recording.plan
+        state = begin(reader.recording)
+        for item in reader:
+            if isinstance(item, CaptureEnd):
+                end = item
+            else:
+                state, spans = step(state, item)
+                parts.append(spans)
+    parts.append(finish(state, end)[1])
+    polls = np.concatenate([part.polls for part in parts])
+    waits = np.concatenate([part.waits for part in parts])
+    tasks = np.concatenate([part.begun for part in parts])
+    is_task = np.isin(polls["instance"], tasks["task"])
+    return Assembled(plan, polls[is_task], waits[np.isin(waits["instance"], tasks["task"])], tasks)
+
+
+def near(got: Iterable[int], told: Iterable[int]) -> int:
+    """How many are as they should be."""
+    return sum(abs(one - other) <= max(NEAR, NEAR_SHARE * other) for one, other in zip(got, told, strict=True))
+
+
+def instances_of(records: Records, polls: Array) -> dict[int, int]:
+    """By the log's number the trace's number, of what the polls around these records are of."""
+    around = enclosing(records, polls["start"], polls["end"], polls["tid"])
+    assert np.all(around >= 0)
+    pairs = {(int(one), int(polls["instance"][at])) for one, at in zip(records["instance"], around, strict=True)}
+    found = dict(pairs)
+    assert len(found) == len(set(found.values())) == len(pairs)
+    return found
+
+
+@pytest.mark.parametrize(("target", "mode", "profile"), RUNS)
+def test_jobs_and_first_polls(
+    targets: Targets, tmp_path: Path, target: str, mode: tuple[str, ...], profile: str
+) -> None:
+    capture = tmp_path / "x.ratcap"
+    options = ("--format", "capture", "-o", capture, "--max-overhead", 100)
+    with targets.run(target, profile, *mode) as running, recording("--pid", running.pid, *options) as rec:
+        running.go()
+        result = running.wait()
+        done = rec.wait()
+    assert (result.returncode, done.code) == (0, 0), done.err
+    assert result.log is not None
+    log, trace = result.log.records, assembled(capture)
+    of_job = trace.is_job[trace.polls["function"]]
+    jobs = instances_of(log[log["place"] == RUN], trace.polls[of_job])
+    check_jobs(log, trace, jobs)
+    first = check_first_polls(log, trace)
+    if target != "jobs_async_std":
+        check_wakes(log, trace, jobs, first)
+    check_summary(capture, log)
+
+
+def check_jobs(log: Records, trace: Assembled, jobs: dict[int, int]) -> None:
+    """Queue and run times; by which task, and where, each was spawned."""
+    spawned = {int(one["instance"]): one for one in log[log["place"] == SPAWN]}
+    ran = {int(one["instance"]): one for one in log[log["place"] == RUN]}
+    assert jobs.keys() == ran.keys() == spawned.keys()
+    assert len(jobs) >= 1000
+    tasks = {int(one["task"]): one for one in trace.tasks}
+    polls = {int(one["instance"]): one for one in trace.polls}
+    numbers = [number for number in jobs if tasks[jobs[number]]["spawned"]]
+    told = [int(ran[one]["begin"]) - int(spawned[one]["begin"]) for one in numbers]
+    got = [int(tasks[jobs[one]]["first"]) - int(tasks[jobs[one]]["spawned"]) for one in numbers]
+    queued = near(got, told)
+    threads = {int(one["tid"]) for one in ran.values()}
+    print(f"{len(jobs)} jobs: {len(numbers)} spawns seen, {queued} queued as long, at most {max(told, default=0)} ns")
+    assert queued >= SHARE * (len(jobs) - len(threads))
+    if np.any(log["place"] == WAKE):
+        took = near(*zip(*run_times(log, jobs, polls), strict=True))
+        print(f"{took} ran as long")
+        assert took >= SHARE * (len(jobs) - len(threads))
+    check_order(log, jobs, polls)
+    by = {int(tasks[jobs[one]]["spawned_by"]) for one in jobs}
+    assert len(by) == len({int(one["address"]) for one in spawned.values()})
+    assert 0 not in by
+
+
+def run_times(log: Records, jobs: dict[int, int], polls: dict[int, np.void]) -> Iterator[tuple[int, int]]:
+    """Of each job: (by the trace, by the log).  A job's last act is to wake who awaits it."""
+    woken = {int(one["address"]): one for one in log[log["place"] == WAKE]}
+    for one in log[log["place"] == RUN]:
+        number = int(one["instance"])
+        poll, wake = polls[jobs[number]], woken.get(number)
+        is_last = wake is not None and wake["tid"] == one["tid"]
+        end = int(wake["end"]) if wake is not None and is_last else int(one["end"])
+        yield int(poll["end"]) - int(poll["start"]), end - int(one["begin"])
+
+
+def check_order(log: Records, jobs: dict[int, int], polls: dict[int, np.void]) -> None:
+    """A job is over after its work, and before the next one on its thread begins."""
+    ran = log[log["place"] == RUN]
+    for tid in np.unique(ran["tid"]):
+        mine = np.sort(ran[ran["tid"] == tid], order="begin")
+        ends = np.array([int(polls[jobs[int(one)]]["end"]) for one in mine["instance"]])
+        assert np.all(ends >= mine["end"].astype(np.int64))
+        assert np.all(ends[:-1] <= mine["begin"][1:].astype(np.int64))
+
+
+def check_first_polls(log: Records, trace: Assembled) -> dict[int, int]:
+    """From spawns to first polls; yields the trace's numbers of tasks by the log's."""
+    of_task = ~trace.is_job[trace.polls["function"]]
+    tasks = instances_of(log[log["place"] == POLL], trace.polls[of_task])
+    spawned = {int(one["instance"]): int(one["begin"]) for one in log[log["place"] == NEW_TASK]}
+    polled = log[log["place"] == POLL]
+    first = {int(one): int(polled["begin"][polled["instance"] == one].min()) for one in np.unique(polled["instance"])}
+    assert tasks.keys() == spawned.keys() == first.keys()
+    rows = {int(one["task"]): one for one in trace.tasks}
+    numbers = [one for one in tasks if rows[tasks[one]]["spawned"]]
+    got = [int(rows[tasks[one]]["first"]) - int(rows[tasks[one]]["spawned"]) for one in numbers]
+    right = near(got, [first[one] - spawned[one] for one in numbers])
+    print(f"{len(tasks)} tasks: {len(numbers)} spawns seen, {right} ready as long")
+    assert right >= SHARE * (len(tasks) - len(np.unique(polled["tid"])))
+    return tasks
+
+
+def check_wakes(log: Records, trace: Assembled, jobs: dict[int, int], tasks: dict[int, int]) -> None:
+    """A task that awaits a job is woken by it."""
+    ran = {int(one["instance"]): int(one["tid"]) for one in log[log["place"] == RUN]}
+    wakes = log[log["place"] == WAKE]
+    waits = {int(one): trace.waits[trace.waits["instance"] == one] for one in tasks.values()}
+    right = known = 0
+    for wake in wakes:
+        job = int(wake["address"])
+        rows = waits[tasks[int(wake["instance"])]]
+        at = int(np.searchsorted(rows["end"], int(wake["begin"])))
+        if at == len(rows) or not rows["woken"][at]:
+            continue
+        known += 1
+        right += (int(rows["woken_by"][at]), int(rows["woken_on"][at])) == (jobs[job], ran[job])
+    print(f"{len(wakes)} wakes by jobs: {known} known, {right} right")
+    assert len(wakes) >= 100
+    assert right >= SHARE * len(wakes)
+
+
+def check_summary(capture: Path, log: Records) -> None:
+    """Jobs are counted as jobs, and nowhere else."""
+    done = rat("report", "--json", capture)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    jobs = int(np.count_nonzero(log["place"] == RUN))
+    assert sum(one["jobs"] for one in document["jobs"]) == jobs
+    assert sum(one["queued"]["jobs"] for one in document["jobs"]) >= SHARE * jobs
+    assert sum(one["ran"]["jobs"] for one in document["jobs"]) == jobs
+    assert all(one["function"].startswith("blocking job") for one in document["jobs"])
+    others = [*document["functions"], *document["task_kinds"], *document["longest_polls"]]
+    assert not [one["function"] for one in others if one["function"].startswith("blocking job")]
+    ran = log[log["place"] == RUN]
+    total = sum(one["ran"]["total"] for one in document["jobs"])
+    assert total == pytest.approx(int((ran["end"] - ran["begin"]).sum()), rel=2 * NEAR_SHARE)

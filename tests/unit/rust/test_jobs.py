@@ -1,0 +1,93 @@
+"""Which tasks are blocking jobs, which workers' loops, by the names of their types and in real binaries."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.running import Targets
+from tracer.model import Binary
+from tracer.rust import read_binary
+from tracer.rust.runtimes import WORKER_LOOP, is_blocking_job, job_name, job_of
+from tracer.target.elf import open_elf
+
+_TASK = "tokio::runtime::blocking::task::BlockingTask<"
+_MULTI = "tokio::runtime::scheduler::multi_thread::worker"
+_CLOSURE = "app::zip::{closure_env#0}<app::A>"
+
+LOOPS = [
+    f"{_TASK}{_MULTI}::{{impl#0}}::launch::{{closure_env#0}}>",
+    f"{_TASK}{_MULTI}::Launch::launch::{{{{closure}}}}>",
+    f"{_TASK}<{_MULTI}::Launch>::launch::{{closure#0}}>",
+    f"{_TASK}{_MULTI}::maybe_move_runtime::{{closure_env#0}}::{{closure_env#0}}>",
+    f"{_TASK}tokio::runtime::thread_pool::worker::Launch::launch::{{{{closure}}}}>",
+    WORKER_LOOP,
+]
+
+
+@pytest.mark.parametrize("path", LOOPS)
+def test_workers_loops_are_no_jobs(path: str) -> None:
+    assert is_blocking_job(path)
+    assert job_of(path, "tokio") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime", "closure"),
+    [
+        (f"{_TASK}{_CLOSURE}>", "tokio", _CLOSURE),
+        (f"{_TASK}alloc::boxed::Box<{_CLOSURE}, alloc::alloc::Global>>", "tokio", _CLOSURE),
+        (f"tracing::instrument::Instrumented<{_TASK}{_CLOSURE}>>", "tokio", _CLOSURE),
+        (f"{_TASK}app::f<tokio::runtime::handle::Handle>::{{{{closure}}}}>", "tokio", None),
+        (f"{_TASK}tokio::fs::read::read::{{closure#0}}::{{closure_env#0}}<&str>>", "tokio", None),
+        ("blocking::unblock::{async_block_env#0}<u64, app::{closure_env#0}>", "async-task", "app::{closure_env#0}"),
+        ("blocking::unblock<u64,app::zip::{{closure}}>::{{closure}}", "async-task", "app::zip::{{closure}}"),
+        ("blocking::unblock::<u64, app::zip::{closure#1}>::{closure#0}", "async-task", "app::zip::{closure#1}"),
+        ("blocking::{impl#12}::with_mut::{async_block_env#0}<std::fs::File>", "async-task", None),
+    ],
+)  # fmt: skip
+def test_the_closure_of_a_job(path: str, runtime: str, closure: str | None) -> None:
+    expected = closure if closure is not None else path.removeprefix(_TASK).removesuffix(">" if _TASK in path else "")
+    assert job_of(path, runtime) == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["app::zip::{async_fn_env#0}", "blocking_queue::run::{async_fn_env#0}", "app::blocking::unblock"]
+)
+def test_other_tasks_are_no_jobs(path: str) -> None:
+    assert job_of(path, "tokio") is None
+    assert job_of(path, "async-task") is None
+
+
+def test_names() -> None:
+    assert job_name(_CLOSURE) == "blocking job app::zip::{closure#0}<app::A>"
+    assert job_name("_") == "blocking job"
+
+
+def _read(targets: Targets, target: str, profile: str) -> Binary:
+    program = targets.path(target, profile)
+    with open_elf(program) as image:
+        return read_binary(image, display_path=str(program))
+
+
+@pytest.mark.parametrize("profile", ["dev", "release"])
+def test_jobs_are_probed_and_workers_loops_are_not(targets: Targets, profile: str) -> None:
+    binary = _read(targets, "jobs_tokio", profile)
+    jobs = [one for one in binary.functions if one.is_job]
+    assert len(jobs) == 2
+    # Their drop glue is the same code; without debug information nothing else tells which closure is whose.
+    names = {
+        "blocking job jobs::flood::{closure#0}<jobs_tokio::Tokio>",
+        "blocking job jobs::flood::{closure#1}<jobs_tokio::Tokio>",
+    }
+    assert {one.name for one in jobs} == (names if profile == "dev" else {"blocking job"})
+    loops = [one.name for one in binary.refusals if one.name.startswith("task tokio::runtime::blocking")]
+    assert len(loops) == 2
+    assert all("multi_thread::worker" in name for name in loops)
+
+
+@pytest.mark.parametrize("profile", ["dev", "release"])
+@pytest.mark.parametrize("target", ["jobs_smol", "jobs_async_std"])
+def test_tasks_of_the_pool_are_jobs(targets: Targets, target: str, profile: str) -> None:
+    binary = _read(targets, target, profile)
+    jobs = {one.name for one in binary.functions if one.is_job}
+    assert jobs
+    assert all(name.startswith("blocking job jobs::flood") for name in jobs)

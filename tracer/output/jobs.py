@@ -1,0 +1,89 @@
+"""Blocking jobs apart from the tasks, and added up by function; memory grows with the functions, and with the jobs that
+are under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Array, Outcome, PollFunction, Spans
+from tracer.output.delays import Lengths, Sums
+from tracer.output.kinds import Spawns
+from tracer.output.records import pick
+
+_IS_OVER = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED, Outcome.ENDED, Outcome.REPLACED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFigures(Lengths):
+    """Of the jobs of one function: how long they were in the queue, or ran."""
+
+    jobs: int
+
+
+class Jobs:
+    """Totals by function; of recordings without jobs nothing is done.  polls: how many of all polls are theirs."""
+
+    def __init__(self, functions: Sequence[PollFunction]) -> None:
+        count = max(len(functions), 1)
+        self.is_job = np.array([one.is_job for one in functions] or [False])
+        self.jobs = np.zeros(count, np.int64)
+        self.panicked = np.zeros(count, np.int64)
+        self.cancelled = np.zeros(count, np.int64)
+        self.polls = 0
+        self.waits = 0
+        self.spawns = Spawns()
+        self._queued, self._ran = Sums(count), Sums(count)
+        self._alive = np.empty(0, np.uint64)
+
+    def apart(self, spans: Spans) -> Spans:
+        """Count in the jobs among these; yields what is neither a job nor done in one."""
+        if not self.is_job.any():
+            return spans
+        begun, over = self.is_job[spans.begun["function"]], self.is_job[spans.over["function"]]
+        self._alive = np.concatenate([self._alive, spans.begun["task"][begun]])
+        self._add(pick(spans.begun, begun), pick(spans.over, over))
+        polls, waits = self._of_jobs(spans.polls), self._of_jobs(spans.waits)
+        self.polls += int(np.count_nonzero(polls))
+        self.waits += int(np.count_nonzero(waits))
+        self._alive = self._alive[~np.isin(self._alive, spans.over["task"])]
+        return replace(
+            spans,
+            polls=pick(spans.polls, ~polls),
+            waits=pick(spans.waits, ~waits),
+            begun=pick(spans.begun, ~begun),
+            over=pick(spans.over, ~over),
+        )
+
+    def _of_jobs(self, rows: Array) -> npt.NDArray[np.bool_]:
+        """rows: dtype POLL or WAIT."""
+        return np.asarray(self.is_job[rows["function"]] | np.isin(rows["task"], self._alive))
+
+    def _add(self, begun: Array, over: Array) -> None:
+        spawned = pick(begun, begun["spawned"] != 0)
+        self._queued.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
+        self.spawns.add(over)
+        function, outcome = over["function"].astype(np.intp), over["outcome"]
+        np.add.at(self.jobs, function, 1)
+        np.add.at(self.panicked, function, outcome == Outcome.PANICKED)
+        np.add.at(self.cancelled, function, outcome == Outcome.CANCELLED)
+        done = np.isin(outcome, _IS_OVER) & (outcome != Outcome.CANCELLED)
+        self._ran.add(function[done], over["busy"][done])
+
+    def seen(self) -> list[int]:
+        """The functions of jobs that were seen, those that ran longest first."""
+        found = np.flatnonzero(self.jobs)
+        return [int(one) for one in found[np.argsort(-self._ran.total[found], kind="stable")]]
+
+    def queued(self, function: int) -> JobFigures | None:
+        """From the spawns of jobs to their begins; None: no spawn was seen."""
+        figures = self._queued.of(function)
+        return JobFigures(**asdict(figures), jobs=int(self._queued.count[function])) if figures is not None else None
+
+    def ran(self, function: int) -> JobFigures | None:
+        """From the begins of jobs to their ends; None: none ended."""
+        figures = self._ran.of(function)
+        return JobFigures(**asdict(figures), jobs=int(self._ran.count[function])) if figures is not None else None
