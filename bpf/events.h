@@ -69,6 +69,7 @@ enum spawn_step {
 enum wake {
 	WAKE_DIRECT = 1,   /* a task is woken here; rdi has its header */
 	WAKE_INDIRECT = 2, /* ... rdi points to where its address is */
+	WAKE_STATE_IN_RAX = 3, /* rdi has its header, whose first byte was that of rax before the wake */
 };
 
 #define NO_OFFSET 0xffffffffu

@@ -154,6 +154,11 @@ static __always_inline void read_wake(struct pt_regs *ctx, const struct probe *p
 	if (probe->wakes == WAKE_INDIRECT && bpf_probe_read_user(&event->self, sizeof(event->self), (void *)ctx->di))
 		return;
 	event->flags |= EVENT_SELF;
+	if (probe->wakes == WAKE_STATE_IN_RAX) {
+		event->state = ctx->ax;
+		event->flags |= EVENT_STATE;
+		return;
+	}
 	read_state(event, probe->entry_state);
 }
 

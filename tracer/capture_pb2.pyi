@@ -109,20 +109,22 @@ class SpawnPoint(_message.Message):
     def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., step: _Optional[str] = ..., register: _Optional[str] = ..., is_return: _Optional[bool] = ..., cost: _Optional[str] = ..., tells_caller: _Optional[bool] = ...) -> None: ...
 
 class WakePoint(_message.Message):
-    __slots__ = ("address", "offset", "name", "effective", "is_indirect", "cost")
+    __slots__ = ("address", "offset", "name", "effective", "is_indirect", "cost", "state")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
     IS_INDIRECT_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     name: str
     effective: HeaderTest
     is_indirect: bool
     cost: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., effective: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_indirect: _Optional[bool] = ..., cost: _Optional[str] = ...) -> None: ...
+    state: str
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., effective: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_indirect: _Optional[bool] = ..., cost: _Optional[str] = ..., state: _Optional[str] = ...) -> None: ...
 
 class CallSites(_message.Message):
     __slots__ = ("files", "distances", "file", "line", "column")

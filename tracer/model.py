@@ -455,10 +455,13 @@ class CallSite:
 
 @dataclass(frozen=True, slots=True)
 class WakePoint:
-    """A function at whose entry a task is woken: that whose header is in rdi, or (is_indirect) where rdi points to.
+    """A place that each wake of some kind passes once: of the task whose header is in rdi, or (is_indirect) of that to
+    which rdi points.
 
-    address: link-time virtual address.  offset: its place in the file.  effective: only when the header passes this
-    does the wake lead to a poll; else another one will already, or none ever.
+    address: link-time virtual address, of the function's entry or a place in it.  offset: its place in the file.
+    effective: only when the header passes this, as it was before, does the wake lead to a poll; else another one will
+    already, or none ever.  state: the register whose lowest byte is the header's first one as it was before; None: that
+    is still in memory.
     """
 
     address: int
@@ -467,6 +470,7 @@ class WakePoint:
     effective: HeaderTest
     is_indirect: bool = False
     cost: InstructionCost = InstructionCost.STEPPED
+    state: Register | None = None
 
 
 @dataclass(frozen=True, slots=True)

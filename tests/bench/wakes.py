@@ -31,4 +31,9 @@ def run(targets: Targets) -> None:
         wakes = median(count for _, count in with_wakes)
         rows.append([str(mode), before, after, after / before, after - before, wakes])
     head = ["--exits", "ns per task poll", "with wakes", "x without", "added ns", "wakes per task poll"]
-    print_table("Wakes", head, rows, "A wake by reference is single-stepped where its function begins with no push.")
+    print_table(
+        "Wakes",
+        head,
+        rows,
+        "The probe of a wake is where the kernel can emulate the instruction, if the code has such a place.",
+    )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tracer import capture_pb2 as pb
 from tracer.capture.layouts import checked_index, read_test, text, write_test
-from tracer.model import Binary, InstructionCost, PlannedWake, WakePoint
+from tracer.model import Binary, InstructionCost, PlannedWake, Register, WakePoint
 
 
 def write_wake(point: WakePoint) -> pb.WakePoint:
@@ -20,6 +20,7 @@ def write_wake(point: WakePoint) -> pb.WakePoint:
         effective=write_test(point.effective),
         is_indirect=point.is_indirect,
         cost=point.cost.value,
+        state=point.state,
     )
 
 
@@ -34,6 +35,7 @@ def read_wake(message: pb.WakePoint) -> WakePoint:
         effective=read_test(test),
         is_indirect=message.is_indirect,
         cost=InstructionCost(message.cost),
+        state=Register(message.state) if message.HasField("state") else None,
     )
 
 

@@ -68,7 +68,8 @@ _STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2, SpawnStep.QUEUED: 2}
 _TELLS_CALLER = 4
 _MOST_SPAWNS = 0xFFFF
 """A record has no room for a higher number: such a call's place is not told."""
-_WAKES = {False: 1, True: 2}
+_WAKES = {(False, None): 1, (True, None): 2, (False, Register.RAX): 3}
+"""By is_indirect and state."""
 """By WakePoint.is_indirect."""
 _GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES)
 
@@ -285,7 +286,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             record["spawns"] = probe.spawns + 1 if probe.spawns < _MOST_SPAWNS else 0
         if probe.wakes is not None:
             wake = plan.wakes[probe.wakes].point
-            record["wakes"] = _WAKES[wake.is_indirect]
+            record["wakes"] = _WAKES[wake.is_indirect, wake.state]
             record["entry_state"] = wake.effective.offset
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]

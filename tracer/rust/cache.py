@@ -321,15 +321,23 @@ def _to_spawn(row: list[Any]) -> SpawnPoint:
 
 
 def _from_wake(p: WakePoint) -> list[Any]:
-    return [p.address, p.offset, p.name, _from_test(p.effective), p.is_indirect, p.cost]
+    return [p.address, p.offset, p.name, _from_test(p.effective), p.is_indirect, p.cost, p.state]
 
 
 def _to_wake(row: list[Any]) -> WakePoint:
-    address, offset, name, test, is_indirect, cost = row
+    address, offset, name, test, is_indirect, cost, state = row
     effective = _to_test(test)
     if effective is None:
         raise ValueError("a wake without a test")
-    return WakePoint(int(address), int(offset), str(name), effective, bool(is_indirect), InstructionCost(cost))
+    return WakePoint(
+        address=int(address),
+        offset=int(offset),
+        name=str(name),
+        effective=effective,
+        is_indirect=bool(is_indirect),
+        cost=InstructionCost(cost),
+        state=Register(state) if state is not None else None,
+    )
 
 
 def _from_await(point: AwaitPoint) -> list[Any]:

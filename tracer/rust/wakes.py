@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, HeaderTest, PollFunction, WakePoint
+from tracer.model import FunctionKind, HeaderTest, InstructionCost, PollFunction, WakePoint
 from tracer.rust.exits import entry_site
 from tracer.rust.named_functions import functions_named
 from tracer.rust.scan import CodeScan
+from tracer.rust.wake_sites import wake_site
 from tracer.target.elf import ElfImage
 
 _PATTERNS = tuple(
@@ -47,19 +48,29 @@ _ASYNC_TASK_EFFECTIVE = HeaderTest(8, _SCHEDULED | _COMPLETED | _CLOSED, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How tasks are woken by functions of this name; see WakePoint.  inner: not probed where it calls one of these."""
+    """How tasks are woken by functions of this name; see WakePoint.
+
+    inner: not probed where it calls one of these.  has_cheaper: there may be a place that serves as well as the entry,
+    see tracer.rust.wake_sites.
+    """
 
     pattern: re.Pattern[str]
     runtime: str
     effective: HeaderTest
     is_indirect: bool = False
     inner: re.Pattern[str] | None = None
+    has_cheaper: bool = False
 
 
 _CANCEL = re.compile(r"^<?tokio::runtime::task::state::State>?::transition_to_notified_and_cancel$")
 _BY_REF = re.compile(r"^<?async_task::raw::RawTask<.*>::wake_by_ref(?:::<|$)")
 _WAYS = (
-    _Way(re.compile(r"^tokio::runtime::task::waker::wake_by_(?:val|ref)$"), "tokio", _TOKIO_EFFECTIVE),
+    _Way(
+        re.compile(r"^tokio::runtime::task::waker::wake_by_(?:val|ref)$"),
+        "tokio",
+        _TOKIO_EFFECTIVE,
+        has_cheaper=True,
+    ),
     _Way(_CANCEL, "tokio", _ABORT_EFFECTIVE),
     _Way(
         re.compile(
@@ -88,7 +99,9 @@ class Wakes:
         self._image = image
         self._scan = scan
         self._found: dict[int, tuple[int, str, _Way]] = {}
+        self._names: dict[int, list[str]] = {}
         for address, size, name in functions_named(named, _PATTERNS):
+            self._names.setdefault(address, []).append(name)
             way = next((way for way in _WAYS if way.pattern.match(name)), None)
             if way is not None:
                 self._found[address] = size, name, way
@@ -97,7 +110,7 @@ class Wakes:
         """functions: the poll functions; of runtimes whose tasks' headers are not known there are none."""
         runtimes = {one.runtime for one in functions if one.kind is FunctionKind.TASK and one.aborted is not None}
         points = [
-            self._point(address, name, way)
+            self._point(address, size, name, way)
             for address, (size, name, way) in sorted(self._found.items())
             if way.runtime in runtimes and not self._leaves_it(address, size, way)
         ]
@@ -110,10 +123,26 @@ class Wakes:
         inner = {at for at, (_, name, _) in self._found.items() if way.inner.match(name)}
         return bool(inner) and bool(self._scan.callers({address: size}, inner))
 
-    def _point(self, address: int, name: str, way: _Way) -> WakePoint | None:
+    def _point(self, address: int, size: int, name: str, way: _Way) -> WakePoint | None:
         """None when the kernel takes no probe there."""
         site = entry_site(self._image, address)
         if site is None:
             return None
         offset, cost = site
-        return WakePoint(address, offset, name, way.effective, way.is_indirect, cost)
+        point = WakePoint(address, offset, name, way.effective, way.is_indirect, cost)
+        if cost is InstructionCost.EMULATED or not way.has_cheaper:
+            return point
+        cheaper = wake_site(self._image.read(address, size) or b"", address, self._names_at)
+        if cheaper is None:
+            return point
+        return replace(
+            point,
+            address=cheaper.address,
+            offset=offset + cheaper.address - address,
+            is_indirect=cheaper.is_indirect,
+            state=cheaper.state,
+            cost=InstructionCost.EMULATED,
+        )
+
+    def _names_at(self, address: int) -> list[str]:
+        return self._names.get(address, [])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.running import Targets
 from tests.unit.rust.test_ends import read
-from tracer.model import HeaderTest, WakePoint
+from tracer.model import HeaderTest, InstructionCost, Register, WakePoint
 
 
 def points(targets: Targets, target: str, profile: str) -> dict[str, WakePoint]:
@@ -21,7 +21,15 @@ def test_tokios_wakes_are_in_every_build(targets: Targets, target: str, profile:
     found = points(targets, target, profile)
     for name in ("wake_by_val", "wake_by_ref"):
         assert found[name].effective == HeaderTest(0, 0b110, 0)
-        assert not found[name].is_indirect
+        # Unoptimised code calls the inner function with the place of the header's address.
+        assert found[name].is_indirect is (profile == "dev")
+
+
+@pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
+def test_the_kernel_emulates_what_is_probed(targets: Targets, profile: str) -> None:
+    found = points(targets, "tokio_multi", profile)
+    assert {found[name].cost for name in ("wake_by_val", "wake_by_ref")} == {InstructionCost.EMULATED}
+    assert (found["wake_by_ref"].state is Register.RAX) is (profile != "dev")
 
 
 @pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
