@@ -178,6 +178,7 @@ class Summary:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         self.readings.append(reading)
+        self._evidence.memory_reading(reading)
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> None:
         """What assembly counted, and how the recording ended (None: the capture is torn)."""
@@ -192,7 +193,7 @@ class Summary:
         lacks = missing(
             {group: self.share_probed(group) for group in plan.groups},
             is_whole=not self.lost and self.end is not None,
-            has_memory=any(reading.is_last for reading in self.readings),
+            knows_stuck=any(reading.stuck is not None for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
         return Run(plan, self.accounts, start, end, self.names, self._pids, lacks)

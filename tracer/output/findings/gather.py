@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.model import Finding, FunctionKind, Group, Recording, Spans
+from tracer.model import Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
@@ -14,11 +14,25 @@ from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
 from tracer.output.findings.run import Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
+from tracer.output.findings.stuck import (
+    DEADLOCK,
+    FUTURELOCK,
+    LOST_WAKE,
+    UNPOLLED,
+    StuckTasks,
+    stuck_tasks,
+    unpolled_wakes,
+)
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 
 _ALL_THE_TIME = 0.999
 
-RULES = (LONG_POLL, STARVED, BUSY_LOOP, TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED, IMBALANCE)
+RULES = (
+    *(LONG_POLL, STARVED, BUSY_LOOP),
+    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK),
+    *(TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED),
+    IMBALANCE,
+)
 """All that there are."""
 
 
@@ -42,6 +56,7 @@ class Evidence:
         self._busy_loops = BusyLoops(plan)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)
+        self._stuck = StuckTasks(is_task)
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
@@ -50,6 +65,11 @@ class Evidence:
         self._busy_loops.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
         self._workers.add(spans.polls, spans.waits)
+        self._stuck.add(spans.waits)
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory."""
+        self._stuck.memory_reading(reading)
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
@@ -62,16 +82,18 @@ class Evidence:
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
             (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),
             (SELECT_CANCELLED, always_cancelled(SELECT_CANCELLED, self._lives, run)),
+            *((rule, stuck_tasks(rule, self._stuck, run)) for rule in (DEADLOCK, FUTURELOCK, LOST_WAKE)),
+            (UNPOLLED, unpolled_wakes(UNPOLLED, self._stuck, run)),
             (IMBALANCE, imbalances(IMBALANCE, self._workers, run)),
         )
         judged = [one for rule, several in found if not rule.needs & run.missing.keys() for one in several]
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
 
 
-def missing(shares: Mapping[Group, float], *, is_whole: bool, has_memory: bool) -> dict[Need, str]:
+def missing(shares: Mapping[Group, float], *, is_whole: bool, knows_stuck: bool) -> dict[Need, str]:
     """What a recording lacks, and why.  shares: of its time, in which each group of probes was attached.
 
-    is_whole: no event was lost, and its end was written.  has_memory: memory was read at the end.
+    is_whole: no event was lost, and its end was written.  knows_stuck: memory at the end told what will not go on.
     """
     found: dict[Need, str] = {}
     for need, group in ((Need.TASKS, Group.TASKS), (Need.FUTURES, Group.FUTURES), (Need.WAKES, Group.WAKES)):
@@ -82,15 +104,15 @@ def missing(shares: Mapping[Group, float], *, is_whole: bool, has_memory: bool) 
         found[Need.WHOLE] = "events are missing"
     elif parts:
         found[Need.WHOLE] = f"{' and '.join(sorted(parts))} were probed in a part of the time only"
-    if not has_memory:
-        found[Need.MEMORY] = "the process' memory was not read at the end"
+    if not knows_stuck:
+        found[Need.STUCK] = "the tasks' memory was not read at the end"
     return found
 
 
 def unjudged(missing: Mapping[Need, str]) -> Sequence[Unjudged]:
     """The rules that cannot be judged where this is missing."""
     return [
-        Unjudged(rule.id, "; ".join(missing[need] for need in sorted(rule.needs) if need in missing))
+        Unjudged(rule.id, next(missing[need] for need in Need if need in rule.needs and need in missing))
         for rule in RULES
         if rule.needs & missing.keys()
     ]

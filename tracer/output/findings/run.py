@@ -18,7 +18,7 @@ class Need(StrEnum):
     FUTURES = "futures"  # polls of futures
     WAKES = "wakes"  # wakes of tasks
     WHOLE = "whole"  # that these probes were there all the time, and no event is missing
-    MEMORY = "memory"  # that the process' memory was read at the end
+    STUCK = "stuck"  # what memory at the end tells of tasks that will not go on
 
 
 @dataclass(frozen=True, slots=True)
