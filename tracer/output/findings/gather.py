@@ -51,7 +51,7 @@ class Evidence:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts = accounts
-        self._long_polls = LongPolls(is_task)
+        self._long_polls = LongPolls(is_task, recording.stacks)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan)
         self._lives = Lives(recording)
@@ -60,7 +60,7 @@ class Evidence:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
-        self._long_polls.add(spans.polls)
+        self._long_polls.add(spans.polls, spans.looks)
         self._starved.add(spans.waits)
         self._busy_loops.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
