@@ -476,20 +476,44 @@ class ProcessEnd(_message.Message):
     def __init__(self, time: _Optional[int] = ..., pid: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class MemoryReading(_message.Message):
-    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked")
+    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck")
     TIME_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     IS_LAST_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
+    STUCK_FIELD_NUMBER: _ClassVar[int]
     time: int
     duration: int
     process: int
     is_last: bool
     tasks: int
     parked: bytes
-    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ...) -> None: ...
+    stuck: StuckTasks
+    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ...) -> None: ...
+
+class StuckTasks(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[Stuck]
+    def __init__(self, groups: _Optional[_Iterable[_Union[Stuck, _Mapping]]] = ...) -> None: ...
+
+class Stuck(_message.Message):
+    __slots__ = ("kind", "tasks", "is_certain", "words", "function", "location")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    IS_CERTAIN_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    tasks: _containers.RepeatedScalarFieldContainer[int]
+    is_certain: bool
+    words: str
+    function: str
+    location: SourceLocation
+    def __init__(self, kind: _Optional[str] = ..., tasks: _Optional[_Iterable[int]] = ..., is_certain: _Optional[bool] = ..., words: _Optional[str] = ..., function: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class StackSamples(_message.Message):
     __slots__ = ("samples",)

@@ -830,12 +830,37 @@ PARKED = np.dtype(
 """A future that was not being polled when memory was read, 32 bytes."""
 
 
+class StuckKind(StrEnum):
+    """Why tasks will not go on."""
+
+    DEADLOCK = "deadlock"  # each waits for the next one, the last for the first
+    FUTURELOCK = "futurelock"  # for what it has given to a future that it keeps, but does not poll
+    UNWAKEABLE = "unwakeable"  # nothing has a waker of it
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Tasks that will not go on, as far as memory tells.
+
+    tasks: their headers.  is_certain: they will not; else something may be otherwise than it seems.  words: a sentence
+    for people.  function: the future of the first of them.  location: where in the user's own source that one waits.
+    """
+
+    kind: StuckKind
+    tasks: tuple[int, ...]
+    is_certain: bool
+    words: str
+    function: str
+    location: SourceLocation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryReading:
     """What the memory of one process told besides the probes.
 
     time: ns of CLOCK_MONOTONIC, when reading began.  duration: ns.  process: index into Recording.processes.
     is_last: at the end of the recording, else at its begin.  tasks: how many there were.  parked: dtype PARKED.
+    stuck: None: that was not looked for.
     """
 
     time: int
@@ -844,6 +869,7 @@ class MemoryReading:
     is_last: bool
     tasks: int
     parked: Array
+    stuck: tuple[Stuck, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

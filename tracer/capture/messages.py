@@ -63,6 +63,8 @@ from tracer.model import (
     ResultEncoding,
     Site,
     Source,
+    Stuck,
+    StuckKind,
     TaskIdPath,
     Thread,
     layouts_of,
@@ -420,21 +422,53 @@ def read_process_end(data: bytes) -> ProcessEnd:
     return ProcessEnd(message.time, message.pid, message.reason)
 
 
+_STUCK_KINDS = frozenset(StuckKind)
+"""A later version may tell of others."""
+
+
 def write_memory_reading(reading: MemoryReading) -> bytes:
-    return pb.MemoryReading(
+    message = pb.MemoryReading(
         time=reading.time,
         duration=reading.duration,
         process=reading.process,
         is_last=reading.is_last,
         tasks=reading.tasks,
         parked=reading.parked.tobytes(),
-    ).SerializeToString()
+    )
+    if reading.stuck is not None:
+        message.stuck.SetInParent()
+        for one in reading.stuck:
+            message.stuck.groups.add(
+                kind=one.kind.value,
+                tasks=one.tasks,
+                is_certain=one.is_certain,
+                words=text(one.words),
+                function=text(one.function),
+                location=write_location(one.location),
+            )
+    return message.SerializeToString()
 
 
 def read_memory_reading(data: bytes) -> MemoryReading:
     message = pb.MemoryReading.FromString(data)
     parked = np.frombuffer(message.parked, PARKED)  # ValueError when it is cut off
-    return MemoryReading(message.time, message.duration, message.process, message.is_last, message.tasks, parked)
+    stuck = (
+        tuple(_stuck(one) for one in message.stuck.groups if one.kind in _STUCK_KINDS)
+        if message.HasField("stuck")
+        else None
+    )
+    return MemoryReading(message.time, message.duration, message.process, message.is_last, message.tasks, parked, stuck)
+
+
+def _stuck(one: pb.Stuck) -> Stuck:
+    return Stuck(
+        StuckKind(one.kind),
+        tuple(one.tasks),
+        one.is_certain,
+        one.words,
+        one.function,
+        read_location(one.location) if one.HasField("location") else None,
+    )
 
 
 def write_capture_end(end: CaptureEnd) -> bytes:

@@ -19,6 +19,7 @@ from tracer.commands.closing import say_kept
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
+from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
 from tracer.model import CaptureEnd, Group, MemoryReading, Plan, PlanChange, ProcessEnd, Recording, StackSamples
@@ -194,7 +195,11 @@ class Recorder:
                 snapshot = reader.take()
                 parked = parked_futures(snapshot, plan, number, process.binary)
                 count = len(snapshot.tasks)
-                yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked)
+                stuck = None
+                if is_last:
+                    binary = plan.binaries[process.binary]
+                    stuck = stuck_tasks(reader, binary, process, snapshot)
+                yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked, stuck)
 
     def _take(self, writer: CaptureWriter, batch: Batch) -> None:
         for loss in batch.losses:  # before the events that come after it

@@ -55,9 +55,9 @@ class Summary:
         self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.delays = Delays(len(recording.plan.functions))
-        self._evidence = Evidence(recording, self.accounts)
-        self.blockers = Blockers(recording.stacks)
         self.jobs = Jobs(recording.plan.functions)
+        self._evidence = Evidence(recording, self.accounts, self.jobs)
+        self.blockers = Blockers(recording.stacks)
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
@@ -154,6 +154,7 @@ class Summary:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits; of jobs and what is done in them there are other figures than of tasks."""
+        self._evidence.begun(spans.begun)
         spans = self.jobs.apart(spans)
         self.accounts.by_await.begin(spans.begun)
         self.accounts.add(spans.polls, spans.waits)
@@ -178,6 +179,7 @@ class Summary:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         self.readings.append(reading)
+        self._evidence.memory_reading(reading)
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> None:
         """What assembly counted, and how the recording ended (None: the capture is torn)."""
@@ -187,12 +189,16 @@ class Summary:
         self._run = self._whole_run()
         self.findings = self._evidence.findings(self._run)
 
+    def _spawns_probed(self) -> bool:
+        return any(one.point.step is SpawnStep.MADE for one in self.recording.plan.spawns)
+
     def _whole_run(self) -> Run:
         plan, start = self.recording.plan, self.recording.start
         lacks = missing(
             {group: self.share_probed(group) for group in plan.groups},
             is_whole=not self.lost and self.end is not None,
-            has_memory=any(reading.is_last for reading in self.readings),
+            spawns=self._spawns_probed(),
+            knows_stuck=any(reading.stuck is not None for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
         return Run(plan, self.accounts, start, end, self.names, self._pids, lacks)
@@ -349,7 +355,7 @@ class Summary:
             "process_ends": [
                 {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
             ],
-            "spawns_probed": any(one.point.step is SpawnStep.MADE for one in recording.plan.spawns),
+            "spawns_probed": self._spawns_probed(),
             "layouts": layout_remarks(recording.plan),
             "probed": len(functions),
             "not_probed": [{"reason": reason, "functions": count} for reason, count in self.refusals()],

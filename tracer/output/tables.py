@@ -41,6 +41,7 @@ LIST_WIDTH = 600
 _TOP = 8
 _TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
 _TOP_FINDINGS = 5
+_MOST_NAMED = 2
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _MAX_CHANGES = 4
 
@@ -209,10 +210,13 @@ def _print_findings(document: Document, console: Console) -> None:
 
 def _print_unjudged(document: Document, console: Console) -> None:
     words = [] if document.get("findings", [True]) else ["findings: none"]
-    reasons: dict[str, list[str]] = {}
-    for one in document.get("rules_not_judged", []):
-        reasons.setdefault(one["why"], []).append(one["rule"])
-    words += [f"not judged: {', '.join(rules)} ({why})" for why, rules in reasons.items()]
+    unjudged = document.get("rules_not_judged", [])
+    if unjudged:
+        names = [one["rule"] for one in unjudged]
+        which = ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} rules"
+        reasons = list(dict.fromkeys(one["why"] for one in unjudged))
+        more = "; more in --json" if len(reasons) > 1 else ""
+        words.append(f"{which} not judged ({reasons[0]}{more})")
     if words:
         console.print(plain_text("; ".join(words)))
 

@@ -39,7 +39,7 @@ class LinkWords:
 
     def cycles(self, tasks: Set[int]) -> list[str]:
         """Where some of these tasks wait for good, for each other or others that wait for them: a sentence each."""
-        return [self._cycle(cycle) for cycle in self._links.cycles if not tasks.isdisjoint(self._members(cycle))]
+        return [self.sentence(cycle) for cycle in self._links.cycles if not tasks.isdisjoint(self._members(cycle))]
 
     def as_json(self, task: int) -> list[dict[str, Any]]:
         """All links of a task, as docs/snapshot.schema.json has them."""
@@ -136,7 +136,8 @@ class LinkWords:
     def _members(self, cycle: Cycle) -> list[int]:
         return [int(self._links.blocks[block]["task"]) for block in cycle.blocks]
 
-    def _cycle(self, cycle: Cycle) -> str:
+    def sentence(self, cycle: Cycle) -> str:
+        """Who waits for whom."""
         perhaps = "" if cycle.is_certain else "perhaps a "
         if cycle.kind is CycleKind.FUTURELOCK:
             block = self._links.blocks[cycle.blocks[0]]

@@ -28,7 +28,9 @@ class Header:
     """What the reader needs to know of a runtime's header of a task.
 
     vtable, state, owner: offsets in the header, bytes; owner None: it has none.  poll_slot: of the poll in the vtable.
-    The others are bits of the state word (8 bytes); reference: the lowest of the count of references.
+    The others are bits of the state word (8 bytes); reference: the lowest of the count of references.  kept: how many
+    references to a task that waits its runtime keeps, of which none wakes it; handle_counts: the handle that `joined`
+    tells of is one more.
     """
 
     vtable: int
@@ -41,13 +43,19 @@ class Header:
     aborted: int
     joined: int
     reference: int
+    kept: int
+    handle_counts: bool
 
 
 HEADERS = {
     # tokio 1.25 to 1.54, runtime/task/{core,state}.rs
-    "tokio": Header(16, 0, 0, 24, running=1, complete=2, ready=4, aborted=32, joined=8, reference=64),
+    "tokio": Header(
+        16, 0, 0, 24, running=1, complete=2, ready=4, aborted=32, joined=8, reference=64, kept=1, handle_counts=True
+    ),
     # async-task 4.0 to 4.7, {header,state,raw}.rs
-    "async-task": Header(0, 40, 8, None, running=2, complete=4, ready=1, aborted=8, joined=16, reference=256),
+    "async-task": Header(
+        0, 40, 8, None, running=2, complete=4, ready=1, aborted=8, joined=16, reference=256, kept=0, handle_counts=False
+    ),
 }
 
 

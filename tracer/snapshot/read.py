@@ -24,6 +24,7 @@ from tracer.snapshot.proof import unchanged
 from tracer.snapshot.sampler import Sampler
 from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, task_vtables
+from tracer.snapshot.wakers import without_wakers
 from tracer.snapshot.walk import Reads, Walk, Walked
 from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskLinks, TaskState
 from tracer.target.memory import Addresses, Memory
@@ -122,6 +123,13 @@ class SnapshotReader:
             return read_links(self._binary, self._future_vtables, self._memory, part)
 
         return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
+
+    def without_wakers(self, snapshot: Snapshot) -> Rows:
+        """Indexes into Snapshot.tasks, of this process: those that wait, and nothing can wake them.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        return without_wakers(self._binary, self._memory, snapshot)
 
     def _are_owned(self, tasks: Array) -> Known:
         """Whether their runtime has them; of async-task's, which are not in lists, whether anything points to them."""

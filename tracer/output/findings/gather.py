@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.model import Finding, FunctionKind, Group, Recording, Spans
+from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
+from tracer.output.findings.pool import POOL, Pool, queued_jobs
 from tracer.output.findings.run import Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
+from tracer.output.findings.stuck import (
+    DEADLOCK,
+    FUTURELOCK,
+    LOST_WAKE,
+    UNPOLLED,
+    StuckTasks,
+    stuck_tasks,
+    unpolled_wakes,
+)
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
+from tracer.output.jobs import Jobs
 
 _ALL_THE_TIME = 0.999
 
-RULES = (LONG_POLL, STARVED, BUSY_LOOP, TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED, IMBALANCE)
+RULES = (
+    *(LONG_POLL, STARVED, BUSY_LOOP),
+    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK),
+    *(TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED),
+    *(IMBALANCE, POOL),
+)
 """All that there are."""
 
 
@@ -31,25 +47,39 @@ class Unjudged:
 
 
 class Evidence:
-    """What the rules need of a recording, in memory that does not grow with its length.  accounts: told before it."""
+    """What the rules need of a recording, in memory that does not grow with its length.
 
-    def __init__(self, recording: Recording, accounts: Accounts) -> None:
+    accounts, jobs: they are told of all before it is.
+    """
+
+    def __init__(self, recording: Recording, accounts: Accounts, jobs: Jobs) -> None:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
-        self._accounts = accounts
-        self._long_polls = LongPolls(is_task)
+        self._accounts, self._jobs = accounts, jobs
+        self._long_polls = LongPolls(is_task, recording.stacks)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)
+        self._stuck = StuckTasks(is_task)
+        self._pool = Pool(plan.functions)
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
-        self._long_polls.add(spans.polls)
+        self._long_polls.add(spans.polls, spans.looks)
         self._starved.add(spans.waits)
         self._busy_loops.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
         self._workers.add(spans.polls, spans.waits)
+        self._stuck.add(spans.waits)
+
+    def begun(self, begun: Array) -> None:
+        """Tasks and jobs (dtype TASK); those of jobs are not among the spans."""
+        self._pool.add(begun)
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """The tasks were read from a process' memory."""
+        self._stuck.memory_reading(reading)
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
@@ -62,35 +92,41 @@ class Evidence:
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
             (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),
             (SELECT_CANCELLED, always_cancelled(SELECT_CANCELLED, self._lives, run)),
+            *((rule, stuck_tasks(rule, self._stuck, run)) for rule in (DEADLOCK, FUTURELOCK, LOST_WAKE)),
+            (UNPOLLED, unpolled_wakes(UNPOLLED, self._stuck, run)),
+            (POOL, queued_jobs(POOL, self._pool, self._jobs, run)),
             (IMBALANCE, imbalances(IMBALANCE, self._workers, run)),
         )
         judged = [one for rule, several in found if not rule.needs & run.missing.keys() for one in several]
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
 
 
-def missing(shares: Mapping[Group, float], *, is_whole: bool, has_memory: bool) -> dict[Need, str]:
+def missing(shares: Mapping[Group, float], *, is_whole: bool, spawns: bool, knows_stuck: bool) -> dict[Need, str]:
     """What a recording lacks, and why.  shares: of its time, in which each group of probes was attached.
 
-    is_whole: no event was lost, and its end was written.  has_memory: memory was read at the end.
+    is_whole: no event was lost, and its end was written.  spawns: they were probed.
+    knows_stuck: memory at the end told what will not go on.
     """
     found: dict[Need, str] = {}
     for need, group in ((Need.TASKS, Group.TASKS), (Need.FUTURES, Group.FUTURES), (Need.WAKES, Group.WAKES)):
         if not shares.get(group, 0):
             found[need] = f"{group} were not probed"
+    if not spawns:
+        found[Need.SPAWNS] = "no place was found where tasks are made"
     parts = [group for group, share in shares.items() if 0 < share < _ALL_THE_TIME]
     if not is_whole:
         found[Need.WHOLE] = "events are missing"
     elif parts:
         found[Need.WHOLE] = f"{' and '.join(sorted(parts))} were probed in a part of the time only"
-    if not has_memory:
-        found[Need.MEMORY] = "the process' memory was not read at the end"
+    if not knows_stuck:
+        found[Need.STUCK] = "the tasks' memory was not read at the end"
     return found
 
 
 def unjudged(missing: Mapping[Need, str]) -> Sequence[Unjudged]:
     """The rules that cannot be judged where this is missing."""
     return [
-        Unjudged(rule.id, "; ".join(missing[need] for need in sorted(rule.needs) if need in missing))
+        Unjudged(rule.id, next(missing[need] for need in Need if need in rule.needs and need in missing))
         for rule in RULES
         if rule.needs & missing.keys()
     ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import POLL, Array, Finding, PollFlag, Severity
+from tracer.model import POLL, Array, Finding, PollFlag, Severity, SourceLocation, StackKind, Stacks
+from tracer.output.blockers import Blocker, Blockers, frame_words, times_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import BINS, Integers, bins_of
 from tracer.output.labels import duration_words
@@ -40,27 +41,39 @@ _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND |
 
 @dataclass(slots=True)
 class Long:
-    """The long polls of one function, each the innermost of its nest.  worst: dtype POLL.  lengths: in bins."""
+    """The long polls of one function, each the innermost of its nest.  worst: dtype POLL.  lengths: in bins.
+
+    sure: the same, of the time that the thread surely used or blocked in them: not of what it waited for a processor.
+    blockers: what was seen on its stack.
+    """
 
     worst: np.void
+    blockers: Blockers
     lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    sure: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
     def beyond(self, limit: int) -> int:
         """How many took at least so many ns, within half a bin."""
-        return int(self.lengths[int(bins_of(np.array([limit]))[0]) :].sum())
+        return _beyond(self.lengths, limit)
+
+    def surely_beyond(self, limit: int) -> int:
+        """The same, of the time that is surely their own."""
+        return _beyond(self.sure, limit)
 
 
 class LongPolls:
     """The long polls of late, and by function what they took; memory grows with the functions only."""
 
-    def __init__(self, is_task: Sequence[bool]) -> None:
+    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None) -> None:
         self._is_task = np.array([*is_task] or [False])
+        self._stacks = stacks
+        self._period = stacks.census.period if stacks is not None else 0
         self.recent = np.empty(0, POLL)
         self._workers: set[int] = set()
         self._by_function: dict[int, Long] = {}
 
-    def add(self, polls: Array) -> None:
-        """dtype POLL, in the order of their ends."""
+    def add(self, polls: Array, looks: Array) -> None:
+        """dtype POLL, in the order of their ends; LOOK, those in these polls."""
         if not len(polls):
             return
         self._workers |= set(np.unique(polls["tid"][self._is_task[polls["function"]]]).tolist())
@@ -71,15 +84,17 @@ class LongPolls:
         self.recent = join([self.recent, long], POLL)[-_WINDOW:]
         is_root = self._is_task[long["function"]] | (long["depth"] == 0)
         for outer in pick(long, is_root & (long["end"] - long["start"] >= LEAST)):
-            self._count(outer)
+            self._count(outer, pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"])))
 
-    def _count(self, outer: np.void) -> None:
+    def _count(self, outer: np.void, looks: Array) -> None:
         inner = self.innermost(outer)
         if inner["task"] != 0 and not self._is_task[outer["function"]]:
             return  # a task that was polled inside: that is counted by itself
-        one = self._by_function.setdefault(int(inner["function"]), Long(inner.copy()))
-        length = inner["end"] - inner["start"]
+        function, length = int(inner["function"]), int(inner["end"] - inner["start"])
+        one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
+        one.blockers.add(looks)
         one.lengths[bins_of(np.array([length]))] += 1
+        one.sure[bins_of(np.array([min(length, sum(times_of(looks, self._period)))]))] += 1
         if length > one.worst["end"] - one.worst["start"]:
             one.worst = inner.copy()
 
@@ -103,7 +118,8 @@ class LongPolls:
             longest, count = int(one.worst["end"] - one.worst["start"]), one.beyond(limit)
             # A few of many, not very long, can be the scheduler's doing: the thread had to wait for a processor.
             is_usual = count >= limits["polls"] and count >= limits["share"] * run.accounts.polls[function]
-            if longest >= limit and (is_usual or longest >= limits["sure_ns"]):
+            is_sure = one.surely_beyond(limit) > 0 or longest >= limits["sure_ns"]
+            if longest >= limit and (is_usual or is_sure):
                 found[function] = one
         return {function: one for function, one in found.items() if int(one.worst["tid"]) in self._workers}
 
@@ -111,6 +127,10 @@ class LongPolls:
 def limit_of(rule: Rule, median: int) -> int:
     """From how many ns on something is long, by the run's own median."""
     return int(max(rule.limits["least_ns"], min(rule.limits["times_median"] * median, rule.limits["always_ns"])))
+
+
+def _beyond(bins: Integers, limit: int) -> int:
+    return int(bins[int(bins_of(np.array([limit]))[0]) :].sum())
 
 
 def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
@@ -121,24 +141,45 @@ def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
 
 
 def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
-    """One finding a function: its longest poll, and how many there were."""
+    """One finding a function: its longest poll, how many there were, and what kept the thread in them."""
     median, p99 = run.accounts.percentile_of_tasks(0.5), run.accounts.percentile_of_tasks(0.99)
     limit = limit_of(rule, median)
     for function, long in evidence.judged(run).items():
         poll, count = long.worst, long.beyond(limit)
         length = int(poll["end"] - poll["start"])
-        one = run.function(function)
+        one, seen = run.function(function), next(iter(long.blockers.most()), None)
+        verb, where, about = _doing(seen)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""
         yield Finding(
             rule.id,
             Severity.CRITICAL if length >= rule.limits["always_ns"] else Severity.WARNING,
-            f"{run.short(function)} kept {run.thread(int(poll['tid']))} for {duration_words(length)}{often}",
-            {"longest_ns": length, "polls": count, "limit_ns": limit, "run_median_ns": median, "run_p99_ns": p99},
+            f"{run.short(function)} {verb} {run.thread(int(poll['tid']))} for {duration_words(length)}{often}",
+            {
+                "longest_ns": length,
+                "polls": count,
+                "limit_ns": limit,
+                "run_median_ns": median,
+                "run_p99_ns": p99,
+                **about,
+            },
             one.name,
-            one.location,
+            where or one.location,
             int(poll["start"]),
             length,
             int(poll["tid"]),
             int(poll["task"]) or int(poll["instance"]) or None,
             rule.advice,
         )
+
+
+def _doing(seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
+    """What the thread did, as a verb; where it blocked, if it did; and more of that as evidence."""
+    if seen is None:
+        return "kept", None, {}
+    is_blocked = seen.kind is StackKind.BLOCKED
+    about: dict[str, int | float | str] = {"seen_ns": seen.time, "stacks": seen.count}
+    if seen.frame is not None:
+        about["blocked_in" if is_blocked else "computed_in"] = frame_words(seen.frame)
+    if is_blocked:
+        return "blocked", seen.frame.location if seen.frame is not None else None, about
+    return "used", None, about

@@ -17,8 +17,9 @@ class Need(StrEnum):
     TASKS = "tasks"  # polls of tasks
     FUTURES = "futures"  # polls of futures
     WAKES = "wakes"  # wakes of tasks
+    SPAWNS = "spawns"  # where tasks and jobs are made
     WHOLE = "whole"  # that these probes were there all the time, and no event is missing
-    MEMORY = "memory"  # that the process' memory was read at the end
+    STUCK = "stuck"  # what memory at the end tells of tasks that will not go on
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.unit.output.findings.made import HANDLE, MS, QUERY, START, WORKERS, found, poll, rules, spans
-from tracer.model import PollFlag, Severity
-from tracer.output.findings.long_polls import LONG_POLL
+from tracer.model import LOOK, PollFlag, Severity
+from tracer.output.findings.long_polls import LONG_POLL, LongPolls
 
 
 def usual(count: int = 1000, length: float = 0.1) -> list[np.void]:
@@ -87,10 +87,8 @@ def test_lost_events_do_not_silence_it() -> None:
 
 
 def test_memory_does_not_grow_with_the_polls() -> None:
-    from tracer.output.findings.long_polls import LongPolls
-
-    evidence = LongPolls([True] * 6)
+    evidence = LongPolls([True] * 6, None)
     for number in range(100):
-        evidence.add(spans([poll(100 * number + k, 20) for k in range(90)]).polls)
+        evidence.add(spans([poll(100 * number + k, 20) for k in range(90)]).polls, np.empty(0, LOOK))
     assert len(evidence.recent) == 4096
     assert MS == 1_000_000

@@ -1,0 +1,53 @@
+"""What memory at the end of a recording tells of tasks that will not go on, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracer.model import Binary, Process, Stuck, StuckKind
+from tracer.output.labels import short_awaitee
+from tracer.output.task_list import TaskView
+from tracer.snapshot.read import SnapshotReader
+from tracer.stacks import Cycle, CycleKind, Snapshot
+
+MOST_TASKS = 20_000
+"""Beyond that many, what each waits for and holds is not read."""
+
+_MOST_TOLD = 64
+"""Tasks of a group that are told one by one."""
+
+
+def stuck_tasks(reader: SnapshotReader, binary: Binary, process: Process, snapshot: Snapshot) -> tuple[Stuck, ...]:
+    """Of a snapshot just taken.  Raises NoSuchProcess, PermissionMissing."""
+    links = reader.links(snapshot) if len(snapshot.tasks) <= MOST_TASKS else None
+    view = TaskView.of(process, binary, snapshot, {}, links)
+    found: list[Stuck] = []
+    if links is not None and view.links is not None:
+        for cycle in links.cycles:
+            members = [int(links.blocks["task"][block]) for block in cycle.blocks]
+            found.append(_stuck(view, _kind(cycle), members, view.links.sentence(cycle), cycle.is_certain))
+    return (*found, *_unwakeable(view, reader.without_wakers(snapshot).tolist()))
+
+
+def _kind(cycle: Cycle) -> StuckKind:
+    return StuckKind.FUTURELOCK if cycle.kind is CycleKind.FUTURELOCK else StuckKind.DEADLOCK
+
+
+def _unwakeable(view: TaskView, tasks: list[int]) -> Iterator[Stuck]:
+    """One for all that are in the same stack."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for one in tasks:
+        task = view.snapshot.tasks[one]
+        groups.setdefault((int(task["function"]), int(task["stack"])), []).append(one)
+    for (function, _), members in groups.items():
+        name = short_awaitee(view.future(function))
+        which = f"a task {name} waits" if len(members) == 1 else f"{len(members):,} tasks {name} wait"
+        leaf = view.parked_at(view.snapshot.tasks[members[0]]).leaf
+        what = f" for {leaf}" if leaf else ""
+        yield _stuck(view, StuckKind.UNWAKEABLE, members, f"{which}{what}, and nothing has a waker of it", True)
+
+
+def _stuck(view: TaskView, kind: StuckKind, tasks: list[int], words: str, is_certain: bool) -> Stuck:
+    first = view.snapshot.tasks[tasks[0]]
+    headers = tuple(int(view.snapshot.tasks["header"][one]) for one in tasks[:_MOST_TOLD])
+    return Stuck(kind, headers, is_certain, words, view.future(int(first["function"])), view.parked_at(first).location)

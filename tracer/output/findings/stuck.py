@@ -1,0 +1,127 @@
+"""Tasks that will not go on: what memory told at the end, and wakes that no poll followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.model import WAIT, Array, Finding, MemoryReading, Severity, Stuck, StuckKind, WaitFlag
+from tracer.output.chains import Chains
+from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.labels import duration_words
+from tracer.output.records import join, pick
+
+_READ = frozenset({Need.STUCK})
+
+DEADLOCK = Rule("deadlock", _READ, {}, "Take the locks in one order everywhere, or hold none across an await.")
+FUTURELOCK = Rule(
+    "futurelock",
+    _READ,
+    {},
+    "Do not await what a future may hold that is kept but polled no more: drop it before, or spawn it.",
+)
+LOST_WAKE = Rule(
+    "lost-wake",
+    _READ,
+    {"waiting_ns": 1_000_000_000},
+    "A poll that returns Pending must have given its waker to whatever will make it ready.",
+)
+UNPOLLED = Rule(
+    "unpolled-wake",
+    frozenset({Need.TASKS, Need.WAKES, Need.WHOLE}),
+    {"ready_ns": 1_000_000_000, "times_longest": 10},
+    "See what its worker does (a blocked thread keeps what it was about to run), and whether its runtime is driven.",
+)
+_BY_KIND = {StuckKind.DEADLOCK: DEADLOCK, StuckKind.FUTURELOCK: FUTURELOCK, StuckKind.UNWAKEABLE: LOST_WAKE}
+_MOST_OPEN = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """By a reading.  time: ns.  process: index into Recording.processes."""
+
+    stuck: Stuck
+    time: int
+    process: int
+
+
+class StuckTasks:
+    """What was told at the end, the tasks' waits that were open then, and the longest time from a wake to its poll."""
+
+    def __init__(self, is_task: Sequence[bool]) -> None:
+        self._is_task = np.array([*is_task] or [False])
+        self.told: list[_Told] = []
+        self.open = np.empty(0, WAIT)
+        self.longest = 0
+
+    def add(self, waits: Array) -> None:
+        """dtype WAIT."""
+        mine = pick(waits, self._is_task[waits["function"]])
+        is_open = (mine["flags"] & int(WaitFlag.END_UNKNOWN)) != 0
+        self.open = join([self.open, pick(mine, is_open)], WAIT)[-_MOST_OPEN:]
+        over = pick(mine, ~is_open & (mine["woken"] != 0))
+        delay = over["end"] - np.maximum(over["woken"], over["start"])
+        self.longest = max(self.longest, int(delay.max(initial=0)))
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """What it says of tasks that will not go on."""
+        for one in reading.stuck or ():
+            self.told.append(_Told(one, reading.time, reading.process))
+
+    def wait_of(self, told: _Told) -> np.void | None:
+        """The open wait of the first of its tasks that has one; dtype WAIT."""
+        which = np.flatnonzero(np.isin(self.open["self"], np.array(told.stuck.tasks, np.uint64)))
+        wait: np.void | None = self.open[which[0]] if len(which) else None
+        return wait
+
+
+def stuck_tasks(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Finding]:
+    """One finding a group of tasks, of the kind that this rule is for."""
+    for told in evidence.told:
+        stuck, wait = told.stuck, evidence.wait_of(told)
+        since = int(wait["start"]) if wait is not None else run.start
+        waiting = max(0, told.time - since)
+        if _BY_KIND[stuck.kind].id != rule.id or waiting < rule.limits.get("waiting_ns", 0):
+            continue
+        yield Finding(
+            rule.id,
+            Severity.CRITICAL if stuck.is_certain else Severity.WARNING,
+            stuck.words.removeprefix(f"{stuck.kind}: "),
+            {"tasks": len(stuck.tasks), "waiting_ns": waiting, "certain": int(stuck.is_certain)},
+            stuck.function,
+            stuck.location,
+            since,
+            waiting,
+            int(wait["tid"]) or None if wait is not None else None,
+            int(wait["instance"]) or None if wait is not None else None,
+            rule.advice,
+        )
+
+
+def unpolled_wakes(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Finding]:
+    """One finding a kind of task, of which one was woken and not polled any more."""
+    limit = max(rule.limits["ready_ns"], rule.limits["times_longest"] * evidence.longest)
+    woken = pick(evidence.open, evidence.open["woken"] != 0)
+    ready = woken["end"] - np.maximum(woken["woken"], woken["start"])
+    woken, ready = pick(woken, ready >= limit), ready[ready >= limit]
+    chains = Chains(run.plan)
+    for function in np.unique(woken["function"]).tolist():
+        mine = woken["function"] == function
+        at = int(np.argmax(np.where(mine, ready, -1)))
+        wait, length = woken[at], int(ready[at])
+        one = run.function(function)
+        yield Finding(
+            rule.id,
+            Severity.CRITICAL,
+            f"a task {run.short(function)} was woken and not polled for {duration_words(length)}, until the end",
+            {"ready_ns": length, "tasks": int(np.count_nonzero(mine)), "run_longest_ns": evidence.longest},
+            one.name,
+            chains.waiting(function, None, int(wait["places"])).location or one.location,
+            int(wait["woken"]),
+            length,
+            int(wait["woken_on"]) or None,
+            int(wait["instance"]),
+            rule.advice,
+        )
