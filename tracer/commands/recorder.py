@@ -116,7 +116,7 @@ class Recorder:
                 options=options.asked,
             )
             self._guard = Guard(plan, costs, options.max_overhead)
-            stacks = self._stacks = StackTaker(session, self._running)
+            stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             cpu_at_start = self._cpu_time()
             with CaptureWriter(self._capture, recording, options.max_size) as writer, _kept(writer):
                 options.on_attached(plan)

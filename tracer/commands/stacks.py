@@ -12,7 +12,7 @@ import numpy as np
 
 from tracer import rust
 from tracer.errors import RatError
-from tracer.model import STACK_SAMPLE, Array, Frame, Stack, StackCensus, Stacks
+from tracer.model import STACK_SAMPLE, Array, Frame, FunctionKind, Plan, Process, Stack, StackCensus, Stacks
 from tracer.probe.session import ProbeSession
 from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING, StackRecord
 from tracer.rust.stack_names import StackNames
@@ -35,17 +35,20 @@ _Place = tuple[Module | None, int]
 class StackTaker:
     """Of one recording.  targets: by pid; one that is not among them has no stacks."""
 
-    def __init__(self, session: ProbeSession, targets: Mapping[int, TargetProcess]) -> None:
+    def __init__(
+        self, session: ProbeSession, plan: Plan, processes: Iterable[Process], targets: Mapping[int, TargetProcess]
+    ) -> None:
         self._sampler = session.stacks
         self._refused = session.no_stacks
-        self._roots = {pid: target.root_path for pid, target in targets.items()}
+        self._targets = dict(targets)
         self._modules = {pid: Modules(target) for pid, target in targets.items()}
+        self._known = {process.pid: _coroutines(plan, process.binary) for process in processes}
         self._numbers: dict[tuple[tuple[_Place, ...], bool], int] = {}
         self._taken = self._skipped = self._cut = 0
 
     def replace(self, target: TargetProcess) -> None:
         """A process runs another program now."""
-        self._roots[target.pid] = target.root_path
+        self._targets[target.pid] = target
         self._modules[target.pid] = Modules(target)
 
     def take(self) -> Array:
@@ -114,15 +117,14 @@ class StackTaker:
         for places, _ in self._numbers:
             for module, address in places:
                 wanted[module].add(address)
-        roots = {module: self._roots[pid] for pid, modules in self._modules.items() for module in modules.opened}
         names: dict[_Place, tuple[Frame, ...]] = {}
-        for module, addresses in wanted.items():
-            if module is None:
-                names |= {(None, address): (Frame(None, None, False, ""),) for address in addresses}
-            else:
-                found = _named(module, roots[module], addresses)
+        for pid, modules in self._modules.items():
+            target = self._targets[pid]
+            for module in modules.opened:
+                known = self._known.get(pid, {}) if module.path == target.executable else {}
+                found = _named(module, target.root_path, wanted.pop(module, set()), known)
                 names |= {(module, address): frames for address, frames in found.items()}
-        return names
+        return names | {(None, address): (Frame(None, None, False, ""),) for address in wanted[None]}
 
     def close(self) -> None:
         """Unmap the files."""
@@ -130,11 +132,20 @@ class StackTaker:
             modules.close()
 
 
-def _named(module: Module, root: Path, addresses: set[int]) -> dict[int, tuple[Frame, ...]]:
+def _coroutines(plan: Plan, binary: int) -> dict[int, str]:
+    """The names of a binary's async functions and blocks, which their symbols call closures, by address."""
+    return {
+        function.address: function.name
+        for function, of_binary in zip(plan.functions, plan.function_binary, strict=True)
+        if of_binary == binary and function.kind is FunctionKind.COROUTINE
+    }
+
+
+def _named(module: Module, root: Path, addresses: set[int], known: Mapping[int, str]) -> dict[int, tuple[Frame, ...]]:
     """root: the root folder as the process sees it."""
     with contextlib.suppress(RatError, OSError), _debug_file(module.image, root) as debug:
         split = rust.find_split_debug(debug or module.image, SplitFiles(module.image, root))
-        return StackNames(module.image, module.name, debug, split).of(addresses)
+        return StackNames(module.image, module.name, debug, split, known).of(addresses)
     return {address: (Frame(None, None, False, module.name),) for address in addresses}
 
 

@@ -44,11 +44,17 @@ class BccProgram:
                 lambda: bcc.BPF(text=_whole_text(source), cflags=flags), f"The BPF program {source.name} was refused."
             )
 
-    def load(self, function: str, attach_type: int = -1, *, kind: str = "KPROBE") -> int:
-        """Load one function as a program, for uprobes or of another kind (as class BPF names it); returns its
-        descriptor, owned by this object."""
+    def load(self, function: str, attach_type: int = -1) -> int:
+        """Load one function as a uprobe program; returns its descriptor, owned by this object."""
+        return self._load(function, self._bcc.BPF.KPROBE, attach_type)
+
+    def load_perf_event(self, function: str) -> int:
+        """The same as a program of a perf event."""
+        return self._load(function, self._bcc.BPF.PERF_EVENT, -1)
+
+    def _load(self, function: str, kind: int, attach_type: int) -> int:
         loaded = _quietly(
-            lambda: self._module.load_func(function.encode(), getattr(self._bcc.BPF, kind), None, attach_type),
+            lambda: self._module.load_func(function.encode(), kind, None, attach_type),
             f"The kernel refused the BPF program {function}.",
         )
         return int(loaded.fd)

@@ -103,7 +103,7 @@ class StackSampler:
         settings = bcc.map("stack_settings", 4, 8)
         for index, value in enumerate((LEAST_BLOCKED, LEAST_POLLING)):
             settings.update(struct.pack("<I", index), struct.pack("<Q", value))
-        look = bcc.load("at_look", kind="PERF_EVENT")
+        look = bcc.load_perf_event("at_look")
         fd, size = bcc.map_fd("stacks"), _PAGES * _PAGE
         self._size = size
         self._consumer_map = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)

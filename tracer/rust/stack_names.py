@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 from tracer.model import Frame, SourceLocation
@@ -24,10 +24,19 @@ class StackNames:
 
     module: its name, for display.  debug: its separate debug file, if it is of the same build.  split: what is split
     off from the one of both that has the debug information.  Damaged debug information only makes less known.
+    known: names of functions, by address, that are better than their symbols.
     """
 
-    def __init__(self, image: ElfImage, module: str, debug: ElfImage | None, split: SplitDebug | None) -> None:
+    def __init__(
+        self,
+        image: ElfImage,
+        module: str,
+        debug: ElfImage | None = None,
+        split: SplitDebug | None = None,
+        known: Mapping[int, str] | None = None,
+    ) -> None:
         self._module = module
+        self._known = known or {}
         if debug is not None and (debug.build_id is None or debug.build_id != image.build_id):
             debug, split = None, None
         named = image if image.has_section(".symtab") or debug is None else debug
@@ -63,8 +72,9 @@ class StackNames:
         if len(several) == 1 and (only := several.pop()) is not None:
             return only
         # Of functions that the linker made one nobody can tell which is meant: it goes by the name of the first.
-        symbol = demangle(min(self._functions.names(begin), key=_strangeness))
-        return (Frame(_display(symbol, None), None, False, self._module, _crate(symbol)),)
+        symbol = demangle(min(self._functions.names(begin), key=_strangeness).partition("@")[0])
+        name = self._known.get(begin) or _display(symbol, None)
+        return (Frame(name, None, False, self._module, _crate(symbol)),)
 
     def _described(self, die: Die, begin: int, size: int, address: int) -> tuple[Frame, ...] | None:
         assert self._dwarf is not None, "entries are of its debug information"
