@@ -1093,7 +1093,9 @@ LOOK = np.dtype(
         ("task", "<u8"),  # its number: the instance of its polls; 0: unknown
     ]
 )
-"""A thread's stack and the task poll that it was taken in: the innermost one, if several were under way; 48 bytes."""
+"""A thread's stack and the task poll that it was taken in: the innermost one, if several were under way; 48 bytes.
+
+One that blocked until nothing more was seen has the end of its poll in `until`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracer.assemble.state import Flags, Indexes, State
-from tracer.model import LOOK, Array, Spans, StackSamples
+from tracer.model import LOOK, Array, Spans, StackKind, StackSamples
 
 _SHARED = ("time", "until", "tid", "stack", "kind")
 
@@ -33,6 +33,8 @@ def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
         looks[name] = state.samples[name][found]
     for name, of_poll in (("function", "function"), ("start", "start"), ("task", "instance")):
         looks[name] = polls[of_poll][within[found]]
+    is_blocked_still = (looks["kind"] == StackKind.BLOCKED) & (looks["until"] == 0)
+    looks["until"] = np.where(is_blocked_still, polls["end"][within[found]], looks["until"])
     order = np.lexsort((looks["time"], within[found]))  # polls are in the order of their ends
     left = state.samples[(within < 0) & _may_have_a_poll(state)]
     tally = replace(state.tally, looks=state.tally.looks + len(looks))

@@ -54,7 +54,7 @@ def stack_of(stacks: Stacks | None, number: int) -> Stack | None:
 
 
 def times_of(looks: Array, period: int) -> list[int]:
-    """How much time each look (dtype LOOK) stands for, in ns; of a thread that blocks still: none that is known."""
+    """How much time each look (dtype LOOK) stands for, in ns."""
     is_blocked = (looks["kind"] == StackKind.BLOCKED).tolist()
     lengths = (looks["until"] - looks["time"]).tolist()
     return [max(length, 0) if blocked else period for blocked, length in zip(is_blocked, lengths, strict=True)]

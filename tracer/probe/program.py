@@ -281,7 +281,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             entered = plan.functions[probe.enters]
             record["roles"] |= _ENTERS
             record["enters"] = probe.enters + 1
-            record["polls_task"] = entered.kind is FunctionKind.TASK
+            record["polls_task"] = _polls_task(entered)
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
             record["walk"] = roots[probe.enters] if roots else 0
@@ -318,7 +318,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             if function.state_offset is not None or (by_place and probe.site is Site.RETURN):
                 record["roles"] |= _RECALL
             record["leaves"] = probe.leaves + 1
-            record["polls_task"] = function.kind is FunctionKind.TASK
+            record["polls_task"] = _polls_task(function)
             record["exit_state"] = _state_offset(function)
             if probe.is_tail:
                 record["roles"] |= _TAIL
@@ -331,3 +331,8 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
 
 def _state_offset(function: PollFunction) -> int:
     return _NO_OFFSET if function.state_offset is None else function.state_offset
+
+
+def _polls_task(function: PollFunction) -> bool:
+    """Whether to take stacks in it: a blocking job may block."""
+    return function.kind is FunctionKind.TASK and not function.is_job

@@ -58,6 +58,13 @@ def test_what_a_thread_blocked_for_is_told() -> None:
     assert (found["until"] - START, found["stack"], found["kind"]) == (18, 3, StackKind.BLOCKED)
 
 
+def test_what_blocks_still_at_the_end_has_blocked_until_then() -> None:
+    blocked = taken(12, until=1)
+    blocked.samples["until"] = 0
+    (found,) = looks(blocked, [event(10, 4000, ENTER)])
+    assert found["until"] == START + 1000
+
+
 def test_a_future_inside_is_none_of_its_polls() -> None:
     inside = [event(11, 3900, INNER, FUTURE), event(13, 3900, INNER_LEFT)]
     (found,) = looks(taken(12), [event(10, 4000, ENTER), *inside, event(20, 4000, LEAVE)])

@@ -37,6 +37,7 @@ from tracer.probe.instructions import _reason
 from tracer.probe.plan import make_plan
 from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
 from tracer.probe.sources import bpf_folder
+from tracer.probe.stacks import STACK_COUNTS, STACK_HEAD
 from tracer.probe.walk import WALK_NODE
 
 HEADER = (bpf_folder() / "events.h").read_text(encoding="utf-8")
@@ -46,6 +47,7 @@ TYPES: dict[str, Any] = {
     "u16": ctypes.c_uint16,
     "u8": ctypes.c_uint8,
     "char": ctypes.c_char,
+    "pt_regs": ctypes.c_uint64 * 21,
 }
 
 
@@ -61,7 +63,15 @@ def c_structure(name: str) -> type[ctypes.Structure]:
 
 @pytest.mark.parametrize(
     ("name", "record"),
-    [("event", EVENT), ("probe", PROBE), ("cpu_state", CPU_STATE), ("thread", THREAD), ("walk_node", WALK_NODE)],
+    [
+        ("event", EVENT),
+        ("probe", PROBE),
+        ("cpu_state", CPU_STATE),
+        ("thread", THREAD),
+        ("walk_node", WALK_NODE),
+        ("stack_head", STACK_HEAD),
+        ("stack_counts", STACK_COUNTS),
+    ],
 )
 def test_layouts_agree(name: str, record: np.dtype[np.void]) -> None:
     structure = c_structure(name)
@@ -95,6 +105,14 @@ def test_what_the_kernel_side_is_told() -> None:
     assert plan.probes[poll["return_probe"] - 1].site is Site.RETURN
     assert (poll["roles"], poll["entry_state"]) == (ENTERS, 0xFFFFFFFF)
     assert records[Site.RETURN, Group.TASKS]["roles"] == LEAVES
+
+
+def test_stacks_are_taken_in_polls_of_tasks_only() -> None:
+    job = replace(task("raw::poll", 0x300), is_job=True)
+    plan = make_plan([binary(function("app::fetch", 0x100), task("raw::poll", 0x200), job)], exit_mode=ExitMode.DEFAULT)
+    records = probe_records(plan, by_place=False)
+    marked = {(plan.probes[index].enters, plan.probes[index].leaves) for index in np.flatnonzero(records["polls_task"])}
+    assert marked == {(1, None), (None, 1)}
 
 
 def test_what_is_remembered_only_where_links_have_no_cookie() -> None:
