@@ -15,10 +15,23 @@ import pytest
 
 from tests.captures import EVERYTHING, RECORDING, events_at
 from tracer import ownership
-from tracer.capture import CaptureReader, CaptureWriter, Item
+from tracer.capture import CaptureReader, CaptureWriter, Item, messages
 from tracer.capture import format as fmt
 from tracer.errors import BadCapture, OutputFailed
-from tracer.model import EVENT, CaptureEnd, Group, Loss, PlanChange, ProcessEnd, Thread
+from tracer.model import (
+    EVENT,
+    PARKED,
+    CaptureEnd,
+    Group,
+    Loss,
+    MemoryReading,
+    PlanChange,
+    ProcessEnd,
+    SourceLocation,
+    Stuck,
+    StuckKind,
+    Thread,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,6 +45,26 @@ def write_example(path: Path) -> None:
         writer.events(events_at(50, 60))
         writer.process_end(ProcessEnd(70, 5, "exited"))
         writer.end(CaptureEnd(80, "the process ended", 5, 23, 0.25))
+
+
+def test_what_will_not_go_on_is_told(tmp_path: Path) -> None:
+    """Beside what is parked; an earlier version did not look for it, and a later one may know of other kinds."""
+    stuck = (
+        Stuck(StuckKind.FUTURELOCK, (0x7F00, 2**64 - 1), False, "it \udcff waits", "a::b", SourceLocation("a.rs", 7)),
+        Stuck(StuckKind.UNWAKEABLE, (), True, "", "c", None),
+    )
+    parked = np.zeros(2, PARKED)
+    readings = [MemoryReading(9, 5, 0, True, 3, parked, told) for told in (stuck, (), None)]
+    with CaptureWriter(tmp_path / "x.ratcap", RECORDING) as writer:
+        for reading in readings:
+            writer.memory_reading(reading)
+    with CaptureReader(tmp_path / "x.ratcap") as reader:
+        read = [item for item in reader if isinstance(item, MemoryReading)]
+    assert [one.stuck for one in read] == [(replace(stuck[0], words="it \ufffd waits"), stuck[1]), (), None]
+    assert all(np.array_equal(one.parked, parked) for one in read)
+    later = messages.write_memory_reading(readings[0]).replace(b"futurelock", b"livelocked")
+    kept = messages.read_memory_reading(later).stuck
+    assert kept == stuck[1:]
 
 
 def plain(items: list[Item]) -> list[object]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.perfetto.simulation import ACCEPT, HANDLE, PID, QUERY, START, TASK, WORKERS, make_recording
+from tests.perfetto.simulation import ACCEPT, HANDLE, PID, QUERY, ROW, START, TASK, WORKERS, make_recording
 from tracer.model import (
     POLL,
     WAIT,
@@ -29,7 +29,7 @@ from tracer.model import (
 from tracer.model import TASK as TASK_RECORD
 from tracer.output.summary import Summary
 
-__all__ = ["ACCEPT", "HANDLE", "PID", "QUERY", "START", "TASK", "WORKERS"]
+__all__ = ["ACCEPT", "HANDLE", "PID", "QUERY", "ROW", "START", "TASK", "WORKERS"]
 
 MS = 1_000_000
 _PENDING = int(PollFlag.RESULT | PollFlag.PENDING)
