@@ -86,9 +86,9 @@ def test_arguments(write: Write, trace_processor: Load) -> None:
     known = int(PollFlag.RESULT | PollFlag.PENDING | PollFlag.STATE)
     polls = np.array(
         [
-            (start, start + 10, start + 10, 0x70, 7, 0xABC0, 0, QUERY, WORKERS[0], 0, known, 4, 3),
-            (start + 20, start + 30, start + 90, 0, 0, 0, 0, 3, WORKERS[0], 0, int(PollFlag.UNWOUND), 0, 255),
-            (start + 95, start + 99, start + 99, 0, 0, 0, 0, 3, WORKERS[0], 0, int(PollFlag.RESULT), 0, 255),
+            (start, start + 10, start + 10, 0x70, 7, 0xABC0, 0, QUERY, WORKERS[0], 0, known, 4, 3, 0, 0),
+            (start + 20, start + 30, start + 90, 0, 0, 0, 0, 3, WORKERS[0], 0, int(PollFlag.UNWOUND), 0, 255, 0, 0),
+            (start + 95, start + 99, start + 99, 0, 0, 0, 0, 3, WORKERS[0], 0, int(PollFlag.RESULT), 0, 255, 0, 0),
         ],
         POLL,
     )

@@ -87,5 +87,5 @@ def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
         waits[stable_order(waits["end"])],
         begun,
         over,
-        off_cpu[stable_order(off_cpu["end"])],
+        off_cpu=off_cpu[stable_order(off_cpu["end"])],
     )
