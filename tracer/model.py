@@ -101,6 +101,7 @@ class FunctionKind(StrEnum):
     COROUTINE = "coroutine"  # compiler-generated: async fn, async block, async closure
     FUTURE = "future"  # a hand-written Future::poll
     TASK = "task"  # a runtime's own poll of one task
+    IN_PLACE = "in place"  # no poll: a call of tokio's block_in_place, in which a poll keeps its thread for itself
 
 
 class Source(StrEnum):

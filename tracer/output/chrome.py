@@ -36,6 +36,7 @@ from tracer.output.files import OutputFile
 from tracer.output.findings.marks import CATEGORY, arguments, name_of
 from tracer.output.labels import (
     UNSURE_WAIT,
+    category,
     kind_words,
     poll_notes,
     printable,
@@ -95,6 +96,7 @@ class ChromeWriter:
         self._wait_words: dict[tuple[int, int | None, int], tuple[str, str]] = {}
         self._state_words: dict[tuple[int, int | None], str] = {}
         self._is_task = [one.kind is FunctionKind.TASK for one in functions]
+        self._categories = [json.dumps(category(one)) for one in functions]
         self._names = [json.dumps(short_name(one)) for one in functions]
         self._about = [
             f'"function":{_text(one.name)},"location":{_text(str(one.location)) if one.location else "null"},'
@@ -220,7 +222,8 @@ class ChromeWriter:
             if latest > end:
                 more += f',"may have ended later by (ns)":{latest - end}'
             lines.append(
-                f'{{"ph":"X","cat":"poll","pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'
+                f'{{"ph":"X","cat":{self._categories[function]},'
+                f'"pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'
                 f'"dur":{_us(end - start)},"name":{self._names[function]},"args":{{{self._about[function]}{more}}}}}'
             )
         return lines

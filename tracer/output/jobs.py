@@ -1,5 +1,5 @@
-"""Blocking jobs apart from the tasks, and added up by function; memory grows with the functions, and with the jobs that
-are under way."""
+"""What blocks where it may, apart from the tasks: blocking jobs, added up by function, and block_in_place; memory grows
+with the functions, and with the jobs that are under way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Outcome, PollFunction, Spans
+from tracer.model import Array, FunctionKind, Outcome, PollFunction, Spans
 from tracer.output.delays import Lengths, Sums
 from tracer.output.kinds import Spawns
 from tracer.output.records import pick
@@ -19,7 +19,7 @@ _IS_OVER = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED, Outcome.ENDED
 
 @dataclass(frozen=True, slots=True)
 class JobFigures(Lengths):
-    """Of the jobs of one function: how long they were in the queue, or ran."""
+    """Of the jobs of one function: how long they were in the queue, or ran.  Of calls in place: how long they took."""
 
     jobs: int
 
@@ -30,23 +30,26 @@ class Jobs:
     def __init__(self, functions: Sequence[PollFunction]) -> None:
         count = max(len(functions), 1)
         self.is_job = np.array([one.is_job for one in functions] or [False])
+        self._is_in_place = np.array([one.kind is FunctionKind.IN_PLACE for one in functions] or [False])
         self.jobs = np.zeros(count, np.int64)
         self.panicked = np.zeros(count, np.int64)
         self.cancelled = np.zeros(count, np.int64)
         self.polls = 0
         self.waits = 0
         self.spawns = Spawns()
-        self._queued, self._ran = Sums(count), Sums(count)
+        self._queued, self._ran, self._in_place = Sums(count), Sums(count), Sums(1)
         self._alive = np.empty(0, np.uint64)
 
     def apart(self, spans: Spans) -> Spans:
-        """Count in the jobs among these; yields what is neither a job nor done in one."""
-        if not self.is_job.any():
+        """Count in the jobs among these; yields what is neither a job nor done in one, and no call in place."""
+        if not self.is_job.any() and not self._is_in_place.any():
             return spans
         begun, over = self.is_job[spans.begun["function"]], self.is_job[spans.over["function"]]
         self._alive = np.concatenate([self._alive, spans.begun["task"][begun]])
         self._add(pick(spans.begun, begun), pick(spans.over, over))
         polls, waits = self._of_jobs(spans.polls), self._of_jobs(spans.waits)
+        in_place = pick(spans.polls, self._is_in_place[spans.polls["function"]])
+        self._in_place.add(np.zeros(len(in_place), np.int64), in_place["end"] - in_place["start"])
         self.polls += int(np.count_nonzero(polls))
         self.waits += int(np.count_nonzero(waits))
         self._alive = self._alive[~np.isin(self._alive, spans.over["task"])]
@@ -60,7 +63,8 @@ class Jobs:
 
     def _of_jobs(self, rows: Array) -> npt.NDArray[np.bool_]:
         """rows: dtype POLL or WAIT."""
-        return np.asarray(self.is_job[rows["function"]] | np.isin(rows["task"], self._alive))
+        function = rows["function"]
+        return np.asarray(self.is_job[function] | self._is_in_place[function] | np.isin(rows["task"], self._alive))
 
     def _add(self, begun: Array, over: Array) -> None:
         spawned = pick(begun, begun["spawned"] != 0)
@@ -73,6 +77,10 @@ class Jobs:
         done = np.isin(outcome, _IS_OVER) & (outcome != Outcome.CANCELLED)
         self._ran.add(function[done], over["busy"][done])
 
+    def in_place(self) -> JobFigures | None:
+        """How long calls of block_in_place took; None: there were none."""
+        return self._figures(self._in_place, 0)
+
     def seen(self) -> list[int]:
         """The functions of jobs that were seen, those that ran longest first."""
         found = np.flatnonzero(self.jobs)
@@ -80,10 +88,13 @@ class Jobs:
 
     def queued(self, function: int) -> JobFigures | None:
         """From the spawns of jobs to their begins; None: no spawn was seen."""
-        figures = self._queued.of(function)
-        return JobFigures(**asdict(figures), jobs=int(self._queued.count[function])) if figures is not None else None
+        return self._figures(self._queued, function)
 
     def ran(self, function: int) -> JobFigures | None:
         """From the begins of jobs to their ends; None: none ended."""
-        figures = self._ran.of(function)
-        return JobFigures(**asdict(figures), jobs=int(self._ran.count[function])) if figures is not None else None
+        return self._figures(self._ran, function)
+
+    @staticmethod
+    def _figures(sums: Sums, function: int) -> JobFigures | None:
+        lengths = sums.of(function)
+        return JobFigures(**asdict(lengths), jobs=int(sums.count[function])) if lengths is not None else None

@@ -46,6 +46,7 @@ _KINDS = {
     FunctionKind.COROUTINE: "async fn or block",
     FunctionKind.FUTURE: "hand-written future",
     FunctionKind.TASK: "task of the runtime",
+    FunctionKind.IN_PLACE: "blocking call in place",
 }
 
 
@@ -57,6 +58,11 @@ def printable(text: str) -> str:
 def kind_words(function: PollFunction) -> str:
     """A function's kind for people."""
     return "blocking job" if function.is_job else _KINDS[function.kind]
+
+
+def category(function: PollFunction) -> str:
+    """Of what is drawn of its polls."""
+    return "job" if function.is_job else "in place" if function.kind is FunctionKind.IN_PLACE else "poll"
 
 
 def without_kind(name: str) -> str:

@@ -65,7 +65,12 @@ _TASKS = (
 _JOBS = "Blocking jobs", 60, "One row for each job, by its function: when it was in the queue and when it ran."
 _FUTURES = "Futures", 100, "One row for each future outside of those tasks, by function: its polls and waits."
 """Folders of rows: name, rank, description."""
-_KIND_RANK = {FunctionKind.TASK: 0, FunctionKind.COROUTINE: 1_000_000, FunctionKind.FUTURE: 2_000_000}
+_KIND_RANK = {
+    FunctionKind.TASK: 0,
+    FunctionKind.COROUTINE: 1_000_000,
+    FunctionKind.FUTURE: 2_000_000,
+    FunctionKind.IN_PLACE: 2_000_000,
+}
 """Tasks come first, then async fns and blocks, then hand-written futures; within a kind by first appearance."""
 
 

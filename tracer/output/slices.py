@@ -20,6 +20,7 @@ from tracer.output.chains import Chains
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import (
     UNSURE_WAIT,
+    category,
     kind_words,
     poll_notes,
     printable,
@@ -102,7 +103,7 @@ class SliceRows:
             "place": np.array([string(str(one.location)) if one.location else 0 for one in functions] or [0]),
             "crate": np.array([string(one.crate or "unknown") for one in functions] or [0]),
             "kind": np.array([string(kind_words(one)) for one in functions] or [0]),
-            "category": np.array([descriptors.category("job" if one.is_job else "poll") for one in functions] or [0]),
+            "category": np.array([descriptors.category(category(one)) for one in functions] or [0]),
         }
         self._poll_formats: dict[tuple[int, int], tuple[RowFormat, Rows]] = {}
         self._wait_category = descriptors.category("wait")

@@ -32,7 +32,7 @@ from tracer.output.chains import Chains, Whereabouts
 from tracer.output.delays import Delays
 from tracer.output.findings.gather import Evidence, missing, unjudged
 from tracer.output.findings.run import Run
-from tracer.output.jobs import Jobs
+from tracer.output.jobs import JobFigures, Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.waiting import AwaitFigures
@@ -126,13 +126,12 @@ class Summary:
 
     def _job(self, function: int) -> dict[str, Any]:
         one = self.recording.plan.functions[function]
-        queued, ran = self.jobs.queued(function), self.jobs.ran(function)
         return {
             **_whereabouts(one),
             "runtime": one.runtime,
             **{name: int(getattr(self.jobs, name)[function]) for name in ("jobs", "panicked", "cancelled")},
-            "queued": asdict(queued) if queued is not None else None,
-            "ran": asdict(ran) if ran is not None else None,
+            "queued": _or_none(self.jobs.queued(function)),
+            "ran": _or_none(self.jobs.ran(function)),
             "spawned": [self._spawn(spawn, count) for spawn, count in self.jobs.spawns.of(function)],
         }
 
@@ -311,6 +310,7 @@ class Summary:
                 for index in self.kinds.seen()
             ],
             "jobs": [self._job(index) for index in self.jobs.seen()],
+            "in_place": _or_none(self.jobs.in_place()),
             "waits_by_await": [
                 {
                     **self._await(row),
@@ -394,6 +394,10 @@ def _await(function: PollFunction, row: AwaitFigures, known: Whereabouts) -> dic
         "p99": row.p99,
         "longest": row.longest,
     }
+
+
+def _or_none(figures: JobFigures | None) -> dict[str, int] | None:
+    return asdict(figures) if figures is not None else None
 
 
 def _whereabouts(function: PollFunction) -> dict[str, Any]:

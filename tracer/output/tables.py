@@ -171,7 +171,7 @@ def print_summary(document: Document, console: Console) -> None:
             _print_functions(document, console)
         _print_tasks(document["task_kinds"], console)
         _print_delays(document, console)
-        _print_jobs(document.get("jobs", []), console)
+        _print_jobs(document.get("jobs", []), document.get("in_place"), console)
         if document["polls"]:
             _print_longest(document["longest_polls"], console)
             _print_blockers(document.get("blockers", []), console)
@@ -316,8 +316,14 @@ def _print_delays(document: Document, console: Console) -> None:
     console.print()
 
 
-def _print_jobs(jobs: Sequence[Document], console: Console) -> None:
-    """How long blocking jobs were in the queue and ran; recordings by earlier versions have none."""
+def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Console) -> None:
+    """How long blocking jobs were in the queue and ran, and calls in place took; recordings by earlier versions have
+    none."""
+    if in_place is not None:
+        p50, p99, most = (duration_words(in_place[key]) for key in ("p50", "p99", "longest"))
+        words = f"{_some(in_place['jobs'], 'call')} of block_in_place took {duration_words(in_place['total'])} in all"
+        console.print(plain_text(f"{words}: p50 {p50}, p99 {p99}, max {most}"))
+        console.print()
     rows = [
         (
             without_kind(_name(one)),

@@ -54,7 +54,7 @@ def make_plan(
 ) -> Plan:
     """Choose the functions and their probes.
 
-    include / exclude: regular expressions searched in any of a function's names.  A task poll is
+    include / exclude: regular expressions searched in any of a function's names.  A task poll (or block_in_place) is
     the context of what runs in it: `include` and `generated_only` (coroutines only) do not remove
     it, `exclude` does.  A function that is left out by choice is no refusal.  scheduling: as Plan has it.
     Raises NotTraceable when nothing is left, or when return probes are asked of a binary that unwinds.
@@ -239,7 +239,7 @@ def _group(function: PollFunction) -> Group:
 
 
 def _is_entry_only(function: PollFunction, exit_mode: ExitMode) -> bool:
-    return exit_mode is ExitMode.TASK and function.kind is not FunctionKind.TASK
+    return exit_mode is ExitMode.TASK and function.kind not in (FunctionKind.TASK, FunctionKind.IN_PLACE)
 
 
 def _has_return_probe(function: PollFunction, binary: Binary, exit_mode: ExitMode) -> bool:
@@ -262,7 +262,7 @@ def _is_wanted(
     names = {function.name} if function.kind is FunctionKind.TASK else {function.name, *function.names}
     if any(pattern.search(name) for pattern in exclude for name in names):
         return False
-    if function.kind is FunctionKind.TASK:
+    if function.kind in (FunctionKind.TASK, FunctionKind.IN_PLACE):
         return True
     if generated_only and function.kind is not FunctionKind.COROUTINE:
         return False

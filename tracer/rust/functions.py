@@ -37,6 +37,7 @@ from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.forms import DwarfError
 from tracer.rust.generators import is_wrapper_poll, same_body
 from tracer.rust.implementations import Implementations
+from tracer.rust.in_place import in_place_functions
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.layouts import Layouts
@@ -135,6 +136,11 @@ def find_functions(
     current = information.current_task(image, named)
     spawns, sites = code.spawns(functions, information)
     wakes = code.wakes(functions)
+    for one in code.in_place(functions):
+        if isinstance(one, Refusal):
+            refusals.append(one)
+        else:
+            functions.append(one)
     return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites, wakes)
 
 
@@ -187,6 +193,12 @@ class _Code:
     def wakes(self, functions: list[PollFunction]) -> tuple[WakePoint, ...]:
         """Where tasks are woken."""
         return Wakes(self._named, self._image, self._scan).points(functions)
+
+    def in_place(self, functions: list[PollFunction]) -> list[PollFunction | Refusal]:
+        """Where polls take their threads for blocking calls, where polls of tokio's tasks are known."""
+        if not any(one.kind is FunctionKind.TASK and one.runtime == "tokio" for one in functions):
+            return []
+        return list(in_place_functions(self._named, self._image, self._scan))
 
     def dispatches(self) -> Dispatches:
         return Dispatches(self._image, self._scan.is_resumption)

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tests.captures import SITES, START, busy_plan, call_told, recording_of
 from tracer.assemble import begin, finish, step
-from tracer.model import EVENT, SPAWN_RECORD, Array, CaptureEnd, EventFlag, Group, Loss, PlanChange, ProcessEnd
+from tracer.model import (
+    EVENT,
+    SPAWN_RECORD,
+    Array,
+    CaptureEnd,
+    EventFlag,
+    Group,
+    Loss,
+    Plan,
+    PlanChange,
+    PlannedSpawn,
+    Probe,
+    ProcessEnd,
+    Register,
+    Site,
+    SpawnPoint,
+    SpawnStep,
+)
 
 PLAN = busy_plan()
 ENTER, LEAVE, INNER, INNER_LEFT, FREED, MADE = 0, 1, 5, 6, 15, 21
@@ -29,11 +47,11 @@ def polled(time: int, header: int, tid: int = 7) -> list[tuple[int, ...]]:
     return [event(time, 4000, ENTER, header, tid), event(time + 1, 4000, LEAVE, 0, tid, READY)]
 
 
-def tasks(*items: Any, processes: int = 1) -> dict[int, Any]:
+def tasks(*items: Any, processes: int = 1, plan: Plan = PLAN) -> dict[int, Any]:
     """The last task at each header, after these lists of events and other items; the same in blocks of one event."""
     found: list[list[tuple[Any, ...]]] = []
     for size in (1, 1 << 20):
-        state, parts = begin(recording_of(PLAN, processes)), []
+        state, parts = begin(recording_of(plan, processes)), []
         for item in items:
             events = np.array(item, EVENT) if isinstance(item, list) else np.empty(0, EVENT)
             blocks = [events[at : at + size] for at in range(0, len(events), size)]
@@ -53,6 +71,34 @@ def test_a_task_comes_from_the_poll_it_was_made_in() -> None:
     assert (child["spawned"], child["spawned_at"], child["spawned_on"]) == (START + 1, 1, 7)
     assert (child["spawned_by"], child["spawned_by_function"]) == (parent["task"], 0)
     assert parent["spawned"] == 0
+
+
+def queuing() -> tuple[Plan, int]:
+    """The plan with one more probe, where a task is handed to a pool, and its number."""
+    point = SpawnPoint(0x7000, 0x7000, "schedule", SpawnStep.QUEUED, Register.RSI)
+    probe = Probe(len(PLAN.probes), 0, point.offset, Site.SPAWN, Group.TASKS, None, None, spawns=len(PLAN.spawns))
+    return replace(PLAN, probes=(*PLAN.probes, probe), spawns=(*PLAN.spawns, PlannedSpawn(0, point))), probe.id
+
+
+def test_a_task_that_is_only_seen_to_be_queued_was_made_then() -> None:
+    plan, queued = queuing()
+    pending = EventFlag.RESULT | EventFlag.PENDING
+    found = tasks(
+        [event(1, 3800, queued, CHILD)],
+        [event(2, 4000, ENTER, CHILD), event(3, 4000, LEAVE, 0, flags=pending)],
+        [event(5, 3800, queued, CHILD), *polled(6, CHILD)],
+        plan=plan,
+    )
+    assert (found[CHILD]["spawned"], found[CHILD]["polls"]) == (START + 1, 2)
+
+
+def test_what_is_made_and_then_queued_was_made_once() -> None:
+    """And where, and by whom, is known of its making."""
+    plan, queued = queuing()
+    inside = [event(0, 4000, ENTER, PARENT), *made(1), event(2, 4000, LEAVE, 0, flags=READY)]
+    found = tasks(inside, [event(3, 3800, queued, CHILD)], polled(4, CHILD), plan=plan)
+    assert (found[CHILD]["spawned"], found[CHILD]["spawned_at"]) == (START + 1, 1)
+    assert found[CHILD]["spawned_by"] == found[PARENT]["task"]
 
 
 def test_another_thread_can_poll_it_before_the_spawn_returns() -> None:

@@ -1,0 +1,42 @@
+-- Blocking jobs: spawn_blocking, and what else runs on a pool of threads for what blocks.
+
+-- A job that began.
+CREATE PERFETTO VIEW rat_job (
+  -- Of the slice on the job's track, from its begin to its end.
+  id LONG,
+  ts TIMESTAMP,
+  dur DURATION,
+  -- The closure that it ran, where that is known.
+  function STRING,
+  -- Its number in this trace, of which tasks have theirs, too.
+  task_number LONG,
+  -- When it was spawned, from when on it was in the queue; NULL when that was not seen, as all of what follows.
+  spawned_ts TIMESTAMP,
+  -- How long it was in the queue.
+  queued_dur DURATION,
+  -- Where it was spawned, as FILE:LINE:COLUMN, or why that is not known.
+  spawned_at STRING,
+  -- The task that spawned it, or why none is named.
+  spawned_by STRING,
+  spawned_by_task_number LONG
+) AS
+SELECT
+  ran.id,
+  ran.ts,
+  ran.dur,
+  extract_arg(queued.arg_set_id, 'debug.function') AS function,
+  extract_arg(ran.arg_set_id, 'debug.instance') AS task_number,
+  queued.ts AS spawned_ts,
+  queued.dur AS queued_dur,
+  extract_arg(queued.arg_set_id, 'debug.spawned at') AS spawned_at,
+  extract_arg(queued.arg_set_id, 'debug.spawned by') AS spawned_by,
+  extract_arg(queued.arg_set_id, 'debug.spawned by task number') AS spawned_by_task_number
+FROM slice AS ran
+JOIN process_track
+  ON process_track.id = ran.track_id
+LEFT JOIN slice AS queued
+  ON queued.track_id = ran.track_id
+  AND queued.category = 'queued'
+  AND queued.ts + queued.dur = ran.ts
+WHERE
+  ran.category = 'job';
