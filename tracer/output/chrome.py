@@ -31,6 +31,7 @@ from tracer.model import (
     WaitFlag,
 )
 from tracer.output.awaits import await_words, layout_words
+from tracer.output.blockers import blocker_of, frame_words, stack_of, stack_words
 from tracer.output.chains import Chains
 from tracer.output.files import OutputFile
 from tracer.output.findings.marks import CATEGORY, arguments, name_of
@@ -45,6 +46,7 @@ from tracer.output.labels import (
     state_words,
     wait_notes,
 )
+from tracer.output.poll_stacks import PollStacks
 from tracer.output.records import join, pick
 from tracer.output.spawn_words import NO_TASK, unknown_site
 from tracer.output.thinning import Budget, everything, select
@@ -93,6 +95,7 @@ class ChromeWriter:
         self._only = recording.processes[0].pid if len(recording.processes) == 1 else 0
         functions = recording.plan.functions
         self._chains = Chains(recording.plan)
+        self._poll_stacks = PollStacks(recording.stacks)
         self._wait_words: dict[tuple[int, int | None, int], tuple[str, str]] = {}
         self._state_words: dict[tuple[int, int | None], str] = {}
         self._is_task = [one.kind is FunctionKind.TASK for one in functions]
@@ -131,6 +134,7 @@ class ChromeWriter:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
+        self._poll_stacks.add(spans.looks)
         self._polls.append(spans.polls)
         self._waits.append(spans.waits)
         self._over.append(spans.over)
@@ -200,9 +204,11 @@ class ChromeWriter:
 
     def _poll_lines(self, polls: Array) -> list[str]:
         lines = []
-        for start, end, latest, address, instance, task, function, tid, flags, state in zip(
+        stacks = self._poll_stacks.of(polls, np.array(self._is_task or [False])).tolist()
+        for start, end, latest, address, instance, task, function, tid, flags, state, stack in zip(
             *(polls[name].tolist() for name in ("start", "end", "end_latest", "self", "instance", "task")),
             *(polls[name].tolist() for name in ("function", "tid", "flags", "state")),
+            stacks,
             strict=True,
         ):
             result = _RESULTS.get(flags & (_RESULT | _PENDING), "unknown")
@@ -221,6 +227,10 @@ class ChromeWriter:
                 more += f',"note":{json.dumps(notes)}'
             if latest > end:
                 more += f',"may have ended later by (ns)":{latest - end}'
+            if known := stack_of(self._recording.stacks, stack):
+                blocker = blocker_of(known)
+                about = {"blocker": frame_words(blocker) if blocker else None, "stack": stack_words(known)}
+                more += f",{json.dumps(about)[1:-1]}"
             lines.append(
                 f'{{"ph":"X","cat":{self._categories[function]},'
                 f'"pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'

@@ -16,7 +16,7 @@ from enum import Enum
 from tracer.target.cursor import Cursor
 
 _MASK = (1 << 64) - 1
-_MOST_BYTES = 1 << 16
+_MOST_BYTES = 1 << 14
 """Of one entry: the longest of a large program's have a few hundred."""
 _MOST_REMEMBERED = 64
 _MOST_KEPT = 1 << 16
