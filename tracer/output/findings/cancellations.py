@@ -38,7 +38,7 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
         rate = most * 1e9 / max(end - begin, 1_000_000_000)
         if rate < rule.limits["per_second"]:
             continue
-        one, wait = run.function(function), lives.sample.get(function)
+        one, where = run.function(function), (lives.dropped if is_task else lives.sample)[function]
         yield Finding(
             rule.id,
             Severity.WARNING if finished else Severity.INFO,
@@ -54,8 +54,8 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
             one.location,
             begin,
             end - begin,
-            int(wait["tid"]) or None if wait is not None else None,
-            int(wait["task"]) or None if wait is not None else None,
+            int(where["tid"]) or None,
+            int(where["task"]) or None,
             rule.advice,
         )
 

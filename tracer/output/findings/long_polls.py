@@ -33,6 +33,8 @@ LEAST = 5_000_000
 """ns; no poll that is shorter is of interest to any rule."""
 _SHARE = 0.9
 """Of a poll's length, that one inside it takes where that is the one to look at."""
+_UNSURE_LOOKS = 2
+"""Of those at one poll, so many say nothing of its length."""
 _WINDOW = 4096
 """Long polls that are remembered."""
 _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END)
@@ -94,9 +96,15 @@ class LongPolls:
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
         one.blockers.add(looks)
         one.lengths[bins_of(np.array([length]))] += 1
-        one.sure[bins_of(np.array([min(length, sum(times_of(looks, self._period)))]))] += 1
+        one.sure[bins_of(np.array([min(length, self._sure(looks))]))] += 1
         if length > one.worst["end"] - one.worst["start"]:
             one.worst = inner.copy()
+
+    def _sure(self, looks: Array) -> int:
+        """ns that the thread used or blocked; by looks at what runs, which come by chance, rather less."""
+        is_running = looks["kind"] == StackKind.RUNNING
+        blocked = sum(times_of(pick(looks, ~is_running), self._period))
+        return blocked + max(0, int(np.count_nonzero(is_running)) - _UNSURE_LOOKS) * self._period
 
     def roots(self) -> npt.NDArray[np.bool_]:
         """Which of the remembered polls are of tasks."""
