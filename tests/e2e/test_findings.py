@@ -153,12 +153,14 @@ def test_nothing_is_found_in_what_is_right(targets: Targets, tmp_path: Path, cel
 def test_the_server_is_found_to_block_where_it_does(targets: Targets, tmp_path: Path, profile: str, mix: str) -> None:
     """One request in a hundred is for the report that blocks its thread; plain: none is."""
     output = tmp_path / "server.pftrace"
-    with targets.run("server", profile) as server:
-        with recording("--pid", server.pid, "-o", output, "--max-overhead", 100, "--json") as rec:
-            address = f"127.0.0.1:{server.ready['port']}"
-            command = [str(targets.path("load", profile)), address, "4", "3", "300", mix]
-            subprocess.run(command, capture_output=True, check=True)
-            done = rec.stop()
+    with (
+        targets.run("server", profile) as server,
+        recording("--pid", server.pid, "-o", output, "--max-overhead", 100, "--json") as rec,
+    ):
+        address = f"127.0.0.1:{server.ready['port']}"
+        command = [str(targets.path("load", profile)), address, "4", "3", "300", mix]
+        subprocess.run(command, capture_output=True, check=True)
+        done = rec.stop()
     assert done.code == 0, done.err
     findings = json.loads(done.out)["findings"]
     print([(one["rule"], one["title"]) for one in findings])
