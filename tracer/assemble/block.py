@@ -151,7 +151,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             unanswered_wakes=tally.unanswered_wakes + answers.unanswered,
         ),
     )
-    return after, Spans(polls, waits, begun, over, off_cpu)
+    return after, Spans(polls, waits, begun, over, off_cpu=off_cpu)
 
 
 def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:

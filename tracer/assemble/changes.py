@@ -133,7 +133,7 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
     waits = np.concatenate([spans.waits, waits])
     over = np.concatenate([spans.over, rested])
     waits = waits[stable_order(waits["end"])]
-    return replace(after, tally=tally), Spans(spans.polls, waits, rested, over, spans.off_cpu)
+    return replace(after, tally=tally), Spans(spans.polls, waits, rested, over, off_cpu=spans.off_cpu)
 
 
 def _without_wakes(state: State, ended: Flags) -> State:
