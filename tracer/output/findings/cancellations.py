@@ -32,6 +32,8 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
             continue
         finished = int(lives.ended.counts[function].sum() - lives.cancelled.counts[function].sum())
         is_task = bool(lives.is_task[function])
+        if not is_task and Need.FUTURES in run.missing:
+            continue
         if not is_task and (not finished or not run.is_own(function) or not _is_thrown(rule, lives, function)):
             continue  # what never finishes is another rule's, and what had not begun is no loss
         most, begin, end = lives.cancelled.peak(function, lives.last_begun)
