@@ -91,11 +91,11 @@ CELLS = [Cell(target, profile) for target in TROUBLED for profile in ("dev", "re
 RUNS = [(cell, mode) for cell in CELLS for mode in (FAULTS if cell.target == "trouble" else SMOL)]
 
 
-@pytest.mark.parametrize(("cell", "mode"), RUNS, ids=[f"{mode}-{cell}" for cell, mode in RUNS])
-def test_each_fault_is_found(targets: Targets, tmp_path: Path, cell: Cell, mode: str) -> None:
-    fault = (FAULTS if cell.target == "trouble" else SMOL)[mode]
+@pytest.mark.parametrize(("built", "mode"), RUNS, ids=[f"{mode}-{cell}" for cell, mode in RUNS])
+def test_each_fault_is_found(targets: Targets, tmp_path: Path, built: Cell, mode: str) -> None:
+    fault = (FAULTS if built.target == "trouble" else SMOL)[mode]
     output = tmp_path / "x.pftrace"
-    summary, told = recorded(targets, cell, mode, output)
+    summary, told = recorded(targets, built, mode, output)
     print([(one["rule"], one["title"]) for one in summary["findings"]])
     found = [one for one in summary["findings"] if one["rule"] == fault.rule]
     assert {one["rule"] for one in summary["findings"]} <= {fault.rule} | fault.also
@@ -107,7 +107,7 @@ def test_each_fault_is_found(targets: Targets, tmp_path: Path, cell: Cell, mode:
         ("BLOCKS",)
         if "blocked_in" in one["evidence"]
         else ("WAITS", "FAULT")
-        if cell.target != "trouble"
+        if built.target != "trouble"
         else ("FAULT",)
     )
     file, line = place_of(mode, *marks)
@@ -130,19 +130,26 @@ def assert_time(finding: dict[str, Any], told: list[dict[str, int]]) -> None:
 
 
 def assert_in_trace(finding: dict[str, Any], output: Path) -> None:
-    """The trace has it at that time; what is there on the thread is the poll that it is about."""
+    """The trace has it at that time, and arrows lead from there to the thread, and to the task if that has a row."""
     processor = Trace(output).processor
-    marks = processor.query(
-        "select s.ts, t.name track, extract_arg(s.arg_set_id, 'debug.rule') rule from slice s join track t on "
-        f"s.track_id = t.id where s.category = 'finding' and s.ts = {finding['time']}"
+    processor.add_sql_package(Path(rat("sql").out.strip()))
+    processor.query("INCLUDE PERFETTO MODULE rat_ebpf.findings")
+    (row,) = [one for one in processor.query("SELECT * FROM rat_finding") if one["rule"] == finding["rule"]]
+    place = f"{finding['file']}:{finding['line']}"
+    told = {"ts": "time", "dur": "duration", "severity": "severity", "title": "title", "function": "function"}
+    told |= {"tid": "tid", "task_number": "task", "advice": "advice"}
+    assert {name: row[name] for name in told} == {name: finding[key] for name, key in told.items()}
+    assert row["location"] == place
+    arrows = processor.query(
+        "select thread.tid from flow join slice place on slice_in = place.id left join thread_track tt on "
+        f"place.track_id = tt.id left join thread using (utid) where slice_out = {row['id']}"
     )
-    assert ("Findings", finding["rule"]) in {(row["track"], row["rule"]) for row in marks}
-    assert len([row for row in marks if row["rule"] == finding["rule"]]) >= 2
+    assert finding["tid"] in {arrow["tid"] for arrow in arrows}
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_nothing_is_found_in_what_is_right(targets: Targets, tmp_path: Path, cell: Cell) -> None:
-    summary, _ = recorded(targets, cell, "clean", tmp_path / "x.pftrace")
+@pytest.mark.parametrize("built", CELLS, ids=str)
+def test_nothing_is_found_in_what_is_right(targets: Targets, tmp_path: Path, built: Cell) -> None:
+    summary, _ = recorded(targets, built, "clean", tmp_path / "x.pftrace")
     assert summary["polls"] > 1000
     assert summary["findings"] == []
     assert summary["rules_not_judged"] == []
