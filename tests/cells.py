@@ -51,6 +51,9 @@ WOKEN = ("wakes_tokio", "wakes_smol")
 BLOCKING = ("jobs_tokio", "jobs_smol", "jobs_async_std")
 """Those that keep a log of their blocking jobs."""
 
+TROUBLED = ("trouble", "trouble_smol")
+"""Those that have a fault each for findings."""
+
 TARGETS = (
     "tokio_multi",
     "tokio_current",
@@ -73,7 +76,7 @@ TARGETS = (
     "linked_smol",
     "many_tasks",
     "blockers_tokio",
-    "trouble",
+    *TROUBLED,
     *CONSTRUCTS,
     *WOKEN,
     *BLOCKING,
@@ -88,7 +91,7 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 
 PAIRWISE = {
     "dev": TARGETS,
-    "release": tuple(name for name in TARGETS if name != "trouble"),
+    "release": tuple(name for name in TARGETS if name not in TROUBLED),
     "release-debug": tuple(name for name in TARGETS if name not in (*WOKEN, *BLOCKING)),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),

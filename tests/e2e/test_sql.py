@@ -17,7 +17,7 @@ from tests.running import Targets
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
-MODULES = ("polls", "waits", "delays", "tasks", "jobs")
+MODULES = ("polls", "waits", "delays", "tasks", "jobs", "findings")
 
 Recorded = tuple[TraceProcessor, dict[str, Any]]
 

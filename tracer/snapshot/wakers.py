@@ -19,7 +19,7 @@ from tracer.target.memory import Addresses, Memory
 
 _EXECUTOR = "async_executor::"
 """async-executor 1.4 to 1.14 keeps a waker of each task that it spawned, to drop it when the executor is; it puts a
-future of its own around it."""
+future of its own around the task's, which the type of the task shows."""
 _PAUSE = 0.01
 
 
@@ -45,10 +45,13 @@ def _read(binary: Binary, memory: Memory, tasks: Array) -> tuple[Addresses, Know
     has_none = np.zeros(len(tasks), np.bool_)
     image = Image(memory)
     functions = binary.functions
-    runtime = np.array([functions[one].runtime or "" for one in tasks["function"].tolist()])
-    is_kept = np.array([_EXECUTOR in functions[one].name for one in tasks["function"].tolist()], np.bool_)
+    which = [functions[one] for one in tasks["function"].tolist()]
+    runtime = np.array([one.runtime or "" for one in which])
+    types = [binary.layouts[one.layout].name if one.layout is not None else None for one in which]
+    is_kept = np.array([one is not None and _EXECUTOR in one for one in types], np.bool_)
     for name, header in HEADERS.items():
-        rows = np.flatnonzero(runtime == name)
+        is_known = np.array([header.handle_counts or one is not None for one in types], np.bool_)
+        rows = np.flatnonzero((runtime == name) & is_known)
         if len(rows):
             states = read_states(image, header, tasks["header"][rows])
             words[rows] = states.word

@@ -18,10 +18,12 @@ HEADER = 0x1000
 _OWNER = 7
 
 
-def binary_of(runtime: str, name: str = "task server::handle") -> Binary:
+def binary_of(runtime: str, type_: str | None = "RawTask<server::handle>") -> Binary:
+    """type_: of its tasks; None: it has no debug information."""
     binary = EVERYTHING.plan.binaries[0]
-    function = replace(binary.functions[0], kind=FunctionKind.TASK, runtime=runtime, name=name)
-    return replace(binary, functions=(function,))
+    layout = None if type_ is None else 0
+    function = replace(binary.functions[0], kind=FunctionKind.TASK, runtime=runtime, layout=layout)
+    return replace(binary, functions=(function,), layouts=(replace(binary.layouts[0], name=type_ or ""),))
 
 
 def found(binary: Binary, *memories: bytes) -> list[int]:
@@ -71,18 +73,23 @@ def test_tokio_and_the_handle_have_one_each(content: bytes, is_found: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "is_found"),
+    ("type_", "content", "is_found"),
     [
-        ("task server::handle", async_task(0, TASK), True),
-        ("task server::handle", async_task(1, TASK), False),
-        ("task async_executor::AsyncCallOnDrop<server::handle>", async_task(1, TASK), True),
-        ("task async_executor::AsyncCallOnDrop<server::handle>", async_task(2, TASK), False),
-        ("task server::handle", async_task(0, TASK | 1), False),  # scheduled
-        ("task server::handle", async_task(0, TASK | 2), False),  # running
+        ("RawTask<server::handle>", async_task(0, TASK), True),
+        ("RawTask<server::handle>", async_task(1, TASK), False),
+        ("RawTask<async_executor::AsyncCallOnDrop<server::handle>>", async_task(1, TASK), True),
+        ("RawTask<async_executor::AsyncCallOnDrop<server::handle>>", async_task(2, TASK), False),
+        ("RawTask<server::handle>", async_task(0, TASK | 1), False),  # scheduled
+        ("RawTask<server::handle>", async_task(0, TASK | 2), False),  # running
+        (None, async_task(0, TASK), False),
     ],
 )
-def test_async_tasks_handle_has_none_and_the_executor_one(name: str, content: bytes, is_found: bool) -> None:
-    assert bool(found(binary_of("async-task", name), content)) is is_found
+def test_async_tasks_handle_has_none_and_the_executor_one(type_: str | None, content: bytes, is_found: bool) -> None:
+    assert bool(found(binary_of("async-task", type_), content)) is is_found
+
+
+def test_tokio_needs_no_debug_information() -> None:
+    assert found(binary_of("tokio", None), tokio(1)) == [0]
 
 
 def test_a_state_that_changes_is_none() -> None:

@@ -32,13 +32,15 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
             continue
         finished = int(lives.ended.counts[function].sum() - lives.cancelled.counts[function].sum())
         is_task = bool(lives.is_task[function])
+        if not is_task and Need.FUTURES in run.missing:
+            continue
         if not is_task and (not finished or not run.is_own(function) or not _is_thrown(rule, lives, function)):
             continue  # what never finishes is another rule's, and what had not begun is no loss
         most, begin, end = lives.cancelled.peak(function, lives.last_begun)
         rate = most * 1e9 / max(end - begin, 1_000_000_000)
         if rate < rule.limits["per_second"]:
             continue
-        one, wait = run.function(function), lives.sample.get(function)
+        one, where = run.function(function), (lives.dropped if is_task else lives.sample)[function]
         yield Finding(
             rule.id,
             Severity.WARNING if finished else Severity.INFO,
@@ -54,8 +56,8 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
             one.location,
             begin,
             end - begin,
-            int(wait["tid"]) or None if wait is not None else None,
-            int(wait["task"]) or None if wait is not None else None,
+            int(where["tid"]) or None,
+            int(where["task"]) or None,
             rule.advice,
         )
 

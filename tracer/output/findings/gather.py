@@ -108,16 +108,21 @@ def missing(shares: Mapping[Group, float], *, is_whole: bool, spawns: bool, know
     knows_stuck: memory at the end told what will not go on.
     """
     found: dict[Need, str] = {}
-    for need, group in ((Need.TASKS, Group.TASKS), (Need.FUTURES, Group.FUTURES), (Need.WAKES, Group.WAKES)):
-        if not shares.get(group, 0):
-            found[need] = f"{group} were not probed"
-    if not spawns:
-        found[Need.SPAWNS] = "no place was found where tasks are made"
-    parts = [group for group, share in shares.items() if 0 < share < _ALL_THE_TIME]
+    parts = {
+        Need.TASKS: (Group.TASKS, 0.0),
+        Need.FUTURES: (Group.FUTURES, _ALL_THE_TIME),
+        Need.WAKES: (Group.WAKES, 0.0),
+        Need.ALL_WAKES: (Group.WAKES, _ALL_THE_TIME),
+        Need.WHOLE: (Group.TASKS, _ALL_THE_TIME),
+    }
+    for need, (group, least) in parts.items():
+        share = shares.get(group, 0.0)
+        if not share or share < least:
+            found[need] = f"{group} were probed in {share:.0%} of the time" if share else f"{group} were not probed"
     if not is_whole:
         found[Need.WHOLE] = "events are missing"
-    elif parts:
-        found[Need.WHOLE] = f"{' and '.join(sorted(parts))} were probed in a part of the time only"
+    if not spawns:
+        found[Need.SPAWNS] = "no place was found where tasks are made"
     if not knows_stuck:
         found[Need.STUCK] = "the tasks' memory was not read at the end"
     return found

@@ -71,9 +71,10 @@ def _finding(
 ) -> Finding:
     one, wait = run.function(function), lives.waiting.get(function)
     begun, ended = (sum(line.quarters(function, run.end)) for line in (lives.begun, lives.ended))
+    place = None
     if wait is not None:
-        known = Chains(run.plan).waiting(function, int(wait["state"]) or None, int(wait["places"]))
-        evidence = evidence | ({"waiting_at": str(known.location)} if known.location else {})
+        place = Chains(run.plan).waiting(function, int(wait["state"]) or None, int(wait["places"])).location
+        evidence = evidence | ({"waiting_at": str(place)} if place else {})
     return Finding(
         rule.id,
         Severity.WARNING,
@@ -86,7 +87,7 @@ def _finding(
             **evidence,
         },
         one.name,
-        one.location,
+        one.location if run.is_own(function) else place or one.location,
         int(wait["start"]) if wait is not None else run.start,
         int(wait["end"] - wait["start"]) if wait is not None else run.duration,
         int(wait["tid"]) or None if wait is not None else None,

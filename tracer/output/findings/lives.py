@@ -37,8 +37,8 @@ class Lives:
     begun, ended, cancelled: of tasks by the function of their polls, of others by that of the future.  known: polls
     whose result is known.  thrown: cancelled futures that had got somewhere: past an await at which they had waited.
     tasks: in how many tasks cancelled futures were, up to a limit.  sample: dtype WAIT, one that was cancelled;
-    waiting: one that was open at the end.  spawned_at: as TASK has it, of the last task.  last_begun: ns, of any task.
-    open: futures that did not end.
+    waiting: one that was open at the end; dropped: dtype TASK, one that was cancelled.  spawned_at: as TASK has it, of
+    the last one.  last_begun: ns, of any task.  open: futures that did not end.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -52,6 +52,7 @@ class Lives:
         self.last_begun = recording.start
         self.sample: dict[int, np.void] = {}
         self.waiting: dict[int, np.void] = {}
+        self.dropped: dict[int, np.void] = {}
         self.tasks: dict[int, set[int]] = {}
         self._first_states = np.zeros((count, 256), np.bool_)
         self._got_on = Numbers()
@@ -76,6 +77,8 @@ class Lives:
         self.ended.add(ended["function"], ended["last"])
         dropped = pick(over, over["outcome"] == Outcome.CANCELLED)
         self.cancelled.add(dropped["function"], dropped["last"])
+        functions, first = np.unique(dropped["function"], return_index=True)
+        self.dropped |= {function: dropped[at] for function, at in zip(functions.tolist(), first.tolist(), strict=True)}
 
     def _add_futures(self, polls: Array, is_first: npt.NDArray[np.bool_]) -> None:
         born = pick(polls, is_first & ~self.is_task[polls["function"]])

@@ -33,8 +33,11 @@ LEAST = 5_000_000
 """ns; no poll that is shorter is of interest to any rule."""
 _SHARE = 0.9
 """Of a poll's length, that one inside it takes where that is the one to look at."""
+_UNSURE_LOOKS = 2
+"""Of those at one poll, so many say nothing of its length."""
 _WINDOW = 4096
 """Long polls that are remembered."""
+_SCHEDULED = int(PollFlag.SCHEDULED)
 _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END)
 """Of such a poll's length nobody knows more than a bound."""
 
@@ -77,26 +80,33 @@ class LongPolls:
         if not len(polls):
             return
         self._workers |= set(np.unique(polls["tid"][self._is_task[polls["function"]]]).tolist())
-        length = polls["end"] - polls["start"]
+        length = own_lengths(polls)
         long = pick(polls, (length >= _SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
         if not len(long):
             return
         self.recent = join([self.recent, long], POLL)[-_WINDOW:]
         is_root = self._is_task[long["function"]] | (long["depth"] == 0)
-        for outer in pick(long, is_root & (long["end"] - long["start"] >= LEAST)):
+        for outer in pick(long, is_root & (own_lengths(long) >= LEAST)):
             self._count(outer, pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"])))
 
     def _count(self, outer: np.void, looks: Array) -> None:
         inner = self.innermost(outer)
         if inner["task"] != 0 and not self._is_task[outer["function"]]:
             return  # a task that was polled inside: that is counted by itself
-        function, length = int(inner["function"]), int(inner["end"] - inner["start"])
+        function, length = int(inner["function"]), own_length(inner)
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
         one.blockers.add(looks)
         one.lengths[bins_of(np.array([length]))] += 1
-        one.sure[bins_of(np.array([min(length, sum(times_of(looks, self._period)))]))] += 1
-        if length > one.worst["end"] - one.worst["start"]:
+        sure = length if inner["flags"] & _SCHEDULED else min(length, self._sure(looks))
+        one.sure[bins_of(np.array([sure]))] += 1
+        if length > own_length(one.worst):
             one.worst = inner.copy()
+
+    def _sure(self, looks: Array) -> int:
+        """ns that the thread used or blocked; by looks at what runs, which come by chance, rather less."""
+        is_running = looks["kind"] == StackKind.RUNNING
+        blocked = sum(times_of(pick(looks, ~is_running), self._period))
+        return blocked + max(0, int(np.count_nonzero(is_running)) - _UNSURE_LOOKS) * self._period
 
     def roots(self) -> npt.NDArray[np.bool_]:
         """Which of the remembered polls are of tasks."""
@@ -107,7 +117,7 @@ class LongPolls:
         """The deepest of the remembered polls inside this one that took most of its time; it itself where none did."""
         recent = self.recent
         inside = recent[_within(recent, outer)]
-        inside = inside[inside["end"] - inside["start"] >= _SHARE * (outer["end"] - outer["start"])]
+        inside = inside[own_lengths(inside) >= _SHARE * own_length(outer)]
         return inside[np.argmax(inside["depth"])] if len(inside) else outer
 
     def judged(self, run: Run) -> dict[int, Long]:
@@ -115,13 +125,24 @@ class LongPolls:
         limit, limits = limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5)), LONG_POLL.limits
         found = {}
         for function, one in self._by_function.items():
-            longest, count = int(one.worst["end"] - one.worst["start"]), one.beyond(limit)
+            longest, count = own_length(one.worst), one.beyond(limit)
             # A few of many, not very long, can be the scheduler's doing: the thread had to wait for a processor.
             is_usual = count >= limits["polls"] and count >= limits["share"] * run.accounts.polls[function]
             is_sure = one.surely_beyond(limit) > 0 or longest >= limits["sure_ns"]
             if longest >= limit and (is_usual or is_sure):
                 found[function] = one
         return {function: one for function, one in found.items() if int(one.worst["tid"]) in self._workers}
+
+
+def own_lengths(polls: Array) -> Integers:
+    """ns of each poll, without what its thread waited for a CPU, where that is known."""
+    lengths: Integers = polls["end"] - polls["start"] - polls["runnable"]  # 0 where it is not
+    return lengths
+
+
+def own_length(poll: np.void) -> int:
+    """The same of one."""
+    return int(poll["end"] - poll["start"] - poll["runnable"])
 
 
 def limit_of(rule: Rule, median: int) -> int:
@@ -146,16 +167,16 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
     limit = limit_of(rule, median)
     for function, long in evidence.judged(run).items():
         poll, count = long.worst, long.beyond(limit)
-        length = int(poll["end"] - poll["start"])
+        length, own = int(poll["end"] - poll["start"]), own_length(poll)
         one, seen = run.function(function), next(iter(long.blockers.most()), None)
-        verb, where, about = _doing(seen)
+        verb, where, about = _doing(poll, seen)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""
         yield Finding(
             rule.id,
-            Severity.CRITICAL if length >= rule.limits["always_ns"] else Severity.WARNING,
-            f"{run.short(function)} {verb} {run.thread(int(poll['tid']))} for {duration_words(length)}{often}",
+            Severity.CRITICAL if own >= rule.limits["always_ns"] else Severity.WARNING,
+            f"{run.short(function)} {verb} {run.thread(int(poll['tid']))} for {duration_words(own)}{often}",
             {
-                "longest_ns": length,
+                "longest_ns": own,
                 "polls": count,
                 "limit_ns": limit,
                 "run_median_ns": median,
@@ -172,14 +193,18 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
         )
 
 
-def _doing(seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
+def _doing(poll: np.void, seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
     """What the thread did, as a verb; where it blocked, if it did; and more of that as evidence."""
-    if seen is None:
-        return "kept", None, {}
-    is_blocked = seen.kind is StackKind.BLOCKED
-    about: dict[str, int | float | str] = {"seen_ns": seen.time, "stacks": seen.count}
-    if seen.frame is not None:
-        about["blocked_in" if is_blocked else "computed_in"] = frame_words(seen.frame)
-    if is_blocked:
-        return "blocked", seen.frame.location if seen.frame is not None else None, about
-    return "used", None, about
+    about: dict[str, int | float | str] = {}
+    is_blocked = seen is not None and seen.kind is StackKind.BLOCKED
+    is_known = seen is not None
+    if poll["flags"] & _SCHEDULED:
+        own, blocked = own_length(poll), int(poll["blocked"])
+        about = {"on_cpu_ns": own - blocked, "blocked_ns": blocked, "runnable_ns": int(poll["runnable"])}
+        is_known, is_blocked = True, 2 * blocked >= own
+    if seen is not None:
+        about |= {"seen_ns": seen.time, "stacks": seen.count}
+        if seen.frame is not None:
+            about["blocked_in" if seen.kind is StackKind.BLOCKED else "computed_in"] = frame_words(seen.frame)
+    at = seen.frame.location if is_blocked and seen is not None and seen.frame is not None else None
+    return "kept" if not is_known else "blocked" if is_blocked else "used", at, about

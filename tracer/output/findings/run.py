@@ -15,10 +15,11 @@ class Need(StrEnum):
     """What a rule cannot do without."""
 
     TASKS = "tasks"  # polls of tasks
-    FUTURES = "futures"  # polls of futures
-    WAKES = "wakes"  # wakes of tasks
+    FUTURES = "futures"  # polls of futures, all the time
+    WAKES = "wakes"  # wakes of tasks, for a part of the time
+    ALL_WAKES = "all wakes"  # the same all the time
     SPAWNS = "spawns"  # where tasks and jobs are made
-    WHOLE = "whole"  # that these probes were there all the time, and no event is missing
+    WHOLE = "whole"  # polls of tasks all the time, and that no event is missing
     STUCK = "stuck"  # what memory at the end tells of tasks that will not go on
 
 

@@ -30,7 +30,7 @@ LOST_WAKE = Rule(
 )
 UNPOLLED = Rule(
     "unpolled-wake",
-    frozenset({Need.TASKS, Need.WAKES, Need.WHOLE}),
+    frozenset({Need.TASKS, Need.ALL_WAKES, Need.WHOLE}),
     {"ready_ns": 1_000_000_000, "times_longest": 10},
     "See what its worker does (a blocked thread keeps what it was about to run), and whether its runtime is driven.",
 )

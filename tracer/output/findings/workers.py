@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Finding, Severity, WaitFlag
+from tracer.output.findings.long_polls import own_lengths
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import Integers
 
 IMBALANCE = Rule(
     "worker-imbalance",
-    frozenset({Need.TASKS, Need.WAKES, Need.WHOLE}),
+    frozenset({Need.TASKS, Need.ALL_WAKES, Need.WHOLE}),
     {"busy_share": 0.5, "ready_tasks": 1.0, "idle_share": 0.25},
     "Spread the tasks: spawn them on a runtime that shares its work, or hand connections to threads by their load.",
 )
@@ -39,10 +40,11 @@ class Workers:
     def add(self, polls: Array, waits: Array) -> None:
         """dtypes POLL and WAIT."""
         mine = self._is_task[polls["function"]]
-        _add(self.busy, polls["tid"][mine], (polls["end"] - polls["start"])[mine])
+        length = own_lengths(polls)
+        _add(self.busy, polls["tid"][mine], length[mine])
         _add(self.polls, polls["tid"][mine], np.ones(int(np.count_nonzero(mine)), np.int64))
         pairs = polls["tid"][mine].astype(np.int64) << 32 | polls["function"][mine]
-        _add(self._by_function, pairs, (polls["end"] - polls["start"])[mine])
+        _add(self._by_function, pairs, length[mine])
         told = (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)
         delay = waits["end"] - np.maximum(waits["woken"], waits["start"])
         _add(self.ready, waits["tid"][told], delay[told])

@@ -1,29 +1,14 @@
 //! Tasks that are polled for nothing.
 
 use crate::pause;
-use std::future::poll_fn;
+use faults::look_again;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::task::Poll;
 
 async fn setter(flag: Arc<AtomicBool>) {
     loop {
         pause(400).await;
         flag.store(true, Ordering::Relaxed);
-    }
-}
-
-async fn look_again(flag: Arc<AtomicBool>) {
-    loop {
-        poll_fn(|context| {
-            if flag.swap(false, Ordering::Relaxed) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        // FAULT: busy-loop
-        .await;
     }
 }
 

@@ -1,20 +1,16 @@
 //! More and more of them, and none ends.
 
 use crate::pause;
+use faults::session;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 use truth::apart;
-
-// FAULT: task-leak
-async fn session(closed: oneshot::Receiver<()>) {
-    let _ = closed.await;
-}
 
 pub async fn tasks() {
     tokio::spawn(async {
         let mut never_used = Vec::new();
         loop {
-            let (sender, receiver) = oneshot::channel();
+            let (sender, receiver) = oneshot::channel::<()>();
             never_used.push(sender);
             tokio::spawn(session(receiver));
             pause(15).await;

@@ -1,33 +1,10 @@
 //! Tasks that nothing will ever wake.
 
 use crate::pause;
-use std::future::Future;
-use std::pin::Pin;
+use faults::waits_for_flag;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tokio::sync::Mutex;
-
-/// Does not keep the waker that it is given.
-struct Forgetful(Arc<AtomicBool>);
-
-impl Future for Forgetful {
-    type Output = ();
-
-    #[inline(never)]
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.0.load(Ordering::Relaxed) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-async fn waits_for_flag(flag: Arc<AtomicBool>) {
-    // FAULT: lost-wake
-    Forgetful(flag).await;
-}
 
 async fn ticking() {
     loop {

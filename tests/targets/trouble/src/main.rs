@@ -12,7 +12,6 @@ mod poll;
 mod pool;
 mod workers;
 
-use std::io::Write;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
@@ -23,13 +22,6 @@ fn multi() -> Runtime {
 
 fn current() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Tells the test when a fault was there.
-fn told(begin: u64) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{{\"begin\": {begin}, \"end\": {}}}", truth::now()).unwrap();
-    out.flush().unwrap();
 }
 
 async fn pause(ms: u64) {

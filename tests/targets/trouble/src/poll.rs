@@ -1,18 +1,11 @@
 //! Polls that keep their thread.
 
-use crate::{current, pause, spin, told};
+use crate::{current, pause, spin};
+use faults::{sleep_in_task, told};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use truth::apart;
-
-// FAULT: long-poll-sleep
-async fn sleep_in_task() {
-    let begin = truth::now();
-    // BLOCKS: long-poll-sleep
-    std::thread::sleep(Duration::from_millis(40));
-    told(begin);
-}
 
 // FAULT: long-poll-spin
 async fn compute_in_task() {

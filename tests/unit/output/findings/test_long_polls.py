@@ -91,4 +91,32 @@ def test_memory_does_not_grow_with_the_polls() -> None:
     for number in range(100):
         evidence.add(spans([poll(100 * number + k, 20) for k in range(90)]).polls, np.empty(0, LOOK))
     assert len(evidence.recent) == 4096
-    assert MS == 1_000_000
+
+
+def scheduled(start: float, length: float, runnable: float, blocked: float) -> list[np.void]:
+    """A nest whose threads are known to have waited for a CPU, and to have blocked, for so many ms."""
+    rows = nest(start, length)
+    for row in rows:
+        row["flags"] |= int(PollFlag.SCHEDULED)
+        row["runnable"], row["blocked"] = round(runnable * MS), round(blocked * MS)
+    return rows
+
+
+@pytest.mark.parametrize(("length", "runnable", "is_found"), [(300, 291, False), (300, 289, True), (12, 0, True)])
+def test_waiting_for_a_cpu_is_not_the_polls_doing(length: float, runnable: float, is_found: bool) -> None:
+    """Where that is known, one poll is enough."""
+    findings = found(spans(usual() + scheduled(100, length, runnable, 0)))
+    assert bool(findings) is is_found
+    for one in findings:
+        assert one.evidence["longest_ns"] == round((length - 0.02 - runnable) * MS)
+        assert one.duration == round((length - 0.02) * MS)
+        assert " used thread worker-0" in one.title
+
+
+def test_blocking_is_told_from_computing() -> None:
+    (one,) = found(spans(usual() + scheduled(100, 50, 10, 30)))
+    assert " blocked thread worker-0 (4243) for 40.0 ms" in one.title
+    assert (one.evidence["on_cpu_ns"], one.evidence["blocked_ns"]) == (9_980_000, 30_000_000)
+    assert one.evidence["runnable_ns"] == 10_000_000
+    (one,) = found(spans(usual() + scheduled(100, 50, 10, 15)))
+    assert " used thread" in one.title

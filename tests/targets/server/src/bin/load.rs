@@ -1,6 +1,6 @@
 //! A bounded load on `server`: each connection sends its share of RATE requests a second, one after the other.
 //!
-//! load ADDRESS [CONNECTIONS [SECONDS [RATE]]].  Prints a line of totals; exit code 1 when a request failed.
+//! load ADDRESS [CONNECTIONS [SECONDS [RATE [MIX]]]]; MIX `plain`: without the reports.  Prints a line of totals; exit code 1 when a request failed.
 
 use std::io;
 use std::process::ExitCode;
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, MissedTickBehavior};
 
 /// Of a hundred requests: one report, nine that write, the others read.
-fn request(connection: u32, number: u64) -> String {
+fn request(connection: u32, number: u64, is_plain: bool) -> String {
     let key = (number * 7 + u64::from(connection)) % 101;
     match number % 100 {
-        50 => String::from("GET /report HTTP/1.1\r\n\r\n"),
+        50 if !is_plain => String::from("GET /report HTTP/1.1\r\n\r\n"),
         0..=8 => format!("PUT /items/{key} HTTP/1.1\r\ncontent-length: 5\r\n\r\nvalue"),
         _ => format!("GET /items/{key} HTTP/1.1\r\n\r\n"),
     }
@@ -40,7 +40,13 @@ async fn exchange(stream: &mut BufReader<TcpStream>, request: &str) -> io::Resul
 }
 
 /// Returns the latency of each request in microseconds.
-async fn drive(address: String, connection: u32, pause: Duration, deadline: Instant) -> io::Result<Vec<u64>> {
+async fn drive(
+    address: String,
+    connection: u32,
+    pause: Duration,
+    deadline: Instant,
+    is_plain: bool,
+) -> io::Result<Vec<u64>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -51,7 +57,8 @@ async fn drive(address: String, connection: u32, pause: Duration, deadline: Inst
         ticks.tick().await;
         let begin = Instant::now();
         // Connections start at different places of the mix.
-        exchange(&mut stream, &request(connection, latencies.len() as u64 + 13 * u64::from(connection))).await?;
+        let number = latencies.len() as u64 + 13 * u64::from(connection);
+        exchange(&mut stream, &request(connection, number, is_plain)).await?;
         latencies.push(begin.elapsed().as_micros() as u64);
     }
     Ok(latencies)
@@ -60,7 +67,8 @@ async fn drive(address: String, connection: u32, pause: Duration, deadline: Inst
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |index: usize, otherwise: f64| arguments.get(index).map_or(otherwise, |text| text.parse().unwrap());
-    let address = arguments.get(1).expect("load ADDRESS [CONNECTIONS [SECONDS [RATE]]]");
+    let address = arguments.get(1).expect("load ADDRESS [CONNECTIONS [SECONDS [RATE [MIX]]]]");
+    let is_plain = arguments.get(5).is_some_and(|mix| mix == "plain");
     let connections = number(2, 8.0) as u32;
     let seconds = number(3, 5.0);
     let pause = Duration::from_secs_f64(f64::from(connections) / number(4, 400.0));
@@ -69,7 +77,7 @@ fn main() -> ExitCode {
     let results = runtime.block_on(async {
         let mut set = JoinSet::new();
         for connection in 0..connections {
-            set.spawn(drive(address.clone(), connection, pause, deadline));
+            set.spawn(drive(address.clone(), connection, pause, deadline, is_plain));
         }
         set.join_all().await
     });
