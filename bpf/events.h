@@ -26,6 +26,32 @@ enum event_flag {
 /* ... of one that tells by which call the task was made that the hit after it tells of: model.SPAWN_RECORD. */
 #define SPAWN_RECORD 0xfffffffdu
 
+/* ... of one that tells that the thread left its CPU, with the task's state (0: it would have run on), and in `sp`
+ * the number of the system call that it was in, or one of enum no_syscall: model.SWITCH_OUT_RECORD. */
+#define SWITCH_OUT_RECORD 0xfffffffcu
+
+/* ... that it got a CPU, `cpu`: model.SWITCH_IN_RECORD. */
+#define SWITCH_IN_RECORD 0xfffffffbu
+
+/* ... that it was woken, with one of enum waking_context in `state`, and in `self` the thread that did it, if one
+ * did and it is in the tracer's pid namespace: model.WAKING_RECORD. */
+#define WAKING_RECORD 0xfffffffau
+
+enum no_syscall {
+	SYSCALL_NONE = -1,
+	SYSCALL_UNKNOWN = -2,
+};
+
+/* model.WakingContext. */
+enum waking_context {
+	WAKING_THREAD = 0,
+	WAKING_INTERRUPT = 1, /* of a timer, of a device, ... */
+	WAKING_UNKNOWN = 2,
+};
+
+/* Index into epochs, of what has no probes. */
+#define SCHEDULING_GROUP 3
+
 /* One hit of one probe. */
 struct event {
 	u64 time;     /* CLOCK_MONOTONIC, ns; taken after `sequence` */

@@ -12,6 +12,7 @@
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
  *   STACKS                        with stack.c, and what that needs
+ *   SCHEDULING                    with sched.c, and what that needs
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
@@ -21,7 +22,7 @@
 
 BPF_ARRAY(probes, struct probe, PROBES);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
-BPF_ARRAY(epochs, u32, 3);           /* per group: counts its attachments; 0: send nothing */
+BPF_ARRAY(epochs, u32, 4);           /* per group: counts its attachments; 0: send nothing */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
 
 /* LRU, because a frame that a panic unwinds never reaches its exit and would stay for ever.
@@ -441,4 +442,8 @@ int at_return(struct pt_regs *ctx)
 	return hit(ctx, pid_tgid, entered->return_probe - 1, sp);
 }
 
+#endif
+
+#ifdef SCHEDULING
+#include "sched.c"
 #endif

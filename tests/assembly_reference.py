@@ -13,7 +13,12 @@ import numpy as np
 from tracer.model import (
     CHAIN_RECORD,
     SPAWN_RECORD,
+    SWITCH_IN_RECORD,
+    SWITCH_OUT_RECORD,
     TASK_ID_RECORD,
+    THREAD_OVER,
+    UNKNOWN_SYSCALL,
+    WAKING_RECORD,
     CaptureEnd,
     EndKind,
     EventFlag,
@@ -21,6 +26,7 @@ from tracer.model import (
     Group,
     HeaderTest,
     Loss,
+    OffCpuFlag,
     Outcome,
     PlanChange,
     PollFlag,
@@ -31,9 +37,11 @@ from tracer.model import (
     Tally,
     Thread,
     WaitFlag,
+    WakingContext,
 )
 
 NOWHERE = 2**64 - 1
+NEVER = 2**63 - 1
 SURE = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED)
 
 
@@ -61,6 +69,9 @@ class Poll:
     cap: int | None = None
     id: int = 0
     places: int = 0
+    runnable: int = 0
+    blocked: int = 0
+    clock: tuple[int, int] | None = None
 
     def row(self) -> tuple[int, ...]:
         return (
@@ -77,6 +88,8 @@ class Poll:
             self.flags,
             self.state,
             self.state_after,
+            self.runnable,
+            self.blocked,
         )
 
 
@@ -113,6 +126,21 @@ class Task:
             *(self.number, self.id, self.header, self.first, self.last, self.busy, self.longest, self.waiting),
             *(self.polls, self.function, self.tid, self.process, int(self.outcome), 0, *self.birth),
         )
+
+
+@dataclass
+class Clock:
+    """One thread's: known: from when on; off: how it left its CPU, with the time first; early, woken: its latest wake
+    before, its first one after, as (time, by, flags)."""
+
+    known: int
+    runnable: int = 0
+    blocked: int = 0
+    got: int = -(2**63)
+    last: int = -(2**63)
+    off: tuple[int, ...] | None = None
+    early: tuple[int, int, int] | None = None
+    woken: tuple[int, int, int] | None = None
 
 
 @dataclass
@@ -154,6 +182,9 @@ class Reference:
         self.calls: dict[int, tuple[int, int, int]] = {}
         self.births: dict[tuple[int, int], tuple[int, ...]] = {}
         self.wakes: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.clocks: dict[int, Clock] = {}
+        self.clocks_since = recording.start if plan.scheduling else NEVER
+        self.off_cpu: list[tuple[int, ...]] = []
         self.plan = plan
         self.tasks: dict[int, Task] = {}
         self.at_header: dict[tuple[int, int], Task] = {}
@@ -173,15 +204,17 @@ class Reference:
             if item.pid in self.pids:
                 process = self.pids.index(item.pid)
                 cut = self._cut(lambda poll: poll.process == process, item.time)
+                self._still_off(lambda tid: self._process(tid) == process, item.time)
                 self._end_tasks(lambda task: task.process == process, cut)
                 self._forget(lambda poll: poll.process == process, item.time)
                 self.births = {key: birth for key, birth in self.births.items() if key[0] != process}
                 for key in [key for key in self.wakes if key[0] == process]:
                     self._leave_unanswered(*key)
         elif isinstance(item, Loss):
-            self.lossy = {group: group is not Group.WAKES for group in Group}
+            self.lossy = {group: group in (Group.TASKS, Group.FUTURES) for group in Group}
             now = max([self.start, *(stack.last for stack in self.stacks.values())])
             self.lost_until = max(self.lost_until, now if item.before is None else item.before)
+            self._restart_clocks(self.lost_until)
         elif len(self.pids) > 1:
             for thread in item:
                 self._learn(thread)
@@ -189,6 +222,7 @@ class Reference:
     def finish(self, end: CaptureEnd | None) -> None:
         time = end.time if end else max([self.start, *(s.last for s in self.stacks.values())])
         self._end_tasks(lambda task: True, self._cut(lambda poll: True, time))
+        self._still_off(lambda tid: True, time)
         self._forget(lambda poll: True, time)
         for key in list(self.wakes):
             self._leave_unanswered(*key)
@@ -213,6 +247,11 @@ class Reference:
         self, time: int, sp: int, self_: int, tid: int, sequence: int, probe: int, cpu: int, state: int, flags: int
     ) -> None:
         self.count["events"] += 1
+        if probe in (SWITCH_OUT_RECORD, SWITCH_IN_RECORD, WAKING_RECORD):
+            self.count["switches"] += 1
+            if self.clocks_since != NEVER:
+                self._switch(probe, min(time, NEVER), sp, self_, tid, cpu, state, flags)
+            return
         call = self.calls.pop(tid, (-1, 0, 0))
         if probe == SPAWN_RECORD:
             self.count["spawn_calls"] += 1
@@ -326,6 +365,8 @@ class Reference:
             0 if around is None or self.is_task[around.function] else around.instance,
         )
         poll.places = places
+        if start is None:
+            self._read_clock(poll)
         if own is not None:
             woken: tuple[int, ...] = ()
             if self.is_task[function] and start is None:
@@ -365,7 +406,7 @@ class Reference:
                 poll.flags |= PollFlag.RESULT
                 poll.flags |= PollFlag.PENDING if flags & EventFlag.PENDING else 0
                 self._give_result(stack, poll)
-            self._over(poll, now, now, stack.last)
+            self._over(poll, now, now, stack.last, returned=True)
         return True
 
     def _give_result(self, stack: Stack, poll: Poll) -> None:
@@ -401,7 +442,7 @@ class Reference:
                     panicked.flags |= PollFlag.PANICKED
             self._over(poll, stack.last, now, stack.last)
 
-    def _over(self, poll: Poll, end: int, latest: int, seen: int) -> None:
+    def _over(self, poll: Poll, end: int, latest: int, seen: int, *, returned: bool = False) -> None:
         cap = poll.cap if poll.cap is not None else 2**63 - 1
         poll.end = max(min(end, cap), seen)
         poll.end_latest = max(min(latest, cap), poll.end)
@@ -415,6 +456,9 @@ class Reference:
         elif not poll.flags & PollFlag.TAIL and poll.state_after != 255:
             poll.result = "pending" if poll.state_after >= 3 else "finished" if poll.state_after else "unknown"
         self.count["unwound"] += bool(poll.flags & PollFlag.UNWOUND)
+        clock = self._clock(poll.tid)
+        if returned and clock.off is None:
+            self._schedule(poll, clock, clock.runnable, clock.blocked)
         self._closed(poll)
 
     def _closed(self, poll: Poll) -> None:
@@ -442,6 +486,107 @@ class Reference:
         task.over |= task.outcome in SURE
         task.latest = max(task.latest, poll.start)
         self._leave(task)
+
+    # ------------------------------------------------------------ scheduling
+
+    def _clock(self, tid: int) -> Clock:
+        return self.clocks.setdefault(tid, Clock(self.clocks_since))
+
+    def _process(self, tid: int) -> int:
+        stack = self.stacks.get(tid)
+        return 0 if len(self.pids) <= 1 else 0xFFFF if stack is None else stack.process
+
+    def _switch(self, kind: int, time: int, sp: int, self_: int, tid: int, cpu: int, state: int, flags: int) -> None:
+        clock = self._clock(tid)
+        clock.last = time = max(time, clock.last)
+        if kind == WAKING_RECORD:
+            by = self_ % 2**32 if flags & EventFlag.SELF else 0
+            wake = time, by, int(OffCpuFlag.BY_INTERRUPT) if state == WakingContext.INTERRUPT else 0
+            if clock.off is None:
+                clock.early = wake
+            else:
+                clock.woken = clock.woken or wake
+        elif kind == SWITCH_OUT_RECORD:
+            if clock.off is not None:
+                clock.early = None
+                self.count["unpaired_switches"] += 1
+            if clock.off is not None or state == THREAD_OVER:
+                clock.known = max(time, self.lost_until)
+            number = sp - 2**64 if sp >= 2**63 else sp
+            syscall = number if UNKNOWN_SYSCALL <= number < 2**15 else UNKNOWN_SYSCALL
+            clock.off, clock.woken = (time, *self._innermost(tid), syscall, cpu, state), None
+        else:
+            row = None if clock.off is None else self._off_row(tid, clock, time)
+            if row is not None and row[1]:
+                clock.blocked += row[1] - row[0]
+                clock.runnable += time - row[1]
+            else:
+                clock.known = max(time, self.lost_until)
+            if row is not None:
+                self.off_cpu.append(row)
+            clock.got, clock.off, clock.early, clock.woken = time, None, None, None
+
+    def _innermost(self, tid: int) -> tuple[int, int, int, int]:
+        """(instance, task, function, whether there is one)."""
+        around = [poll for poll in self.stacks[tid].frames if poll.sp > 0] if tid in self.stacks else []
+        if not around:
+            return 0, 0, 0, 0
+        poll = around[-1]
+        return poll.instance, poll.instance if self.is_task[poll.function] else poll.task, poll.function, 1
+
+    def _off_row(self, tid: int, clock: Clock, end: int, *, still: bool = False) -> tuple[int, ...] | None:
+        assert clock.off is not None
+        start, instance, task, function, in_poll, syscall, cpu, state = clock.off
+        if state == THREAD_OVER or start < self.lost_until:
+            return None
+        wake = clock.woken or (None if still else clock.early)
+        woken, by, flags = (0, 0, 0) if state == 0 or wake is None else wake
+        woken = start if state == 0 else max(woken, start) if wake is not None else 0
+        flags |= OffCpuFlag.IN_POLL if in_poll else 0
+        flags |= OffCpuFlag.END_UNKNOWN if still else 0
+        return start, woken, end, instance, task, function, tid, by, 0, syscall, cpu, state, int(flags)
+
+    def _still_off(self, which: Any, time: int) -> None:
+        for tid, clock in self.clocks.items():
+            if which(tid):
+                row = None if clock.off is None else self._off_row(tid, clock, max(time, clock.last), still=True)
+                if row is not None:
+                    self.off_cpu.append(row)
+                clock.off = clock.woken = clock.early = None
+
+    def _restart_clocks(self, time: int) -> None:
+        if self.clocks_since != NEVER:
+            self.clocks_since = max(self.clocks_since, time)
+        for clock in self.clocks.values():
+            clock.known = max(clock.known, time)
+            clock.off = clock.early = clock.woken = None
+
+    def _read_clock(self, poll: Poll) -> None:
+        """At the poll's begin."""
+        clock = self._clock(poll.tid)
+        if clock.off is None:
+            poll.clock = clock.runnable, clock.blocked
+
+    def _schedule(self, poll: Poll, clock: Clock, runnable: int, blocked: int) -> None:
+        """Tell the poll what its thread's clock had at its end."""
+        if poll.clock is None or clock.known > poll.start or clock.got > poll.end or self.clocks_since == NEVER:
+            return
+        runnable, blocked = runnable - poll.clock[0], blocked - poll.clock[1]
+        if runnable >= 0 and blocked >= 0 and runnable + blocked <= poll.end - poll.start:
+            poll.runnable, poll.blocked = runnable, blocked
+            poll.flags |= PollFlag.SCHEDULED
+
+    def _schedule_cut(self, poll: Poll) -> None:
+        clock, runnable, blocked = self._clock(poll.tid), 0, 0
+        if clock.last > poll.end:
+            return
+        if clock.off is not None:
+            row = self._off_row(poll.tid, clock, poll.end, still=True)
+            if row is None:
+                return
+            woken = row[1] or poll.end
+            runnable, blocked = poll.end - woken, woken - row[0]
+        self._schedule(poll, clock, clock.runnable + runnable, clock.blocked + blocked)
 
     # ------------------------------------------------------------ instances
 
@@ -691,6 +836,7 @@ class Reference:
                 if any(self.has_exit[one.function] for one in inside):
                     poll.flags |= PollFlag.END_UNKNOWN
                     self.count["open_at_end"] += 1
+                    self._schedule_cut(poll)
                 else:  # it may have ended any time since it was last seen
                     poll.end = max(seen, poll.start)
                     poll.flags |= PollFlag.INFERRED_END
@@ -727,6 +873,14 @@ class Reference:
         for poll in self.latest.values():
             poll.gap |= poll.over and self.group[poll.function] in off
         self._cut(lambda poll: self.group[poll.function] in off, change.time)
+        if self.plan.scheduling and Group.SCHEDULING in off:
+            self._still_off(lambda tid: True, change.time)
+            self._restart_clocks(NEVER)
+            self.clocks_since = NEVER
+        if self.plan.scheduling and Group.SCHEDULING in on:
+            self.clocks_since = max(change.time, self.lost_until)
+            for clock in self.clocks.values():
+                clock.known, clock.off, clock.early, clock.woken = self.clocks_since, None, None, None
         if Group.TASKS in off:
             self.births = {}
         if {Group.TASKS, Group.WAKES} & off:

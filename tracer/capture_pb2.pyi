@@ -349,7 +349,7 @@ class PlannedWake(_message.Message):
     def __init__(self, binary: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "spawns", "wakes", "places")
+    __slots__ = ("binaries", "functions", "probes", "refusals", "exit_mode", "ends", "spawns", "wakes", "places", "scheduling", "no_scheduling")
     BINARIES_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
@@ -359,6 +359,8 @@ class Plan(_message.Message):
     SPAWNS_FIELD_NUMBER: _ClassVar[int]
     WAKES_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULING_FIELD_NUMBER: _ClassVar[int]
+    NO_SCHEDULING_FIELD_NUMBER: _ClassVar[int]
     binaries: _containers.RepeatedCompositeFieldContainer[Binary]
     functions: _containers.RepeatedCompositeFieldContainer[PlannedFunction]
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
@@ -368,7 +370,9 @@ class Plan(_message.Message):
     spawns: _containers.RepeatedCompositeFieldContainer[PlannedSpawn]
     wakes: _containers.RepeatedCompositeFieldContainer[PlannedWake]
     places: _containers.RepeatedCompositeFieldContainer[Place]
-    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[PlannedSpawn, _Mapping]]] = ..., wakes: _Optional[_Iterable[_Union[PlannedWake, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+    scheduling: bool
+    no_scheduling: str
+    def __init__(self, binaries: _Optional[_Iterable[_Union[Binary, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[PlannedFunction, _Mapping]]] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., exit_mode: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[PlannedEnd, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[PlannedSpawn, _Mapping]]] = ..., wakes: _Optional[_Iterable[_Union[PlannedWake, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., scheduling: _Optional[bool] = ..., no_scheduling: _Optional[str] = ...) -> None: ...
 
 class Process(_message.Message):
     __slots__ = ("pid", "start_time", "name", "command", "executable", "binary", "load_bias")

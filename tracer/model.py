@@ -57,6 +57,37 @@ SPAWN_RECORD = 0xFFFF_FFFD
 task was made, and in `sp` by which spawn: 1 + index into Plan.spawns in the upper 16 bits, and in the lower 48, as a
 signed number, how far the CallSite that was handed over lies from that point's address."""
 
+SWITCH_OUT_RECORD = 0xFFFF_FFFC
+"""EVENT.probe of a record that is no hit: the thread left its CPU.  `state` has the low bits of the task's state, 0
+when it would have run on; `sp` the number of the system call that it was in, or one of NO_SYSCALL and UNKNOWN_SYSCALL
+as a signed number."""
+
+SWITCH_IN_RECORD = 0xFFFF_FFFB
+"""EVENT.probe of a record that is no hit: the thread got a CPU, `cpu`."""
+
+WAKING_RECORD = 0xFFFF_FFFA
+"""EVENT.probe of a record that is no hit: the thread is woken.  `state` has the WakingContext, `self` (SELF set) the
+thread that does it.  It comes before the SWITCH_IN_RECORD; before the SWITCH_OUT_RECORD where the thread was about to
+wait."""
+
+
+def is_scheduling(probes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """Which of these EVENT.probe are one of the three records above."""
+    return (probes >= WAKING_RECORD) & (probes <= SWITCH_OUT_RECORD)
+
+
+class WakingContext(IntEnum):
+    """Who wakes a thread."""
+
+    THREAD = 0
+    INTERRUPT = 1  # of a timer, of a device: no thread's doing
+    UNKNOWN = 2
+
+
+NO_SYSCALL, UNKNOWN_SYSCALL = -1, -2
+THREAD_OVER = 0x80
+"""State of a thread that leaves its CPU for good: TASK_DEAD of linux/sched.h."""
+
 UNRESUMED, RETURNED, PANICKED, FIRST_SUSPEND = 0, 1, 2, 3
 """Coroutine states of rustc 1.63 to 1.97: not yet polled, done, panicked, first await."""
 
@@ -556,6 +587,7 @@ class Group(StrEnum):
     TASKS = "tasks"
     FUTURES = "futures"
     WAKES = "wakes"
+    SCHEDULING = "scheduling"  # no probes: tracepoints of the kernel's scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -630,7 +662,8 @@ class Plan:
     """What will be attached, and what will not, with the reason.
 
     functions: of all binaries, in one list; function_binary[i] is the index of i's binary.  layouts: of all
-    binaries, one after the other.
+    binaries, one after the other.  scheduling: when threads leave and get their CPUs is recorded, too.
+    no_scheduling: why it is not, though it was wanted.
     """
 
     binaries: tuple[Binary, ...]
@@ -644,11 +677,14 @@ class Plan:
     ends: tuple[PlannedEnd, ...] = ()
     spawns: tuple[PlannedSpawn, ...] = ()
     wakes: tuple[PlannedWake, ...] = ()
+    scheduling: bool = False
+    no_scheduling: str | None = None
 
     @property
     def groups(self) -> frozenset[Group]:
-        """Those of its probes."""
-        return frozenset(probe.group for probe in self.probes)
+        """Those of its probes, and SCHEDULING."""
+        groups = frozenset(probe.group for probe in self.probes)
+        return groups | {Group.SCHEDULING} if self.scheduling else groups
 
     @property
     def sites(self) -> tuple[CallSite, ...]:
@@ -799,7 +835,7 @@ class PlanChange:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`count` events of one CPU were lost between two times (None: unknown)."""
+    """`count` events of one CPU were lost between two times (None: unknown).  cpu -1: of which is not known."""
 
     cpu: int
     count: int
@@ -923,6 +959,7 @@ class PollFlag(IntFlag):
     MERGED = 256  # it stands for several short ones (only made by the output, to keep a trace openable)
     ABORTED = 512  # of a task: it was aborted before, so that this poll drops the future without polling it
     PANICKED = 1024  # of a task: its future panicked
+    SCHEDULED = 2048  # `runnable` and `blocked` are known
 
 
 POLL = np.dtype(
@@ -940,9 +977,37 @@ POLL = np.dtype(
         ("flags", "<u2"),  # PollFlag
         ("state", "u1"),  # coroutine state at entry (STATE set): where it had been waiting
         ("state_after", "u1"),  # ... at exit; 255 unknown
+        ("runnable", "<i8"),  # ns in which its thread waited for a CPU; known with SCHEDULED, else 0
+        ("blocked", "<i8"),  # ns in which its thread waited for something else; the rest it was on a CPU
     ]
 )
 """One poll of one future instance on one thread."""
+
+
+class OffCpuFlag(IntFlag):
+    END_UNKNOWN = 1  # it did not get a CPU again until nothing more was seen
+    BY_INTERRUPT = 2  # no thread woke it: a timer or a device did
+    IN_POLL = 4  # a poll was under way: `function` is the innermost one's
+
+
+OFF_CPU = np.dtype(
+    [
+        ("start", "<i8"),  # ns
+        ("woken", "<i8"),  # ns; when it could run again, of one that would have run on `start`; 0: not known
+        ("end", "<i8"),  # ns; it got a CPU
+        ("instance", "<u8"),  # of the innermost open poll; 0: outside of polls, or unknown
+        ("task", "<u8"),  # the number of the task that is polled; 0: none or unknown
+        ("function", "<u4"),  # index into Plan.functions, see IN_POLL
+        ("tid", "<u4"),
+        ("woken_by", "<u4"),  # the waking thread; 0: none, or unknown
+        ("stack", "<u4"),  # 1 + index of a told stack; 0: none
+        ("syscall", "<i2"),  # number of the system call, NO_SYSCALL or UNKNOWN_SYSCALL
+        ("cpu", "<u2"),  # that it left
+        ("state", "u1"),  # the kernel's state of the thread, its low bits; 0: it would have run on
+        ("flags", "u1"),  # OffCpuFlag
+    ]
+)
+"""A traced thread that had left its CPU, and the poll that it was in."""
 
 
 class WaitFlag(IntFlag):
@@ -1037,7 +1102,8 @@ class Spans:
 
     begun, over: dtype TASK, by number: the tasks polled for the first time, before any of their polls (what they
     have done is 0 still), and those of which no more is seen, after all of their polls.  looks: dtype LOOK, those
-    taken in these polls.
+    taken in these polls.  off_cpu: dtype OFF_CPU, in order of their ends; what lies in a poll comes no later than the
+    poll.
     """
 
     polls: Array
@@ -1045,12 +1111,13 @@ class Spans:
     begun: Array = field(default_factory=lambda: np.empty(0, TASK))
     over: Array = field(default_factory=lambda: np.empty(0, TASK))
     looks: Array = field(default_factory=lambda: np.empty(0, LOOK))
+    off_cpu: Array = field(default_factory=lambda: np.empty(0, OFF_CPU))
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What assembly counted; every event is in exactly one interval, in `unmatched_exits`, `task_ids`, `chains`,
-    `ends`, `spawns`, `spawn_calls` or `wakes`."""
+    `ends`, `spawns`, `spawn_calls`, `wakes` or `switches`."""
 
     events: int = 0
     polls: int = 0
@@ -1070,6 +1137,8 @@ class Tally:
     self_wakes: int = 0  # ... with effect, by the task itself while it was polled
     looks: int = 0  # stacks that were taken in a task poll; those are no events
     unanswered_wakes: int = 0  # ... with effect, followed by no poll before the task's end, or the recording's
+    switches: int = 0  # events that told that a thread left its CPU, got one or was woken
+    unpaired_switches: int = 0  # ... that it left its CPU, though it was not told that it had got one since last time
 
 
 # ---------------------------------------------------------------- what is wrong with the program

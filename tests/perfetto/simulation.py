@@ -162,7 +162,10 @@ def simulate(seconds: float = 0.04, tasks: int = 9, seed: int = 7) -> Spans:
     wait_array = np.zeros(len(waits), WAIT)
     for name, column in zip(WAIT.names or (), zip(*waits, strict=True), strict=False):  # no places
         wait_array[name] = column
-    return _spans(np.array(polls, POLL), wait_array)
+    poll_array = np.zeros(len(polls), POLL)
+    for name, column in zip(POLL.names or (), zip(*polls, strict=True), strict=False):  # nothing of scheduling
+        poll_array[name] = column
+    return _spans(poll_array, wait_array)
 
 
 def _spans(polls: Array, waits: Array) -> Spans:

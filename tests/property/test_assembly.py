@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,12 +19,17 @@ from tracer.model import (
     EVENT,
     FIRST_SUSPEND,
     SPAWN_RECORD,
+    SWITCH_IN_RECORD,
+    SWITCH_OUT_RECORD,
     TASK_ID_RECORD,
+    THREAD_OVER,
+    WAKING_RECORD,
     Array,
     CaptureEnd,
     EventFlag,
     Group,
     Loss,
+    OffCpuFlag,
     PlanChange,
     PollFlag,
     ProcessEnd,
@@ -34,12 +39,13 @@ from tracer.model import (
     WaitFlag,
 )
 
-PLAN = busy_plan()
+PLAN = replace(busy_plan(), scheduling=True)
 ENTRY_OF = {0: 0, 1: 2, 2: 5, 3: 7, 5: 9, 6: 10}
 EXIT_OF = {0: 1, 1: 3, 2: 6, 6: 11}
 TAIL_OF = {0: 14, 1: 4, 2: 12}
 MADE = 21
 WOKEN = (22, 23)
+SCHEDULING = (SWITCH_OUT_RECORD, SWITCH_IN_RECORD, WAKING_RECORD)
 CALLS = [call_told(site.address) for site in SITES]
 
 # ---------------------------------------------------------------- inputs
@@ -55,8 +61,8 @@ def noise(draw: st.DrawFn) -> list[Any]:
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001, CALLS[0]]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(26), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD]),  # probe: 24, 25 do not exist
-                st.sampled_from([0, 1, 2, 3, 4]),  # state
+                st.sampled_from([*range(26), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD, *SCHEDULING]),  # no 24, 25
+                st.sampled_from([0, 1, 2, 3, 4, THREAD_OVER]),  # state
                 st.integers(0, 63),  # flags
             ),
             max_size=60,
@@ -122,6 +128,8 @@ class Life:
             self.make(tid, sp - 8)
         if self.draw(st.integers(0, 2)) == 0:
             self.wake(tid, sp - 8)
+        if self.draw(st.integers(0, 2)) == 0:
+            self.leave_cpu(tid)
         ready: bool = self.draw(st.booleans())
         self.states[self_] = 0 if ready else FIRST_SUSPEND
         fate = self.draw(st.integers(0, 9))
@@ -147,6 +155,19 @@ class Life:
         header = 16 * self.draw(st.integers(1, 4)) + self.draw(st.sampled_from([0, 5]))
         state = self.draw(st.sampled_from([0, 0, 1, 2, 4]))
         self.event(tid, sp, self.draw(st.sampled_from(WOKEN)), header, state, 3)
+
+    def leave_cpu(self, tid: int) -> None:
+        """The thread is off its CPU for a while: it waits, or another one has its turn."""
+        state, early = self.draw(st.sampled_from([0, 1, 2])), self.draw(st.booleans())
+        context, by = self.draw(st.sampled_from([(0, 3), (1, 0), (2, 0)]))
+        wake = 0, WAKING_RECORD, by, context, EventFlag.STATE | (EventFlag.SELF if by else 0)
+        if state and early:
+            self.event(tid, *wake)
+        self.event(tid, self.draw(st.sampled_from([202, 2**64 - 1])), SWITCH_OUT_RECORD, 0, state, EventFlag.STATE)
+        if state and not early:
+            self.event(tid, *wake, after=self.draw(st.integers(1, 5)))
+        if self.draw(st.integers(0, 9)) > 0:
+            self.event(tid, 0, SWITCH_IN_RECORD, 0, 0, 0, after=self.draw(st.integers(1, 5)))
 
     def end(self, tid: int, self_: int, function: int) -> None:
         """Somebody's life ends, of this kind of future or of another."""
@@ -184,6 +205,8 @@ def lives(draw: st.DrawFn) -> Array:
             life.make(draw(st.integers(1, 3)), 4096)
         if draw(st.integers(0, 2)) == 0:
             life.wake(draw(st.integers(1, 3)), 4096)
+        if draw(st.integers(0, 2)) == 0:
+            life.leave_cpu(draw(st.integers(1, 3)))
         life.poll(draw(st.integers(1, 3)), 4096, 0)
     return np.array(life.events, EVENT)
 
@@ -236,7 +259,8 @@ def whole(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> tuple
         parts.append(spans)
     state, spans = finish(state, end)
     parts.append(spans)
-    joined = (np.concatenate([getattr(one, name) for one in parts]) for name in ("polls", "waits", "begun", "over"))
+    names = ("polls", "waits", "begun", "over", "off_cpu")
+    joined = (np.concatenate([getattr(one, name) for one in parts]) for name in names)
     return Spans(*joined), state.tally
 
 
@@ -262,6 +286,7 @@ def test_it_equals_the_reference_in_blocks_of_any_size(
         assert sorted(spans.waits.tolist()) == sorted(reference.waits)
         assert sorted(spans.over.tolist()) == sorted(task.row() for task in reference.tasks.values())
         assert spans.begun["task"].tolist() == sorted(reference.tasks)
+        assert sorted(spans.off_cpu.tolist()) == sorted(reference.off_cpu)
         assert tally == reference.tally()
 
 
@@ -305,7 +330,7 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     events = [event for item in items if isinstance(item, np.ndarray) for event in item]
     entries = exits = nothing = 0
     for event in events:
-        if event["probe"] >= SPAWN_RECORD:
+        if event["probe"] >= WAKING_RECORD:
             continue
         if event["probe"] >= len(PLAN.probes) or event["sp"] == 2**64 - 1:
             nothing += 1
@@ -326,6 +351,7 @@ def test_every_event_is_in_one_poll_or_unmatched(items: list[Any], end: CaptureE
     assert tally.task_ids == sum(int(event["probe"]) == TASK_ID_RECORD for event in events)
     assert tally.chains == sum(int(event["probe"]) == CHAIN_RECORD for event in events)
     assert tally.spawn_calls == sum(int(event["probe"]) == SPAWN_RECORD for event in events)
+    assert tally.switches == sum(event["probe"] in SCHEDULING for event in events)
     assert tally.spawns == sum(event["probe"] == MADE and event["sp"] != 2**64 - 1 for event in events)
     woken = [event for event in events if event["probe"] in WOKEN and event["sp"] != 2**64 - 1]
     assert tally.wakes == len(woken)
@@ -342,6 +368,32 @@ def test_a_wake_lies_between_the_polls_that_it_is_between(items: list[Any], end:
         before = own[np.searchsorted(own, wait["end"]) - 1] if wait["start"] < wait["end"] else own[0]
         assert wait["function"] in (0, 5)
         assert before <= wait["woken"] <= wait["end"]
+
+
+@given(inputs, ends)
+def test_a_poll_was_on_its_cpu_for_what_is_left_of_it(items: list[Any], end: CaptureEnd | None) -> None:
+    spans, _ = whole(items, end)
+    polls, off = spans.polls, spans.off_cpu
+    scheduled = (polls["flags"] & PollFlag.SCHEDULED) != 0
+    assert not polls["runnable"][~scheduled].any()
+    assert not polls["blocked"][~scheduled].any()
+    assert np.all((polls["runnable"] >= 0) & (polls["blocked"] >= 0))
+    assert np.all((polls["runnable"] + polls["blocked"])[scheduled] <= (polls["end"] - polls["start"])[scheduled])
+    told = off["woken"] != 0
+    assert np.all(off["start"] <= off["end"])
+    assert np.all((off["woken"] >= off["start"])[told] & (off["woken"] <= off["end"])[told])
+    assert not off["function"][(off["flags"] & OffCpuFlag.IN_POLL) == 0].any()
+
+
+@given(lives())
+def test_what_a_poll_lacks_is_in_the_rows_of_its_thread(events: Array) -> None:
+    spans, _ = whole([events], None)
+    off = spans.off_cpu
+    for poll in spans.polls[(spans.polls["flags"] & PollFlag.SCHEDULED) != 0]:
+        inside = off[(off["tid"] == poll["tid"]) & (off["start"] >= poll["start"]) & (off["end"] <= poll["end"])]
+        woken = np.where(inside["woken"] != 0, inside["woken"], inside["end"])
+        assert poll["blocked"] == int((woken - inside["start"]).sum())
+        assert poll["runnable"] == int((inside["end"] - woken).sum())
 
 
 def is_end(event: Any) -> bool:

@@ -81,4 +81,11 @@ def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
     waits = np.concatenate([part.waits for part in parts])
     begun, over = np.concatenate([part.begun for part in parts]), np.concatenate([part.over for part in parts])
     over = over[np.argsort(over["task"], kind="stable")]
-    return state, Spans(polls[stable_order(polls["end"])], waits[stable_order(waits["end"])], begun, over)
+    off_cpu = np.concatenate([part.off_cpu for part in parts])
+    return state, Spans(
+        polls[stable_order(polls["end"])],
+        waits[stable_order(waits["end"])],
+        begun,
+        over,
+        off_cpu=off_cpu[stable_order(off_cpu["end"])],
+    )

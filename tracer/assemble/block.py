@@ -14,6 +14,8 @@ from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, 
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
+from tracer.assemble.schedule import NO_READING
+from tracer.assemble.scheduling import Account, Readings, account, of_polls
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.spawns import tell_spawners, with_spawns
 from tracer.assemble.state import (
@@ -35,11 +37,12 @@ from tracer.assemble.state import (
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
 from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
 from tracer.assemble.wakes import answered, with_wakes
-from tracer.model import POLL, TASK, Array, EventFlag, PollFlag, Spans
+from tracer.model import POLL, SWITCH_OUT_RECORD, TASK, Array, EventFlag, OffCpuFlag, PollFlag, Spans
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
 _READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
 _PANICKED, _NONE = np.uint16(PollFlag.PANICKED), np.uint16(0)
+_START_UNKNOWN, _SCHEDULED = np.uint16(PollFlag.START_UNKNOWN), np.uint16(PollFlag.SCHEDULED)
 
 _SMALLEST_TASK = np.uint64(128)
 """Bytes.  No task of tokio's is smaller (runtime/task/core.rs: Cell is aligned to 128), and in one of async-task's
@@ -79,7 +82,11 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     around = candidates.tasks(latest, untouched, frames)
 
     closed = np.flatnonzero(~is_open)
-    polls = _polls(frames, endings, closed)
+    switches = opening.switches
+    _tell_leaving(switches, stream, frames_around(opening.leaving, stream, pairs, nesting), frames, is_task)
+    told, off_cpu = account(state.schedule, switches, state.lost_until)
+    _read_clocks(told, stream, pairs, frames, ~carried)
+    polls = _polls(frames, endings, closed, _clocks_at_ends(told, stream, pairs, frames, closed))
     waits = identities.waits
     waits["task"] = around[identities.within]
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
@@ -119,6 +126,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         calls=opening.calls,
         births=births,
         wakes=answers.left,
+        schedule=told.schedule,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -136,12 +144,14 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
             spawns=tally.spawns + opening.made,
             spawn_calls=tally.spawn_calls + opening.call_count,
             wakes=tally.wakes + opening.woken,
+            switches=tally.switches + len(switches),
+            unpaired_switches=tally.unpaired_switches + told.unpaired,
             idle_wakes=tally.idle_wakes + opening.wakes.idle,
             self_wakes=tally.self_wakes + int(np.count_nonzero(is_own)),
             unanswered_wakes=tally.unanswered_wakes + answers.unanswered,
         ),
     )
-    return after, Spans(polls, waits, begun, over)
+    return after, Spans(polls, waits, begun, over, off_cpu=off_cpu)
 
 
 def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:
@@ -196,6 +206,8 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         flags=flags,
         state=np.where(has_state, events["state"][source], np.uint8(0)),
         state_after=np.full(count, UNKNOWN_STATE, np.uint8),
+        runnable=np.full(count, NO_READING),
+        blocked=np.full(count, NO_READING),
         known=known,
         handing=np.full(count, NOT_HANDED, np.uint8),
         telling=np.full(count, NOT_READ, np.uint8),
@@ -307,10 +319,49 @@ def _set_parents(state: State, nesting: Nesting, frames: Frames, carried: Flags)
     np.copyto(frames.parent, np.where(is_future, frames.instance[around], np.uint64(0)), where=~carried)
 
 
-def _polls(frames: Frames, endings: Endings, closed: Indexes) -> Array:
-    """The closed frames as polls (dtype POLL), by end."""
+def _tell_leaving(switches: Array, stream: Stream, around: Indexes, frames: Frames, is_task: Flags) -> None:
+    """Tell threads that leave their CPUs (SWITCH, in place) the innermost poll that they are in.
+
+    around: the frame around each one whose thread is known, or -1.
+    """
+    out = np.flatnonzero(switches["kind"] == SWITCH_OUT_RECORD)
+    out = out[stream.threads.places(switches["tid"][out])[1]]
+    inside = np.flatnonzero(around >= 0)
+    out, frame = out[inside], around[inside]
+    function = frames.function[frame]
+    switches["instance"][out], switches["function"][out] = frames.instance[frame], function
+    switches["task"][out] = np.where(is_task[function], frames.instance[frame], frames.task[frame])
+    switches["flags"][out] |= np.uint8(OffCpuFlag.IN_POLL)
+
+
+def _read_clocks(told: Account, stream: Stream, pairs: Pairs, frames: Frames, is_new: Flags) -> None:
+    """Let the frames that begin here read the clocks of their threads, in place."""
+    new = np.flatnonzero(is_new & ((frames.flags & _START_UNKNOWN) == 0))
+    if not told.is_needed or not len(new):
+        return
+    readings = told.at(frames.tid[new], stream.rows.source[pairs.entry[new]])
+    frames.runnable[new] = np.where(readings.is_on, readings.runnable, NO_READING)
+    frames.blocked[new] = np.where(readings.is_on, readings.blocked, NO_READING)
+
+
+def _clocks_at_ends(told: Account, stream: Stream, pairs: Pairs, frames: Frames, closed: Indexes) -> Readings | None:
+    """The clocks of threads where these frames ended; None: nobody needs them."""
+    if not told.is_needed:
+        return None
+    close = pairs.close[closed]
+    readings = told.at(frames.tid[closed], np.where(pairs.returned[closed], stream.rows.source[close], 0))
+    readings.is_on[~pairs.returned[closed]] = False
+    return readings
+
+
+def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings | None) -> Array:
+    """The closed frames as polls (dtype POLL), by end.  clocks: of their threads, at their ends."""
     # A poll is over when the next poll of its instance begins, but not before the last event inside it.
     end = np.maximum(np.minimum(endings.end, frames.cap), endings.seen)
+    scheduled = np.zeros((3, len(end)), np.int64)
+    if clocks is not None:
+        at_start = (frames.runnable[closed], frames.blocked[closed])
+        scheduled[:, closed] = of_polls(at_start, clocks, frames.start[closed], end[closed])
     end_latest = np.maximum(np.minimum(endings.end_latest, frames.cap), end)
     # Of frames that one event ends the inner ones come first: those that began later.
     inner_first = closed[::-1]
@@ -321,4 +372,6 @@ def _polls(frames: Frames, endings: Endings, closed: Indexes) -> Array:
         polls[name] = getattr(frames, name)[order]
     polls["end"], polls["end_latest"] = end[order], end_latest[order]
     polls["flags"], polls["state_after"] = endings.flags[order], endings.state_after[order]
+    is_known, polls["runnable"], polls["blocked"] = scheduled[:, order]
+    polls["flags"] |= np.where(is_known != 0, _SCHEDULED, _NONE)
     return polls

@@ -1,4 +1,4 @@
-"""Which polls were under way where panics were caught, and tasks made or woken."""
+"""Which polls were under way where panics were caught, tasks made or woken, and where threads left their CPUs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def frames_around(places: Catches, stream: Stream, pairs: Pairs, nesting: Nestin
             return found
         at = sought[left]
         same_thread = entry[frame] // _THREAD == at // _THREAD
-        is_it = (close[frame] > at) & (stream.rows.sp[pairs.entry[frame]] > places.sp[left]) & same_thread
+        is_it = (close[frame] >= at) & (stream.rows.sp[pairs.entry[frame]] > places.sp[left]) & same_thread
         found[left[is_it]] = frame[is_it]
         on = ~is_it & same_thread
         frame, left = nesting.parent[frame[on]], left[on]

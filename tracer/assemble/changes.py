@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from tracer.assemble.instances import open_waits, results_of, waiting
 from tracer.assemble.resting import as_told, never_polled, place_open_waits
+from tracer.assemble.schedule import NEVER
+from tracer.assemble.scheduling import cut_off, of_polls, still_off
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     ABOVE_ALL,
@@ -20,9 +22,11 @@ from tracer.assemble.state import (
     LATEST,
     NO_CAP,
     NO_SPANS,
+    SCHEDULING,
     SHARED_FIELDS,
     TASKS,
     UNKNOWN,
+    UNKNOWN_PROCESS,
     UNKNOWN_STATE,
     WAKES,
     Flags,
@@ -33,12 +37,13 @@ from tracer.assemble.wakes import with_open_wakes
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 
 _INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFlag.END_UNKNOWN)
+_SCHEDULED = np.uint16(PollFlag.SCHEDULED)
 
 
 def note_loss(state: State, loss: Loss) -> State:
     """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
-    until = state.now if loss.before is None else loss.before
-    return replace(state, lossy=(True, True, False), lost_until=max(state.lost_until, until))
+    until = max(state.lost_until, state.now if loss.before is None else loss.before)
+    return replace(state, lossy=(True, True, False, False), lost_until=until, schedule=state.schedule.restarted(until))
 
 
 def learn_threads(state: State, threads: Sequence[Thread]) -> State:
@@ -69,6 +74,12 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     top[off] = ABOVE_ALL
     top[on] = 0
     since[on] = np.maximum(change.time, after.threads.last)
+    schedule, off_cpu = state.schedule, NO_SPANS.off_cpu
+    if state.roles.scheduling and SCHEDULING in off:
+        off_cpu = still_off(schedule, np.ones(len(schedule.pending), np.bool_), change.time, state.lost_until)
+        schedule = schedule.restarted(NEVER)
+    elif state.roles.scheduling and SCHEDULING in on:
+        schedule = schedule.resumed(max(change.time, state.lost_until))
     is_task = state.roles.is_task
     left = state.wakes[:0] if {TASKS, WAKES} & set(off) else state.wakes  # more could come unseen
     tasks = with_spans(state.tasks, polls, waits, is_task)
@@ -86,11 +97,12 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
         tasks=tasks,
         births=state.births[:0] if TASKS in off else state.births,  # of others nothing will be seen
         wakes=left,
+        schedule=schedule,
         latest=_newest(
             np.concatenate([latest, _interrupted(state.frames[ended], polls, state.lost_until)]), state.roles.key
         ),
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
-    ), _in_order(polls, waits, over)
+    ), _in_order(polls, waits, over, off_cpu)
 
 
 def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
@@ -100,7 +112,11 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
     process = state.pids.index(end.pid)
     frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
     state = replace(state, births=state.births[state.births["process"] != process])
-    after, spans = _end(state, frames, latest, tasks, end.time)
+    pending = state.schedule.pending["tid"]
+    place, is_known = state.threads.places(pending)
+    of_process = np.full(len(pending), UNKNOWN_PROCESS if len(state.pids) > 1 else 0)
+    of_process[is_known] = state.threads.process[place[is_known]]
+    after, spans = _end(state, frames, latest, tasks, of_process == process, end.time)
     return _without_wakes(after, after.wakes["process"] == process), spans
 
 
@@ -108,14 +124,16 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
     state, rested, waits = never_polled(state, time)
-    after, spans = _end(state, frames, latest, tasks, time)
+    pending = np.ones(len(state.schedule.pending), np.bool_)
+    after, spans = _end(state, frames, latest, tasks, pending, time)
     after = _without_wakes(after, np.ones(len(after.wakes), np.bool_))
     if not len(rested):
         return after, spans
     tally = replace(after.tally, waits=after.tally.waits + len(waits), instances=after.tally.instances + len(rested))
     waits = np.concatenate([spans.waits, waits])
     over = np.concatenate([spans.over, rested])
-    return replace(after, tally=tally), Spans(spans.polls, waits[stable_order(waits["end"])], rested, over)
+    waits = waits[stable_order(waits["end"])]
+    return replace(after, tally=tally), Spans(spans.polls, waits, rested, over, off_cpu=spans.off_cpu)
 
 
 def _without_wakes(state: State, ended: Flags) -> State:
@@ -124,7 +142,9 @@ def _without_wakes(state: State, ended: Flags) -> State:
     return replace(state, wakes=state.wakes[~ended], tally=replace(state.tally, unanswered_wakes=count))
 
 
-def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) -> tuple[State, Spans]:
+def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, pending: Flags, time: int) -> tuple[State, Spans]:
+    """pending: which of state.schedule.pending."""
+    off_cpu = still_off(state.schedule, pending, time, state.lost_until)
     after, polls = _cut(state, frames, time)
     left_over = as_told(state.latest[latest], state)
     waits = open_waits(left_over, time, state.lost_until, state.roles)
@@ -136,8 +156,9 @@ def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, time: int) ->
         after,
         latest=state.latest[~latest],
         tasks=left,
+        schedule=replace(state.schedule, pending=state.schedule.pending[~pending]),
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
-    ), _in_order(polls, waits, over)
+    ), _in_order(polls, waits, over, off_cpu)
 
 
 def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
@@ -158,6 +179,11 @@ def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
     inferred = _without_exits(state, innermost)[ended]
     polls["end"][inferred] = np.maximum(seen, frames["start"])[inferred]
     polls["flags"] |= np.where(inferred, _INFERRED_END, _END_UNKNOWN)
+    clocks = cut_off(state.schedule, frames["tid"], polls["end"], state.lost_until)
+    clocks.is_on[inferred] = False
+    at_start = (frames["runnable"], frames["blocked"])
+    known, polls["runnable"], polls["blocked"] = of_polls(at_start, clocks, polls["start"], polls["end"])
+    polls["flags"] |= np.where(known, _SCHEDULED, np.uint16(0))
 
     handed_to_one_that_ended = np.zeros(len(state.frames), np.bool_)
     handed_to_one_that_ended[:-1] = ended[1:] & ~innermost[:-1] & (state.frames["handing"][:-1] == HANDING)
@@ -213,8 +239,8 @@ def _newest(latest: Array, key: npt.NDArray[np.uint32]) -> Array:
     return latest[last]
 
 
-def _in_order(polls: Array, waits: Array, over: Array) -> Spans:
+def _in_order(polls: Array, waits: Array, over: Array, off_cpu: Array) -> Spans:
     """By end; of frames that end together the inner ones first."""
     inner_first = polls[::-1]
     polls, waits = inner_first[stable_order(inner_first["end"])], waits[stable_order(waits["end"])]
-    return Spans(polls, waits, over=over)
+    return Spans(polls, waits, over=over, off_cpu=off_cpu[stable_order(off_cpu["end"])])

@@ -32,6 +32,8 @@ class Frames:
     flags: npt.NDArray[np.uint16]
     state: Small
     state_after: Small
+    runnable: Numbers
+    blocked: Numbers
     known: Flags
     handing: Small
     telling: Small

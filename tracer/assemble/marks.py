@@ -45,7 +45,7 @@ class Marks:
 @dataclass(frozen=True, slots=True)
 class Catches:
     """Where panics were caught, or tasks made or woken.  thread: index into the threads.  row: number among the rows of
-    the events.
+    the events; of what is none of them, that of the next one.
     """
 
     thread: Indexes

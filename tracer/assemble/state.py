@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
 from tracer.assemble.plan_sites import Sites, sites_of
+from tracer.assemble.schedule import NEVER, Schedule, first_schedule
 from tracer.model import (
     EVENT,
     PARKED,
@@ -50,6 +51,8 @@ FRAME = np.dtype(
         ("flags", "<u2"),  # PollFlag
         ("state", "u1"),
         ("state_after", "u1"),  # of a frame that left by a tail jump
+        ("runnable", "<i8"),  # its thread's clock when it began, see tracer.assemble.scheduling
+        ("blocked", "<i8"),
         ("known", "?"),  # `self` is known
         ("handing", "u1"),  # Handing
         ("telling", "u1"),  # Telling
@@ -114,8 +117,8 @@ def done_to_tasks(dtype: np.dtype[np.void], events: Array, order: npt.ArrayLike,
 UNKNOWN, PENDING, FINISHED = 0, 1, 2
 """LATEST.result."""
 
-TASKS, FUTURES, WAKES = 0, 1, 2
-GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES, Group.WAKES: WAKES}
+TASKS, FUTURES, WAKES, SCHEDULING = 0, 1, 2, 3
+GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES, Group.WAKES: WAKES, Group.SCHEDULING: SCHEDULING}
 
 NO_CAP = np.iinfo(np.int64).max
 UNKNOWN_STATE = 255
@@ -161,7 +164,7 @@ class Roles:
     late.  future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.  settled: see
-    tracer.assemble.chains.  places: how many the plan has.
+    tracer.assemble.chains.  places: how many the plan has.  scheduling: as Plan has it.
     aborted: of each function, the test of a header that tells an aborted task.  completes: task polls of tasks whose
     end is seen whenever it comes; catches: of such whose panics are.
     """
@@ -189,6 +192,7 @@ class Roles:
     catches: Flags
     settled: Unsigned  # shape (functions, 257)
     places: int
+    scheduling: bool
 
 
 def roles_of(plan: Plan, settled: Unsigned) -> Roles:
@@ -230,6 +234,7 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         catches=is_task & np.isin(plan.function_binary, catching),
         settled=settled,
         places=len(plan.places),
+        scheduling=plan.scheduling,
     )
 
 
@@ -262,14 +267,19 @@ class Threads:
     since: Numbers  # shape (groups, threads)
     process: npt.NDArray[np.uint16]
 
-    def including(self, tids: npt.NDArray[np.uint32], state: State) -> tuple[Threads, Indexes]:
-        """These threads and those of `tids` (any order, with repetitions), new ones as `state` has it; and the
-        place of each of `tids` among them.
-        """
+    def places(self, tids: npt.NDArray[np.uint32]) -> tuple[Indexes, Flags]:
+        """(the place of each of these, whether it is there)."""
         place = np.searchsorted(self.tid, tids)
         known = np.zeros(len(tids), np.bool_)
         if len(self.tid):
             known = self.tid[np.minimum(place, len(self.tid) - 1)] == tids
+        return place, known
+
+    def including(self, tids: npt.NDArray[np.uint32], state: State) -> tuple[Threads, Indexes]:
+        """These threads and those of `tids` (any order, with repetitions), new ones as `state` has it; and the
+        place of each of `tids` among them.
+        """
+        place, known = self.places(tids)
         if known.all():
             return self, place
         new = np.unique(tids[~known])
@@ -317,6 +327,7 @@ class State:
     lost_until: events from before this time may be missing.
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
+    schedule: see tracer.assemble.scheduling.
     resting: dtype PARKED, tasks that were there at the begin and were not polled since.  parked: the same of all
     futures that memory told at the end, and when that was: parked_at.  samples: dtype STACK_SAMPLE, those whose polls
     are not over, by thread and time.
@@ -341,6 +352,7 @@ class State:
     next_instance: int
     next_order: int
     tally: Tally
+    schedule: Schedule
     resting: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked_at: int = 0
@@ -374,4 +386,5 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         next_instance=1,
         next_order=1,
         tally=Tally(),
+        schedule=first_schedule(recording.start if recording.plan.scheduling else NEVER),
     )

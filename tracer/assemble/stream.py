@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.births import Births, births_of
+from tracer.assemble.columns import pick
 from tracer.assemble.marks import Catches, Marks, marks_of
 from tracer.assemble.records import take_records
+from tracer.assemble.schedule import SWITCH
+from tracer.assemble.scheduling import switches_of
 from tracer.assemble.state import (
     ABOVE_ALL,
     HANDED_ON,
@@ -29,13 +32,14 @@ from tracer.assemble.state import (
 )
 from tracer.assemble.task_ids import take_ids
 from tracer.assemble.wakes import Wakes, wakes_of
-from tracer.model import CHAIN_RECORD, SPAWN_RECORD, TASK_ID_RECORD, Array
+from tracer.model import CHAIN_RECORD, EVENT, SPAWN_RECORD, SWITCH_OUT_RECORD, TASK_ID_RECORD, Array, is_scheduling
 
 END, ENTRY, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5
 """Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  MARK: no row of a
 stack, but numbered as one: the end of a life, its begin, or a wake."""
 
 _LATEST = np.iinfo(np.int64).max
+NO_SWITCHES = np.empty(0, SWITCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,9 @@ class Opening:
     untouched: the open frames of threads without events.  rejected: number of events that nobody can read.
     task_ids: number of events that told a task's id.  records: those to be remembered.  chain_count, chains: the
     same of the events that told places; call_count, calls: ... by which call a task was made.
-    marks: the ends of lives; catches: of panics; ends: number of events that told them.  births: of tasks; made:
-    number of events that told them.  wakes: of tasks; woken: number of events that told them.
+    marks: the ends of lives; catches: of panics; ends: number of events that told them.
+    births: of tasks; made: number of events that told them.  wakes: of tasks; woken: number of events that told them.
+    switches: dtype SWITCH, what was told of scheduling; leaving: in which stacks threads left their CPUs.
     """
 
     stream: Stream
@@ -104,11 +109,18 @@ class Opening:
     marks: Marks
     catches: Catches
     ends: int
+    switches: Array
+    leaving: Catches
 
 
 def make_stream(state: State, events: Array) -> Opening:
     """Join the open frames and the events (dtype EVENT)."""
     roles = state.roles
+    of_scheduling = is_scheduling(events["probe"])
+    switches = NO_SWITCHES
+    if of_scheduling.any():
+        switches = switches_of(pick(events, of_scheduling), _hits_before(events, roles)[of_scheduling])
+        events = pick(events, ~of_scheduling)
     called = take_records(events, state.calls, SPAWN_RECORD)
     walked = take_records(called.hits, state.chains, CHAIN_RECORD)
     told = take_ids(walked.hits, state.records)
@@ -120,8 +132,7 @@ def make_stream(state: State, events: Array) -> Opening:
     places = None if walked.told is None else walked.told[is_hit]
     calls = None if called.told is None else called.told[called.hits["probe"] != CHAIN_RECORD][is_hit]
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
-    has_role = (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | _is_mark(roles, probe)
-    usable = has_role & (events["sp"] != ABOVE_ALL)
+    usable = _has_role(roles, probe) & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
         events, probe = events[usable], probe[usable]
@@ -145,12 +156,13 @@ def make_stream(state: State, events: Array) -> Opening:
         events, of_born, born, calls, roles.sites, roles.queues, threads, thread[of_born], state.next_order
     )
     numbers = np.flatnonzero(~is_mark)
+    leaving = _leaving(switches, rows, threads)
     if len(marked):
         rows = _only(rows, numbers)
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
     frame_thread = np.searchsorted(threads.tid, state.frames["tid"])
-    needed = np.concatenate([catches.thread, births.where.thread, wakes.where.thread])
+    needed = np.concatenate([catches.thread, births.where.thread, wakes.where.thread, leaving.thread])
     if len(needed):
         present = np.union1d(present, frame_thread[np.isin(frame_thread, needed)])
     touched = np.isin(frame_thread, present)
@@ -161,7 +173,10 @@ def make_stream(state: State, events: Array) -> Opening:
         first = len(carried.kind)
         own = np.concatenate([np.arange(first), first + numbers, first + count + np.arange(len(present))])
         stream = replace(stream, place=own[stream.place], event_rows=count)
-    stream = replace(stream, ids=ids, telling=telling, places=places)
+    if len(events):
+        stream = replace(stream, ids=ids, telling=telling, places=places)
+    else:  # only threads left their CPUs: their open frames are there, and look at some event as all frames do
+        stream = replace(stream, events=np.zeros(1, EVENT))
     return Opening(
         stream=stream,
         untouched=state.frames[~touched],
@@ -179,11 +194,33 @@ def make_stream(state: State, events: Array) -> Opening:
         marks=marks,
         catches=catches,
         ends=len(ended),
+        switches=switches,
+        leaving=leaving,
     )
+
+
+def _has_role(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
+    return (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | _is_mark(roles, probe)
 
 
 def _is_mark(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
     return (roles.ends[probe] >= 0) | roles.makes[probe] | (roles.wakes[probe] >= 0)
+
+
+def _hits_before(events: Array, roles: Roles) -> Indexes:
+    """How many of the events before each are hits that somebody can read."""
+    probe = np.minimum(events["probe"], len(roles.enters) - 1)  # the last one is that of records, and of nothing
+    is_hit = _has_role(roles, probe) & (events["sp"] != ABOVE_ALL)
+    before: Indexes = np.cumsum(is_hit) - is_hit
+    return before
+
+
+def _leaving(switches: Array, rows: Rows, threads: Threads) -> Catches:
+    """Where threads that are known left their CPUs, in the order of `switches`.  rows: in the order of the file."""
+    out = np.flatnonzero(switches["kind"] == SWITCH_OUT_RECORD)
+    thread, is_known = threads.places(switches["tid"][out])
+    row = np.searchsorted(rows.source, switches["before"][out])
+    return Catches(thread[is_known], row[is_known], np.zeros(int(np.count_nonzero(is_known)), np.uint64))
 
 
 def _only(rows: Rows, which: Indexes) -> Rows:

@@ -271,6 +271,8 @@ def _write_plan(plan: Plan) -> pb.Plan:
         ],
         spawns=[write_planned_spawn(one, plan.binaries[one.binary]) for one in plan.spawns],
         wakes=[write_planned_wake(one, plan.binaries[one.binary]) for one in plan.wakes],
+        scheduling=plan.scheduling,
+        no_scheduling=maybe_text(plan.no_scheduling),
     )
 
 
@@ -297,6 +299,8 @@ def _read_plan(message: pb.Plan) -> Plan:
         ends=tuple(_read_end(m, binaries, len(functions)) for m in message.ends),
         spawns=tuple(read_planned_spawn(m, binaries) for m in message.spawns),
         wakes=tuple(read_planned_wake(m, binaries) for m in message.wakes),
+        scheduling=message.scheduling,
+        no_scheduling=message.no_scheduling if message.HasField("no_scheduling") else None,
     )
 
 

@@ -22,7 +22,17 @@ from tracer.commands.stacks import StackTaker
 from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
-from tracer.model import CaptureEnd, Group, MemoryReading, Plan, PlanChange, ProcessEnd, Recording, StackSamples
+from tracer.model import (
+    CaptureEnd,
+    Group,
+    MemoryReading,
+    Plan,
+    PlanChange,
+    ProcessEnd,
+    Recording,
+    StackSamples,
+    is_scheduling,
+)
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.snapshot.places import parked_futures
@@ -103,7 +113,12 @@ class Recorder:
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
             _wait_for_our_turn()
             began = session.attach()
-            plan = replace(survey.plan, refusals=survey.plan.refusals + session.refusals)
+            plan = replace(
+                survey.plan,
+                refusals=survey.plan.refusals + session.refusals,
+                scheduling=survey.plan.scheduling and session.no_scheduling is None,
+                no_scheduling=session.no_scheduling,
+            )
             recording = Recording(
                 version=__version__,
                 clock=read_clocks(),
@@ -224,8 +239,10 @@ class Recorder:
         # the exit of a task would else seem to unwind the futures that were open inside it.
         batch = session.read()
         groups = [*(probe.group for probe in self._survey.plan.probes), Group.TASKS]  # the last: records of tasks' ids
-        leaves = np.array([group in leaving for group in groups], np.bool_)
-        is_before = (batch.events["time"] <= after) | leaves[np.minimum(batch.events["probe"], len(leaves) - 1)]
+        leaves, probes = np.array([group in leaving for group in groups], np.bool_), batch.events["probe"]
+        is_leaving = leaves[np.minimum(probes, len(leaves) - 1)]
+        is_leaving = np.where(is_scheduling(probes), Group.SCHEDULING in leaving, is_leaving)
+        is_before = (batch.events["time"] <= after) | is_leaving
         self._take(writer, Batch(batch.events[is_before], batch.losses))
         writer.plan_change(PlanChange(after, step.active, step.reason))
         self._take(writer, Batch(batch.events[~is_before], []))

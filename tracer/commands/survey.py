@@ -182,4 +182,5 @@ def _plan(binaries: Sequence[Binary], selection: Selection, exit_mode: ExitMode)
         include=selection.include,
         exclude=selection.exclude,
         generated_only=selection.generated_only,
+        scheduling=True,
     )

@@ -104,7 +104,8 @@ def probed_words(active: frozenset[Group], planned: frozenset[Group]) -> str:
     if not active:
         return "paused"
     if active >= _POLLS:
-        return "all" if active >= planned else "all but wakes"
+        missing = sorted(planned - active)
+        return f"all but {' and '.join(missing)}" if missing else "all"
     return f"{' and '.join(sorted(active))} only"
 
 

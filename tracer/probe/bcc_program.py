@@ -52,6 +52,10 @@ class BccProgram:
         """The same as a program of a perf event."""
         return self._load(function, self._bcc.BPF.PERF_EVENT, -1)
 
+    def load_raw_tracepoint(self, function: str) -> int:
+        """The same as a program of a raw tracepoint."""
+        return self._load(function, self._bcc.BPF.RAW_TRACEPOINT, -1)
+
     def _load(self, function: str, kind: int, attach_type: int) -> int:
         loaded = _quietly(
             lambda: self._module.load_func(function.encode(), kind, None, attach_type),

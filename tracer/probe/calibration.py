@@ -12,7 +12,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,9 @@ _WALK_COST = 4
 _SPAWN_COST = 3
 """In states, of a call that is remembered and found again: reads of the target's memory, and look-ups."""
 
+RECORDS_OF_TURN = 3
+"""Of Group.SCHEDULING, in one turn: the process is woken, gets the CPU and leaves it."""
+
 _TASK_ID_COST = 2
 """In states: a task's id takes a read of the target's memory, as a state does, and a look-up."""
 
@@ -71,13 +74,14 @@ class Costs:
     """Nanoseconds of the target's CPU time that one hit takes.
 
     returned: of a return probe, beyond the hit at the same function's entry.  state: what is added
-    at each where a coroutine's state is read.
+    at each where a coroutine's state is read.  scheduling: of a record of Group.SCHEDULING.
     """
 
     emulated: float
     stepped: float
     returned: float
     state: float = 0.0
+    scheduling: float = 0.0
 
     def of(self, probe: Probe, plan: Plan) -> float:
         """Of one probe of `plan`."""
@@ -159,6 +163,32 @@ class CalibrationProcess:
         if not self._running.stdout.read(1):
             raise AttachFailed("The cost of a probe cannot be measured: the calibration program died.")
         return (self._cpu_time() - before) / count
+
+    def turn(self, count: int) -> float:
+        """Time in which the process is woken, answers and waits again, in ns, the mean of `count`; with beside_us()
+        nothing else happens in it."""
+        assert self._running.stdin is not None
+        assert self._running.stdout is not None
+        once, before = struct.pack("<Q", 1), time.perf_counter_ns()
+        for _ in range(count):
+            self._running.stdin.write(once)
+            if not self._running.stdout.read(1):
+                raise AttachFailed("The cost of a switch cannot be measured: the calibration program died.")
+        return (time.perf_counter_ns() - before) / count
+
+    @contextmanager
+    def beside_us(self) -> Iterator[None]:
+        """It and this thread are on one CPU, as far as that is allowed."""
+        before = os.sched_getaffinity(0)
+        with suppress(OSError):
+            one = {min(before)}
+            os.sched_setaffinity(self._running.pid, one)
+            os.sched_setaffinity(0, one)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.sched_setaffinity(0, before)
 
     def _cpu_time(self) -> int:
         """The process' CPU clock (clock_getcpuclockid(3))."""

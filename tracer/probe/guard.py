@@ -4,9 +4,9 @@ A hundredth of one processor is always allowed: nobody feels it, and a program t
 uses so little itself that any share of that would be nothing.
 
 Hits are counted as they arrive and multiplied by what one costs on this machine.  When the share
-is too high, the guard steps down: first the probes of wakes are detached, then the futures', then what
-is left is attached only in short windows, as often as the budget allows.  It steps up again when the
-measured load fits, more and more reluctantly if that turns out wrong.
+is too high, the guard steps down: first the probes of wakes are detached, then what tells of scheduling, then the
+futures' probes, then what is left is attached only in short windows, as often as the budget allows.  It steps up
+again when the measured load fits, more and more reluctantly if that turns out wrong.
 
 The decisions know no clock and no kernel: time, hits and CPU time are arguments.
 """
@@ -19,7 +19,7 @@ from enum import Enum
 
 import numpy as np
 
-from tracer.model import Array, Group, Plan
+from tracer.model import Array, Group, Plan, is_scheduling
 from tracer.probe.calibration import Costs
 from tracer.probe.session import ProbeSession
 
@@ -45,7 +45,8 @@ def calibrate(session: ProbeSession) -> Costs:
 
 class Level(Enum):
     ALL = "everything"
-    POLLS = "everything but wakes"
+    NO_WAKES = "everything but wakes"
+    POLLS = "polls only"
     TASKS = "task polls only"
     WINDOWS = "sampled windows"
 
@@ -98,6 +99,7 @@ class Guard:
     def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
         self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
         self._is_of = {g: np.array([probe.group is g for probe in plan.probes], dtype=bool) for g in Group}
+        self._cost_of_scheduling = costs.scheduling
         self._ladder = _ladder(plan.groups)
         self._budget = max_overhead
         self._level = Level.ALL
@@ -158,8 +160,11 @@ class Guard:
             return
         probes = events["probe"]
         hits = np.bincount(probes[probes < len(self._cost)], minlength=len(self._cost))
-        cost = hits * self._cost * (1 + lost / len(events))
+        more = 1 + lost / len(events)
+        cost = hits * self._cost * more
         by_group = {group: float(cost[of].sum()) for group, of in self._is_of.items()}
+        records = int(np.count_nonzero(is_scheduling(probes)))
+        by_group[Group.SCHEDULING] = records * self._cost_of_scheduling * more
         for meter in (self._whole, self._meter, self._window):
             if meter is not None:
                 meter.add(by_group)
@@ -235,14 +240,16 @@ class Guard:
         return Step(windowed, f"{told}: attached throughout again")
 
 
-_ONLY = {Level.POLLS: "no wakes", Level.TASKS: "task polls only"}
+_ONLY = {Level.NO_WAKES: "no wakes", Level.POLLS: "polls only", Level.TASKS: "task polls only"}
 """What is left of a plan, in words."""
 
 
 def _ladder(groups: frozenset[Group]) -> list[tuple[Level, frozenset[Group]]]:
     """What can be attached of a plan with these groups, the richest first; the last one is what windows have."""
     rungs = [(Level.ALL, groups)]
-    for level, fewer in ((Level.POLLS, groups - {Group.WAKES}), (Level.TASKS, groups & {Group.TASKS})):
+    without_wakes, polls = groups - {Group.WAKES}, groups & {Group.TASKS, Group.FUTURES}
+    lower = ((Level.NO_WAKES, without_wakes), (Level.POLLS, polls), (Level.TASKS, groups & {Group.TASKS}))
+    for level, fewer in lower:
         if fewer and fewer != rungs[-1][1]:
             rungs.append((level, fewer))
     return rungs

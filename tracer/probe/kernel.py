@@ -1,4 +1,4 @@
-"""The kernel calls that BCC does not wrap: maps as bytes, uprobe_multi links, perf buffers.
+"""The kernel calls that BCC does not wrap: maps as bytes, uprobe_multi links, raw tracepoints, perf buffers.
 
 Numbers and layouts are of linux/bpf.h and linux/perf_event.h (Linux 6.6 for uprobe_multi), the
 same on every architecture but for the system call's own number.
@@ -19,6 +19,8 @@ _BPF_SYSCALL = 321  # x86-64
 _PERF_EVENT_OPEN_SYSCALL = 298
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD, _LINK_CREATE = 0, 1, 2, 4, 5, 28
+_GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
+_PROG_INFO_MISSES = 208  # offset of bpf_prog_info.recursion_misses; what the kernel does not know it leaves as it is
 _PROG_TYPE_KPROBE = 2
 _MAP_TYPE_RINGBUF = 27
 ATTACH_UPROBE_MULTI = 48
@@ -116,6 +118,19 @@ def link_uprobe_multi(
         pid,
     )
     return _bpf(_LINK_CREATE, attributes)
+
+
+def open_raw_tracepoint(name: str, program: int) -> int:
+    """Run a program at a tracepoint; returns the link, detached by closing it.  Raises OSError as the kernel does."""
+    text = ctypes.create_string_buffer(name.encode())
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", ctypes.addressof(text), program))
+
+
+def recursion_misses(program: int) -> int:
+    """How often a program was not run because it was running on that CPU already (known since Linux 5.12)."""
+    information = ctypes.create_string_buffer(_PROG_INFO_MISSES + 8)
+    _bpf(_GET_INFO, struct.pack("<IIQ", program, len(information), ctypes.addressof(information)))
+    return int.from_bytes(information.raw[_PROG_INFO_MISSES:], "little")
 
 
 class MultiSupport(Enum):

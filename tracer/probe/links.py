@@ -18,6 +18,7 @@ from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatErr
 from tracer.model import Group, Probe, Process, Site
 from tracer.probe.bcc_program import BccProgram, missing_capabilities
 from tracer.probe.kernel import link_uprobe_multi
+from tracer.probe.scheduling import Tracepoints
 
 BCC_LIMIT = 1_000
 _ENOTSUPP = 524  # the kernel's own, what it says of an instruction that it does not probe
@@ -99,10 +100,19 @@ class Links:
 
     Exits come before entries.  Detaching takes the kernel some 50 ms a link: whoever needs a sharp
     end stops the group's events first (PollProgram.end_epoch).
+
+    tracepoints: what Group.SCHEDULING is; without, that is never attached.
     """
 
-    def __init__(self, attachment: Attachment, processes: Sequence[Process], probes: Sequence[Probe]) -> None:
+    def __init__(
+        self,
+        attachment: Attachment,
+        processes: Sequence[Process],
+        probes: Sequence[Probe],
+        tracepoints: Tracepoints | None = None,
+    ) -> None:
         self._attachment = attachment
+        self._tracepoints = tracepoints
         self._processes = tuple(processes)
         self._probes = tuple(probes)
         self._links: dict[Group, list[int]] = {}
@@ -124,10 +134,15 @@ class Links:
         AttachFailed.
         """
         added = [group for group in groups if group not in self._links]
+        if self._tracepoints is None and Group.SCHEDULING in added:
+            added.remove(Group.SCHEDULING)
         for group in added:
             self._links[group] = []
         try:
             for group in added:
+                if group is Group.SCHEDULING:
+                    self._attach_tracepoints()
+                    continue
                 for sites in ((Site.RETURN,), (Site.EXIT, Site.END, Site.SPAWN, Site.SPAWNED, Site.WAKE, Site.ENTRY)):
                     for process in self._processes:
                         try:
@@ -138,6 +153,13 @@ class Links:
         except BaseException:
             self.detach(added)
             raise
+
+    def _attach_tracepoints(self) -> None:
+        assert self._tracepoints is not None
+        try:
+            self._links[Group.SCHEDULING] = self._tracepoints.attach()
+        except OSError as error:
+            raise AttachFailed("The kernel refused its tracepoints.", why=str(error), fix="rat-ebpf doctor") from error
 
     def _attach_sites(self, group: Group, sites: Sequence[Site], process: Process) -> None:
         """By one link, which attaches in the order given."""
@@ -178,7 +200,11 @@ class Links:
 
     def detach(self, groups: Iterable[Group]) -> None:
         for group in groups:
-            self._attachment.detach(self._links.pop(group, ()))
+            links = self._links.pop(group, [])
+            if group is Group.SCHEDULING and self._tracepoints is not None:
+                self._tracepoints.detach(links)
+            else:
+                self._attachment.detach(links)
 
 
 def _explained(error: OSError, process: Process) -> RatError:

@@ -50,12 +50,13 @@ def make_plan(
     include: Sequence[Pattern[str]] = (),
     exclude: Sequence[Pattern[str]] = (),
     generated_only: bool = False,
+    scheduling: bool = False,
 ) -> Plan:
     """Choose the functions and their probes.
 
     include / exclude: regular expressions searched in any of a function's names.  A task poll is
     the context of what runs in it: `include` and `generated_only` (coroutines only) do not remove
-    it, `exclude` does.  A function that is left out by choice is no refusal.
+    it, `exclude` does.  A function that is left out by choice is no refusal.  scheduling: as Plan has it.
     Raises NotTraceable when nothing is left, or when return probes are asked of a binary that unwinds.
     """
     if exit_mode is ExitMode.URETPROBE:
@@ -113,6 +114,7 @@ def make_plan(
         ends=tuple(ends),
         spawns=tuple(spawns),
         wakes=tuple(wakes),
+        scheduling=scheduling,
     )
 
 

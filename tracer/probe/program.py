@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tracer.errors import AttachFailed
+from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
 from tracer.model import (
     Array,
     FunctionKind,
@@ -30,6 +30,7 @@ from tracer.model import (
 )
 from tracer.probe.bcc_program import BccProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
+from tracer.probe.scheduling import TRACEPOINTS, Tracepoints, Unavailable, scheduling_defines
 from tracer.probe.sources import bpf_folder
 from tracer.probe.stacks import stack_sizes
 from tracer.probe.walk import Walks, make_walks
@@ -71,7 +72,7 @@ _MOST_SPAWNS = 0xFFFF
 _WAKES = {(False, None): 1, (True, None): 2, (False, Register.RAX): 3}
 """By is_indirect and state."""
 """By WakePoint.is_indirect."""
-_GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES)
+_GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES, Group.SCHEDULING)
 
 _FRAMES = 65_536
 """Functions under way at once whose self is remembered: 5 MiB of kernel memory."""
@@ -98,12 +99,16 @@ class PollProgram:
     """ring_pages: size of the ring buffer in pages, None for perf buffers.
 
     by_place: for links without a cookie; the probe is then known by its address.  stacks: with what StackSampler needs.
+    tracepoints: what runs where threads are scheduled; None: that is not planned, or, as no_scheduling says, not to
+    be had here.
     Raises what BccProgram raises.
     """
 
     def __init__(
         self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path, stacks: bool = False
     ) -> None:
+        self.tracepoints: Tracepoints | None = None
+        self.no_scheduling: str | None = None
         # The last ids are free for the calibration's own probes.
         self._spare_id = len(plan.probes)
         walks = make_walks(plan.functions, plan.layouts)
@@ -126,15 +131,34 @@ class PollProgram:
             defines["BY_PLACE"] = None
         if stacks:
             defines |= stack_sizes()
+        if plan.scheduling:
+            try:
+                defines |= scheduling_defines()
+            except Unavailable as reason:
+                self.no_scheduling = str(reason)
         self.bcc = BccProgram(bpf_folder() / "poll.c", defines, cache)
         try:
             attach_type = -1 if by_place else ATTACH_UPROBE_MULTI
             self.at_instruction = self.bcc.load("at_instruction", attach_type)
             self.at_return = self.bcc.load("at_return", attach_type)
+            if "SCHEDULING" in defines:
+                self._load_tracepoints()
             self._prepare(plan, walks, by_place)
         except BaseException:
             self.bcc.close()
             raise
+
+    def _load_tracepoints(self) -> None:
+        try:
+            programs = {name: self.bcc.load_raw_tracepoint(function) for name, function in TRACEPOINTS.items()}
+            tracepoints = Tracepoints(programs)
+            tracepoints.detach(tracepoints.attach())  # while it can still be done without
+        except (AttachFailed, NotTraceable, PermissionMissing) as error:
+            self.no_scheduling = f"{error.what} {error.why}".strip()
+        except OSError as error:
+            self.no_scheduling = f"the kernel refused its tracepoints: {error}"
+        else:
+            self.tracepoints = tracepoints
 
     def _prepare(self, plan: Plan, walks: Walks, by_place: bool) -> None:
         self._processes = self.bcc.map("processes", 4, 4)

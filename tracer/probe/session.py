@@ -23,7 +23,13 @@ from types import TracebackType
 from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
 from tracer.probe.bcc_program import missing_capabilities
-from tracer.probe.calibration import Costs, calibration_plan, calibration_process
+from tracer.probe.calibration import (
+    RECORDS_OF_TURN,
+    CalibrationProcess,
+    Costs,
+    calibration_plan,
+    calibration_process,
+)
 from tracer.probe.headers import default_cache
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus, has_ring_buffer, uprobe_multi_support
@@ -40,6 +46,8 @@ BUFFER_SIZE = 32 << 20
 _PAGE = 4096
 _CALLS = 2_000
 """Hits by which a cost is measured: some milliseconds each."""
+_TURNS, _ROUNDS = 100, 10
+"""The same of turns; the quickest of some rounds counts, which nobody else disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,8 @@ class ProbeSession:
         self._links = Links(self._attachment, self._processes, ())
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
+        self._missed = self._missed_since = 0
+        self._missed_at: int | None = None
         self._calibration_links: list[Links] = []
         self._stacks, self._no_stacks = self._sample_stacks()
         atexit.register(self.close)
@@ -156,6 +166,11 @@ class ProbeSession:
         return tuple(self._refusals)
 
     @property
+    def no_scheduling(self) -> str | None:
+        """Why the kernel's scheduling is not seen, although the plan asks for it."""
+        return self._program.no_scheduling
+
+    @property
     def received(self) -> int:
         """Events taken from the transport so far."""
         return self._ledger.received
@@ -163,12 +178,13 @@ class ProbeSession:
     @property
     def sent(self) -> int:
         """Hits so far, as the kernel side counts them."""
-        return int(self._program.counters().sent.sum())
+        return int(self._program.counters().sent.sum()) + self._missed
 
     @property
     def lost(self) -> int:
-        """Events for which the transport had no room, as the kernel side counts them."""
-        return int(self._program.counters().lost.sum())
+        """Events for which the transport had no room, or of which a program was kept from telling, as the kernel side
+        counts them."""
+        return int(self._program.counters().lost.sum()) + self._missed
 
     def attach(self, groups: frozenset[Group] = frozenset(Group)) -> int:
         """Attach; returns the time in ns (CLOCK_MONOTONIC) from which on everything is.
@@ -186,12 +202,14 @@ class ProbeSession:
         for binary, executable in enumerate(self._executables):
             refused |= wrong_instructions(executable, [probe for probe in self._plan.probes if probe.binary == binary])
         while True:
-            self._links = Links(self._attachment, self._processes, self._without(refused))
+            probes = self._without(refused)
+            self._links = Links(self._attachment, self._processes, probes, self._program.tracepoints)
             try:
                 self._links.attach(groups)
             except Refused as refusal:
                 refused |= refusal.probes
             else:
+                self._missed_since = self._count_misses()
                 return self._begin(groups)
 
     def _check_older_way(self) -> None:
@@ -245,6 +263,7 @@ class ProbeSession:
             attachment = self._choose_attachment(self._support, [running.executable])
             self._program.trace(running.process, plan)
 
+            scheduling = self._cost_of_scheduling(running)
             self._program.begin_epoch(Group.TASKS)
             running.call(_CALLS)
             bare = running.call(_CALLS)
@@ -268,7 +287,24 @@ class ProbeSession:
             stepped=left - returned,
             returned=returned - entered,
             state=max(0.0, with_state - left) / 2,  # at the entry and at the exit; the return finds it done
+            scheduling=scheduling,
         )
+
+    def _cost_of_scheduling(self, running: CalibrationProcess) -> float:
+        """Of one record, in ns: by turns that the process and ours take on one CPU, with and without."""
+        tracepoints = self._program.tracepoints
+        if tracepoints is None:
+            return 0.0
+        with running.beside_us():
+            bare = min(running.turn(_TURNS) for _ in range(_ROUNDS))
+            links = tracepoints.attach()
+            try:
+                self._program.begin_epoch(Group.SCHEDULING)
+                seen = min(running.turn(_TURNS) for _ in range(_ROUNDS))
+            finally:
+                self._program.end_epoch(Group.SCHEDULING)
+                tracepoints.detach(links)
+        return max(0.0, seen - bare) / RECORDS_OF_TURN
 
     def set_active(self, groups: frozenset[Group]) -> int:
         """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) of the change.
@@ -300,7 +336,21 @@ class ProbeSession:
     def read(self) -> Batch:
         """What has come since the last call, without waiting."""
         look = self._look()
-        return Batch(*self._ledger.account(look, self._transport.drain()))
+        return self._with_misses(Batch(*self._ledger.account(look, self._transport.drain())), look)
+
+    def _with_misses(self, batch: Batch, look: Look) -> Batch:
+        """Records of which a program was kept from telling are lost, since the look before, no one knows on which
+        CPU: they took no number."""
+        missed = self._count_misses() - self._missed_since
+        if missed > self._missed:
+            batch.losses.append(Loss(-1, missed - self._missed, self._missed_at, look.after))
+            self._missed = missed
+        self._missed_at = look.before
+        return batch
+
+    def _count_misses(self) -> int:
+        tracepoints = self._program.tracepoints
+        return tracepoints.missed() if tracepoints is not None else 0
 
     def _look(self) -> Look:
         before = time.monotonic_ns()
@@ -321,7 +371,7 @@ class ProbeSession:
         parts = [self._transport.drain()]
         while len(parts[-1]):
             parts.append(self._transport.drain())
-        return Batch(*self._ledger.finish(look, joined(parts)))
+        return self._with_misses(Batch(*self._ledger.finish(look, joined(parts))), look)
 
     def close(self) -> None:
         """Detach and free everything; harmless when repeated."""

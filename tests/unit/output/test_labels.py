@@ -99,5 +99,7 @@ def test_states_and_groups() -> None:
     assert [wait_name(s) for s in (None, 0, 3)] == ["waiting", "waiting", "waiting at await #1"]
     whole, polls = frozenset(Group), frozenset({Group.TASKS, Group.FUTURES})
     groups = [whole, polls, frozenset({Group.TASKS}), frozenset[Group]()]
-    assert [probed_words(g, whole) for g in groups] == ["all", "all but wakes", "tasks only", "paused"]
+    without = ["all", "all but scheduling and wakes", "tasks only", "paused"]
+    assert [probed_words(g, whole) for g in groups] == without
+    assert probed_words(whole - {Group.WAKES}, whole) == "all but wakes"
     assert [probed_words(g, polls) for g in groups] == ["all", "all", "tasks only", "paused"]

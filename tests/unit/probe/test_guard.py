@@ -8,26 +8,28 @@ import numpy as np
 import pytest
 
 from tests.unit.probe.made import binary, events, function, task
-from tracer.model import EVENT, ExitMode, Group, HeaderTest, InstructionCost, Plan, WakePoint
+from tracer.model import EVENT, SWITCH_OUT_RECORD, ExitMode, Group, HeaderTest, InstructionCost, Plan, WakePoint
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Guard, Level, Step
 from tracer.probe.plan import make_plan
 
-COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000)
+COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000, scheduling=1_000)
 BOTH = frozenset({Group.TASKS, Group.FUTURES})
-EVERYTHING = frozenset(Group)
+EVERYTHING = BOTH | {Group.WAKES}
 TASKS = frozenset({Group.TASKS})
 TICK = 10_000_000
 
 
 @dataclass
 class Load:
-    """Per second: polls of tasks and of futures, and wakes, while they are attached; the program's own CPU share."""
+    """Per second: polls of tasks and of futures, wakes, and records of scheduling, while they are attached; the
+    program's own CPU share."""
 
     tasks: float
     futures: float
     cpu: float = 1.0
     wakes: float = 0.0
+    switches: float = 0.0
 
     def rate(self, group: Group) -> float:
         return {Group.TASKS: self.tasks, Group.FUTURES: self.futures, Group.WAKES: self.wakes}[group]
@@ -53,6 +55,10 @@ class World:
                     parts.append(events(probe.id, round(load.rate(probe.group) * TICK / 1e9)))
             batch = np.concatenate([np.zeros(0, EVENT), *parts])
             cost = sum(COSTS.of(self.plan.probes[i], self.plan) for i in batch["probe"].tolist())
+            if Group.SCHEDULING in self.active:
+                records = events(SWITCH_OUT_RECORD, round(load.switches * TICK / 1e9))
+                batch = np.concatenate([batch, records])
+                cost += len(records) * COSTS.scheduling
             self.cost += cost
             self.cpu += int(load.cpu * TICK + cost)
             step = self.guard.observe(self.now, batch, 0, self.cpu)
@@ -94,7 +100,7 @@ def test_wakes_go_before_futures(with_wakes: Plan) -> None:
     steps = world.run(10, Load(tasks=2_000, futures=1_000, wakes=40_000))
     assert [step.active for step in steps] == [BOTH]
     assert steps[0].reason.endswith("no wakes from here on")
-    assert world.guard.level is Level.POLLS
+    assert world.guard.level is Level.NO_WAKES
 
 
 def test_both_go_at_once_when_wakes_are_not_enough(with_wakes: Plan) -> None:
@@ -108,6 +114,18 @@ def test_futures_come_back_before_wakes(with_wakes: Plan) -> None:
     assert world.active == TASKS
     steps = world.run(20, Load(tasks=100, futures=500, wakes=1_000))
     assert [step.active for step in steps] == [BOTH, EVERYTHING]
+
+
+def test_scheduling_goes_after_wakes_and_before_futures(with_wakes: Plan) -> None:
+    plan = replace(with_wakes, scheduling=True)
+    world = World(plan, 0.05, plan.groups)
+    assert [step.active for step in world.run(10, Load(2_000, 1_000, wakes=40_000, switches=5_000))] == [
+        BOTH | {Group.SCHEDULING}
+    ]
+    world = World(plan, 0.05, plan.groups)
+    steps = world.run(10, Load(tasks=2_000, futures=1_000, wakes=1_000, switches=80_000))
+    assert [(step.active, world.guard.level) for step in steps] == [(BOTH, Level.POLLS)]
+    assert steps[0].reason.endswith("polls only from here on")
 
 
 def test_windows_have_no_wakes(with_wakes: Plan) -> None:
