@@ -189,4 +189,4 @@ def test_threads_have_the_ids_of_the_tracers_namespace(turns_executable: Path) -
     counts = [sum(one[0] == record for one in switches) for record in (SWITCH_OUT_RECORD, SWITCH_IN_RECORD)]
     # The first time that it gets a CPU nobody knows yet who it is.
     assert counts[0] >= 9
-    assert counts[1] in (counts[0], counts[0] - 1, counts[0] + 1)
+    assert 0.9 * counts[0] - 1 <= counts[1] <= counts[0]
