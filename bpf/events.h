@@ -15,6 +15,8 @@ enum event_flag {
 	EVENT_PENDING = 8,
 	EVENT_TASK_ID = 16,
 	EVENT_NEW_TASK_ID = 32,
+	EVENT_FROM_TIMER = 4, /* of a wake */
+	EVENT_FROM_IO = 8,
 };
 
 /* event.probe of a record that tells a task's id, before the entry of its poll: model.TASK_ID_RECORD. */
@@ -96,6 +98,8 @@ enum wake {
 	WAKE_DIRECT = 1,   /* a task is woken here; rdi has its header */
 	WAKE_INDIRECT = 2, /* ... rdi points to where its address is */
 	WAKE_STATE_IN_RAX = 3, /* rdi has its header, whose first byte was that of rax before the wake */
+	WAKE_FROM_TIMER = 4,   /* no wake: a function begins here from which those of the timers come */
+	WAKE_FROM_IO = 5,      /* ... those of the IO driver */
 };
 
 #define NO_OFFSET 0xffffffffu

@@ -33,6 +33,9 @@ BPF_TABLE("lru_hash", u32, struct thread, threads, THREADS);
 /* LRU, because nothing tells when a task is freed.  An evicted task's id is told again. */
 BPF_TABLE("lru_hash", struct task_key, u64, task_ids, TASKS);
 
+/* A thread's latest call of a function of the driver, `told`: an event_flag.  The same as spawn_calls otherwise. */
+BPF_TABLE("lru_hash", u32, struct spawn_call, driver_calls, THREADS);
+
 /* LRU, because a spawn that panics makes no task.  The place of an evicted call is not told. */
 BPF_TABLE("lru_hash", u32, struct spawn_call, spawn_calls, THREADS);
 
@@ -148,9 +151,33 @@ static __always_inline void read_end(struct pt_regs *ctx, const struct probe *pr
 	read_state(event, probe->entry_state);
 }
 
-/* The byte read is of the header of the task that is woken, as it is before. */
-static __always_inline void read_wake(struct pt_regs *ctx, const struct probe *probe, struct event *event)
+/* A call that made no task yet is under way still, if its return address is where it was. */
+static __always_inline int is_under_way(const struct spawn_call *call, u64 sp, u32 epoch)
 {
+	u64 caller = 0;
+
+	return call->epoch == epoch && call->sp >= sp &&
+	       !bpf_probe_read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller;
+}
+
+/* Of a function of the driver, whose wakes may follow. */
+static __always_inline void remember_driver(const struct probe *probe, u32 tid, u64 sp, u32 epoch)
+{
+	struct spawn_call call = {.sp = sp, .epoch = epoch};
+
+	call.told = probe->wakes == WAKE_FROM_IO ? EVENT_FROM_IO : EVENT_FROM_TIMER;
+	if (!bpf_probe_read_user(&call.caller, sizeof(call.caller), (void *)sp))
+		driver_calls.update(&tid, &call);
+}
+
+/* The byte read is of the header of the task that is woken, as it is before. */
+static __always_inline void read_wake(struct pt_regs *ctx, const struct probe *probe, struct event *event, u32 epoch)
+{
+	u32 tid = event->tid;
+	struct spawn_call *driver = driver_calls.lookup(&tid);
+
+	if (driver && is_under_way(driver, event->sp, epoch))
+		event->flags |= driver->told;
 	event->self = ctx->di;
 	if (probe->wakes == WAKE_INDIRECT && bpf_probe_read_user(&event->self, sizeof(event->self), (void *)ctx->di))
 		return;
@@ -204,15 +231,6 @@ static __always_inline u64 read_task_id(u64 header, struct probe *probe)
 static __always_inline u64 told_as(struct pt_regs *ctx, const struct probe *probe, u64 address)
 {
 	return (u64)probe->spawns << DISTANCE_BITS | ((address - ctx->ip) & ((1ull << DISTANCE_BITS) - 1));
-}
-
-/* A call that made no task yet is under way still, if its return address is where it was. */
-static __always_inline int is_under_way(const struct spawn_call *call, u64 sp, u32 epoch)
-{
-	u64 caller = 0;
-
-	return call->epoch == epoch && call->sp >= sp &&
-	       !bpf_probe_read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller;
 }
 
 static __always_inline void remember_call(struct pt_regs *ctx, const struct probe *probe, u32 tid, u64 sp, u32 epoch)
@@ -307,8 +325,12 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	if (probe->roles & PROBE_ENDS)
 		read_end(ctx, probe, &event);
 
+	if (probe->wakes >= WAKE_FROM_TIMER) {
+		remember_driver(probe, tid, sp, *epoch);
+		return 0;
+	}
 	if (probe->wakes)
-		read_wake(ctx, probe, &event);
+		read_wake(ctx, probe, &event, *epoch);
 
 	if (probe->spawn_step & SPAWN_CALLED) {
 		remember_call(ctx, probe, tid, sp, *epoch);

@@ -37,6 +37,7 @@ from tracer.model import (
     Tally,
     Thread,
     WaitFlag,
+    WakeOrigin,
     WakingContext,
 )
 
@@ -182,6 +183,7 @@ class Reference:
         self.calls: dict[int, tuple[int, int, int]] = {}
         self.births: dict[tuple[int, int], tuple[int, ...]] = {}
         self.wakes: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.pollers: set[int] = set()
         self.clocks: dict[int, Clock] = {}
         self.clocks_since = recording.start if plan.scheduling else NEVER
         self.off_cpu: list[tuple[int, ...]] = []
@@ -290,7 +292,7 @@ class Reference:
             self.count["wakes"] += 1
             if flags & EventFlag.SELF and flags & EventFlag.STATE:
                 test = self.plan.wakes[known.wakes].point.effective
-                self._woken(self._stack(tid), time, self_, tid, sp, passes(test, state))
+                self._woken(self._stack(tid), time, self_, tid, sp, passes(test, state), flags)
             return
         if known is None or sp == NOWHERE or (known.enters is None and known.leaves is None):
             self.count["unmatched_exits"] += 1
@@ -334,6 +336,8 @@ class Reference:
         told: int | str | None = None,
         places: int = 0,
     ) -> None:
+        if self.is_task[function] and not self.plan.functions[function].is_job:
+            self.pollers.add(tid)
         jump, stack.jump = stack.jump, None
         self._gone(stack, sp - 1, now)
         if stack.frames and stack.frames[-1].sp == sp:
@@ -706,7 +710,20 @@ class Reference:
         task = next((poll for poll in reversed(around) if self.is_task[poll.function]), None)
         return task if task is not None and task.start >= self.lost_until else None
 
-    def _woken(self, stack: Stack, time: int, header: int, tid: int, sp: int, is_effective: bool) -> None:
+    def _origin(self, stack: Stack, tid: int, sp: int, flags: int) -> WakeOrigin:
+        if self._polled_around(stack, sp) is not None:
+            return WakeOrigin.TASK
+        for flag, origin in ((EventFlag.FROM_TIMER, WakeOrigin.TIMER), (EventFlag.FROM_IO, WakeOrigin.IO)):
+            if flags & flag:
+                return origin
+        around = [poll for poll in stack.frames if poll.sp > sp]
+        if any(self.is_task[poll.function] for poll in around):
+            return WakeOrigin.UNKNOWN  # it may have ended before
+        if around:
+            return WakeOrigin.FUTURE
+        return WakeOrigin.RUNTIME if tid in self.pollers else WakeOrigin.THREAD
+
+    def _woken(self, stack: Stack, time: int, header: int, tid: int, sp: int, is_effective: bool, flags: int) -> None:
         """A task was woken: the first one since its latest poll began counts."""
         if not is_effective:
             self.count["idle_wakes"] += 1
@@ -715,7 +732,8 @@ class Reference:
         by = (task.instance, task.id, task.function) if task is not None else (0, 0, 0)
         if task is not None and task.self == header:
             self.count["self_wakes"] += 1
-        self.wakes.setdefault((stack.process, header), (min(time, 2**63 - 1), *by, tid))
+        origin = self._origin(stack, tid, sp, flags)
+        self.wakes.setdefault((stack.process, header), (min(time, 2**63 - 1), *by, tid, origin))
 
     def _known_wake(self, before: Poll, end: int, woken: tuple[int, ...]) -> tuple[int, ...]:
         """The first one after the poll before, if none can have been missed."""
@@ -800,7 +818,7 @@ class Reference:
         places = [packed >> shift & 0xFFFF for shift in (0, 16, 32, 48)]
         known = sum(number << 16 * at for at, number in enumerate(places) if number <= len(self.plan.places))
         own = (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid)
-        self.waits.append((*own, int(flags), state, 0, known, *(woken or (0,) * 5)))
+        self.waits.append((*own, int(flags), state, 0, known, *(woken or (0,) * 6)))
         if self.is_task[poll.function]:
             self.tasks[poll.instance].waiting += end - start
 

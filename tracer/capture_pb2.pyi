@@ -109,7 +109,7 @@ class SpawnPoint(_message.Message):
     def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., step: _Optional[str] = ..., register: _Optional[str] = ..., is_return: _Optional[bool] = ..., cost: _Optional[str] = ..., tells_caller: _Optional[bool] = ...) -> None: ...
 
 class WakePoint(_message.Message):
-    __slots__ = ("address", "offset", "name", "effective", "is_indirect", "cost", "state")
+    __slots__ = ("address", "offset", "name", "effective", "is_indirect", "cost", "state", "begins")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,7 @@ class WakePoint(_message.Message):
     IS_INDIRECT_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    BEGINS_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     name: str
@@ -124,7 +125,8 @@ class WakePoint(_message.Message):
     is_indirect: bool
     cost: str
     state: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., effective: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_indirect: _Optional[bool] = ..., cost: _Optional[str] = ..., state: _Optional[str] = ...) -> None: ...
+    begins: int
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., effective: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_indirect: _Optional[bool] = ..., cost: _Optional[str] = ..., state: _Optional[str] = ..., begins: _Optional[int] = ...) -> None: ...
 
 class CallSites(_message.Message):
     __slots__ = ("files", "distances", "file", "line", "column")

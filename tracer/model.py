@@ -41,6 +41,8 @@ class EventFlag(IntFlag):
     PENDING = 8  # ... and it is Poll::Pending (else Poll::Ready)
     TASK_ID = 16  # entry of a task poll: the runtime's id of the task was read
     NEW_TASK_ID = 32  # ... and is not the one last told for this header: the record before tells it
+    FROM_TIMER = 4  # of a wake: it comes from inside of a function of the timers
+    FROM_IO = 8  # ... of the IO driver
 
 
 TASK_ID_RECORD = 0xFFFF_FFFF
@@ -485,6 +487,18 @@ class CallSite:
         return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
 
 
+class WakeOrigin(IntEnum):
+    """What woke a task."""
+
+    UNKNOWN = 0
+    TIMER = 1  # the runtime's timers
+    IO = 2  # the runtime's IO driver
+    TASK = 3  # a task that was being polled there, perhaps itself, or a blocking job
+    FUTURE = 4  # a future that was being polled outside of any task
+    RUNTIME = 5  # a thread that had polled tasks, while it polled nothing: its runtime, or block_on's own future
+    THREAD = 6  # a thread that had polled no task
+
+
 @dataclass(frozen=True, slots=True)
 class WakePoint:
     """A place that each wake of some kind passes once: of the task whose header is in rdi, or (is_indirect) of that to
@@ -492,7 +506,8 @@ class WakePoint:
 
     address: link-time virtual address, of the function's entry or a place in it.  offset: its place in the file.
     effective: only when the header passes this, as it was before, does the wake lead to a poll; else another one will
-    already, or none ever.  state: the register whose lowest byte is the header's first one as it was before; None: that
+    already, or none ever.  begins: it is no wake, but the entry of a function whose wakes are of this origin, and
+    nothing is sent of it.  state: the register whose lowest byte is the header's first one as it was before; None: that
     is still in memory.
     """
 
@@ -503,6 +518,7 @@ class WakePoint:
     is_indirect: bool = False
     cost: InstructionCost = InstructionCost.STEPPED
     state: Register | None = None
+    begins: WakeOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1038,6 +1054,7 @@ WAIT = np.dtype(
         ("woken_by_id", "<u8"),  # the runtime's own id of that task; 0: unknown
         ("woken_by_function", "<u4"),  # its function
         ("woken_on", "<u4"),  # the thread
+        ("woken_from", "u1"),  # WakeOrigin
     ]
 )
 """From one Pending poll of an instance to its next poll, or to its end without one.

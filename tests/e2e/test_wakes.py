@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.running import Targets
 from tests.truth import Records, enclosing
 from tracer.assemble import begin, finish, step
 from tracer.capture import CaptureReader
-from tracer.model import Array, CaptureEnd, FunctionKind
+from tracer.model import Array, CaptureEnd, FunctionKind, WakeOrigin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -22,6 +23,7 @@ WAKE, POLL = 0, 1
 """Places of the log."""
 LEAST = 1000
 """Waits that a run has at least; a log of less proves nothing."""
+LEAST_TIMERS = 50
 SHARE = 0.999
 NEAR, NEAR_SHARE = 100_000, 0.05
 """Nanoseconds between a wake's two times, or the share of what they are a part of."""
@@ -127,7 +129,32 @@ def test_every_wake_is_known(
     print(f"{target} {' '.join(mode)} {profile}: {right} of {len(waited)} wakers right, {near} at the right time")
     assert right >= SHARE * len(waited)
     assert near >= SHARE * len(waited)
+    check_origins(log, waited, by_end, polls, target)
     assert_summary(capture, log, told, len(at_once))
+
+
+def check_origins(
+    log: Records, waited: list[Told], by_end: dict[tuple[int, int], np.void], polls: Array, target: str
+) -> None:
+    """What wakes came from: the thread that rings polls nothing, and what else is woken by no task is by a timer."""
+    alone = set(np.unique(log["tid"][log["place"] == WAKE]).tolist()) - set(np.unique(polls["tid"]).tolist())
+    expected: list[WakeOrigin] = []
+    got: list[WakeOrigin] = []
+    for one in waited:
+        wait = by_end[one.task, int(polls["start"][one.after])]
+        if one.by:
+            expected.append(WakeOrigin.TASK)
+        elif target == "wakes_tokio":
+            expected.append(WakeOrigin.THREAD if one.on in alone else WakeOrigin.TIMER)
+        else:
+            continue  # timers have a thread of their own there, or none
+        got.append(WakeOrigin(int(wait["woken_from"])))
+    right = sum(one == other for one, other in zip(got, expected, strict=True))
+    print(f"{right} of {len(expected)} origins right: {Counter(expected)}")
+    assert right >= SHARE * len(expected)
+    if target == "wakes_tokio":
+        assert expected.count(WakeOrigin.TIMER) >= LEAST_TIMERS
+        assert expected.count(WakeOrigin.THREAD) >= LEAST_TIMERS
 
 
 def assert_summary(capture: Path, log: Records, told: list[Told], at_once: int) -> None:
@@ -143,5 +170,6 @@ def assert_summary(capture: Path, log: Records, told: list[Told], at_once: int) 
     kinds = [one["delay"] for one in document["task_kinds"] if one["delay"] is not None]
     assert abs(sum(one["own"] for one in kinds) - own) <= 0.001 * len(told) + at_once
     assert sum(one["polls"] for one in kinds) >= SHARE * len(told) - at_once
+    assert all(sum(one["woken_from"].values()) == one["polls"] for one in kinds)
     assert all(0 < one["p50"] <= one["p99"] <= one["longest"] for one in kinds)
     assert document["wakes_probed"] == pytest.approx(1)

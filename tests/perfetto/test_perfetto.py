@@ -76,7 +76,7 @@ def test_every_poll_on_its_thread(write: Write, trace_processor: Load) -> None:
     assert got == expected
 
 
-NO_WAKE = (0,) * 5
+NO_WAKE = (0,) * 6
 """What a wait has of a wake that is not known."""
 
 

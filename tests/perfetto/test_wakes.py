@@ -11,7 +11,7 @@ import pytest
 from tests.perfetto.conftest import Write
 from tests.perfetto.simulation import START, TASK, WORKERS
 from tests.perfetto.trace_processor import TraceProcessor
-from tracer.model import POLL, WAIT, Array, PollFlag, Spans, WaitFlag
+from tracer.model import POLL, WAIT, Array, PollFlag, Spans, WaitFlag, WakeOrigin
 from tracer.model import TASK as TASK_RECORD
 
 Load = Callable[[Path], TraceProcessor]
@@ -46,13 +46,16 @@ def polls_of(*times: tuple[int, int, int, int]) -> Array:
     return polls[np.argsort(polls["end"], kind="stable")]
 
 
-def wait_of(start: int, end: int, woken: int = 0, by: int = 0, on: int = 0) -> Array:
+def wait_of(
+    start: int, end: int, woken: int = 0, by: int = 0, on: int = 0, origin: WakeOrigin = WakeOrigin.UNKNOWN
+) -> Array:
     """A wait of task 7."""
     wait = np.zeros(1, WAIT)
     wait["start"], wait["end"], wait["instance"], wait["task"] = START + start, START + end, 7, 7
     wait["function"], wait["tid"], wait["flags"], wait["state"] = TASK, WORKERS[0], int(WaitFlag.STATE), 3
     if woken:
         wait["woken"], wait["woken_by"], wait["woken_on"] = START + woken, by, on
+        wait["woken_from"] = WakeOrigin.TASK if by else origin
         wait["woken_by_function"], wait["woken_by_id"] = TASK if by else 0, 100 + by if by else 0
     return wait
 
@@ -67,7 +70,7 @@ def trace(write: Write, trace_processor: Load) -> TraceProcessor:
     waits = [
         wait_of(200, 500, 300, 8, WORKERS[1]),
         wait_of(600, 700, 550, 7, WORKERS[0]),
-        wait_of(800, 900, 900, 0, WORKERS[2]),
+        wait_of(800, 900, 900, 0, WORKERS[2], WakeOrigin.TIMER),
         wait_of(950, 990),
     ]
     tasks = np.zeros(2, TASK_RECORD)
@@ -116,5 +119,5 @@ def test_being_ready_says_since_when_and_by_whom(trace: TraceProcessor) -> None:
     assert first["debug.ready for (ns)"] == 200
     assert first["debug.state"] == "await #1"
     assert second["debug.woken by"] == "itself, while it was polled"
-    assert third["debug.woken by"] == "no task, as far as was seen"
+    assert third["debug.woken by"] == "a timer"
     assert not {"debug.woken by task number", "debug.woken by task"} & third.keys()

@@ -36,7 +36,7 @@ from tracer.assemble.state import (
 )
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
 from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
-from tracer.assemble.wakes import answered, with_wakes
+from tracer.assemble.wakes import answered, tell_origins, with_wakes
 from tracer.model import POLL, SWITCH_OUT_RECORD, TASK, Array, EventFlag, OffCpuFlag, PollFlag, Spans
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
@@ -99,6 +99,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     woken = opening.wakes.rows
     inside = frames_around(opening.wakes.where, stream, pairs, nesting)
     wakers = tell_spawners(woken, inside, nesting, frames, is_task, state.lost_until)
+    pollers = tell_origins(woken, wakers, inside, frames, candidates.new, state)
     by_task = np.flatnonzero(wakers >= 0)
     waker = wakers[by_task]
     is_own = frames.known[waker] & (frames.self[waker] == woken["self"][by_task])
@@ -126,6 +127,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         calls=opening.calls,
         births=births,
         wakes=answers.left,
+        pollers=pollers,
         schedule=told.schedule,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,

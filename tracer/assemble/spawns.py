@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tracer.assemble.columns import Frames, pick
 from tracer.assemble.marks import Marks
 from tracer.assemble.nesting import Nesting
-from tracer.assemble.state import Flags, Indexes, Small, Unsigned
+from tracer.assemble.state import MAYBE_OVER, Flags, Indexes, Small, Unsigned
 from tracer.model import Array
 
 _BORN, _POLLED, _ENDED = 0, 1, 2
@@ -19,7 +19,8 @@ _BORN, _POLLED, _ENDED = 0, 1, 2
 def tell_spawners(
     births: Array, around: Indexes, nesting: Nesting, frames: Frames, is_task: Flags, lost_until: int
 ) -> Indexes:
-    """Tell births (dtype BIRTH, or WAKE, in place) in which tasks' polls they were; yields these frames, or -1.
+    """Tell births (dtype BIRTH, or WAKE, in place) in which tasks' polls they were; yields these frames, -1 where
+    there is none, or MAYBE_OVER.
 
     around: the frame around each, or -1.  One that began before `lost_until` may have ended unseen.
     """
@@ -32,7 +33,7 @@ def tell_spawners(
         frame[on] = nesting.parent[frame[on]]
     inside = np.flatnonzero(frame >= 0)
     lost = frames.start[frame[inside]] < lost_until
-    frame[inside[lost]] = -1
+    frame[inside[lost]] = MAYBE_OVER
     inside = inside[~lost]
     for name, source in (("by", "instance"), ("by_id", "id"), ("by_function", "function")):
         births[name][inside] = getattr(frames, source)[frame[inside]]

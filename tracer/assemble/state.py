@@ -60,6 +60,9 @@ FRAME = np.dtype(
 )
 """One open poll.  In State.frames the frames of one thread stand in the order of its stack."""
 
+MAYBE_OVER = -2
+"""In the place of the index of a frame that may have ended unseen."""
+
 NOT_HANDED, HANDING, HANDED_ON = 0, 1, 2
 """FRAME.handing: no tail jump yet; the next frame (or event) runs in its place; something unseen runs in its place."""
 
@@ -101,8 +104,11 @@ BIRTH = np.dtype([*_DONE_TO_TASK, ("at", "<u4"), ("is_queued", "?")])
 """A task that was made and is not known to have been polled.  at: as TASK.spawned_at.  is_queued: that was seen only
 when it was handed to a pool."""
 
-WAKE = np.dtype(_DONE_TO_TASK)
-"""An effective wake of a task that is not known to have been polled since."""
+WAKE = np.dtype([*_DONE_TO_TASK, ("origin", "u1")])
+"""An effective wake of a task that is not known to have been polled since.  origin: as WAIT.woken_from."""
+
+POLLER = np.dtype([("tid", "<u4"), ("order", "<u8")])
+"""A thread that has polled tasks.  order: number of the row in which it first did, among all rows of the capture."""
 
 
 def done_to_tasks(dtype: np.dtype[np.void], events: Array, order: npt.ArrayLike, process: npt.ArrayLike) -> Array:
@@ -174,6 +180,7 @@ class Roles:
     is_tail: Flags
     probe_group: npt.NDArray[np.intp]
     is_task: Flags
+    is_job: Flags
     has_exit: Flags
     function_group: npt.NDArray[np.intp]
     may_overlap: Flags
@@ -216,6 +223,7 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         is_tail=np.array([p.is_tail for p in probes] + [False], np.bool_),
         probe_group=np.array([GROUP_INDEX[p.group] for p in probes] + [FUTURES], np.intp),
         is_task=is_task,
+        is_job=np.array([f.is_job for f in functions], np.bool_),
         has_exit=has_exit,
         function_group=function_group,
         may_overlap=is_task | ~has_exit,
@@ -327,6 +335,7 @@ class State:
     lost_until: events from before this time may be missing.
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
+    pollers: dtype POLLER, by tid; jobs are no tasks here.
     schedule: see tracer.assemble.scheduling.
     resting: dtype PARKED, tasks that were there at the begin and were not polled since.  parked: the same of all
     futures that memory told at the end, and when that was: parked_at.  samples: dtype STACK_SAMPLE, those whose polls
@@ -349,6 +358,7 @@ class State:
     calls: Array
     births: Array
     wakes: Array
+    pollers: Array
     next_instance: int
     next_order: int
     tally: Tally
@@ -383,6 +393,7 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         calls=np.empty(0, EVENT),
         births=np.empty(0, BIRTH),
         wakes=np.empty(0, WAKE),
+        pollers=np.empty(0, POLLER),
         next_instance=1,
         next_order=1,
         tally=Tally(),

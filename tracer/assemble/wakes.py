@@ -10,10 +10,24 @@ import numpy as np
 
 from tracer.assemble.columns import Frames
 from tracer.assemble.marks import Catches, Marks
-from tracer.assemble.state import WAKE, WAKES, Flags, Indexes, Numbers, Roles, State, Threads, Unsigned, done_to_tasks
-from tracer.model import Array, EventFlag, Group, PollFlag
+from tracer.assemble.state import (
+    MAYBE_OVER,
+    POLLER,
+    WAKE,
+    WAKES,
+    Flags,
+    Indexes,
+    Numbers,
+    Roles,
+    State,
+    Threads,
+    Unsigned,
+    done_to_tasks,
+)
+from tracer.model import Array, EventFlag, Group, PollFlag, WakeOrigin
 
 _SELF, _STATE = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE)
+_FROM_TIMER, _FROM_IO = np.uint8(EventFlag.FROM_TIMER), np.uint8(EventFlag.FROM_IO)
 _START_UNKNOWN = np.uint16(PollFlag.START_UNKNOWN)
 
 
@@ -52,7 +66,39 @@ def wakes_of(
     idle = int(np.count_nonzero(is_known & ~passed))
     at, rows, thread = at[effective], rows[effective], thread[effective]
     woken = done_to_tasks(WAKE, events.take(at), rows + first, threads.process[thread])
+    from_timer, from_io = ((events["flags"][at] & flag) != 0 for flag in (_FROM_TIMER, _FROM_IO))
+    woken["origin"] = np.where(from_timer, WakeOrigin.TIMER, np.where(from_io, WakeOrigin.IO, WakeOrigin.UNKNOWN))
     return Wakes(woken, Catches(thread, rows, events["sp"][at]), idle)
+
+
+def tell_origins(woken: Array, wakers: Indexes, around: Indexes, frames: Frames, new: Indexes, state: State) -> Array:
+    """Tell effective wakes (dtype WAKE, in place) what they came from; yields the pollers from here on.
+
+    wakers: the frames of tasks in which they were, as tell_spawners has them; around: the frames, or -1.  new: the
+    frames that begin in this block.
+    """
+    roles, function = state.roles, frames.function[new]
+    tasks = new[roles.is_task[function] & ~roles.is_job[function]]
+    pollers = np.zeros(len(state.pollers) + len(tasks), POLLER)
+    pollers["tid"] = np.concatenate([state.pollers["tid"], frames.tid[tasks]])
+    pollers["order"] = np.concatenate([state.pollers["order"], frames.order[tasks]])
+    pollers = pollers[np.lexsort((pollers["order"], pollers["tid"]))]
+    first = np.ones(len(pollers), np.bool_)
+    first[1:] = pollers["tid"][1:] != pollers["tid"][:-1]
+    pollers = pollers[first]
+    if len(woken):
+        at = np.searchsorted(pollers["tid"], woken["on"])
+        has_polled = at < len(pollers)
+        known = np.flatnonzero(has_polled)
+        has_polled[known] = pollers["tid"][at[known]] == woken["on"][known]
+        known = np.flatnonzero(has_polled)
+        has_polled[known] = pollers["order"][at[known]] < woken["order"][known]
+        others = np.where(has_polled, WakeOrigin.RUNTIME, WakeOrigin.THREAD)
+        others = np.where(around >= 0, WakeOrigin.FUTURE, others)
+        others = np.where(wakers == MAYBE_OVER, WakeOrigin.UNKNOWN, others)
+        told = woken["origin"]
+        woken["origin"] = np.where(wakers >= 0, WakeOrigin.TASK, np.where(told != 0, told, others))
+    return pollers
 
 
 def answered(wakes: Array, marks: Marks, born: Array, frames: Frames, new: Indexes, is_task: Flags) -> Answers:
@@ -120,4 +166,5 @@ def _tell(waits: Array, since: Numbers, wakes: Array, is_it: Flags, state: State
     known &= (wakes["time"] >= since) & (wakes["time"] <= waits["end"])  # else it came late
     for name, source in (("woken", "time"), ("woken_by", "by"), ("woken_by_id", "by_id")):
         waits[name][known] = wakes[source][known]
-    waits["woken_by_function"][known], waits["woken_on"][known] = wakes["by_function"][known], wakes["on"][known]
+    for name, source in (("woken_by_function", "by_function"), ("woken_on", "on"), ("woken_from", "origin")):
+        waits[name][known] = wakes[source][known]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tracer import capture_pb2 as pb
 from tracer.capture.layouts import checked_index, read_test, text, write_test
-from tracer.model import Binary, InstructionCost, PlannedWake, Register, WakePoint
+from tracer.model import Binary, InstructionCost, PlannedWake, Register, WakeOrigin, WakePoint
 
 
 def write_wake(point: WakePoint) -> pb.WakePoint:
@@ -21,6 +21,7 @@ def write_wake(point: WakePoint) -> pb.WakePoint:
         is_indirect=point.is_indirect,
         cost=point.cost.value,
         state=point.state,
+        begins=point.begins,
     )
 
 
@@ -36,6 +37,7 @@ def read_wake(message: pb.WakePoint) -> WakePoint:
         is_indirect=message.is_indirect,
         cost=InstructionCost(message.cost),
         state=Register(message.state) if message.HasField("state") else None,
+        begins=WakeOrigin(message.begins) if message.begins else None,
     )
 
 

@@ -29,6 +29,7 @@ from tracer.model import (
     Tally,
     Thread,
     WaitFlag,
+    WakeOrigin,
 )
 from tracer.output.awaits import await_words, layout_words
 from tracer.output.blockers import blocker_of, frame_words, stack_of, stack_words
@@ -271,7 +272,8 @@ class ChromeWriter:
     def _wake_words(self, wait: np.void) -> str:
         """By which wake a wait (dtype WAIT) ended, as JSON that goes on."""
         by = int(wait["woken_by"])
-        who = self._recording.plan.functions[int(wait["woken_by_function"])].name if by else NO_WAKER
+        origin = WakeOrigin(int(wait["woken_from"]))
+        who = self._recording.plan.functions[int(wait["woken_by_function"])].name if by else NO_WAKER[origin]
         about: dict[str, object] = {
             "woken by": OWN if by == int(wait["instance"]) else printable(who),
             "woken on": int(wait["woken_on"]),

@@ -3,11 +3,12 @@ kinds of tasks only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tracer.model import Array, WaitFlag
+from tracer.model import Array, PollFunction, WaitFlag, WakeOrigin
 from tracer.output.histogram import BINS, Integers, bins_of, percentile
 
 
@@ -25,11 +26,13 @@ class Lengths:
 class DelayFigures(Lengths):
     """How long one kind of task was ready before it was polled, where the wake is known.
 
-    own: how many of these wakes were by the task itself.
+    own: how many of these wakes were by the task itself.  woken_from: how many came from what: tasks, blocking jobs,
+    and what else WakeOrigin has.
     """
 
     polls: int
     own: int
+    woken_from: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,12 @@ class Sums:
 class Delays:
     """Totals by function."""
 
-    def __init__(self, functions: int) -> None:
-        count = max(functions, 1)
+    def __init__(self, functions: Sequence[PollFunction]) -> None:
+        count = max(len(functions), 1)
+        self._is_job = np.array([one.is_job for one in functions] or [False])
         self._own = np.zeros(count, np.int64)
+        self._by_job = np.zeros(count, np.int64)
+        self._origins = np.zeros((count, len(WakeOrigin)), np.int64)
         self._woken, self._spawned = Sums(count), Sums(count)
 
     def add(self, waits: Array, begun: Array) -> None:
@@ -80,6 +86,8 @@ class Delays:
         function = woken["function"].astype(np.intp)
         self._woken.add(function, woken["end"] - np.maximum(woken["woken"], woken["start"]))
         np.add.at(self._own, function, woken["woken_by"] == woken["instance"])
+        np.add.at(self._origins, (function, woken["woken_from"]), 1)
+        np.add.at(self._by_job, function, (woken["woken_by"] != 0) & self._is_job[woken["woken_by_function"]])
         spawned = begun[begun["spawned"] != 0]
         self._spawned.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
 
@@ -88,7 +96,10 @@ class Delays:
         figures = self._woken.of(function)
         if figures is None:
             return None
-        return DelayFigures(**asdict(figures), polls=int(self._woken.count[function]), own=int(self._own[function]))
+        polls, own, by_job = (int(one[function]) for one in (self._woken.count, self._own, self._by_job))
+        woken_from = {one.name.lower(): int(self._origins[function, one]) for one in WakeOrigin} | {"job": by_job}
+        woken_from["task"] -= by_job
+        return DelayFigures(**asdict(figures), polls=polls, own=own, woken_from=woken_from)
 
     def first_of(self, function: int) -> FirstDelayFigures | None:
         """From spawns, of the tasks that run this function; None: no spawn of theirs was seen."""

@@ -54,7 +54,7 @@ class Summary:
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
         self._chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
-        self.delays = Delays(len(recording.plan.functions))
+        self.delays = Delays(recording.plan.functions)
         self.jobs = Jobs(recording.plan.functions)
         self._evidence = Evidence(recording, self.accounts, self.jobs)
         self.blockers = Blockers(recording.stacks)
@@ -85,7 +85,7 @@ class Summary:
             "tasks": tasks,
         }
 
-    def _delays(self, function: int) -> dict[str, dict[str, int] | None]:
+    def _delays(self, function: int) -> dict[str, dict[str, Any] | None]:
         figures = {"delay": self.delays.of(function), "first_delay": self.delays.first_of(function)}
         return {key: asdict(one) if one is not None else None for key, one in figures.items()}
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tracer.model import FunctionKind, Plan, PollFunction, Refusal, SourceLocation
+from tracer.model import FunctionKind, Plan, PollFunction, Refusal, SourceLocation, WakePoint
 from tracer.output.awaits import layout_remarks, layout_words
 from tracer.output.labels import (
     duration_words,
@@ -556,7 +556,7 @@ def print_functions(
         document = {
             "probed": [_function_json(one) for one in plan.functions],
             "not_probed": [_refusal_json(one) for one in plan.refusals],
-            "wakes": [{"function": one.point.name, "address": one.point.address} for one in plan.wakes],
+            "wakes": [{"function": one.name, "address": one.address} for one in _wakes(plan)],
         }
         json.dump(document, sys.stdout, indent=2)
         print()
@@ -576,12 +576,17 @@ def print_functions(
     console.print(plain_text(f"{_some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
     for reason, count in reasons.most_common():
         console.print(plain_text(f"  {count:,}: {reason}"))
-    wakes = Counter(one.point.name for one in plan.wakes)
+    wakes = Counter(one.name for one in _wakes(plan))
     if wakes:
         words = ", ".join(f"{name}{f' ({count:,})' if count > 1 else ''}" for name, count in sorted(wakes.items()))
         console.print(plain_text(f"wakes of tasks are seen at {words}"))
     for remark in layout_remarks(plan):
         console.print(plain_text(remark))
+
+
+def _wakes(plan: Plan) -> list[WakePoint]:
+    """Where tasks are woken."""
+    return [one.point for one in plan.wakes if one.point.begins is None]
 
 
 def function_table(plan: Plan, width: int) -> Table:

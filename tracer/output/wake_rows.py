@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Plan
+from tracer.model import Array, Plan, WakeOrigin
 from tracer.output.descriptors import Descriptors
 from tracer.output.labels import short_name
 from tracer.output.records import pick
@@ -57,7 +57,8 @@ class WakeRows:
         string, name = descriptors.string, descriptors.name
         self._name = np.array([name(f"wake {short_name(f).removeprefix('task ')}") for f in functions] or [0])
         self._function = np.array([string(f.name) for f in functions] or [0])
-        self._ready, self._own, self._no_task = name("ready"), string(OWN), string(NO_TASK)
+        self._ready, self._own = name("ready"), string(OWN)
+        self._no_task = np.array([string(NO_TASK[origin]) for origin in WakeOrigin])
         self._wake_category = descriptors.category("wake")
         self._ready_category = descriptors.category("ready")
         self._next_flow = _FIRST_FLOW
@@ -66,7 +67,7 @@ class WakeRows:
     def ready(self, ready: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
         """The beginnings of what split() yields as ready."""
         has_task, has_id = ready["woken_by"] != 0, ready["woken_by_id"] != 0
-        by = np.where(has_task, self._function[ready["woken_by_function"]], self._no_task)
+        by = np.where(has_task, self._function[ready["woken_by_function"]], self._no_task[ready["woken_from"]])
         by = np.where(ready["woken_by"] == ready["instance"], self._own, by)
         on = self._thread_words(ready["woken_on"])
         more = np.where(has_task, _BY, 0) | np.where(has_id, _BY_ID, 0)

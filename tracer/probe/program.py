@@ -27,6 +27,7 @@ from tracer.model import (
     Site,
     SpawnStep,
     Thread,
+    WakeOrigin,
 )
 from tracer.probe.bcc_program import BccProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
@@ -71,6 +72,7 @@ _MOST_SPAWNS = 0xFFFF
 """A record has no room for a higher number: such a call's place is not told."""
 _WAKES = {(False, None): 1, (True, None): 2, (False, Register.RAX): 3}
 """By is_indirect and state."""
+_BEGINS = {WakeOrigin.TIMER: 4, WakeOrigin.IO: 5}
 """By WakePoint.is_indirect."""
 _GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES, Group.SCHEDULING)
 
@@ -310,7 +312,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             record["spawns"] = probe.spawns + 1 if probe.spawns < _MOST_SPAWNS else 0
         if probe.wakes is not None:
             wake = plan.wakes[probe.wakes].point
-            record["wakes"] = _WAKES[wake.is_indirect, wake.state]
+            record["wakes"] = _BEGINS[wake.begins] if wake.begins else _WAKES[wake.is_indirect, wake.state]
             record["entry_state"] = wake.effective.offset
         if probe.leaves is not None:
             function = plan.functions[probe.leaves]

@@ -42,6 +42,7 @@ from tracer.model import (
     SpawnPoint,
     SpawnStep,
     TaskIdPath,
+    WakeOrigin,
     WakePoint,
 )
 from tracer.rust.cached_links import from_container, from_gate, from_link, to_container, to_gate, to_link
@@ -321,11 +322,11 @@ def _to_spawn(row: list[Any]) -> SpawnPoint:
 
 
 def _from_wake(p: WakePoint) -> list[Any]:
-    return [p.address, p.offset, p.name, _from_test(p.effective), p.is_indirect, p.cost, p.state]
+    return [p.address, p.offset, p.name, _from_test(p.effective), p.is_indirect, p.cost, p.state, p.begins]
 
 
 def _to_wake(row: list[Any]) -> WakePoint:
-    address, offset, name, test, is_indirect, cost, state = row
+    address, offset, name, test, is_indirect, cost, state, begins = row
     effective = _to_test(test)
     if effective is None:
         raise ValueError("a wake without a test")
@@ -337,6 +338,7 @@ def _to_wake(row: list[Any]) -> WakePoint:
         is_indirect=bool(is_indirect),
         cost=InstructionCost(cost),
         state=Register(state) if state is not None else None,
+        begins=WakeOrigin(begins) if begins is not None else None,
     )
 
 

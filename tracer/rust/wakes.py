@@ -4,7 +4,8 @@ tokio 1.25 to 1.54 (runtime/task/waker.rs): `wake_by_val` and `wake_by_ref` get 
 `RawTask::remote_abort`) wakes the task as well, by `State::transition_to_notified_and_cancel`; the state is the
 header's first field, and where the compiler made that a part of remote_abort, this gets the header's address by
 reference.  async-task 4.0 to 4.7 (raw.rs): `RawTask::wake` and `wake_by_ref`, of which the first may leave it to the
-second.  Timers and IO wake tasks by their wakers, as all else does.
+second.  Timers and IO wake tasks by their wakers, as all else does; tokio's come from inside of
+`Handle::process_at_time` (runtime/time/mod.rs) and `Driver::turn` (runtime/io/driver.rs; until 1.27 io/mod.rs).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from tracer.model import FunctionKind, HeaderTest, InstructionCost, PollFunction, WakePoint
+from tracer.model import FunctionKind, HeaderTest, InstructionCost, PollFunction, WakeOrigin, WakePoint
 from tracer.rust.exits import entry_site
 from tracer.rust.named_functions import functions_named
 from tracer.rust.scan import CodeScan
@@ -28,6 +29,9 @@ _PATTERNS = tuple(
         rb"wake_by_ref",
         rb"transition_to_notified_and_cancel",
         rb"remote_abort",
+        rb"15process_at_time",
+        rb"2io6driver6Driver4turn",
+        rb"2io6Driver4turn",
     )
 )
 """Each begins with a literal, for which `re` has a fast search."""
@@ -60,7 +64,10 @@ class _Way:
     is_indirect: bool = False
     inner: re.Pattern[str] | None = None
     has_cheaper: bool = False
+    begins: WakeOrigin | None = None
 
+
+_NEVER = HeaderTest(0, 0, 1)
 
 _CANCEL = re.compile(r"^<?tokio::runtime::task::state::State>?::transition_to_notified_and_cancel$")
 _BY_REF = re.compile(r"^<?async_task::raw::RawTask<.*>::wake_by_ref(?:::<|$)")
@@ -70,6 +77,21 @@ _WAYS = (
         "tokio",
         _TOKIO_EFFECTIVE,
         has_cheaper=True,
+    ),
+    _Way(
+        re.compile(
+            r"^(?:tokio::runtime::time::<impl tokio::runtime::time::handle::Handle>"
+            r"|<?tokio::runtime::time::handle::Handle>?)::process_at_time$"
+        ),
+        "tokio",
+        _NEVER,
+        begins=WakeOrigin.TIMER,
+    ),
+    _Way(
+        re.compile(r"^<?tokio::runtime::io::(?:driver::)?Driver>?::turn$"),
+        "tokio",
+        _NEVER,
+        begins=WakeOrigin.IO,
     ),
     _Way(_CANCEL, "tokio", _ABORT_EFFECTIVE),
     _Way(
@@ -129,7 +151,7 @@ class Wakes:
         if site is None:
             return None
         offset, cost = site
-        point = WakePoint(address, offset, name, way.effective, way.is_indirect, cost)
+        point = WakePoint(address, offset, name, way.effective, way.is_indirect, cost, begins=way.begins)
         if cost is InstructionCost.EMULATED or not way.has_cheaper:
             return point
         cheaper = wake_site(self._image.read(address, size) or b"", address, self._names_at)

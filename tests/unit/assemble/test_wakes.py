@@ -10,10 +10,11 @@ from tests.captures import START, busy_plan, recording_of
 from tests.unit.assemble.test_lives import end, with_byte
 from tests.unit.assemble.test_tasks import COMPLETE, HEADER, PENDING, event, poll, run
 from tracer.assemble import begin, finish, step
-from tracer.model import Array, Group, Loss, PlanChange, Tally, WaitFlag
+from tracer.model import Array, EventFlag, Group, Loss, PlanChange, Tally, WaitFlag, WakeOrigin
 
 PLAN = busy_plan()
 WOKEN, ABORTED = 22, 23
+INNER = 5
 IDLE, RUNNING, NOTIFIED = 0, 1, 4
 OTHER = HEADER + 0x200
 
@@ -104,3 +105,37 @@ def test_a_task_that_nobody_polls_is_ready_since_its_wake() -> None:
     (wait,) = spans.waits
     assert (int(wait["woken"]) - START, int(wait["woken_on"])) == (20, 2)
     assert wait["flags"] & WaitFlag.END_UNKNOWN
+
+
+def origins(items: list[Any]) -> list[WakeOrigin]:
+    """Of the waits of the first task, what they were ended by."""
+    spans = run(items, plan=PLAN)
+    return [WakeOrigin(wait["woken_from"]) for wait in spans.waits if wait["instance"] == spans.begun["task"][0]]
+
+
+def told(wake: Array, flag: EventFlag) -> Array:
+    """The same from inside of a function of the driver."""
+    wake["flags"] |= int(flag)
+    return wake
+
+
+def test_a_wake_says_what_it_came_from() -> None:
+    first, again = poll(0, tid=1), poll(40, tid=1)
+    assert origins([*first, wake(20, tid=9), *again]) == [WakeOrigin.THREAD]
+    # A thread is one of the runtime's from its first task poll on, not before.
+    other = poll(25, tid=9, header=OTHER)
+    assert origins([*first, wake(20, tid=9), *other, *again]) == [WakeOrigin.THREAD]
+    assert origins([*first, *poll(15, tid=9, header=OTHER), wake(30, tid=9), *again]) == [WakeOrigin.RUNTIME]
+    assert origins([*first, told(wake(20, tid=9), EventFlag.FROM_IO), *again]) == [WakeOrigin.IO]
+    assert origins([*first, told(wake(20, tid=1), EventFlag.FROM_TIMER), *again]) == [WakeOrigin.TIMER]
+
+
+def test_a_wake_inside_a_poll_is_that_tasks_whatever_is_below() -> None:
+    entry, leave = poll(15, tid=2, header=OTHER)
+    inside = told(wake(20, tid=2), EventFlag.FROM_TIMER)
+    assert origins([*poll(0), entry, inside, leave, *poll(40)]) == [WakeOrigin.TASK]
+
+
+def test_a_future_outside_of_tasks_wakes() -> None:
+    future = event(15, 4000, INNER, 0x9000, tid=5)
+    assert origins([*poll(0), future, wake(20, tid=5), *poll(40)]) == [WakeOrigin.FUTURE]

@@ -84,7 +84,9 @@ def test_layouts_agree(name: str, record: np.dtype[np.void]) -> None:
 
 def test_flags_agree() -> None:
     defined = dict(re.findall(r"EVENT_(\w+) = (\d+)", HEADER))
-    assert {name: int(value) for name, value in defined.items()} == {flag.name: flag.value for flag in EventFlag}
+    assert {name: int(value) for name, value in defined.items()} == {
+        name: flag.value for name, flag in EventFlag.__members__.items()
+    }
 
 
 ENTERS, LEAVES, TAIL, REMEMBER, RESULT, RECALL, TASK_ID = 1, 2, 4, 8, 16, 32, 64

@@ -6,7 +6,7 @@ import pytest
 
 from tests.running import Targets
 from tests.unit.rust.test_ends import read
-from tracer.model import HeaderTest, InstructionCost, Register, WakePoint
+from tracer.model import HeaderTest, InstructionCost, Register, WakeOrigin, WakePoint
 
 
 def points(targets: Targets, target: str, profile: str) -> dict[str, WakePoint]:
@@ -33,9 +33,16 @@ def test_the_kernel_emulates_what_is_probed(targets: Targets, profile: str) -> N
 
 
 @pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
+def test_timers_and_io_are_told_by_tokios_own_functions(targets: Targets, profile: str) -> None:
+    found = points(targets, "tokio_multi", profile)
+    begins = {name: point.begins for name, point in found.items() if point.begins is not None}
+    assert begins == {"process_at_time": WakeOrigin.TIMER, "turn": WakeOrigin.IO}
+
+
+@pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
 def test_tokios_aborts_wake(targets: Targets, profile: str) -> None:
     found = points(targets, "tokio_multi", profile)
-    aborts = [point for name, point in found.items() if not name.startswith("wake")]
+    aborts = [point for name, point in found.items() if not name.startswith("wake") and point.begins is None]
     assert len(aborts) == 1, "either remote_abort, or what it calls"
     assert aborts[0].effective == HeaderTest(0, 0b100110, 0)
     assert aborts[0].is_indirect is aborts[0].name.endswith("::remote_abort")
