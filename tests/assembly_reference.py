@@ -520,7 +520,7 @@ class Reference:
             syscall = number if UNKNOWN_SYSCALL <= number < 2**15 else UNKNOWN_SYSCALL
             clock.off, clock.woken = (time, *self._innermost(tid), syscall, cpu, state), None
         else:
-            row = None if clock.off is None else self._off_row(tid, clock, time)
+            row = None if clock.off is None else self._off_row(tid, clock, time, cpu)
             if row is not None and row[1]:
                 clock.blocked += row[1] - row[0]
                 clock.runnable += time - row[1]
@@ -538,7 +538,9 @@ class Reference:
         poll = around[-1]
         return poll.instance, poll.instance if self.is_task[poll.function] else poll.task, poll.function, 1
 
-    def _off_row(self, tid: int, clock: Clock, end: int, *, still: bool = False) -> tuple[int, ...] | None:
+    def _off_row(
+        self, tid: int, clock: Clock, end: int, cpu_after: int = 0, *, still: bool = False
+    ) -> tuple[int, ...] | None:
         assert clock.off is not None
         start, instance, task, function, in_poll, syscall, cpu, state = clock.off
         if state == THREAD_OVER or start < self.lost_until:
@@ -548,7 +550,9 @@ class Reference:
         woken = start if state == 0 else max(woken, start) if wake is not None else 0
         flags |= OffCpuFlag.IN_POLL if in_poll else 0
         flags |= OffCpuFlag.END_UNKNOWN if still else 0
-        return start, woken, end, instance, task, function, tid, by, 0, syscall, cpu, state, int(flags)
+        since = min(max(clock.known, clock.got), start)
+        how = syscall, cpu, state, int(flags), since, cpu_after
+        return start, woken, end, instance, task, function, tid, by, 0, *how
 
     def _still_off(self, which: Any, time: int) -> None:
         for tid, clock in self.clocks.items():

@@ -1022,6 +1022,8 @@ OFF_CPU = np.dtype(
         ("cpu", "<u2"),  # that it left
         ("state", "u1"),  # the kernel's state of the thread, its low bits; 0: it would have run on
         ("flags", "u1"),  # OffCpuFlag
+        ("since", "<i8"),  # ns; from when on it had been on that CPU, as far as that is known
+        ("cpu_after", "<u2"),  # that it got at `end`
     ]
 )
 """A traced thread that had left its CPU, and the poll that it was in."""

@@ -163,6 +163,8 @@ def account(schedule: Schedule, switches: Array, lost_until: int) -> tuple[Accou
         got=np.where(got >= 0, time[got], clocks["got"][thread]),
         is_on=~((last_switch >= 0) & is_out[last_switch]),
     )
+    off["since"] = np.minimum(np.maximum(after.known, after.got)[start], off["start"])
+    off["cpu_after"] = rows["cpu"][ends]
     ended = np.append(begins[1:], len(rows)) - 1
     for name in ("known", "runnable", "blocked", "got"):
         clocks[name] = getattr(after, name)[ended]
@@ -188,8 +190,9 @@ def still_off(schedule: Schedule, which: Flags, time: int, lost_until: int) -> A
         return np.empty(0, OFF_CPU)
     after = np.minimum(start + 1, len(pending) - 1)
     is_woken = (after > start) & (pending["tid"][after] == pending["tid"][start]) & (pending["state"][start] != 0)
-    last = _clocks_of(schedule, pending["tid"][start])["last"]
-    off = _off_cpu(pending, start, np.maximum(last, time), np.where(is_woken, number[after], -1))
+    clocks = _clocks_of(schedule, pending["tid"][start])
+    off = _off_cpu(pending, start, np.maximum(clocks["last"], time), np.where(is_woken, number[after], -1))
+    off["since"] = np.minimum(np.maximum(clocks["known"], clocks["got"]), off["start"])
     off["flags"] |= np.uint8(OffCpuFlag.END_UNKNOWN)
     return off
 

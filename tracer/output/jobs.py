@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, FunctionKind, Outcome, PollFunction, Spans
+from tracer.model import Array, FunctionKind, OffCpuFlag, Outcome, PollFunction, Spans
 from tracer.output.delays import Lengths, Sums
 from tracer.output.kinds import Spawns
 from tracer.output.records import pick
@@ -48,6 +48,8 @@ class Jobs:
         self._alive = np.concatenate([self._alive, spans.begun["task"][begun]])
         self._add(pick(spans.begun, begun), pick(spans.over, over))
         polls, waits = self._of_jobs(spans.polls), self._of_jobs(spans.waits)
+        in_poll = (spans.off_cpu["flags"] & np.uint8(OffCpuFlag.IN_POLL)) != 0
+        off_cpu = pick(spans.off_cpu, ~in_poll | ~self._of_jobs(spans.off_cpu))
         in_place = pick(spans.polls, self._is_in_place[spans.polls["function"]])
         self._in_place.add(np.zeros(len(in_place), np.int64), in_place["end"] - in_place["start"])
         self.polls += int(np.count_nonzero(polls))
@@ -59,10 +61,11 @@ class Jobs:
             waits=pick(spans.waits, ~waits),
             begun=pick(spans.begun, ~begun),
             over=pick(spans.over, ~over),
+            off_cpu=off_cpu,
         )
 
     def _of_jobs(self, rows: Array) -> npt.NDArray[np.bool_]:
-        """rows: dtype POLL or WAIT."""
+        """rows: dtype POLL, WAIT or OFF_CPU."""
         function = rows["function"]
         return np.asarray(self.is_job[function] | self._is_in_place[function] | np.isin(rows["task"], self._alive))
 

@@ -50,6 +50,8 @@ class Notes:
             "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
         }
         args |= {f"process {one.pid}": " ".join(one.command) or one.executable for one in recording.processes}
+        if plan.no_scheduling is not None:
+            args["scheduling not recorded"] = plan.no_scheduling
         args |= {f"option {key}": value for key, value in recording.options.items()}
         self._note(recording.start, "tracing began", args)
 
@@ -95,7 +97,7 @@ class Notes:
             if last <= start:
                 lanes[index] = end, track
                 return track
-        track = self._descriptors.track(f"CPU {cpu}", self._loss_group, rank=cpu)
+        track = self._descriptors.track(f"CPU {cpu}" if cpu >= 0 else "unknown CPU", self._loss_group, rank=cpu)
         lanes.append((end, track))
         return track
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import (
+    OFF_CPU,
     POLL,
     TASK,
     WAIT,
@@ -40,6 +41,7 @@ from tracer.output.lanes import NO_TRACK, Group, Lanes
 from tracer.output.notes import Notes
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
+from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls, blocked_until
 from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
 from tracer.output.spawn_rows import SpawnRows
 from tracer.output.spawn_words import spawn_words
@@ -65,6 +67,8 @@ _TASKS = (
 _JOBS = "Blocking jobs", 60, "One row for each job, by its function: when it was in the queue and when it ran."
 _FUTURES = "Futures", 100, "One row for each future outside of those tasks, by function: its polls and waits."
 """Folders of rows: name, rank, description."""
+_LEAST_BLOCKED = 1_000
+"""Slices of blocked polls that there is room for in any block."""
 _KIND_RANK = {
     FunctionKind.TASK: 0,
     FunctionKind.COROUTINE: 1_000_000,
@@ -100,6 +104,7 @@ class PerfettoWriter:
         self._waits: list[Array] = []
         self._begun: list[Array] = []
         self._over: list[Array] = []
+        self._off_cpu: list[Array] = []
         self._alive = np.empty(0, TASK)
         self._over_but_held = np.empty(0, np.uint64)
         self._counters = Counters(recording.start, [one.is_job for one in recording.plan.functions])
@@ -136,6 +141,7 @@ class PerfettoWriter:
             self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows, self._thread_words)
             self._callstacks = Callstacks(self._descriptors, recording.stacks)
             self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._thread_words)
+            self._scheduling = SchedulingRows(self._descriptors, self._rows, self._thread_words)
         except BaseException:
             self._file.abort()
             raise
@@ -252,10 +258,12 @@ class PerfettoWriter:
             self._begun.append(spans.begun)
         if len(spans.over):
             self._over.append(spans.over)
+        if len(spans.off_cpu):
+            self._off_cpu.append(spans.off_cpu)
         if len(spans.looks):
             self._rows.stacks.add(spans.looks)
             self._callstacks.add(spans.looks, self._pid_of)
-        self._buffered += len(spans.polls) + len(spans.waits) // 2
+        self._buffered += len(spans.polls) + (len(spans.waits) + len(spans.off_cpu)) // 2
         if self._buffered >= _BLOCK:
             self._write_block()
 
@@ -282,6 +290,8 @@ class PerfettoWriter:
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
         self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
         self._write_spawns(begun)
+        self._write_scheduling(join(self._off_cpu, OFF_CPU), max(budget // 4, _LEAST_BLOCKED))
+        self._off_cpu = []
         self._write_threads(self._holder.due(_with_merged(polls, chosen)))
         self._write_outcomes(over)
         self._forget(over["task"])
@@ -415,6 +425,22 @@ class PerfettoWriter:
         for rows in marks:
             self._file.write(rows)
         self._slices += len(spawned)
+
+    def _write_scheduling(self, off: Array, most: int) -> None:
+        """What threads did besides running; at most so many slices of polls that were blocked.
+
+        They precede the polls that they lie in: those may end at the same time.
+        """
+        if not len(off):
+            return
+        blocked = blocked_in_polls(off, self._min_ns, most)
+        tracks = self._tracks_of_threads(blocked["tid"])
+        rows = self._scheduling.blocked(blocked, tracks)
+        self._descriptors.flush()
+        self._file.write(self._scheduling.states(off))
+        self._file.write(rows)
+        self._file.write(self._rows.ends(blocked_until(blocked), tracks))
+        self._slices += len(blocked)
 
     def _write_threads(self, due: Due) -> None:
         """Polls (merged ones too) on their threads' tracks, nested."""

@@ -43,7 +43,7 @@ READY_COLOR = 2
 
 _UNKNOWN_STATE = 256
 _STATES = _UNKNOWN_STATE + 1
-_SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID, _STACK = 1, 2, 4, 8, 16, 32, 64
+_SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID, _STACK, _SCHEDULED = 1, 2, 4, 8, 16, 32, 64, 128
 _AWAIT, _MACRO, _AWAITEE, _LAYOUT = 64, 128, 256, 512
 _LINKS = 12
 """The bits from here on of what is known of a wait: how many links its chain has."""
@@ -191,6 +191,8 @@ class SliceRows:
             fields.append(self.text("note", "note"))
         if known & _RANGE:
             fields.append(self.number("may have ended later by (ns)", "late"))
+        if known & _SCHEDULED:
+            fields += [self.number(f"{key} (ns)", key) for key in ("on CPU", "runnable", "blocked")]
         if known & _STACK:
             fields += [self.text("blocker", "blocker"), self.text("stack", "stack")]
         row = event(kind, *fields)
@@ -285,6 +287,9 @@ class SliceRows:
                 columns["note"] = self._notes(some["flags"], int(_POLL_NOTES), self._poll_note_iid, poll_notes)
             if one & _RANGE:
                 columns["late"] = some["end_latest"] - some["end"]
+            if one & _SCHEDULED:
+                columns |= {"runnable": some["runnable"], "blocked": some["blocked"]}
+                columns["on CPU"] = some["end"] - some["start"] - some["runnable"] - some["blocked"]
             if one & _STACK:
                 columns |= self.stack_columns(stacks[chosen])
             yield chosen, row.fill(rows, **columns)
@@ -466,6 +471,7 @@ class SliceRows:
         known |= np.where(task_id != 0, _TASK_ID, 0)
         known |= np.where(polls["flags"] & int(_POLL_NOTES), _NOTE, 0)
         known |= np.where(polls["end_latest"] > polls["end"], _RANGE, 0)
+        known |= np.where(polls["flags"] & int(PollFlag.SCHEDULED), _SCHEDULED, 0)
         return known.astype(np.uint8)
 
     def _states(self, polls: Array) -> Integers:

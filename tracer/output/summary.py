@@ -35,6 +35,8 @@ from tracer.output.findings.run import Run
 from tracer.output.jobs import JobFigures, Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
+from tracer.output.scheduled import Scheduled
+from tracer.output.syscalls import syscall_words
 from tracer.output.waiting import AwaitFigures
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Summary:
         self.jobs = Jobs(recording.plan.functions)
         self._evidence = Evidence(recording, self.accounts, self.jobs)
         self.blockers = Blockers(recording.stacks)
+        self.scheduled = Scheduled(len(recording.plan.functions))
         self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
@@ -88,6 +91,22 @@ class Summary:
     def _delays(self, function: int) -> dict[str, dict[str, Any] | None]:
         figures = {"delay": self.delays.of(function), "first_delay": self.delays.first_of(function)}
         return {key: asdict(one) if one is not None else None for key, one in figures.items()}
+
+    def _split(self, function: int) -> dict[str, int] | None:
+        split = self.scheduled.of(function)
+        return asdict(split) if split is not None else None
+
+    def _scheduling(self) -> dict[str, Any] | None:
+        if Group.SCHEDULING not in self.recording.plan.groups:
+            return None
+        return {
+            "probed": self.share_probed(Group.SCHEDULING),
+            "switches": self.tally.switches,
+            "unpaired": self.tally.unpaired_switches,
+            "blocked_in_polls": [
+                {**asdict(one), "name": syscall_words(one.syscall)} for one in self.scheduled.by_syscall()
+            ],
+        }
 
     def _finding(self, one: Finding) -> dict[str, Any]:
         return {
@@ -159,6 +178,7 @@ class Summary:
         self.accounts.add(spans.polls, spans.waits)
         self.accounts.by_await.forget(spans.over)
         self.kinds.add(spans.over)
+        self.scheduled.add(spans.polls, spans.off_cpu)
         self.delays.add(spans.waits, spans.begun)
         self._evidence.spans(spans)
         self.blockers.add(spans.looks)
@@ -215,8 +235,8 @@ class Summary:
         return (time - self.recording.start) / 1e9
 
     def share_probed(self, group: Group) -> float:
-        """The share of the recording in which a group of probes was attached."""
-        groups = {probe.group for probe in self.recording.plan.probes}
+        """The share of the recording in which a group was attached."""
+        groups = self.recording.plan.groups
         since, active, total = self.recording.start, group in groups, 0
         for change in self.changes:
             total += change.time - since if active else 0
@@ -277,6 +297,8 @@ class Summary:
             "futures_probed": self.share_probed(Group.FUTURES),
             "wakes_probed": self.share_probed(Group.WAKES),
             "wakes": self._wakes(),
+            "scheduling": self._scheduling(),
+            "no_scheduling": recording.plan.no_scheduling,
             "functions": [
                 {
                     **_whereabouts(one),
@@ -291,6 +313,7 @@ class Summary:
                     "waits": int(accounts.waits[index]),
                     "waiting": int(accounts.waiting[index]),
                     "unwound": int(accounts.unwound[index]),
+                    "scheduled": self._split(index),
                 }
                 for index, one in self.functions()
             ],
@@ -304,6 +327,7 @@ class Summary:
                     },
                     "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns.of(index)],
                     **self._delays(index),
+                    "scheduled": self._split(index),
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
                     "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }

@@ -43,6 +43,7 @@ _TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
 _TOP_FINDINGS = 5
 _MOST_NAMED = 2
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+_TOP_CALLS = 3
 _MAX_CHANGES = 4
 
 
@@ -170,6 +171,7 @@ def print_summary(document: Document, console: Console) -> None:
         if document["polls"]:
             _print_functions(document, console)
         _print_tasks(document["task_kinds"], console)
+        _print_scheduling(document, console)
         _print_delays(document, console)
         _print_jobs(document.get("jobs", []), document.get("in_place"), console)
         if document["polls"]:
@@ -260,12 +262,14 @@ def _print_functions(document: Document, console: Console) -> None:
 
 def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
     has_sites = any(_spawned_at(one) for one in kinds[:_TOP_KINDS])
+    has_splits = any(one.get("scheduled") for one in kinds[:_TOP_KINDS])
     rows = [
         (
             _name(one).removeprefix("task "),
             _count(one["tasks"]),
             _count(one["polls"]),
             duration_words(one["busy"]),
+            *(_split_cells(one) if has_splits else []),
             duration_words(one["longest"]),
             duration_words(one["waiting"]),
             *([_spawned_at(one)] if has_sites else []),
@@ -276,13 +280,39 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
     if not rows:
         return
     columns = {"tasks by kind": Column.NAME}
-    columns |= dict.fromkeys(("tasks", "polls", "busy", "longest poll", "waiting"), Column.FIGURE)
+    splits = ("runnable", "blocked") if has_splits else ()
+    columns |= dict.fromkeys(("tasks", "polls", "busy", *splits, "longest poll", "waiting"), Column.FIGURE)
     columns |= {"spawned at": Column.PLACE} if has_sites else {}
     columns |= {"place": Column.PLACE}
     console.print(make_table(columns, rows, console.width, ("longest poll", "place", "spawned at")))
     if len(kinds) > _TOP_KINDS:
         console.print(plain_text(f"{_some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
-    console.print()
+
+
+def _split_cells(kind: Document) -> list[str]:
+    """How long the polls were runnable, and blocked."""
+    split = kind.get("scheduled")
+    return [duration_words(split[key]) if split else "?" for key in ("runnable", "blocked")]
+
+
+def _print_scheduling(document: Document, console: Console) -> None:
+    """What the threads did while they polled tasks; recordings by earlier versions say nothing of it."""
+    splits = [one["scheduled"] for one in document["task_kinds"] if one.get("scheduled")]
+    scheduling = document.get("scheduling")
+    if scheduling and splits:
+        on_cpu, runnable, blocked = (sum(one[key] for one in splits) for key in ("on_cpu", "runnable", "blocked"))
+        words = f"{duration_words(on_cpu)} of them on a CPU, {duration_words(runnable)} waiting for one, "
+        words += f"{duration_words(blocked)} blocked"
+        calls = [
+            f"{one['name']} {duration_words(one['blocked'])}, longest {duration_words(one['longest'])}"
+            for one in scheduling["blocked_in_polls"][:_TOP_CALLS]
+        ]
+        console.print(plain_text(f"busy: {words}" + (f" ({'; '.join(calls)})" if calls else ""), "dim"))
+        if document["plan_changes"] and scheduling["probed"] < 0.999:
+            words = f"scheduling was recorded in {scheduling['probed']:.1%} of the time only"
+            console.print(plain_text(words, "yellow"))
+    if document["task_kinds"]:
+        console.print()
 
 
 def _print_delays(document: Document, console: Console) -> None:
@@ -480,6 +510,9 @@ def _print_remarks(document: Document, console: Console) -> None:
             for one in readings
         )
         console.print(plain_text(f"memory read, without probes: {words}"))
+    if document.get("no_scheduling"):
+        words = f"when threads were on their CPUs is not known: {document['no_scheduling']}"
+        console.print(plain_text(words, "yellow"))
     changes = document["plan_changes"]
     for change in changes[:_MAX_CHANGES]:
         words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"

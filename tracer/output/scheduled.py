@@ -1,0 +1,78 @@
+"""What threads did during polls: on their CPUs, waiting for one, or blocked; by function, and by system call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.model import Array, OffCpuFlag, PollFlag
+from tracer.output.records import pick
+from tracer.output.scheduling_rows import blocked_until
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """polls: those of which it is known; the times, in ns, are theirs."""
+
+    polls: int
+    on_cpu: int
+    runnable: int
+    blocked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """How often threads were blocked in a system call (its number, or as OFF_CPU has it) during polls.  Times in ns;
+    runnable: after they were woken.
+    """
+
+    syscall: int
+    times: int
+    blocked: int
+    longest: int
+    runnable: int
+
+
+class Scheduled:
+    """Totals by function."""
+
+    def __init__(self, functions: int) -> None:
+        count = max(functions, 1)
+        self._polls = np.zeros(count, np.int64)
+        self._length = np.zeros(count, np.int64)
+        self._runnable = np.zeros(count, np.int64)
+        self._blocked = np.zeros(count, np.int64)
+        self._by_syscall: dict[int, list[int]] = {}
+
+    def add(self, polls: Array, off_cpu: Array) -> None:
+        """Count in polls (dtype POLL) and OFF_CPU."""
+        known = pick(polls, (polls["flags"] & int(PollFlag.SCHEDULED)) != 0)
+        function = known["function"].astype(np.intp)
+        np.add.at(self._polls, function, 1)
+        np.add.at(self._length, function, known["end"] - known["start"])
+        np.add.at(self._runnable, function, known["runnable"])
+        np.add.at(self._blocked, function, known["blocked"])
+        in_polls = pick(off_cpu, ((off_cpu["flags"] & int(OffCpuFlag.IN_POLL)) != 0) & (off_cpu["state"] != 0))
+        until = blocked_until(in_polls)
+        blocked, runnable = until - in_polls["start"], in_polls["end"] - until
+        for number in np.unique(in_polls["syscall"]).tolist():
+            which = in_polls["syscall"] == number
+            sums = self._by_syscall.setdefault(number, [0, 0, 0, 0])
+            sums[0] += int(np.count_nonzero(which))
+            sums[1] += int(blocked[which].sum())
+            sums[2] = max(sums[2], int(blocked[which].max()))
+            sums[3] += int(runnable[which].sum())
+
+    def of(self, function: int) -> Split | None:
+        """None: of no poll of this function it is known."""
+        polls, length = int(self._polls[function]), int(self._length[function])
+        if not polls:
+            return None
+        runnable, blocked = int(self._runnable[function]), int(self._blocked[function])
+        return Split(polls, length - runnable - blocked, runnable, blocked)
+
+    def by_syscall(self) -> list[Blocking]:
+        """The most blocked time first."""
+        found = [Blocking(number, *sums) for number, sums in self._by_syscall.items()]
+        return sorted(found, key=lambda one: (-one.blocked, one.syscall))
