@@ -11,6 +11,8 @@
  */
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
+#define TASK_STATE_WAITS 1 /* TASK_INTERRUPTIBLE */
+
 /* The states of a task that are not in the low byte, of a thread that waits all the same. */
 #define TASK_STATE_OTHER 2 /* TASK_UNINTERRUPTIBLE */
 
@@ -152,7 +154,7 @@ int at_switch(struct bpf_raw_tracepoint_args *ctx)
 		send((void *)ctx, cpu, &event);
 		event.sequence++;
 #ifdef STACKS
-		if (event.state)
+		if (event.state & (TASK_STATE_WAITS | TASK_STATE_OTHER)) /* not stopped, nor over */
 			keep_stack(leaving, event.time);
 #endif
 	}

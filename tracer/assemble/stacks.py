@@ -22,9 +22,13 @@ def note_samples(state: State, told: StackSamples) -> State:
 
 
 def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
-    """Give each sample to the innermost task poll around it, once that is over."""
+    """Give each sample to the innermost task poll around it, once that is over.
+
+    One of a thread that blocked is that of the row of OFF_CPU that began then, too.
+    """
     if not len(state.samples):
         return state, spans
+    _tell_rows(state.samples, spans.off_cpu)
     polls = spans.polls[state.roles.is_task[spans.polls["function"]]]
     within = _within(state.samples, polls)
     found = np.flatnonzero(within >= 0)
@@ -39,6 +43,15 @@ def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
     left = state.samples[(within < 0) & _may_have_a_poll(state)]
     tally = replace(state.tally, looks=state.tally.looks + len(looks))
     return replace(state, samples=left, tally=tally), replace(spans, looks=looks[order])
+
+
+def _tell_rows(samples: Array, off_cpu: Array) -> None:
+    """The kernel stamps the stack and the record of the switch with one time."""
+    blocked = samples[samples["kind"] == StackKind.BLOCKED]
+    columns = (blocked[name].tolist() for name in ("tid", "time", "stack"))
+    stacks = {(tid, time): stack for tid, time, stack in zip(*columns, strict=True)}
+    for row in np.flatnonzero(np.isin(off_cpu["start"], blocked["time"])).tolist():
+        off_cpu["stack"][row] = stacks.get((int(off_cpu["tid"][row]), int(off_cpu["start"][row])), 0)
 
 
 def _within(samples: Array, polls: Array) -> Indexes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,20 @@ from hypothesis import strategies as st
 
 from tests.captures import START, busy_plan, recording_of
 from tracer.assemble import begin, finish, step
-from tracer.model import EVENT, STACK_SAMPLE, Array, CaptureEnd, EventFlag, Group, PlanChange, StackKind, StackSamples
+from tracer.model import (
+    EVENT,
+    STACK_SAMPLE,
+    SWITCH_IN_RECORD,
+    SWITCH_OUT_RECORD,
+    WAKING_RECORD,
+    Array,
+    CaptureEnd,
+    EventFlag,
+    Group,
+    PlanChange,
+    StackKind,
+    StackSamples,
+)
 
 PLAN = busy_plan()
 ENTER, LEAVE, INNER, INNER_LEFT = 0, 1, 5, 6
@@ -63,6 +77,27 @@ def test_what_blocks_still_at_the_end_has_blocked_until_then() -> None:
     blocked.samples["until"] = 0
     (found,) = looks(blocked, [event(10, 4000, ENTER)])
     assert found["until"] == START + 1000
+
+
+def test_the_time_off_the_cpu_has_the_stack() -> None:
+    """Where the records of the switches have the sample's very time."""
+    state = begin(replace(recording_of(PLAN), plan=replace(PLAN, scheduling=True)))
+    off = [
+        (START + time, 0, 0, 7, 0, record, 0, kind, int(EventFlag.STATE))
+        for time, record, kind in (
+            (12, SWITCH_OUT_RECORD, 1),
+            (13, WAKING_RECORD, 0),
+            (18, SWITCH_IN_RECORD, 0),
+            (25, SWITCH_OUT_RECORD, 1),
+            (28, SWITCH_IN_RECORD, 0),
+        )
+    ]
+    state, _ = step(state, taken(12, until=18, stack=3))
+    _, spans = step(state, np.array([event(10, 4000, ENTER), *off, event(30, 4000, LEAVE)], EVENT))
+    assert dict(zip((spans.off_cpu["start"] - START).tolist(), spans.off_cpu["stack"].tolist(), strict=True)) == {
+        12: 3,
+        25: 0,
+    }
 
 
 def test_a_future_inside_is_none_of_its_polls() -> None:
