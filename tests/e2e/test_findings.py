@@ -32,16 +32,16 @@ class Fault:
 
 
 FAULTS = {
-    "long-poll-sleep": Fault("long-poll", "poll::sleep_in_task", frozenset({"starved-tasks"})),
+    "long-poll-sleep": Fault("long-poll", "faults::sleep_in_task", frozenset({"starved-tasks"})),
     "long-poll-spin": Fault("long-poll", "poll::compute_in_task", frozenset({"starved-tasks"})),
     "long-poll-lock": Fault("long-poll", "poll::lock_in_task", frozenset({"starved-tasks"})),
     "starved-tasks": Fault("starved-tasks", "poll::hog", frozenset({"long-poll"})),
-    "busy-loop": Fault("busy-loop", "busy::look_again"),
+    "busy-loop": Fault("busy-loop", "look_again"),
     "busy-loop-yield": Fault("busy-loop", "busy::yield_again"),
-    "lost-wake": Fault("lost-wake", "lost::waits_for_flag"),
+    "lost-wake": Fault("lost-wake", "faults::waits_for_flag"),
     "futurelock": Fault("futurelock", "lost::futurelocked"),
     "deadlock": Fault("deadlock", "lost::takes_both"),
-    "task-leak": Fault("task-leak", "leak::session"),
+    "task-leak": Fault("task-leak", "faults::session"),
     "future-leak": Fault("future-leak", "leak::request"),
     "cancel-storm": Fault("cancel-storm", "cancel::attempt"),
     "select-cancelled": Fault("select-cancelled", "cancel::refresh"),
@@ -54,12 +54,7 @@ What a long poll keeps its thread from is starved where the other thread does no
 """
 
 
-SMOL = {
-    "long-poll-sleep": FAULTS["long-poll-sleep"],
-    "busy-loop": Fault("busy-loop", "look_again"),
-    "lost-wake": Fault("lost-wake", "faults::waits_for_flag"),
-    "task-leak": Fault("task-leak", "faults::session"),
-}
+SMOL = {mode: FAULTS[mode] for mode in ("long-poll-sleep", "busy-loop", "lost-wake", "task-leak")}
 """The same on smol."""
 
 

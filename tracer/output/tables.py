@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer.model import FunctionKind, Plan, PollFunction, Refusal, SourceLocation, WakePoint
-from tracer.output.awaits import layout_remarks, layout_words
+from tracer.output.awaits import layout_remarks, layout_words, short_place
 from tracer.output.labels import (
     duration_words,
     kind_words,
@@ -200,7 +200,8 @@ def _print_findings(document: Document, console: Console) -> None:
     """The worst first; that there are none is said below."""
     findings = document.get("findings", [])  # recordings by earlier versions know no rules
     for one in findings[:_TOP_FINDINGS]:
-        where = f" · {_place_of(one)}" if one["file"] is not None else ""
+        place = short_place(SourceLocation(one["file"], one["line"])) if one["file"] is not None else ""
+        where = f" · {place}" if place else ""
         words = f"{one['severity']} {one['rule']}: {one['title']}{where} · at {one['seconds']:.3f} s"
         console.print(plain_text(words, _STYLES[one["severity"]]))
         console.print(plain_text(f"  {one['advice']}", "dim"))

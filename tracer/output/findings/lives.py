@@ -77,8 +77,9 @@ class Lives:
         self.ended.add(ended["function"], ended["last"])
         dropped = pick(over, over["outcome"] == Outcome.CANCELLED)
         self.cancelled.add(dropped["function"], dropped["last"])
-        functions, first = np.unique(dropped["function"], return_index=True)
-        self.dropped |= {function: dropped[at] for function, at in zip(functions.tolist(), first.tolist(), strict=True)}
+        for function in np.unique(dropped["function"]).tolist():
+            mine = pick(dropped, dropped["function"] == function)
+            self.dropped[function] = mine[np.argmax(mine["last"])]
 
     def _add_futures(self, polls: Array, is_first: npt.NDArray[np.bool_]) -> None:
         born = pick(polls, is_first & ~self.is_task[polls["function"]])

@@ -128,7 +128,7 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
                 "run_p99_ns": p99,
                 "poll_ns": took,
                 "starved": run.function(int(wait["function"])).name,
-                "starved_task": int(wait["task"]),
+                "starved_task": int(wait["instance"]),
             },
             about.name,
             about.location,

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Finding, Severity, WaitFlag
-from tracer.output.findings.long_polls import own_lengths
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import Integers
 
@@ -40,7 +39,7 @@ class Workers:
     def add(self, polls: Array, waits: Array) -> None:
         """dtypes POLL and WAIT."""
         mine = self._is_task[polls["function"]]
-        length = own_lengths(polls)
+        length = polls["end"] - polls["start"]  # what it waited for a CPU is no time for other tasks either
         _add(self.busy, polls["tid"][mine], length[mine])
         _add(self.polls, polls["tid"][mine], np.ones(int(np.count_nonzero(mine)), np.int64))
         pairs = polls["tid"][mine].astype(np.int64) << 32 | polls["function"][mine]
