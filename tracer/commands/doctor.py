@@ -196,9 +196,9 @@ def _program(can_try: bool) -> Finding:
 
     def load() -> Finding:
         from tracer.model import ExitMode, Plan
-        from tracer.probe.headers import default_cache
         from tracer.probe.kernel import MultiSupport, has_ring_buffer, uprobe_multi_support
         from tracer.probe.program import PollProgram
+        from tracer.target.own_files import default_cache
 
         program = PollProgram(
             Plan((), (), (), (), (), ExitMode.DEFAULT),

@@ -30,7 +30,6 @@ from tracer.probe.calibration import (
     calibration_plan,
     calibration_process,
 )
-from tracer.probe.headers import default_cache
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus, has_ring_buffer, uprobe_multi_support
 from tracer.probe.ledger import Ledger, Look
@@ -40,6 +39,7 @@ from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, choose, joined
+from tracer.target.own_files import default_cache
 
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
