@@ -5,14 +5,14 @@
  * one.  struct pt_regs is the exception, fixed as the context of such programs.
  *
  * Compiled by BCC with
- *   PROBES, FRAMES, THREADS,      sizes of maps
- *   TASKS, WALK_NODES, _EDGES
  *   WALK_STEPS                    places that one walk comes to at most
- *   RING_PAGES                    size of the ring buffer; without it, a perf buffer per CPU
+ *   RING                          events go through a ring buffer; without it, a perf buffer per CPU
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
  *   STACKS                        with stack.c, and what that needs
  *   SCHEDULING                    with sched.c, and what that needs
+ *
+ * The code does not depend on how many entries maps have: where it says 1, the loader says more.
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
@@ -20,33 +20,33 @@
 
 #define MAX_ID_DISTANCE 0x10000
 
-BPF_ARRAY(probes, struct probe, PROBES);
+BPF_ARRAY(probes, struct probe, 1);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
 BPF_ARRAY(epochs, u32, 4);           /* per group: counts its attachments; 0: send nothing */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
 
 /* LRU, because a frame that a panic unwinds never reaches its exit and would stay for ever.
  * An evicted frame's exit has an unknown self, never a wrong one. */
-BPF_TABLE("lru_hash", struct frame_key, struct frame, frames, FRAMES);
-BPF_TABLE("lru_hash", u32, struct thread, threads, THREADS);
+BPF_TABLE("lru_hash", struct frame_key, struct frame, frames, 1);
+BPF_TABLE("lru_hash", u32, struct thread, threads, 1);
 
 /* LRU, because nothing tells when a task is freed.  An evicted task's id is told again. */
-BPF_TABLE("lru_hash", struct task_key, u64, task_ids, TASKS);
+BPF_TABLE("lru_hash", struct task_key, u64, task_ids, 1);
 
 /* A thread's latest call of a function of the driver, `told`: an event_flag.  The same as spawn_calls otherwise. */
 BPF_TABLE("lru_hash", u32, struct spawn_call, driver_calls, THREADS);
 
 /* LRU, because a spawn that panics makes no task.  The place of an evicted call is not told. */
-BPF_TABLE("lru_hash", u32, struct spawn_call, spawn_calls, THREADS);
+BPF_TABLE("lru_hash", u32, struct spawn_call, spawn_calls, 1);
 
-#ifdef RING_PAGES
-BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+#ifdef RING
+BPF_RINGBUF_OUTPUT(events, 1);
 #else
 BPF_PERF_OUTPUT(events);
 #endif
 
 #ifdef BY_PLACE
-BPF_HASH(places, struct place, u32, PROBES);
+BPF_HASH(places, struct place, u32, 1);
 #endif
 
 static __always_inline u64 current_pid_tgid(void)
@@ -272,7 +272,7 @@ static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, stru
 {
 	long failed;
 
-#ifdef RING_PAGES
+#ifdef RING
 	failed = events.ringbuf_output(event, sizeof(*event), BPF_RB_NO_WAKEUP);
 #else
 	failed = events.perf_submit(ctx, event, sizeof(*event));

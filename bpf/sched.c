@@ -19,7 +19,7 @@
 #ifdef NAMESPACE_INODE
 /* The tgid and tid in the tracer's pid namespace, by the kernel's own tid; learned of a thread while it runs.
  * LRU, because nothing tells when a thread ends. */
-BPF_TABLE("lru_hash", u32, u64, own_ids, THREADS);
+BPF_TABLE("lru_hash", u32, u64, own_ids, 1);
 #endif
 
 /* Of a thread that does not run now; 0: not known. */

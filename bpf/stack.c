@@ -8,7 +8,7 @@
  */
 
 /* LRU, because nothing tells when a thread ends. */
-BPF_TABLE("lru_hash", u32, struct polling, pollings, THREADS);
+BPF_TABLE("lru_hash", u32, struct polling, pollings, 1);
 
 BPF_ARRAY(stack_slots, struct stack_slot, STACK_SLOTS);
 BPF_ARRAY(stack_looks, struct stack_slot, POSSIBLE_CPUS); /* too large for a per-CPU array */

@@ -3,8 +3,8 @@
  *
  * Everything is kept on the stack of the program, which can be preempted by another one.
  */
-BPF_ARRAY(walk_nodes, struct walk_node, WALK_NODES);
-BPF_ARRAY(walk_edges, u32, WALK_EDGES);
+BPF_ARRAY(walk_nodes, struct walk_node, 1);
+BPF_ARRAY(walk_edges, u32, 1);
 
 /* Where the walk goes on from a place whose discriminant has this value; 0: nowhere. */
 static __always_inline u32 walk_edge(const struct walk_node *node, u64 value)

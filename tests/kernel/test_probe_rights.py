@@ -11,7 +11,7 @@ import pytest
 
 from tests.kernel.turns import EVENTS
 from tracer.errors import AttachFailed
-from tracer.probe.bcc_program import BccProgram
+from tracer.probe.bpf_program import BpfProgram
 
 pytestmark = pytest.mark.kernel
 
@@ -75,7 +75,7 @@ def test_the_compilers_reason_is_told_and_nothing_else(tmp_path: Path, capfd: py
     source = tmp_path / "wrong.c"
     source.write_text("int at_entry(struct pt_regs *ctx) { return missing; }\n", encoding="ascii")
     with pytest.raises(AttachFailed) as caught:
-        BccProgram(source, {}, tmp_path)
+        BpfProgram(source, {}, tmp_path)
     assert "undeclared identifier 'missing'" in caught.value.why
     assert capfd.readouterr() == ("", "")
 
@@ -83,10 +83,33 @@ def test_the_compilers_reason_is_told_and_nothing_else(tmp_path: Path, capfd: py
 def test_the_verifiers_refusal_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "unsafe.c"
     source.write_text("int at_entry(void *ctx) { return *(volatile int *)16; }\n", encoding="ascii")
-    program = BccProgram(source, {}, tmp_path)
+    program = BpfProgram(source, {}, tmp_path)
     try:
         with pytest.raises(AttachFailed, match="refused the BPF program at_entry"):
             program.load("at_entry")
     finally:
         program.close()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_was_compiled_once_is_loaded_without_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "small.c"
+    source.write_text(SMALL, encoding="ascii")
+    for entries, compiler in ((3, True), (5, False)):
+        if not compiler:
+            monkeypatch.setattr("tracer.probe.bpf_program.compile_source", None)
+        program = BpfProgram(source, {"NUMBER": 7}, tmp_path / "cache", {"numbers": entries})
+        try:
+            assert program.load("at_entry") > 2
+            numbers = program.map("numbers", 4, 8)
+            assert len(list(numbers)) == entries
+        finally:
+            program.close()
+    with pytest.raises(TypeError):  # another program is compiled
+        BpfProgram(source, {"NUMBER": 8}, tmp_path / "cache")
+
+
+SMALL = """
+BPF_ARRAY(numbers, u64, 1);
+int at_entry(struct pt_regs *ctx) { u32 zero = 0; u64 *number = numbers.lookup(&zero); return number ? NUMBER : 0; }
+"""

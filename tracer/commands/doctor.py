@@ -108,7 +108,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _rights() -> Iterator[Finding]:
-    from tracer.probe.bcc_program import missing_capabilities
+    from tracer.probe.bcc_compiler import missing_capabilities
 
     uses = {
         "CAP_BPF": "to load BPF programs",
@@ -183,7 +183,7 @@ def _headers() -> Finding:
 
 
 def _bcc() -> Finding:
-    from tracer.probe.bcc_program import bcc_version
+    from tracer.probe.bcc_compiler import bcc_version
 
     return _examined("BCC for Python", lambda: Finding("BCC for Python", Status.OK, bcc_version()))
 
@@ -196,18 +196,18 @@ def _program(can_try: bool) -> Finding:
 
     def load() -> Finding:
         from tracer.model import ExitMode, Plan
-        from tracer.probe.headers import default_cache
         from tracer.probe.kernel import MultiSupport, has_ring_buffer, uprobe_multi_support
         from tracer.probe.program import PollProgram
 
-        program = PollProgram(
-            Plan((), (), (), (), (), ExitMode.DEFAULT),
-            ring_pages=64 if has_ring_buffer() else None,
-            by_place=uprobe_multi_support() is MultiSupport.NONE,
-            cache=default_cache(),
-            stacks=has_ring_buffer(),
-        )
-        program.bcc.close()
+        with tempfile.TemporaryDirectory() as empty:  # else what an earlier run has compiled would do
+            program = PollProgram(
+                Plan((), (), (), (), (), ExitMode.DEFAULT),
+                ring_pages=64 if has_ring_buffer() else None,
+                by_place=uprobe_multi_support() is MultiSupport.NONE,
+                cache=Path(empty),
+                stacks=has_ring_buffer(),
+            )
+            program.bpf.close()
         return Finding(name, Status.OK, "compiles, and the kernel accepts it")
 
     return _examined(name, load)

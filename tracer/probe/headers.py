@@ -94,10 +94,3 @@ def _package() -> str:
         release = ""
     is_ubuntu = re.search(r"^ID(_LIKE)?=.*ubuntu", release, re.MULTILINE)
     return "linux-headers-generic" if is_ubuntu else "linux-headers-amd64"
-
-
-def default_cache() -> Path:
-    """A folder that only this user can write."""
-    if os.geteuid() == 0:
-        return Path("/var/cache/rat-ebpf")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rat-ebpf"

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -21,7 +22,7 @@ _PERF_EVENT_OPEN_SYSCALL = 298
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD, _LINK_CREATE = 0, 1, 2, 4, 5, 28
 _GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
 _PROG_INFO_MISSES = 208  # offset of bpf_prog_info.recursion_misses; what the kernel does not know it leaves as it is
-_PROG_TYPE_KPROBE = 2
+PROGRAM_UPROBE, PROGRAM_PERF_EVENT, PROGRAM_RAW_TRACEPOINT = 2, 7, 17
 _MAP_TYPE_RINGBUF = 27
 ATTACH_UPROBE_MULTI = 48
 _UPROBE_MULTI_RETURN = 1
@@ -32,6 +33,10 @@ _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_WATERMARK = 1 << 14
 _PERF_ATTR_DISABLED = 1 << 0
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
+
+_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+_VERIFIER_WORDS = 1 << 20
+"""Bytes: what it says last, which tells why, is not in less of a long program."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -91,6 +96,52 @@ class Map:
             attributes = self._following
 
 
+def create_map(kind: int, key_size: int, value_size: int, entries: int, flags: int, name: str) -> int:
+    """A map of enum bpf_map_type; returns its descriptor.  Raises OSError."""
+    shape = struct.pack("<IIIII", kind, key_size, value_size, entries, flags)
+    return _bpf(_MAP_CREATE, shape + struct.pack("<II16s", 0, 0, name.encode()[:15]))
+
+
+def map_shape(fd: int) -> tuple[int, int, int, int, int]:
+    """kind, key_size, value_size, entries, flags: as create_map takes them (struct bpf_map_info)."""
+    information = ctypes.create_string_buffer(24)
+    _bpf(_GET_INFO, struct.pack("<IIQ", fd, len(information), ctypes.addressof(information)))
+    kind, _, *sizes = struct.unpack("<IIIIII", information.raw)
+    return kind, sizes[0], sizes[1], sizes[2], sizes[3]
+
+
+class Unverified(OSError):
+    """The kernel did not load a program; said: what its verifier had to say."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(code, os.strerror(code))
+        self.said = said
+
+
+def load_program(kind: int, instructions: bytes, attach_type: int = 0, name: str = "") -> int:
+    """Load a program of enum bpf_prog_type; returns its descriptor.  Raises Unverified."""
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    terms = ctypes.create_string_buffer(b"GPL")
+    common = struct.pack("<IIQQ", kind, len(instructions) // 8, *map(ctypes.addressof, (code, terms)))
+    end = struct.pack("<II16sII", _kernel_version(), 0, name.encode()[:15], 0, attach_type)
+    try:
+        return _bpf(_PROG_LOAD, common + struct.pack("<IIQ", 0, 0, 0) + end)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOMEM):
+            raise Unverified(error.errno, "") from error
+        said = ctypes.create_string_buffer(_VERIFIER_WORDS)
+        try:  # again, to be told why
+            return _bpf(_PROG_LOAD, common + struct.pack("<IIQ", 1, len(said), ctypes.addressof(said)) + end)
+        except OSError as reason:
+            raise Unverified(reason.errno or errno.EINVAL, said.value.decode(errors="replace")) from error
+
+
+def _kernel_version() -> int:
+    """What kernels before 5.0 want to be told by a program of a uprobe."""
+    numbers = [int(part) for part in re.findall(r"\d+", os.uname().release)[:3]] + [0, 0, 0]
+    return numbers[0] << 16 | numbers[1] << 8 | min(numbers[2], 255)
+
+
 def link_uprobe_multi(
     program: int, path: str, offsets: Sequence[int], cookies: Sequence[int], *, is_return: bool = False, pid: int = 0
 ) -> int:
@@ -147,25 +198,8 @@ def uprobe_multi_support() -> MultiSupport:
     Linking to a directory is refused with EBADF by a kernel that knows the link type; a negative
     pid with EINVAL by one whose pid filter was repaired.
     """
-    instructions = ctypes.create_string_buffer(bytes.fromhex("b700000000000000 9500000000000000"), 16)  # return 0
-    license_text = ctypes.create_string_buffer(b"GPL")
-    attributes = struct.pack(
-        "<IIQQIIQII16sII",
-        _PROG_TYPE_KPROBE,
-        2,
-        ctypes.addressof(instructions),
-        ctypes.addressof(license_text),
-        0,
-        0,
-        0,
-        0,
-        0,
-        b"",
-        0,
-        ATTACH_UPROBE_MULTI,
-    )
     try:
-        program = _bpf(_PROG_LOAD, attributes)
+        program = load_program(PROGRAM_UPROBE, _RETURN_0, ATTACH_UPROBE_MULTI)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
             raise
@@ -189,7 +223,7 @@ def _link_error(program: int, pid: int) -> int | None:
 def has_ring_buffer() -> bool:
     """Whether the kernel knows BPF ring buffers (Linux 5.8)."""
     try:
-        os.close(_bpf(_MAP_CREATE, struct.pack("<IIII", _MAP_TYPE_RINGBUF, 0, 0, mmap.PAGESIZE)))
+        os.close(create_map(_MAP_TYPE_RINGBUF, 0, 0, mmap.PAGESIZE, 0, "events"))
     except OSError:
         return False
     return True

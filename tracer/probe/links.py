@@ -16,7 +16,7 @@ from typing import Protocol
 
 from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
 from tracer.model import Group, Probe, Process, Site
-from tracer.probe.bcc_program import BccProgram, missing_capabilities
+from tracer.probe.bcc_compiler import attach_uprobe, detach_uprobe, missing_capabilities
 from tracer.probe.kernel import link_uprobe_multi
 from tracer.probe.scheduling import Tracepoints
 
@@ -62,7 +62,6 @@ class MultiAttachment:
 class BccAttachment:
     """One perf event a probe, without a cookie: the program finds the probe by its address."""
 
-    program: BccProgram
     at_instruction: int
     at_return: int
     executables: Sequence[Path]
@@ -74,9 +73,7 @@ class BccAttachment:
             for probe in probes:
                 name = f"rat_{os.getpid()}_{process.pid}_{probe.id}"
                 program = self.at_return if is_return else self.at_instruction
-                links.append(
-                    self.program.attach_uprobe(program, name, path, probe.offset, process.pid, is_return=is_return)
-                )
+                links.append(attach_uprobe(program, name, path, probe.offset, process.pid, is_return=is_return))
         except OSError:
             self.detach(links)
             raise
@@ -84,7 +81,7 @@ class BccAttachment:
 
     def detach(self, links: Iterable[int]) -> None:
         for link in links:
-            self.program.detach_uprobe(link)
+            detach_uprobe(link)
 
 
 class Refused(Exception):

@@ -5,6 +5,7 @@ The record layouts are those of bpf/events.h.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from tracer.model import (
     Thread,
     WakeOrigin,
 )
-from tracer.probe.bcc_program import BccProgram
+from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
 from tracer.probe.scheduling import TRACEPOINTS, Tracepoints, Unavailable, scheduling_defines
 from tracer.probe.sources import bpf_folder
@@ -103,7 +104,7 @@ class PollProgram:
     by_place: for links without a cookie; the probe is then known by its address.  stacks: with what StackSampler needs.
     tracepoints: what runs where threads are scheduled; None: that is not planned, or, as no_scheduling says, not to
     be had here.
-    Raises what BccProgram raises.
+    Raises what BpfProgram raises.
     """
 
     def __init__(
@@ -114,17 +115,23 @@ class PollProgram:
         # The last ids are free for the calibration's own probes.
         self._spare_id = len(plan.probes)
         walks = make_walks(plan.functions, plan.layouts)
-        defines: dict[str, int | None] = {
-            "PROBES": self._spare_id + _SPARE_PROBES,
-            "FRAMES": _FRAMES,
-            "THREADS": _THREADS,
-            "TASKS": _TASKS,
-            "WALK_NODES": len(walks.nodes),
-            "WALK_EDGES": max(len(walks.edges), 1),
-            "WALK_STEPS": _WALK_STEPS,
+        defines: dict[str, int | None] = {"WALK_STEPS": _WALK_STEPS}
+        probes = self._spare_id + _SPARE_PROBES
+        entries = {
+            "probes": probes,
+            "places": probes,
+            "frames": _FRAMES,
+            "threads": _THREADS,
+            "spawn_calls": _THREADS,
+            "pollings": _THREADS,
+            "own_ids": _THREADS,
+            "task_ids": _TASKS,
+            "walk_nodes": len(walks.nodes),
+            "walk_edges": max(len(walks.edges), 1),
         }
         if ring_pages is not None:
-            defines["RING_PAGES"] = ring_pages
+            defines["RING"] = None
+            entries["events"] = ring_pages * mmap.PAGESIZE
         namespace = Path("/proc/self/ns/pid").stat()
         if namespace.st_ino != _INITIAL_PID_NAMESPACE:
             defines["NAMESPACE_INODE"] = namespace.st_ino
@@ -138,21 +145,21 @@ class PollProgram:
                 defines |= scheduling_defines()
             except Unavailable as reason:
                 self.no_scheduling = str(reason)
-        self.bcc = BccProgram(bpf_folder() / "poll.c", defines, cache)
+        self.bpf = BpfProgram(bpf_folder() / "poll.c", defines, cache, entries)
         try:
-            attach_type = -1 if by_place else ATTACH_UPROBE_MULTI
-            self.at_instruction = self.bcc.load("at_instruction", attach_type)
-            self.at_return = self.bcc.load("at_return", attach_type)
+            attach_type = 0 if by_place else ATTACH_UPROBE_MULTI
+            self.at_instruction = self.bpf.load("at_instruction", attach_type)
+            self.at_return = self.bpf.load("at_return", attach_type)
             if "SCHEDULING" in defines:
                 self._load_tracepoints()
             self._prepare(plan, walks, by_place)
         except BaseException:
-            self.bcc.close()
+            self.bpf.close()
             raise
 
     def _load_tracepoints(self) -> None:
         try:
-            programs = {name: self.bcc.load_raw_tracepoint(function) for name, function in TRACEPOINTS.items()}
+            programs = {name: self.bpf.load_raw_tracepoint(function) for name, function in TRACEPOINTS.items()}
             tracepoints = Tracepoints(programs)
             tracepoints.detach(tracepoints.attach())  # while it can still be done without
         except (AttachFailed, NotTraceable, PermissionMissing) as error:
@@ -163,17 +170,17 @@ class PollProgram:
             self.tracepoints = tracepoints
 
     def _prepare(self, plan: Plan, walks: Walks, by_place: bool) -> None:
-        self._processes = self.bcc.map("processes", 4, 4)
-        self._epochs = self.bcc.map("epochs", 4, 4)
+        self._processes = self.bpf.map("processes", 4, 4)
+        self._epochs = self.bpf.map("epochs", 4, 4)
         self._epoch = dict.fromkeys(_GROUPS, 0)
-        self._cpus = self.bcc.map("cpus", 4, CPU_STATE.itemsize * (cpus("possible")[-1] + 1))
-        self._threads = self.bcc.map("threads", 4, THREAD.itemsize)
+        self._cpus = self.bpf.map("cpus", 4, CPU_STATE.itemsize * (cpus("possible")[-1] + 1))
+        self._threads = self.bpf.map("threads", 4, THREAD.itemsize)
         self._known: set[int] = set()
         self._threads_seen = 0
-        self._places = self.bcc.map("places", 16, 4) if by_place else None
-        self._probes = self.bcc.map("probes", 4, PROBE.itemsize)
+        self._places = self.bpf.map("places", 16, 4) if by_place else None
+        self._probes = self.bpf.map("probes", 4, PROBE.itemsize)
         for name, table in (("walk_nodes", walks.nodes), ("walk_edges", walks.edges)):
-            entries = self.bcc.map(name, 4, table.itemsize)
+            entries = self.bpf.map(name, 4, table.itemsize)
             for index, entry in enumerate(table):
                 entries.update(struct.pack("<I", index), entry.tobytes())
         self._describe(plan, walks.roots)
@@ -248,7 +255,7 @@ class PollProgram:
         return np.frombuffer(value, CPU_STATE)
 
     def close(self) -> None:
-        self.bcc.close()
+        self.bpf.close()
 
 
 def _address(plan: Plan, probe: Probe) -> int:

@@ -22,7 +22,7 @@ from types import TracebackType
 
 from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
-from tracer.probe.bcc_program import missing_capabilities
+from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
     RECORDS_OF_TURN,
     CalibrationProcess,
@@ -30,7 +30,6 @@ from tracer.probe.calibration import (
     calibration_plan,
     calibration_process,
 )
-from tracer.probe.headers import default_cache
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus, has_ring_buffer, uprobe_multi_support
 from tracer.probe.ledger import Ledger, Look
@@ -40,6 +39,7 @@ from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, choose, joined
+from tracer.target.own_files import default_cache
 
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
@@ -103,7 +103,7 @@ class ProbeSession:
             self._files.close()
             raise
         try:
-            fd = self._program.bcc.map_fd("events")
+            fd = self._program.bpf.map_fd("events")
             self._transport: Transport = RingBuffer(fd, pages) if is_ring else PerfBuffers(fd, buffer_size)
         except BaseException:
             self._program.close()
@@ -123,7 +123,7 @@ class ProbeSession:
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:
         program = self._program
         if support is MultiSupport.NONE:
-            return BccAttachment(program.bcc, program.at_instruction, program.at_return, executables)
+            return BccAttachment(program.at_instruction, program.at_return, executables)
         return MultiAttachment(
             program.at_instruction,
             program.at_return,
@@ -136,7 +136,7 @@ class ProbeSession:
         if not has_ring_buffer():
             return None, "the kernel has no BPF ring buffer (Linux 5.8)"
         try:
-            return StackSampler(self._program.bcc), None
+            return StackSampler(self._program.bpf), None
         except RatError as error:
             return None, f"the kernel refused the program that takes them (Linux 5.15): {error}"
         except OSError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.model import StackKind
-from tracer.probe.bcc_program import BccProgram
+from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.kernel import cpus, enable_perf_event, open_cpu_clock
 from tracer.target.unwinding import StackCopy
 
@@ -96,15 +96,15 @@ class StackSampler:
     Raises AttachFailed or PermissionMissing where the kernel refuses its programs, OSError where it refuses its clocks.
     """
 
-    def __init__(self, bcc: BccProgram) -> None:
+    def __init__(self, bpf: BpfProgram) -> None:
         self._clocks: list[int] = []
-        self._counts = bcc.map("stack_counts", 4, STACK_COUNTS.itemsize * (cpus("possible")[-1] + 1))
-        self._slots = bcc.map("stack_slots", 4, _SLOT_SIZE)
-        settings = bcc.map("stack_settings", 4, 8)
+        self._counts = bpf.map("stack_counts", 4, STACK_COUNTS.itemsize * (cpus("possible")[-1] + 1))
+        self._slots = bpf.map("stack_slots", 4, _SLOT_SIZE)
+        settings = bpf.map("stack_settings", 4, 8)
         for index, value in enumerate((LEAST_BLOCKED, LEAST_POLLING)):
             settings.update(struct.pack("<I", index), struct.pack("<Q", value))
-        look = bcc.load_perf_event("at_look")
-        fd, size = bcc.map_fd("stacks"), _PAGES * _PAGE
+        look = bpf.load_perf_event("at_look")
+        fd, size = bpf.map_fd("stacks"), _PAGES * _PAGE
         self._size = size
         self._consumer_map = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._producer_map = mmap.mmap(fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)

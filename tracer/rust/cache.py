@@ -9,11 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import re
-import stat
 import zlib
-from collections.abc import Iterator
 from functools import cache as remember
 from pathlib import Path
 from typing import Any
@@ -48,28 +44,22 @@ from tracer.model import (
 from tracer.rust.cached_links import from_container, from_gate, from_link, to_container, to_gate, to_link
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
+from tracer.target.own_files import OwnFiles, default_cache
 
 _MAGIC = b"RATBIN1\n"
-_MAX_FILE = 16 << 20
 _MAX_TEXT = 128 << 20
-_MAX_ENTRIES = 64
-_NAME = re.compile(r"^[0-9a-f]{64}\.bin$")
 
 
 class Cache:
     """A folder of at most 64 remembered binaries.  No method raises: a cache that fails is no cache."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._files = OwnFiles(directory, ".bin")
 
     @classmethod
     def default(cls) -> Cache:
-        """/var/cache/rat-ebpf for root, the user's own cache folder for others."""
-        if os.geteuid() == 0:
-            return cls(Path("/var/cache/rat-ebpf"))
-        configured = os.environ.get("XDG_CACHE_HOME", "")
-        base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
-        return cls(base / "rat-ebpf")
+        """The one of whoever runs this."""
+        return cls(default_cache())
 
     def load(
         self,
@@ -85,73 +75,15 @@ class Cache:
         if name is None:
             return None
         try:
-            with self._open_folder(create=False) as folder:
-                content = _read_trusted(folder, name)
-            return _decode(content, image, display_path, debug_path)
+            return _decode(self._files.read(name), image, display_path, debug_path)
         except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError, zlib.error):
             return None
 
     def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary, split: SplitDebug | None = None) -> None:
         name = _file_name(image, debug, split)
-        if name is None:
-            return
-        content = _encode(binary)
-        if len(content) > _MAX_FILE:
-            return
-        with contextlib.suppress(OSError), self._open_folder(create=True) as folder:
-            temporary = f"{name}.{os.getpid()}.tmp"
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-            )
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                os.unlink(temporary, dir_fd=folder)
-                raise
-            _prune(folder)
-
-    @contextlib.contextmanager
-    def _open_folder(self, *, create: bool) -> Iterator[int]:
-        if create:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _check_owner(os.fstat(folder))
-            yield folder
-        finally:
-            os.close(folder)
-
-
-def _check_owner(status: os.stat_result) -> None:
-    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PermissionError("somebody else can write it")
-
-
-def _read_trusted(folder: int, name: str) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        _check_owner(status)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE:
-            raise ValueError("not a cache file")
-        with contextlib.suppress(OSError):
-            os.utime(file.fileno())  # recently used ones are kept
-        return file.read()
-
-
-def _prune(folder: int) -> None:
-    """Removes the least recently used entries, and what crashed runs left behind."""
-    entries = []
-    for entry in os.scandir(folder):
-        if _NAME.match(entry.name) or entry.name.endswith(".tmp"):
+        if name is not None:
             with contextlib.suppress(OSError):
-                entries.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
-    entries.sort(reverse=True)
-    for _, name in entries[_MAX_ENTRIES:]:
-        with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=folder)
+                self._files.write(name, _encode(binary))
 
 
 @remember
@@ -168,7 +100,7 @@ def _file_name(image: ElfImage, debug: ElfImage | None, split: SplitDebug | None
         return None
     sizes = [image.size, debug.size if debug is not None else None]
     key = json.dumps([image.build_id, *sizes, split.identity if split is not None else "", _own_code()])
-    return hashlib.sha256(key.encode()).hexdigest() + ".bin"
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 # ---------------------------------------------------------------- encoding

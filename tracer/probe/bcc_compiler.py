@@ -1,4 +1,4 @@
-"""Compiling and loading through BCC; nothing else in the project imports it.
+"""What BCC does for us, and nothing else in the project imports it: it compiles, and attaches on older kernels.
 
 BCC and clang write to the process's standard error on their own: what they say is kept and shown
 only as part of an error.
@@ -6,6 +6,7 @@ only as part of an error.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import AttachFailed, MissingDependency, NotTraceable, PermissionMissing
+from tracer.probe.compiled import Compiled, MapShape, with_maps
 from tracer.probe.headers import kernel_source
-from tracer.probe.kernel import Map
+from tracer.probe.kernel import map_shape
 
 _CAPABILITIES = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_SYS_PTRACE": 19}
 _SYS_ADMIN = 21
@@ -26,64 +28,54 @@ _SYS_ADMIN = 21
 _PART = re.compile(rb'^#include "(\w+\.c)"$', re.MULTILINE)
 
 
-class BccProgram:
-    """One compiled C file: its functions as loaded programs, its maps by name.
+def compile_source(source: Path, defines: dict[str, int | None], cache: Path) -> Compiled:
+    """All functions and maps of one C file.
 
-    Raises MissingDependency (BCC or kernel headers), PermissionMissing, NotTraceable (a kernel
-    without BPF) or AttachFailed (the compiler or the verifier refused it).
+    cache: for a folder of kernel headers.  Raises MissingDependency (BCC or kernel headers), PermissionMissing (BCC
+    makes the maps at once), NotTraceable (a kernel without BPF) or AttachFailed (the compiler refused it).
     """
-
-    def __init__(self, source: Path, defines: dict[str, int | None], cache: Path) -> None:
-        bcc = _import_bcc()
-        headers = kernel_source(cache)
-        flags = [f"-I{source.parent}", "-Wno-macro-redefined"]
-        flags += [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in defines.items()]
-        self._bcc = bcc
-        with _environment("BCC_KERNEL_SOURCE", headers):
-            self._module = _quietly(
-                lambda: bcc.BPF(text=_whole_text(source), cflags=flags), f"The BPF program {source.name} was refused."
-            )
-
-    def load(self, function: str, attach_type: int = -1) -> int:
-        """Load one function as a uprobe program; returns its descriptor, owned by this object."""
-        return self._load(function, self._bcc.BPF.KPROBE, attach_type)
-
-    def load_perf_event(self, function: str) -> int:
-        """The same as a program of a perf event."""
-        return self._load(function, self._bcc.BPF.PERF_EVENT, -1)
-
-    def load_raw_tracepoint(self, function: str) -> int:
-        """The same as a program of a raw tracepoint."""
-        return self._load(function, self._bcc.BPF.RAW_TRACEPOINT, -1)
-
-    def _load(self, function: str, kind: int, attach_type: int) -> int:
-        loaded = _quietly(
-            lambda: self._module.load_func(function.encode(), kind, None, attach_type),
-            f"The kernel refused the BPF program {function}.",
+    bcc = _import_bcc()
+    headers = kernel_source(cache)
+    flags = [f"-I{source.parent}", "-Wno-macro-redefined"]
+    flags += [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in defines.items()]
+    with _environment("BCC_KERNEL_SOURCE", headers):
+        module = _quietly(
+            lambda: bcc.BPF(text=whole_text(source), cflags=flags), f"The BPF program {source.name} was refused."
         )
-        return int(loaded.fd)
+    try:
+        return _taken_from(module, bcc.lib)
+    finally:
+        module.cleanup()
 
-    def map(self, name: str, key_size: int, value_size: int) -> Map:
-        return Map(self.map_fd(name), key_size, value_size)
 
-    def map_fd(self, name: str) -> int:
-        return int(self._module[name.encode()].map_fd)
+def _taken_from(module: Any, library: Any) -> Compiled:
+    """BCC has made the maps already, and written their descriptors into the instructions."""
+    number = module.module
+    library.bpf_table_name.restype = library.bpf_function_name.restype = ctypes.c_char_p
+    shapes, index = [], {}
+    for at in range(library.bpf_num_tables(number)):
+        name = library.bpf_table_name(number, at)
+        fd = module[name].map_fd
+        index[fd] = at
+        shapes.append(MapShape(name.decode(), *map_shape(fd)))
+    names = [library.bpf_function_name(number, at) for at in range(library.bpf_num_functions(number))]
+    return Compiled(tuple(shapes), {name.decode(): with_maps(module.dump_func(name), index) for name in names})
 
-    def attach_uprobe(self, program: int, name: str, path: str, offset: int, pid: int, *, is_return: bool) -> int:
-        """BCC's attachment of one place by a perf event; returns its descriptor.  Raises OSError."""
-        library = self._bcc.lib
-        with _captured_stderr() as said:
-            kind, event = int(is_return), name.encode()
-            fd = int(library.bpf_attach_uprobe(program, kind, event, os.fsencode(path), offset, pid, 0))
-        if fd < 0:
-            raise OSError(errno.EINVAL, said() or "BCC could not attach")
-        return fd
 
-    def detach_uprobe(self, fd: int) -> None:
-        self._bcc.lib.bpf_close_perf_event_fd(fd)
+def attach_uprobe(program: int, name: str, path: str, offset: int, pid: int, *, is_return: bool) -> int:
+    """BCC's attachment of one place by a perf event; returns its descriptor.  Raises OSError or MissingDependency."""
+    library = _import_bcc().lib
+    with _captured_stderr() as said:
+        kind, event = int(is_return), name.encode()
+        fd = int(library.bpf_attach_uprobe(program, kind, event, os.fsencode(path), offset, pid, 0))
+    if fd < 0:
+        raise OSError(errno.EINVAL, said() or "BCC could not attach")
+    return fd
 
-    def close(self) -> None:
-        self._module.cleanup()
+
+def detach_uprobe(fd: int) -> None:
+    """End what attach_uprobe began."""
+    _import_bcc().lib.bpf_close_perf_event_fd(fd)
 
 
 def bcc_version() -> str:
@@ -91,7 +83,7 @@ def bcc_version() -> str:
     return str(getattr(_import_bcc(), "__version__", "of unknown version"))
 
 
-def _whole_text(source: Path) -> bytes:
+def whole_text(source: Path) -> bytes:
     """The program with its parts in their places: BCC rewrites accesses to maps in the text that it is given, not in
     what that includes."""
     return _PART.sub(lambda match: (source.parent / match[1].decode()).read_bytes(), source.read_bytes())
@@ -122,10 +114,11 @@ def _quietly(action: Callable[[], Any], what: str) -> Any:
         try:
             return action()
         except Exception as error:
-            raise _explained(what, f"{said()}\n{error}".strip()) from error
+            raise explained(what, f"{said()}\n{error}".strip()) from error
 
 
-def _explained(what: str, output: str) -> AttachFailed | NotTraceable | PermissionMissing:
+def explained(what: str, output: str) -> AttachFailed | NotTraceable | PermissionMissing:
+    """An error for people.  output: what the compiler, the verifier or the kernel said."""
     lacking = missing_capabilities()
     if lacking and re.search(r"super-user|not permitted|permission denied", output, re.IGNORECASE):
         return PermissionMissing(
