@@ -34,7 +34,7 @@ BPF_TABLE("lru_hash", u32, struct thread, threads, 1);
 BPF_TABLE("lru_hash", struct task_key, u64, task_ids, 1);
 
 /* A thread's latest call of a function of the driver, `told`: an event_flag.  The same as spawn_calls otherwise. */
-BPF_TABLE("lru_hash", u32, struct spawn_call, driver_calls, THREADS);
+BPF_TABLE("lru_hash", u32, struct spawn_call, driver_calls, 1);
 
 /* LRU, because a spawn that panics makes no task.  The place of an evicted call is not told. */
 BPF_TABLE("lru_hash", u32, struct spawn_call, spawn_calls, 1);

@@ -123,6 +123,7 @@ class PollProgram:
             "frames": _FRAMES,
             "threads": _THREADS,
             "spawn_calls": _THREADS,
+            "driver_calls": _THREADS,
             "pollings": _THREADS,
             "own_ids": _THREADS,
             "task_ids": _TASKS,
