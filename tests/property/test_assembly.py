@@ -260,8 +260,8 @@ def whole(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> tuple
     state, spans = finish(state, end)
     parts.append(spans)
     names = ("polls", "waits", "begun", "over", "off_cpu")
-    joined = (np.concatenate([getattr(one, name) for one in parts]) for name in names)
-    return Spans(*joined), state.tally
+    joined = {name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
+    return Spans(**joined), state.tally
 
 
 def judge(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> Reference:
