@@ -15,7 +15,9 @@ from tests.running import Targets
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
 NAME = "blockers_tokio"
-ROUNDS = 7
+ROUNDS, SPIN = 7, 60_000_000
+"""Of each function, and ns of CPU time of those that compute."""
+
 _LOOP = 2
 """Lines of the loop that spins before the one that the target names."""
 
@@ -55,13 +57,16 @@ def test_where_threads_stay_is_told_by_function_and_line(targets: Targets, tmp_p
         assert Path(row["file"]).name == "main.rs", one
         if one["kind"] == "blocked":
             assert row["line"] == one["line"]
-            assert row["polls"] == row["stacks"] == ROUNDS
+            # What another thread gives may be there already, where a busy machine let that one run first.
+            least = ROUNDS if one["function"].startswith("sleeps") else ROUNDS - 1
+            assert least <= row["polls"] <= ROUNDS
+            assert row["stacks"] >= row["polls"]
             assert abs(row["time"] - one["time"]) < max(0.05 * one["time"], ROUNDS * 100_000)
         else:
             assert one["line"] - _LOOP <= row["line"] <= one["line"]
-            assert row["polls"] >= ROUNDS - 1  # a busy machine may not have run it at a tick of its clock
+            assert row["polls"] == ROUNDS
             # While another program has the processor nothing is seen to run, and the first ms are not looked at.
-            assert row["time"] < 1.1 * one["time"]
+            assert 0.5 * ROUNDS * SPIN < row["time"] < 1.1 * one["time"]
         own = [line for line in row["stack"] if line.startswith(f"{NAME}::")]
         assert own[0].startswith(f"{NAME}::{one['function']} ")
         assert any(line.startswith(f"{NAME}::again_when<") for line in own[1:])
