@@ -15,9 +15,11 @@ from tests.running import Targets
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
 NAME = "blockers_tokio"
-ROUNDS = 7
-_SLACK = 2
-"""Lines of the loop that spins, after the one that the target names."""
+ROUNDS, SPIN = 7, 60_000_000
+"""Of each function, and ns of CPU time of those that compute."""
+
+_LOOP = 2
+"""Lines of the loop that spins before the one that the target names."""
 
 _SAMPLES = """
 include perfetto module linux.perf.samples;
@@ -55,15 +57,19 @@ def test_where_threads_stay_is_told_by_function_and_line(targets: Targets, tmp_p
         assert Path(row["file"]).name == "main.rs", one
         if one["kind"] == "blocked":
             assert row["line"] == one["line"]
-            assert row["polls"] == row["stacks"] == ROUNDS
+            # What another thread gives may be there already, where a busy machine let that one run first.
+            least = ROUNDS if one["function"].startswith("sleeps") else ROUNDS - 1
+            assert least <= row["polls"] <= ROUNDS
+            assert row["stacks"] >= row["polls"]
             assert abs(row["time"] - one["time"]) < max(0.05 * one["time"], ROUNDS * 100_000)
         else:
-            assert one["line"] <= row["line"] <= one["line"] + _SLACK
-            assert row["polls"] >= ROUNDS - 1  # a busy machine may not have run it at a tick of its clock
+            assert one["line"] - _LOOP <= row["line"] <= one["line"]
+            assert row["polls"] == ROUNDS
             # While another program has the processor nothing is seen to run, and the first ms are not looked at.
-            assert row["time"] < 1.1 * one["time"]
-        frames = [line.partition(" ")[0] for line in row["stack"]]
-        assert frames.index(f"{NAME}::{one['function']}") < frames.index(f"{NAME}::again_when<")
+            assert 0.5 * ROUNDS * SPIN < row["time"] < 1.1 * one["time"]
+        own = [line for line in row["stack"] if line.startswith(f"{NAME}::")]
+        assert own[0].startswith(f"{NAME}::{one['function']} ")
+        assert any(line.startswith(f"{NAME}::again_when<") for line in own[1:])
     census = summary["stacks"]
     assert (census["lost"], census["crowded"], census["unread"], census["refused"]) == (0, 0, 0, None)
     told_by_polls(said, trace)
@@ -88,7 +94,7 @@ def told_by_samples(said: list[dict[str, Any]], trace: Trace) -> None:
     for one in (one for one in said if one["kind"] == "running"):
         own = [row for row in rows if row["name"] == f"{NAME}::{one['function']}"]
         assert sum(int(str(row["count"])) for row in own) >= ROUNDS - 1
-        assert all(one["line"] <= int(str(row["line"])) <= one["line"] + _SLACK for row in own)
+        assert all(one["line"] - _LOOP <= int(str(row["line"])) <= one["line"] for row in own)
 
 
 def test_without_debug_information_it_is_told_by_the_function(targets: Targets, tmp_path: Path) -> None:
