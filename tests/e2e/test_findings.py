@@ -14,6 +14,7 @@ import pytest
 from tests.cells import TROUBLED, Cell
 from tests.e2e.command import rat, recording
 from tests.e2e.trace import Trace
+from tests.perfetto.ui import show
 from tests.running import Targets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
@@ -174,3 +175,29 @@ def test_the_server_is_found_to_block_where_it_does(targets: Targets, tmp_path: 
     assert one["evidence"]["polls"] >= 5
     assert 20_000_000 <= one["duration"] < 100_000_000
     assert ("build_report" in one["function"]) or profile != "dev"
+
+
+def test_the_ui_shows_them(targets: Targets, tmp_path: Path) -> None:
+    """No import error; the picture is kept, docs/findings.md shows it."""
+    output = tmp_path / "x.pftrace"
+    summary, _ = recorded(targets, Cell("trouble", "release-debug"), "starved-tasks", output)
+    (one,) = [one for one in summary["findings"] if one["rule"] == "starved-tasks"]
+    select = (
+        "select s.id from slice s join track t on s.track_id = t.id where s.category = 'finding' "
+        "and t.name = 'Findings' and s.name glob 'starved-tasks*'"
+    )
+    shown = show(
+        output,
+        "findings.png",
+        expand=["^trouble", "^Async tasks", "^poll::"],
+        collapse=["Callstacks"],
+        height=1000,
+        select=select,
+        **{"from": one["time"] - 20_000_000, "to": one["time"] + 90_000_000},
+    )
+    assert shown.loaded
+    assert shown.problem is None
+    assert not shown.import_errors
+    assert "Findings" in {title.split("\n")[-1] for title in shown.tracks}
+    assert one["title"] in shown.details
+    assert "evidence starved_task" in shown.details
