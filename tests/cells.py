@@ -51,6 +51,9 @@ WOKEN = ("wakes_tokio", "wakes_smol")
 BLOCKING = ("jobs_tokio", "jobs_smol", "jobs_async_std")
 """Those that keep a log of their blocking jobs."""
 
+SCHEDULED = ("schedules_tokio", "schedules_smol")
+"""Those that keep a log of what their threads did in polls."""
+
 TROUBLED = ("trouble", "trouble_smol")
 """Those that have a fault each for findings."""
 
@@ -80,6 +83,7 @@ TARGETS = (
     *CONSTRUCTS,
     *WOKEN,
     *BLOCKING,
+    *SCHEDULED,
 )
 """The programs of tests/targets."""
 
@@ -92,7 +96,7 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 PAIRWISE = {
     "dev": TARGETS,
     "release": tuple(name for name in TARGETS if name not in TROUBLED),
-    "release-debug": tuple(name for name in TARGETS if name not in (*WOKEN, *BLOCKING)),
+    "release-debug": tuple(name for name in TARGETS if name not in (*WOKEN, *BLOCKING, *SCHEDULED)),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
     "fat-lto": ("tokio_multi", "async_std_log", "parked_tokio"),
@@ -113,7 +117,7 @@ PAIRWISE = {
 LINED = tuple(
     name
     for name in TARGETS
-    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "jobs_", "trouble"))
+    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "jobs_", "schedules_", "trouble"))
 )
 """Whose lines are compared with their types.  Those left out await in no other ways: one of them is enough."""
 

@@ -93,6 +93,27 @@ def test_every_wait_for_a_line_is_seen(turns: Turns, plan: Plan, options: dict[s
     assert len(of(switches, SWITCH_IN_RECORD)) >= 0.9 * len(out)
 
 
+def test_the_kernel_counts_as_many_switches(turns: Turns, plan: Plan) -> None:
+    """By its own counters of the thread."""
+    with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
+        session.attach()
+        wait_until_it_waits(turns)
+        session.read()
+        before = kernel_counts(turns)
+        for _ in range(ROUNDS):
+            turns.run()
+        wait_until_it_waits(turns)
+        counted = kernel_counts(turns) - before
+        events = session.read().events
+    assert counted > ROUNDS / 2
+    assert len(of(events, SWITCH_OUT_RECORD)) == counted
+
+
+def kernel_counts(turns: Turns) -> int:
+    status = Path(f"/proc/{turns.pid}/status").read_text(encoding="ascii", errors="replace")
+    return sum(int(line.split()[1]) for line in status.splitlines() if "ctxt_switches" in line)
+
+
 def test_a_timer_is_no_thread(turns_executable: Path) -> None:
     """A thread that sleeps is woken by an interrupt, whoever runs at that time."""
     command = [sys.executable, "-c", "import time\ninput()\nfor _ in range(50): time.sleep(0.002)"]

@@ -36,7 +36,7 @@ class SchedulingRows:
     ) -> None:
         self._descriptors = descriptors
         self._thread_words = thread_words
-        self._running: set[int] = set()
+        self._running: dict[int, int] = {}
         self._names: dict[int, tuple[int, int]] = {}
         string = descriptors.string
         self._nobody, self._by_interrupt = string("unknown"), string("an interrupt: a timer or a device")
@@ -58,15 +58,11 @@ class SchedulingRows:
 
     def states(self, off: Array) -> Rows:
         """The states of threads that these rows (OFF_CPU, by end) tell of; call it with all of them, in their order."""
-        known = np.array([tid in self._running for tid in off["tid"].tolist()], np.bool_)
-        _, first = np.unique(off["tid"], return_index=True)
-        is_first = np.zeros(len(off), np.bool_)
-        is_first[first] = True
         ends = (off["flags"] & np.uint8(OffCpuFlag.END_UNKNOWN)) == 0
-        self._running |= set(off["tid"][ends].tolist())
-        self._running -= set(off["tid"][~ends].tolist())
+        cpu = self._left(off, ends)
         # Where the row before told that it got a CPU it is running already.
-        before = pick(off, is_first & ~known & (off["since"] < off["start"]))
+        before = pick(off, (cpu < 0) & (off["since"] < off["start"]))
+        cpu = np.where(cpu < 0, off["cpu"], cpu)
         woken = np.where(off["woken"] != 0, np.minimum(off["woken"], off["end"]), off["end"])
         waits, ready = off["woken"] != off["start"], (off["woken"] != 0) & (woken < off["end"])
         sleeping = np.where(off["state"] & _TASK_STOPPED, _STOPPED, _INTERRUPTIBLE)
@@ -76,7 +72,7 @@ class SchedulingRows:
         return self._state.encode(
             sum(count),
             time=np.concatenate([before["since"], waiting["start"], woken[ready], coming["end"]]),
-            cpu=np.concatenate([before["cpu"], waiting["cpu"], off["cpu"][ready], coming["cpu_after"]]),
+            cpu=np.concatenate([before["cpu"], cpu[waits], cpu[ready], coming["cpu_after"]]),
             tid=np.concatenate([before["tid"], waiting["tid"], off["tid"][ready], coming["tid"]]),
             state=np.concatenate(
                 [
@@ -87,6 +83,22 @@ class SchedulingRows:
                 ]
             ),
         )
+
+    def _left(self, off: Array, ends: npt.NDArray[np.bool_]) -> Integers:
+        """The CPU on which each thread was said to run before; -1: it was not.
+
+        It left another one only where switches are missing; trace_processor would not know what to make of it.
+        """
+        order = np.argsort(off["tid"], kind="stable")
+        tids, got = off["tid"][order], np.where(ends, off["cpu_after"], -1)[order]
+        begins = np.flatnonzero(np.append(True, tids[1:] != tids[:-1]))
+        before = np.append(-1, got[:-1])
+        before[begins] = [self._running.get(tid, -1) for tid in tids[begins].tolist()]
+        last = np.append(begins[1:], len(tids)) - 1
+        self._running |= dict(zip(tids[last].tolist(), got[last].tolist(), strict=True))
+        cpus = np.empty(len(off), np.int64)
+        cpus[order] = before
+        return cpus
 
     def blocked(self, off: Array, tracks: Integers) -> Rows:
         """The beginnings of slices for these (OFF_CPU, of blocked_in_polls), on the tracks of their threads."""
