@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.e2e.command import rat, recording
@@ -76,8 +77,13 @@ def test_delays_are_those_of_the_summary(recorded: Recorded, key: str, is_first:
         row = told[function]
         count = delay["tasks" if is_first else "polls"]
         assert (row["count"], row["total_dur"], row["max_dur"]) == (count, delay["total"], delay["longest"])
-        if count >= 100:  # of few, both are between other neighbours
-            assert row["p50_dur"] == pytest.approx(delay["p50"], rel=0.08)
+        ready = trace.query(
+            f"SELECT dur FROM rat_ready WHERE is_first = {is_first} AND function = '{function}' ORDER BY dur"
+        )
+        lengths = np.array([one["dur"] for one in ready])
+        for median in (row["p50_dur"], delay["p50"]):  # each between other neighbours, the second within 6 %
+            assert np.count_nonzero(lengths <= 1.07 * median) >= count // 2
+            assert np.count_nonzero(lengths >= median / 1.07) >= count // 2
 
 
 def test_each_wake_leads_to_its_poll(recorded: Recorded) -> None:
