@@ -77,7 +77,7 @@ def test_where_threads_stay_is_told_by_function_and_line(targets: Targets, tmp_p
 
 
 def told_by_polls(said: list[dict[str, Any]], trace: Trace) -> None:
-    """Each long poll has its stack."""
+    """Each long poll has its stack, and so has what it was blocked in."""
     rows = trace.processor.query(
         "select extract_arg(arg_set_id, 'debug.blocker') blocker, extract_arg(arg_set_id, 'debug.stack') stack "
         "from slice where category = 'poll' and dur > 10000000 and name glob 'task *'"
@@ -86,6 +86,15 @@ def told_by_polls(said: list[dict[str, Any]], trace: Trace) -> None:
         own = [row for row in rows if str(row["blocker"]).startswith(f"{NAME}::{one['function']} ")]
         assert len(own) >= ROUNDS - 1, one
         assert all(str(row["blocker"]) in str(row["stack"]).splitlines() for row in own)
+    slices = trace.processor.query(
+        "select name, extract_arg(arg_set_id, 'debug.blocker') blocker, parent_id inside from slice "
+        "where category = 'blocked' and dur > 5000000"
+    )
+    for one in (one for one in said if one["kind"] == "blocked"):
+        own = [row for row in slices if str(row["blocker"]).startswith(f"{NAME}::{one['function']} ")]
+        assert len(own) >= ROUNDS - 1, one
+        assert all(str(row["blocker"]).endswith(f"main.rs:{one['line']}") for row in own)
+        assert all(row["inside"] is not None and str(row["name"]).startswith("blocked: ") for row in own)
 
 
 def told_by_samples(said: list[dict[str, Any]], trace: Trace) -> None:

@@ -46,8 +46,7 @@ class SchedulingRows:
             field(13, NEEDS_STATE),
             message(117, field(1, Varint("cpu", 3)), field(3, Varint("tid", 5)), field(4, Varint("state", 1))),
         )
-        self._blocked = event(
-            BEGIN,
+        blocked = (
             field(3, descriptors.category("blocked")),
             field(10, Varint("name", 3)),
             slices.text("syscall", "syscall"),
@@ -55,6 +54,9 @@ class SchedulingRows:
             slices.number("blocked (ns)", "blocked"),
             slices.number("runnable afterwards (ns)", "runnable"),
         )
+        stack = (slices.text("blocker", "blocker"), slices.text("stack", "stack"))
+        self._slices = slices
+        self._blocked = {False: event(BEGIN, *blocked), True: event(BEGIN, *blocked, *stack)}
 
     def states(self, off: Array) -> Rows:
         """The states of threads that these rows (OFF_CPU, by end) tell of; call it with all of them, in their order."""
@@ -100,23 +102,29 @@ class SchedulingRows:
         cpus[order] = before
         return cpus
 
-    def blocked(self, off: Array, tracks: Integers) -> Rows:
+    def blocked(self, off: Array, tracks: Integers) -> bytes:
         """The beginnings of slices for these (OFF_CPU, of blocked_in_polls), on the tracks of their threads."""
         by = np.where(off["woken_by"] != 0, self._thread_words(off["woken_by"]), self._nobody)
         by = np.where(off["flags"] & np.uint8(OffCpuFlag.BY_INTERRUPT), self._by_interrupt, by)
         until = blocked_until(off)
         words = [self._words(number) for number in off["syscall"].tolist()]
         names = np.array(words, np.int64).reshape(-1, 2)
-        return self._blocked.encode(
-            len(off),
-            time=off["start"],
-            track=tracks,
-            name=names[:, 0],
-            syscall=names[:, 1],
-            by=by,
-            blocked=until - off["start"],
-            runnable=off["end"] - until,
-        )
+        columns = {
+            "time": off["start"],
+            "track": tracks,
+            "name": names[:, 0],
+            "syscall": names[:, 1],
+            "by": by,
+            "blocked": until - off["start"],
+            "runnable": off["end"] - until,
+        }
+        rows = []
+        for has_stack in (False, True):
+            some = np.flatnonzero((off["stack"] != 0) == has_stack)
+            told = self._slices.stack_columns(off["stack"][some].astype(np.int64)) if has_stack else {}
+            kept = {key: column[some] for key, column in columns.items()}
+            rows.append(self._blocked[has_stack].encode(len(some), **kept, **told).tobytes())
+        return b"".join(rows)
 
     def _words(self, number: int) -> tuple[int, int]:
         """The intern ids of a slice's name, and of the system call's."""
