@@ -245,8 +245,8 @@ MERGED = {"address reuse, hand-written"}
 
 INLINED = ("constructs::plain::around", "constructs::plain::inside")
 
-BLOCKING_JOBS = {"constructs_async_std": 2, "constructs_smol": 2}
-"""How often the target hands work to the threads for blocking work, where that is a task of async-task as any other."""
+BLOCKING_JOBS = {"constructs_tokio": 2, "constructs_async_std": 2, "constructs_smol": 2}
+"""How often the target hands work to the threads for blocking work."""
 
 FOR_BLOCKING_JOBS = {"constructs_async_std": "task async_task::task::Task<u64"}
 """Where another task waits for such a job, how its name begins."""

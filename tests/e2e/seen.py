@@ -20,7 +20,7 @@ select s.id, s.parent_id, s.ts, t.tid,
   extract_arg(s.arg_set_id, 'debug.task') task_id,
   extract_arg(s.arg_set_id, 'debug.note') note
 from slice s join thread_track tt on s.track_id = tt.id join thread t using (utid)
-where s.category = 'poll' order by s.ts
+where s.category in ('poll', 'job') order by s.ts
 """
 _ROWS = """
 select s.track_id track, s.category, s.ts, s.dur,
@@ -31,7 +31,9 @@ select s.track_id track, s.category, s.ts, s.dur,
   (select group_concat(key || ' ' || display_value, char(10)) from args a
    where a.arg_set_id = s.arg_set_id and key glob 'debug.chain[[]*') chain
 from slice s join process_track t on s.track_id = t.id
-where s.category in ('poll', 'wait', 'ready') order by s.track_id, s.ts, s.id
+where s.category in ('poll', 'job', 'wait', 'ready')
+  and not (s.category = 'ready' and extract_arg(s.arg_set_id, 'debug.spawned by') is not null)
+order by s.track_id, s.ts, s.id
 """
 _SPAWNS = """
 select extract_arg(mark.arg_set_id, 'debug.task number') task,
@@ -112,7 +114,7 @@ class Seen:
                 start=int(str(row["ts"])),
                 tid=int(str(row["tid"])),
                 function=str(row["function"]),
-                is_task=row["kind"] == "task of the runtime",
+                is_task=row["kind"] in ("task of the runtime", "blocking job"),
                 result=str(row["result"]),
                 instance=_number(row["instance"]),
                 address=_number(row["self"]),
@@ -148,6 +150,7 @@ class Seen:
         """A wait lies on its future's row behind a poll of it; a wait that no poll was seen before, before one.
 
         A task's wait ends as being ready, which tells the same of it; one that was ready all the time is only that.
+        Being ready since its spawn is no wait.
         """
         track: object = None
         instance: int | None = None
@@ -155,7 +158,7 @@ class Seen:
         for row in trace.processor.query(_ROWS):
             if row["track"] != track:
                 track, instance, orphans = row["track"], None, []
-            if row["category"] == "poll":
+            if row["category"] in ("poll", "job"):
                 instance = _number(row["instance"])
                 if instance is not None:
                     self.waits.setdefault(instance, []).extend(orphans)

@@ -129,7 +129,7 @@ def test_nothing_else_is_seen(columns: Columns, column: Column) -> None:
         poll.task for life in recorded.lives if life.number in recorded.matched.polls for poll in recorded.polls(life)
     }
     others = [poll for poll in recorded.seen.polls.values() if poll.is_task and poll.task not in own]
-    jobs = [poll for poll in others if poll.function.startswith("blocking job ")]
+    jobs = [poll for poll in others if poll.function.startswith("blocking job")]
     assert len(jobs) == BLOCKING_JOBS.get(column.target, 0)
     waiters = FOR_BLOCKING_JOBS.get(column.target, "no such task")
     rest = [poll for poll in others if poll not in jobs and not poll.function.startswith(waiters)]
