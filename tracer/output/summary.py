@@ -172,7 +172,7 @@ class Summary:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits; of jobs and what is done in them there are other figures than of tasks."""
-        self._evidence.begun(spans.begun)
+        self._evidence.everything(spans)
         spans = self.jobs.apart(spans)
         self.accounts.by_await.begin(spans.begun)
         self.accounts.add(spans.polls, spans.waits)

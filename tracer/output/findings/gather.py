@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
+import numpy as np
+
+from tracer.model import Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
@@ -26,6 +28,7 @@ from tracer.output.findings.stuck import (
 )
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
+from tracer.output.records import pick
 
 _ALL_THE_TIME = 0.999
 
@@ -56,6 +59,7 @@ class Evidence:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
+        self._is_in_place = np.array([one.kind is FunctionKind.IN_PLACE for one in plan.functions] or [False])
         self._long_polls = LongPolls(is_task, recording.stacks)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan)
@@ -73,9 +77,12 @@ class Evidence:
         self._workers.add(spans.polls, spans.waits)
         self._stuck.add(spans.waits)
 
-    def begun(self, begun: Array) -> None:
-        """Tasks and jobs (dtype TASK); those of jobs are not among the spans."""
-        self._pool.add(begun)
+    def everything(self, spans: Spans) -> None:
+        """The same with blocking jobs and calls of block_in_place, which `spans` is not told of; before that."""
+        self._pool.add(spans.begun)
+        calls = pick(spans.polls, self._is_in_place[spans.polls["function"]])
+        if len(calls):
+            self._long_polls.add_in_place(calls)
 
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""

@@ -46,12 +46,14 @@ _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND |
 class Long:
     """The long polls of one function, each the innermost of its nest.  worst: dtype POLL.  lengths: in bins.
 
+    longest: ns of it, without what was done in place.
     sure: the same, of the time that the thread surely used or blocked in them: not of what it waited for a processor.
     blockers: what was seen on its stack.
     """
 
     worst: np.void
     blockers: Blockers
+    longest: int = 0
     lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
     sure: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
@@ -72,8 +74,13 @@ class LongPolls:
         self._stacks = stacks
         self._period = stacks.census.period if stacks is not None else 0
         self.recent = np.empty(0, POLL)
+        self._in_place = np.empty(0, POLL)
         self._workers: set[int] = set()
         self._by_function: dict[int, Long] = {}
+
+    def add_in_place(self, calls: Array) -> None:
+        """Calls of block_in_place (dtype POLL), before the polls that they are in: others take the tasks over."""
+        self._in_place = join([self._in_place, calls], POLL)[-_WINDOW:]
 
     def add(self, polls: Array, looks: Array) -> None:
         """dtype POLL, in the order of their ends; LOOK, those in these polls."""
@@ -93,14 +100,17 @@ class LongPolls:
         inner = self.innermost(outer)
         if inner["task"] != 0 and not self._is_task[outer["function"]]:
             return  # a task that was polled inside: that is counted by itself
-        function, length = int(inner["function"]), own_length(inner)
+        calls = self._in_place[_within(self._in_place, outer)]
+        function, length = int(inner["function"]), own_length(inner) - int(own_lengths(calls).sum())
+        if length < LEAST:
+            return
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
         one.blockers.add(looks)
         one.lengths[bins_of(np.array([length]))] += 1
         sure = length if inner["flags"] & _SCHEDULED else min(length, self._sure(looks))
         one.sure[bins_of(np.array([sure]))] += 1
-        if length > own_length(one.worst):
-            one.worst = inner.copy()
+        if length > one.longest:
+            one.worst, one.longest = inner.copy(), length
 
     def _sure(self, looks: Array) -> int:
         """ns that the thread used or blocked; by looks at what runs, which come by chance, rather less."""
@@ -125,7 +135,7 @@ class LongPolls:
         limit, limits = limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5)), LONG_POLL.limits
         found = {}
         for function, one in self._by_function.items():
-            longest, count = own_length(one.worst), one.beyond(limit)
+            longest, count = one.longest, one.beyond(limit)
             # A few of many, not very long, can be the scheduler's doing: the thread had to wait for a processor.
             is_usual = count >= limits["polls"] and count >= limits["share"] * run.accounts.polls[function]
             is_sure = one.surely_beyond(limit) > 0 or longest >= limits["sure_ns"]
@@ -167,7 +177,7 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
     limit = limit_of(rule, median)
     for function, long in evidence.judged(run).items():
         poll, count = long.worst, long.beyond(limit)
-        length, own = int(poll["end"] - poll["start"]), own_length(poll)
+        length, own = int(poll["end"] - poll["start"]), long.longest
         one, seen = run.function(function), next(iter(long.blockers.most()), None)
         verb, where, about = _doing(poll, seen)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import HANDLE, MS, QUERY, START, WORKERS, found, poll, rules, spans
-from tracer.model import LOOK, PollFlag, Severity
+from tests.unit.output.findings.made import (
+    ACCEPT,
+    HANDLE,
+    MS,
+    QUERY,
+    START,
+    WORKERS,
+    found,
+    poll,
+    recording,
+    rules,
+    spans,
+    summary_of,
+)
+from tracer.model import LOOK, FunctionKind, PollFlag, Severity
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls
 
 
@@ -120,3 +135,16 @@ def test_blocking_is_told_from_computing() -> None:
     assert one.evidence["runnable_ns"] == 10_000_000
     (one,) = found(spans(usual() + scheduled(100, 50, 10, 15)))
     assert " used thread" in one.title
+
+
+@pytest.mark.parametrize(("in_place", "is_found"), [(293, False), (288, True)])
+def test_what_is_done_in_place_keeps_nobody(in_place: float, is_found: bool) -> None:
+    """tokio hands the thread's tasks over for that time."""
+    made = recording()
+    functions = list(made.plan.functions)
+    functions[ACCEPT] = replace(functions[ACCEPT], kind=FunctionKind.IN_PLACE)
+    made = replace(made, plan=replace(made.plan, functions=tuple(functions)))
+    call = poll(101, in_place, 1, function=ACCEPT, depth=3, instance=0)
+    findings = summary_of(spans([*usual(), call, *scheduled(100, 300, 0, 0)]), of=made).findings
+    assert bool(findings) is is_found
+    assert all(one.evidence["longest_ns"] == round((300 - 0.02 - in_place) * MS) for one in findings)
