@@ -552,7 +552,7 @@ class Reference:
         flags |= OffCpuFlag.END_UNKNOWN if still else 0
         since = min(max(clock.known, clock.got), start)
         how = syscall, cpu, state, int(flags), since, cpu_after
-        return start, woken, end, instance, task, function, tid, by, 0, *how
+        return start, woken, end, instance, task, function, tid, by, *how
 
     def _still_off(self, which: Any, time: int) -> None:
         for tid, clock in self.clocks.items():

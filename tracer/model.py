@@ -1017,7 +1017,6 @@ OFF_CPU = np.dtype(
         ("function", "<u4"),  # index into Plan.functions, see IN_POLL
         ("tid", "<u4"),
         ("woken_by", "<u4"),  # the waking thread; 0: none, or unknown
-        ("stack", "<u4"),  # 1 + index of a told stack; 0: none
         ("syscall", "<i2"),  # number of the system call, NO_SYSCALL or UNKNOWN_SYSCALL
         ("cpu", "<u2"),  # that it left
         ("state", "u1"),  # the kernel's state of the thread, its low bits; 0: it would have run on
