@@ -76,6 +76,7 @@ class LongPolls:
         self.recent = np.empty(0, POLL)
         self._in_place = np.empty(0, POLL)
         self._workers: set[int] = set()
+        self._executors: set[int] = set()  # threads on which a future polls tasks; how long it does so is no matter
         self._by_function: dict[int, Long] = {}
 
     def add_in_place(self, calls: Array) -> None:
@@ -86,7 +87,9 @@ class LongPolls:
         """dtype POLL, in the order of their ends; LOOK, those in these polls."""
         if not len(polls):
             return
-        self._workers |= set(np.unique(polls["tid"][self._is_task[polls["function"]]]).tolist())
+        tasks = self._is_task[polls["function"]]
+        self._workers |= set(np.unique(polls["tid"][tasks]).tolist())
+        self._executors |= set(np.unique(polls["tid"][tasks & (polls["depth"] > 0)]).tolist())
         length = own_lengths(polls)
         long = pick(polls, (length >= _SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
         if not len(long):
@@ -97,9 +100,9 @@ class LongPolls:
             self._count(outer, pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"])))
 
     def _count(self, outer: np.void, looks: Array) -> None:
+        if not self._is_task[outer["function"]] and int(outer["tid"]) in self._executors:
+            return
         inner = self.innermost(outer)
-        if inner["task"] != 0 and not self._is_task[outer["function"]]:
-            return  # a task that was polled inside: that is counted by itself
         calls = self._in_place[_within(self._in_place, outer)]
         function, length = int(inner["function"]), own_length(inner) - int(own_lengths(calls).sum())
         if length < LEAST:

@@ -15,7 +15,7 @@ async fn attempt() {
 pub async fn storming() {
     tokio::spawn(async {
         loop {
-            let attempts: Vec<_> = (0..40).map(|_| tokio::spawn(attempt())).collect();
+            let attempts: Vec<_> = (0..16).map(|_| tokio::spawn(attempt())).collect();
             pause(20).await;
             for one in &attempts {
                 one.abort();

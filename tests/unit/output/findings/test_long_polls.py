@@ -148,3 +148,11 @@ def test_what_is_done_in_place_keeps_nobody(in_place: float, is_found: bool) -> 
     findings = summary_of(spans([*usual(), call, *scheduled(100, 300, 0, 0)]), of=made).findings
     assert bool(findings) is is_found
     assert all(one.evidence["longest_ns"] == round((300 - 0.02 - in_place) * MS) for one in findings)
+
+
+@pytest.mark.parametrize(("depth", "is_found"), [(1, False), (0, True)])
+def test_a_future_that_polls_tasks_is_an_executor(depth: int, is_found: bool) -> None:
+    """That of async-executor polls two hundred of them before it returns."""
+    around = poll(100, 300, 0, WORKERS[2], HANDLE, 0, 99)
+    inside = [poll(at if depth else at + 400, 0.1, 3, WORKERS[2], depth=depth) for at in range(101, 399)]
+    assert bool(found(spans([*usual(), around, *inside]))) is is_found
