@@ -1,4 +1,5 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, chains, wakes, events, snapshots, samples; else all."""
+"""`scripts/bench [PART …]`: discovery, attach, polls, chains, wakes, scheduling, events, snapshots,
+samples; else all."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls, samples, snapshots, wakes
+from tests.bench import attach, big, chains, discovery, events, polls, samples, scheduling, snapshots, wakes
 from tests.building import Builds
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "chains", "wakes", "events", "snapshots", "samples")
+PARTS = ("discovery", "attach", "polls", "chains", "wakes", "scheduling", "events", "snapshots", "samples")
 
 
 def main(parts: list[str]) -> int:
@@ -39,6 +40,8 @@ def main(parts: list[str]) -> int:
             chains.run(targets)
         if "wakes" in wanted:
             wakes.run(targets)
+        if "scheduling" in wanted:
+            scheduling.run(targets)
         if "events" in wanted:
             events.run(targets)
         if "snapshots" in wanted:

@@ -50,7 +50,8 @@ class Matched:
 
     @property
     def longest(self) -> np.void:
-        return self.off[np.argmax(self.off["end"] - self.off["start"])]
+        row: np.void = self.off[np.argmax(self.off["end"] - self.off["start"])]
+        return row
 
 
 def assembled(capture: Path) -> Spans:
