@@ -223,6 +223,7 @@ _Static_assert(sizeof(struct stack_head) == 216, "probe.stacks.STACK_HEAD has 21
 struct stack_slot {
 	u64 is_taken;
 	u64 owner; /* the thread whose stack it holds until that runs again */
+	u64 epoch; /* of SCHEDULING_GROUP: in a later one nobody knows whether it ran meanwhile */
 	struct stack_head head;
 	u8 content[STACK_MOST];
 };

@@ -127,6 +127,13 @@ static __always_inline void free_slot(struct stack_slot *slot)
 	exchange(&slot->is_taken, 0);
 }
 
+static __always_inline u64 scheduling_epoch(void)
+{
+	u32 group = SCHEDULING_GROUP, *epoch = epochs.lookup(&group);
+
+	return epoch ? *epoch : 0;
+}
+
 /* The current thread, inside of a task poll, is not going to run on. */
 static __always_inline void keep_stack(u64 pid_tgid, u64 now)
 {
@@ -137,11 +144,12 @@ static __always_inline void keep_stack(u64 pid_tgid, u64 now)
 
 	if (!polling || !counts || !slot)
 		return;
-	if (exchange(&slot->is_taken, 1) && slot->owner != tid) {
+	if (exchange(&slot->is_taken, 1) && slot->owner != tid && slot->epoch == scheduling_epoch()) {
 		counts->crowded++;
 		return;
 	}
 	slot->owner = tid;
+	slot->epoch = scheduling_epoch();
 	slot->head.kind = STACK_BLOCKED;
 	if (!copy_stack(slot, polling, pid_tgid, now, counts))
 		free_slot(slot);
@@ -156,7 +164,7 @@ static __always_inline void tell_stack(u32 tid, u64 now)
 
 	if (!counts || !slot || slot->owner != tid)
 		return;
-	if (now - slot->head.time >= stack_setting(LEAST_BLOCKED)) {
+	if (slot->epoch == scheduling_epoch() && now - slot->head.time >= stack_setting(LEAST_BLOCKED)) {
 		slot->head.told = now;
 		send_stack(slot, counts);
 	}

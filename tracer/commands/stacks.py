@@ -25,6 +25,8 @@ from tracer.target.unwinding import unwind
 MOST_TIME = 0.02
 """Seconds that are spent on unwinding at a time: a thousand stacks, or some dozens of new ones.  What comes
 beyond is left out, and counted."""
+LEAST_AT_ONCE = 64
+"""Stacks that are unwound however long it takes: at the first one files are opened."""
 MOST_STACKS = 20_000
 """Different ones."""
 
@@ -64,8 +66,9 @@ class StackTaker:
     def _samples(self, records: Iterable[StackRecord]) -> Array:
         begin = time.monotonic()
         rows = []
-        for record in records:
-            number = self._number(record) if time.monotonic() - begin < MOST_TIME else None
+        for count, record in enumerate(records):
+            has_time = count < LEAST_AT_ONCE or time.monotonic() - begin < MOST_TIME
+            number = self._number(record) if has_time else None
             if number is None:
                 self._skipped += 1
                 continue

@@ -219,6 +219,10 @@ class PollProgram:
         self._epoch[group] += 1
         self._set_epoch(group, self._epoch[group])
 
+    def epoch_of(self, group: Group) -> int:
+        """The number of its latest epoch; 0: it had none."""
+        return self._epoch[group]
+
     def end_epoch(self, group: Group) -> None:
         """Send no hit of this group from here on."""
         self._set_epoch(group, 0)

@@ -325,7 +325,7 @@ class ProbeSession:
         for group in groups:
             self._program.begin_epoch(group)
         if self._stacks is not None:
-            self._stacks.begin()
+            self._stacks.begin(self._program.epoch_of(Group.SCHEDULING))
         return time.monotonic_ns()
 
     def _end(self, groups: frozenset[Group]) -> int:

@@ -37,7 +37,7 @@ STACK_COUNTS = np.dtype([("sent", "<u8"), ("lost", "<u8"), ("crowded", "<u8"), (
 
 _MOST = 32_768
 """Bytes of a stack."""
-_SLOT_SIZE = 16 + STACK_HEAD.itemsize + _MOST
+_SLOT_SIZE = 24 + STACK_HEAD.itemsize + _MOST
 _SLOTS = 256
 """Threads that are blocked at once, in a poll: 8 MiB of kernel memory."""
 _PAGES = 1024
@@ -98,6 +98,7 @@ class StackSampler:
 
     def __init__(self, bpf: BpfProgram) -> None:
         self._clocks: list[int] = []
+        self._epoch = 0
         self._counts = bpf.map("stack_counts", 4, STACK_COUNTS.itemsize * (cpus("possible")[-1] + 1))
         self._slots = bpf.map("stack_slots", 4, _SLOT_SIZE)
         settings = bpf.map("stack_settings", 4, 8)
@@ -125,8 +126,9 @@ class StackSampler:
         """ns of a CPU's time between two looks at what runs there."""
         return 1_000_000_000 // self._frequency
 
-    def begin(self) -> None:
-        """Look at what runs from now on."""
+    def begin(self, epoch: int) -> None:
+        """Look at what runs from now on.  epoch: of the group of scheduling."""
+        self._epoch = epoch
         for clock in self._clocks:
             enable_perf_event(clock)
 
@@ -148,8 +150,10 @@ class StackSampler:
         """Of the threads that block now."""
         for index in range(_SLOTS):
             content = self._slots.lookup(struct.pack("<I", index))
-            if content is not None and int.from_bytes(content[8:16], "little"):
-                yield _record(content[16:], is_over=False)
+            if content is not None:
+                owner, epoch = struct.unpack_from("<QQ", content, 8)
+                if owner and epoch == self._epoch:
+                    yield _record(content[24:], is_over=False)
 
     def counts(self) -> StackCounts:
         """Since the begin, of all CPUs."""

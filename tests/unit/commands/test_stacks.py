@@ -100,9 +100,12 @@ def test_there_is_an_end_to_time_and_to_stacks(taker: Any, monkeypatch: pytest.M
     monkeypatch.setattr(stacks, "MOST_STACKS", 1)
     one = taker([record(1, 10), record(2, 20), record(3, 10)])
     assert one.take()["time"].tolist() == [1, 3]
+    monkeypatch.setattr(stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
     monkeypatch.setattr(stacks, "MOST_TIME", 0)
-    one = taker([record(1, 10)])
-    assert len(one.take()) == 0
+    monkeypatch.setattr(stacks, "LEAST_AT_ONCE", 2)
+    one = taker([record(time, 10) for time in range(5)])
+    assert one.take()["time"].tolist() == [0, 1]
+    assert one.told().census.skipped == 3
 
 
 def test_a_kernel_that_takes_none_says_why() -> None:
