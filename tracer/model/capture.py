@@ -1,0 +1,132 @@
+"""What a capture tells besides events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from tracer.model.events import Array
+from tracer.model.functions import SourceLocation
+from tracer.model.plan import Group, Plan
+from tracer.model.process import ClockReading, Process
+from tracer.model.stacks import Stacks
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """From `time` on only `active` groups are attached; `reason` is a sentence for people."""
+
+    time: int
+    active: frozenset[Group]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`count` events of one CPU were lost between two times (None: unknown).  cpu -1: of which is not known."""
+
+    cpu: int
+    count: int
+    after: int | None
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """The process was seen to end (or to exec another program) at `time`."""
+
+    time: int
+    pid: int
+    reason: str
+
+
+PARKED = np.dtype(
+    [
+        ("self", "<u8"),  # of the future, or a task's header
+        ("id", "<u8"),  # the runtime's own id of the task that it is in; 0: unknown
+        ("places", "<u8"),  # where it waits, as WAIT has it; 0: not known
+        ("function", "<u4"),  # index into Plan.functions
+        ("process", "<u2"),  # index into Recording.processes
+        ("state", "u1"),  # of a coroutine; else 0
+        ("is_waiting", "?"),  # its task waits for a wake; else it has been woken
+    ]
+)
+"""A future that was not being polled when memory was read, 32 bytes."""
+
+
+class StuckKind(StrEnum):
+    """Why tasks will not go on."""
+
+    DEADLOCK = "deadlock"  # each waits for the next one, the last for the first
+    FUTURELOCK = "futurelock"  # for what it has given to a future that it keeps, but does not poll
+    UNWAKEABLE = "unwakeable"  # nothing has a waker of it
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Tasks that will not go on, as far as memory tells.
+
+    tasks: their headers.  is_certain: they will not; else something may be otherwise than it seems.  words: a sentence
+    for people.  function: the future of the first of them.  location: where in the user's own source that one waits.
+    """
+
+    kind: StuckKind
+    tasks: tuple[int, ...]
+    is_certain: bool
+    words: str
+    function: str
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """What the memory of one process told besides the probes.
+
+    time: ns of CLOCK_MONOTONIC, when reading began.  duration: ns.  process: index into Recording.processes.
+    is_last: at the end of the recording, else at its begin.  tasks: how many there were.  parked: dtype PARKED.
+    stuck: None: that was not looked for.
+    """
+
+    time: int
+    duration: int
+    process: int
+    is_last: bool
+    tasks: int
+    parked: Array
+    stuck: tuple[Stuck, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The header of a capture: all that later stages need to know besides the events.
+
+    start: the time from which on every probe was attached.  options: what the user asked for, for display.  stacks:
+    which the capture tells at its end; None: it tells none.
+    """
+
+    version: str
+    clock: ClockReading
+    start: int
+    processes: tuple[Process, ...]
+    plan: Plan
+    transport: str
+    kernel: str
+    max_overhead: float
+    options: dict[str, str] = field(default_factory=dict)
+    stacks: Stacks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureEnd:
+    """The trailer of a capture.  received + lost = what the kernel side sent.
+
+    overhead: the estimated share of the CPU time used by the targets that the probes took, or None.
+    """
+
+    time: int
+    reason: str
+    received: int
+    lost: int
+    overhead: float | None = None

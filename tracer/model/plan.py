@@ -1,0 +1,141 @@
+"""What is probed, and what not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.model.binary import Binary
+from tracer.model.functions import InstructionCost, PollFunction, Refusal
+from tracer.model.layouts import Layout
+from tracer.model.points import CallSite, EndPoint, SpawnPoint, WakePoint
+
+
+class ExitMode(StrEnum):
+    """How the end of a poll is seen."""
+
+    DEFAULT = "default"  # futures by their exit instructions, tokio's task poll by a return probe
+    RET = "ret"  # everything by exit instructions
+    TASK = "task"  # task polls have exits; futures below get entries only
+    URETPROBE = "uretprobe"  # everything by return probes; only where the binary cannot unwind
+
+
+class Site(StrEnum):
+    ENTRY = "entry"
+    EXIT = "exit"
+    RETURN = "return"
+    END = "end"  # where a life ends: the entry of a function that is no poll
+    SPAWN = "spawn"  # where a task is spawned: the entry of a function
+    SPAWNED = "spawned"  # ... its return
+    WAKE = "wake"  # where a task is woken: the entry of a function
+
+
+class Group(StrEnum):
+    """What is attached and detached together."""
+
+    TASKS = "tasks"
+    FUTURES = "futures"
+    WAKES = "wakes"
+    SCHEDULING = "scheduling"  # no probes: tracepoints of the kernel's scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probed place of one binary.  id = its index in Plan.probes, sent in every event.
+
+    enters / leaves: index into Plan.functions of the function that begins / ends here, or None; an
+    address can be both (a function whose first instruction is its `ret`: it begins, then ends).
+    is_tail: the function is left by a jump, so that a callee runs on in its frame.
+    ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.  spawns, wakes: the same of
+    Plan.spawns and Plan.wakes.
+    """
+
+    id: int
+    binary: int
+    offset: int
+    site: Site
+    group: Group
+    enters: int | None
+    leaves: int | None
+    is_tail: bool = False
+    cost: InstructionCost = InstructionCost.STEPPED
+    ends: int | None = None
+    spawns: int | None = None
+    wakes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSpawn:
+    """A SpawnPoint of one binary."""
+
+    binary: int
+    point: SpawnPoint
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWake:
+    """A WakePoint of one binary."""
+
+    binary: int
+    point: WakePoint
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEnd:
+    """An EndPoint of one binary.  functions: whose futures end here, as indexes into Plan.functions."""
+
+    binary: int
+    point: EndPoint
+    functions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One position in the tree of futures that can be below a poll function's own.
+
+    Its number, which the kernel sends, is 1 + its index in Plan.places.  parent: number of the place above;
+    0: it is the function's own future.  function: index into Plan.functions, whose tree it is in.  layout: index
+    into Plan.layouts; None: a pointer on the way.  state: the discriminant of the place above with which this one
+    is there; None: always.  is_polled: polls of it have a probe of their own.
+    """
+
+    parent: int
+    function: int
+    layout: int | None
+    state: int | None
+    is_polled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be attached, and what will not, with the reason.
+
+    functions: of all binaries, in one list; function_binary[i] is the index of i's binary.  layouts: of all
+    binaries, one after the other.  scheduling: when threads leave and get their CPUs is recorded, too.
+    no_scheduling: why it is not, though it was wanted.
+    """
+
+    binaries: tuple[Binary, ...]
+    functions: tuple[PollFunction, ...]
+    function_binary: tuple[int, ...]
+    probes: tuple[Probe, ...]
+    refusals: tuple[Refusal, ...]
+    exit_mode: ExitMode
+    layouts: tuple[Layout, ...] = ()
+    places: tuple[Place, ...] = ()
+    ends: tuple[PlannedEnd, ...] = ()
+    spawns: tuple[PlannedSpawn, ...] = ()
+    wakes: tuple[PlannedWake, ...] = ()
+    scheduling: bool = False
+    no_scheduling: str | None = None
+
+    @property
+    def groups(self) -> frozenset[Group]:
+        """Those of its probes, and SCHEDULING."""
+        groups = frozenset(probe.group for probe in self.probes)
+        return groups | {Group.SCHEDULING} if self.scheduling else groups
+
+    @property
+    def sites(self) -> tuple[CallSite, ...]:
+        """Those of all binaries, one after the other."""
+        return tuple(site for binary in self.binaries for site in binary.sites)
