@@ -77,7 +77,7 @@ def selection_of(options: argparse.Namespace) -> tuple[Selection, ExitMode]:
 def run(options: argparse.Namespace) -> ExitCode:
     """Print the table."""
     from tracer.commands.survey import survey_file, survey_processes
-    from tracer.output.tables import print_functions
+    from tracer.output.printed_list import print_functions
     from tracer.target.process import TargetProcess
 
     selection, exit_mode = selection_of(options)

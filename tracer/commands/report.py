@@ -23,7 +23,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.capture import is_capture
     from tracer.commands.closing import print_document
     from tracer.output.carried import read_summary
-    from tracer.output.tables import make_console, print_summary
+    from tracer.output.printed_summary import print_summary
+    from tracer.output.tables import make_console
 
     path = options.file
     document = summarise(path, quiet=options.json) if is_capture(path) else read_summary(path)

@@ -260,7 +260,8 @@ class Summary:
 
     def print(self, console: Console | None = None) -> None:
         """One screen, on the standard output unless told otherwise."""
-        from tracer.output.tables import make_console, print_summary
+        from tracer.output.printed_summary import print_summary
+        from tracer.output.tables import make_console
 
         print_summary(self.as_json(), console or make_console())
 

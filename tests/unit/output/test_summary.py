@@ -28,8 +28,8 @@ from tracer.model import (
 )
 from tracer.output.accounts import Accounts
 from tracer.output.histogram import PERCENTILE_ERROR
+from tracer.output.printed_list import print_functions
 from tracer.output.summary import Summary
-from tracer.output.tables import print_functions
 
 
 def summed(spans: Spans, pieces: int = 3, recording: Recording | None = None) -> Summary:

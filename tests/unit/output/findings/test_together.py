@@ -13,8 +13,8 @@ from tests.unit.output.findings import test_busy_loops, test_cancellations, test
 from tests.unit.output.findings.made import START, poll, spans, summary_of, wait
 from tests.unit.output.findings.test_workers import run as unequal
 from tracer.model import Finding, Spans
+from tracer.output.printed_summary import print_summary
 from tracer.output.summary import Summary
-from tracer.output.tables import print_summary
 
 DELAYS = [wait(90, 110, 160, task=5), wait(280, 302, 360, task=6)]
 FAULTS = {

@@ -1,0 +1,341 @@
+"""The summary on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tracer.model import FunctionKind, SourceLocation
+from tracer.output.awaits import short_place
+from tracer.output.labels import (
+    duration_words,
+    place_words,
+    short_awaitee,
+    short_name_of,
+    without_kind,
+)
+from tracer.output.summary_remarks import print_remarks
+from tracer.output.tables import Column, Document, grouped, make_table, plain_text, some
+
+_TOP = 8
+
+
+_TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
+
+
+_TOP_FINDINGS = 5
+
+
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+
+
+_TOP_CALLS = 3
+
+
+def print_summary(document: Document, console: Console) -> None:
+    """The summary of a recording on one screen; document: what Summary.as_json says."""
+    _print_header(document, console)
+    _print_findings(document, console)
+    if document["polls"] or document["functions"]:
+        if document["polls"]:
+            _print_functions(document, console)
+        _print_tasks(document["task_kinds"], console)
+        _print_scheduling(document, console)
+        _print_delays(document, console)
+        _print_jobs(document.get("jobs", []), document.get("in_place"), console)
+        if document["polls"]:
+            _print_longest(document["longest_polls"], console)
+            _print_blockers(document.get("blockers", []), console)
+    if document["waits_by_await"]:
+        _print_waits(document, console)
+    print_remarks(document, console)
+
+
+def _print_header(document: Document, console: Console) -> None:
+    seconds, polls = document["seconds"], document["polls"]
+    targets = ", ".join(f"{one['name']} ({one['pid']})" for one in document["processes"])
+    rate = f" ({polls / seconds:,.0f}/s)" if seconds else ""
+    console.print(
+        Text.assemble(
+            plain_text(targets, "bold"),
+            f" · {seconds:.2f} s · {some(polls, 'poll')}{rate} · {some(document['instances'], 'future')}"
+            f" · {some(document['tasks'], 'task')}",
+        )
+    )
+    console.print()
+
+
+def _print_findings(document: Document, console: Console) -> None:
+    """The worst first; that there are none is said below."""
+    findings = document.get("findings", [])  # recordings by earlier versions know no rules
+    for one in findings[:_TOP_FINDINGS]:
+        place = short_place(SourceLocation(one["file"], one["line"])) if one["file"] is not None else ""
+        where = f" · {place}" if place else ""
+        words = f"{one['severity']} {one['rule']}: {one['title']}{where} · at {one['seconds']:.3f} s"
+        console.print(plain_text(words, _STYLES[one["severity"]]))
+        console.print(plain_text(f"  {one['advice']}", "dim"))
+    if len(findings) > _TOP_FINDINGS:
+        console.print(plain_text(f"{some(len(findings) - _TOP_FINDINGS, 'more finding')}: see --json", "dim"))
+    if findings:
+        console.print()
+
+
+def _name(row: Document) -> str:
+    return short_name_of(row["function"], FunctionKind(row["kind"]))
+
+
+def _place_of(row: Document) -> str:
+    return place_words(SourceLocation(row["file"], row["line"])) if row["file"] is not None else ""
+
+
+def _print_functions(document: Document, console: Console) -> None:
+    figures = ("polls", "futures", "busy", "mean", "p99", "max", "waits", "waiting")
+    functions = [one for one in document["functions"] if one["polls"]]
+    rows = [
+        (
+            _name(one),
+            grouped(one["polls"]),
+            grouped(one["instances"]) if one["instances"] else "?",
+            duration_words(one["busy"]),
+            duration_words(one["busy"] / one["polls"]),
+            duration_words(one["p99"]),
+            duration_words(one["longest"]),
+            grouped(one["waits"]),
+            duration_words(one["waiting"]),
+        )
+        for one in functions[:_TOP]
+    ]
+    columns = {"most polling time": Column.NAME} | dict.fromkeys(figures, Column.FIGURE)
+    console.print(make_table(columns, rows, console.width, ("mean", "waits", "p99", "futures")))
+    more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
+    words = "times are wall time and include the futures polled inside and the probes; p50, p99 are within 6 %"
+    console.print(plain_text(more + words, "dim"))
+    share = document["futures_probed"]
+    if document["plan_changes"] and share < 0.999:
+        words = f"futures were probed in {share:.1%} of the time only: their figures are of that part"
+        console.print(plain_text(words, "yellow"))
+    console.print()
+
+
+def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
+    has_sites = any(_spawned_at(one) for one in kinds[:_TOP_KINDS])
+    has_splits = any(one.get("scheduled") for one in kinds[:_TOP_KINDS])
+    rows = [
+        (
+            _name(one).removeprefix("task "),
+            grouped(one["tasks"]),
+            grouped(one["polls"]),
+            duration_words(one["busy"]),
+            *(_split_cells(one) if has_splits else []),
+            duration_words(one["longest"]),
+            duration_words(one["waiting"]),
+            *([_spawned_at(one)] if has_sites else []),
+            _place_of(one),
+        )
+        for one in kinds[:_TOP_KINDS]
+    ]
+    if not rows:
+        return
+    columns = {"tasks by kind": Column.NAME}
+    splits = ("runnable", "blocked") if has_splits else ()
+    columns |= dict.fromkeys(("tasks", "polls", "busy", *splits, "longest poll", "waiting"), Column.FIGURE)
+    columns |= {"spawned at": Column.PLACE} if has_sites else {}
+    columns |= {"place": Column.PLACE}
+    console.print(make_table(columns, rows, console.width, ("longest poll", "place", "spawned at")))
+    if len(kinds) > _TOP_KINDS:
+        console.print(plain_text(f"{some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
+
+
+def _split_cells(kind: Document) -> list[str]:
+    """How long the polls were runnable, and blocked."""
+    split = kind.get("scheduled")
+    return [duration_words(split[key]) if split else "?" for key in ("runnable", "blocked")]
+
+
+def _print_scheduling(document: Document, console: Console) -> None:
+    """What the threads did while they polled tasks; recordings by earlier versions say nothing of it."""
+    splits = [one["scheduled"] for one in document["task_kinds"] if one.get("scheduled")]
+    scheduling = document.get("scheduling")
+    if scheduling and splits:
+        on_cpu, runnable, blocked = (sum(one[key] for one in splits) for key in ("on_cpu", "runnable", "blocked"))
+        words = f"{duration_words(on_cpu)} of them on a CPU, {duration_words(runnable)} waiting for one, "
+        words += f"{duration_words(blocked)} blocked"
+        calls = [
+            f"{one['name']} {duration_words(one['blocked'])}, longest {duration_words(one['longest'])}"
+            for one in scheduling["blocked_in_polls"][:_TOP_CALLS]
+        ]
+        console.print(plain_text(f"busy: {words}" + (f" ({'; '.join(calls)})" if calls else ""), "dim"))
+        if document["plan_changes"] and scheduling["probed"] < 0.999:
+            words = f"scheduling was recorded in {scheduling['probed']:.1%} of the time only"
+            console.print(plain_text(words, "yellow"))
+    if document["task_kinds"]:
+        console.print()
+
+
+def _print_delays(document: Document, console: Console) -> None:
+    """How long tasks were ready before they were polled; nothing of recordings in which no wake or spawn is known."""
+    kinds = [one for one in document["task_kinds"] if one.get("delay") or one.get("first_delay")]
+    kinds.sort(key=lambda one: -sum(int(one[key]["total"]) for key in ("delay", "first_delay") if one.get(key)))
+    rows = [
+        (
+            _name(one).removeprefix("task "),
+            *_delay_cells(one.get("delay"), ("polls", "own")),
+            *_delay_cells(one.get("first_delay"), ("tasks",)),
+        )
+        for one in kinds[:_TOP_KINDS]
+    ]
+    if not rows:
+        return
+    columns = {"ready until polled": Column.NAME}
+    new = ("spawned", "first p50", "first p99", "first max")
+    columns |= dict.fromkeys(("woken", "by itself", "p50", "p99", "max", *new), Column.FIGURE)
+    console.print(make_table(columns, rows, console.width, ("first p50", "by itself", "first p99", "p50")))
+    if document["wakes"] is None:
+        console.print()
+        return
+    wakes, share = document["wakes"], document["wakes_probed"]
+    words = f"{some(wakes['all'], 'wake')} of tasks, {wakes['without_effect']:,} without effect, {wakes['own']:,} by "
+    words += f"themselves, {wakes['unanswered']:,} that no poll followed"
+    console.print(plain_text(words, "dim"))
+    if document["plan_changes"] and share < 0.999:
+        words = f"wakes were probed in {share:.1%} of the time only: their figures are of that part"
+        console.print(plain_text(words, "yellow"))
+    console.print()
+
+
+def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Console) -> None:
+    """How long blocking jobs were in the queue and ran, and calls in place took; recordings by earlier versions have
+    none."""
+    if in_place is not None:
+        p50, p99, most = (duration_words(in_place[key]) for key in ("p50", "p99", "longest"))
+        words = f"{some(in_place['jobs'], 'call')} of block_in_place took {duration_words(in_place['total'])} in all"
+        console.print(plain_text(f"{words}: p50 {p50}, p99 {p99}, max {most}"))
+        console.print()
+    rows = [
+        (
+            without_kind(_name(one)),
+            *_delay_cells(one["queued"], ()),
+            grouped(one["jobs"]),
+            *_delay_cells(one["ran"], ()),
+            duration_words(one["ran"]["total"]) if one["ran"] else "",
+            _spawned_at(one),
+        )
+        for one in jobs[:_TOP_KINDS]
+    ]
+    if not rows:
+        return
+    figures = ("queued p50", "p99", "max", "jobs", "ran p50", "ran p99", "ran max", "in all")
+    columns = {"blocking jobs": Column.NAME} | dict.fromkeys(figures, Column.FIGURE) | {"spawned at": Column.PLACE}
+    console.print(make_table(columns, rows, console.width, ("ran p99", "queued p50", "spawned at")))
+    if len(jobs) > _TOP_KINDS:
+        console.print(plain_text(f"{some(len(jobs) - _TOP_KINDS, 'more kind')} of blocking jobs", "dim"))
+    console.print()
+
+
+def _delay_cells(delay: Document | None, counts: Sequence[str]) -> list[str]:
+    """What a table has of delays: the counts of these names, and how long."""
+    lengths = ("p50", "p99", "longest")
+    if delay is None:
+        return [""] * (len(counts) + len(lengths))
+    return [*(grouped(delay[key]) for key in counts), *(duration_words(delay[key]) for key in lengths)]
+
+
+def _spawned_at(kind: Document) -> str:
+    """Where most tasks of a kind were spawned, and how many other places there are; nothing where it is not known."""
+    places = dict.fromkeys(
+        place_words(SourceLocation(one["file"], one["line"]))
+        for one in kind.get("spawned", [])  # recordings by earlier versions have none
+        if one["file"] is not None
+    )
+    more = f" + {len(places) - 1}" if len(places) > 1 else ""
+    return next(iter(places), "") + more
+
+
+def _print_blockers(blockers: Sequence[Document], console: Console) -> None:
+    """What kept threads in task polls; recordings by earlier versions have none."""
+    rows = [
+        (
+            short_name_of(one["function"], FunctionKind.COROUTINE) if one["function"] else "no function of your own",
+            {"blocked": "blocked", "running": "ran on"}[one["kind"]],
+            grouped(one["polls"]),
+            duration_words(one["time"]) if one["kind"] == "blocked" else f"≈ {duration_words(one['time'])}",
+            duration_words(one["longest"]) if one["kind"] == "blocked" else f"≈ {duration_words(one['longest'])}",
+            _place_of(one),
+        )
+        for one in blockers[:_TOP_BLOCKERS]
+    ]
+    if not rows:
+        return
+    columns = {
+        "what kept threads in polls": Column.NAME,
+        "how": Column.WORD,
+        "polls": Column.FIGURE,
+        "time": Column.FIGURE,
+        "longest": Column.FIGURE,
+        "where": Column.PLACE,
+    }
+    console.print(make_table(columns, rows, console.width, ("longest", "polls")))
+    console.print()
+
+
+def _print_longest(polls: Sequence[Document], console: Console) -> None:
+    rows = []
+    for poll in polls[:_TOP_LONGEST]:
+        bound = poll["note"]
+        rows.append(
+            (
+                _name(poll) + (f" ({bound})" if bound else ""),
+                f"{poll['seconds']:.6f} s",
+                ("≥ " if bound else "") + duration_words(poll["duration"]),
+                _place_of(poll),
+                poll["thread"] or str(poll["tid"]),
+            )
+        )
+    columns = {
+        "longest polls": Column.NAME,
+        "at": Column.FIGURE,
+        "took": Column.FIGURE,
+        "place": Column.PLACE,
+        "thread": Column.WORD,
+    }
+    console.print(make_table(columns, rows, console.width, ("thread", "at")))
+    console.print()
+
+
+def _print_waits(document: Document, console: Console) -> None:
+    rows = []
+    for one in document["waits_by_await"][:_TOP]:
+        number = "" if one["state"] is None else one["await"]
+        rows.append(
+            (
+                _name(one),
+                short_awaitee(one["awaitee"]) if one["awaitee"] else number,
+                _kinds_words(one),
+                grouped(one["waits"]),
+                duration_words(one["waiting"]),
+                duration_words(one["p50"]),
+                duration_words(one["p99"]),
+                duration_words(one["longest"]),
+                one["where"] or "",
+            )
+        )
+    columns = {"most waiting": Column.NAME, "for": Column.NAME, "in tasks": Column.NAME}
+    columns |= dict.fromkeys(("waits", "waiting", "p50", "p99", "max"), Column.FIGURE)
+    columns |= {"where": Column.PLACE}
+    console.print(make_table(columns, rows, console.width, ("in tasks", "p50", "max", "waits", "where")))
+    uncertain = document["uncertain_waits"]
+    if uncertain:
+        why = "which may span two futures at one address, are left out"
+        console.print(plain_text(f"{some(uncertain, 'further wait')}, {why}", "dim"))
+    console.print()
+
+
+def _kinds_words(row: Document) -> str:
+    """The kinds of tasks in which these waits are; nothing where they are the tasks' own."""
+    names = row["task_kinds"]
+    if not names or row["kind"] == FunctionKind.TASK:
+        return ""
+    first = short_name_of(names[0], FunctionKind.TASK).removeprefix("task ")
+    return f"{first} + {len(names) - 1}" if len(names) > 1 else first

@@ -1,0 +1,123 @@
+"""What the summary says below its tables: losses, costs, what was not probed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from tracer.output.labels import (
+    duration_words,
+)
+from tracer.output.spawn_words import why_unknown
+from tracer.output.tables import Document, plain_text, some
+
+_MOST_NAMED = 2
+
+
+_MAX_CHANGES = 4
+
+
+def _print_unjudged(document: Document, console: Console) -> None:
+    words = [] if document.get("findings", [True]) else ["findings: none"]
+    unjudged = document.get("rules_not_judged", [])
+    if unjudged:
+        names = [one["rule"] for one in unjudged]
+        which = ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} rules"
+        reasons = list(dict.fromkeys(one["why"] for one in unjudged))
+        more = "; more in --json" if len(reasons) > 1 else ""
+        words.append(f"{which} not judged ({reasons[0]}{more})")
+    if words:
+        console.print(plain_text("; ".join(words)))
+
+
+def unknown_sites(kind: Document) -> int:
+    """How many tasks of a kind were seen to be spawned, nobody knows where."""
+    return sum(int(one["tasks"]) for one in kind.get("spawned", []) if one["file"] is None)
+
+
+def print_remarks(document: Document, console: Console) -> None:
+    """What was not seen, and why: always said, also when all is well."""
+    _print_unjudged(document, console)
+    parts = [f"{document['lost']:,} lost"]
+    parts.append(f"{some(document['unmatched_exits'], 'exit')} without an entry")
+    if document["unwound"]:
+        parts.append(f"{some(document['unwound'], 'poll')} unwound (a panic, or a lost exit)")
+    if document["open_at_start"] or document["open_at_end"]:
+        parts.append(f"under way at the start {document['open_at_start']:,}, at the end {document['open_at_end']:,}")
+    style = "bold red" if document["lost"] else ""
+    console.print(plain_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
+    if document["overhead"] is not None:
+        allowed = f"{document['max_overhead']:.0%} of its own, or of one processor"
+        took = f"the probes took about {document['overhead']:.1%} of the CPU time that the target used"
+        console.print(plain_text(f"overhead: {took} (allowed: {allowed})"))
+    readings = document.get("memory_readings", [])  # recordings by earlier versions have none
+    if readings:
+        words = "; ".join(
+            f"{'at the end' if one['last'] else 'at the begin'} {some(one['tasks'], 'task')} in "
+            f"{duration_words(one['duration'])}"
+            for one in readings
+        )
+        console.print(plain_text(f"memory read, without probes: {words}"))
+    if document.get("no_scheduling"):
+        words = f"when threads were on their CPUs is not known: {document['no_scheduling']}"
+        console.print(plain_text(words, "yellow"))
+    changes = document["plan_changes"]
+    for change in changes[:_MAX_CHANGES]:
+        words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"
+        console.print(plain_text(words, "yellow"))
+    if changes:
+        words = "--max-overhead PERCENT lets them cost more; rat-ebpf sample PID needs no probes"
+        console.print(plain_text(words, "dim"))
+    if len(changes) > _MAX_CHANGES:
+        more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
+        console.print(plain_text(more, "yellow"))
+    for gone in document["process_ends"]:
+        console.print(plain_text(f"at {gone['seconds']:.2f} s process {gone['pid']}: {gone['reason']}"))
+    if not document["complete"]:
+        console.print(plain_text("the capture breaks off: its end was not written", "yellow"))
+    for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
+        words = f"tasks of {runtime} are told apart by their addresses: an address used again can look like one task"
+        console.print(plain_text(words))
+    if document["task_kinds"] and not document.get("spawns_probed", True):
+        console.print(plain_text("where tasks came from is not known: no function was found in which they are made"))
+    unknown = Counter[str]()
+    for kind in document["task_kinds"]:
+        unknown[kind["runtime"] or ""] += unknown_sites(kind)
+    for runtime, count in sorted((+unknown).items()):
+        words = f"where {some(count, 'task')} came from is not known: {why_unknown(runtime or None)}"
+        console.print(plain_text(words))
+    for remark in document["layouts"]:
+        console.print(plain_text(remark))
+    for remark in _stack_remarks(document.get("stacks")):
+        console.print(plain_text(remark))
+    refusals = document["not_probed"]
+    if refusals:
+        reasons = "; ".join(f"{one['functions']:,}: {one['reason']}" for one in refusals[:3])
+        rest = sum(one["functions"] for one in refusals[3:])
+        more = f"; {rest:,}: other reasons" if rest else ""
+        count = sum(one["functions"] for one in refusals)
+        probed = f"probed {some(document['probed'], 'function')}, not probed {count:,}"
+        console.print(plain_text(f"{probed} ({reasons}{more})"))
+    if document["ended"]:
+        console.print(plain_text(document["ended"]))
+
+
+def _stack_remarks(census: Document | None) -> Iterator[str]:
+    """What is missing of the stacks."""
+    if census is None:
+        return
+    if census["refused"] is not None:
+        yield f"no stacks of what blocks: {census['refused']}"
+    missing = {
+        "no room in the buffer": census["lost"],
+        "too many threads blocked at once": census["crowded"],
+        "their memory could not be read": census["unread"],
+        "there were too many to unwind": census["skipped"],
+    }
+    reasons = [f"{count:,}: {reason}" for reason, count in missing.items() if count]
+    if reasons:
+        yield f"{some(census['taken'], 'stack')} taken, others not ({'; '.join(reasons)})"
+    if census["cut"]:
+        yield f"{census['cut']:,} of {some(census['taken'], 'stack')} are deeper than what is copied of them"
