@@ -20,17 +20,9 @@ from tracer.output.summary_remarks import print_remarks
 from tracer.output.tables import Column, Document, grouped, make_table, plain_text, some
 
 _TOP = 8
-
-
 _TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
-
-
 _TOP_FINDINGS = 5
-
-
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
-
-
 _TOP_CALLS = 3
 
 

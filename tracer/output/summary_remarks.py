@@ -14,8 +14,6 @@ from tracer.output.spawn_words import why_unknown
 from tracer.output.tables import Document, plain_text, some
 
 _MOST_NAMED = 2
-
-
 _MAX_CHANGES = 4
 
 

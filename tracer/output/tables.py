@@ -24,8 +24,6 @@ Document = dict[str, Any]
 
 
 _PIPE_WIDTH = 100
-
-
 LIST_WIDTH = 600
 """Of what is listed into a pipe: nothing is cut there."""
 
@@ -52,14 +50,8 @@ class Column(StrEnum):
 
 
 _FLEXIBLE = (Column.NAME, Column.PLACE)
-
-
 _GAP = 3
-
-
 _LEAST = 12
-
-
 _READABLE = 16  # columns are left out rather than all names and places cut below this
 
 
