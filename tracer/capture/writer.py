@@ -29,6 +29,7 @@ from tracer.model import (
     Stacks,
     StackSamples,
     Thread,
+    is_scheduling,
 )
 
 DEFAULT_MAX_SIZE = 2 << 30
@@ -57,6 +58,7 @@ class CaptureWriter:
         self.full: str | None = None
         self.size = 0
         self.event_count = 0
+        self.hit_count = 0  # ... those of probes; what the scheduler tells comes from idle processes too
         self.dropped = 0
         self._dropped_first = self._dropped_last = 0
         self._max_size = max_size
@@ -146,6 +148,7 @@ class CaptureWriter:
         first, last = int(times[0]), int(times[-1])
         if self._append_events(events, first, last):
             self.event_count += len(events)
+            self.hit_count += int(np.count_nonzero(~is_scheduling(events["probe"])))
             return
         self._dropped_first = min(self._dropped_first or first, first)
         self._dropped_last = max(self._dropped_last, last)

@@ -158,7 +158,7 @@ class Recorder:
                 stacks.close()
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
                 writer.end(end)
-                self._check_for_silence(end, stopped - began, self._cpu_time() - cpu_at_start)
+                self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
         return Outcome(reason, end.received, end.lost)
 
     def _carry(self, session: ProbeSession, writer: CaptureWriter, stop: StopSignal) -> str:
@@ -271,9 +271,9 @@ class Recorder:
             if self._stacks is not None:
                 self._stacks.replace(target)
 
-    def _check_for_silence(self, end: CaptureEnd, elapsed: int, used: int) -> None:
-        """elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""
-        if end.received or end.lost or used < BUSY_SHARE * elapsed:
+    def _check_for_silence(self, hits: int, end: CaptureEnd, elapsed: int, used: int) -> None:
+        """hits: of probes.  elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""
+        if hits or end.lost or used < BUSY_SHARE * elapsed:
             return
         if self._options.duration is None and elapsed < LEAST_TO_JUDGE:
             return
@@ -314,12 +314,12 @@ def _wait_for_our_turn() -> None:
 
 @contextlib.contextmanager
 def _kept(writer: CaptureWriter) -> Iterator[None]:
-    """A capture that holds events outlives an error, which then says so; an empty one does not."""
+    """A capture that holds hits of probes outlives an error, which then says so; an empty one does not."""
     try:
         yield
     except BaseException as error:
         writer.close()
-        if not writer.event_count:
+        if not writer.hit_count:
             writer.path.unlink(missing_ok=True)
         elif isinstance(error, RatError):
             say_kept(error, writer.path)

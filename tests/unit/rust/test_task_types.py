@@ -14,7 +14,9 @@ from tracer.rust import read_binary
 from tracer.target.elf import open_elf
 
 _WRAPPED = re.compile(r"truth::future::Apart<(.*)>")
-_BLOCK = re.compile(r"::\{(?:closure|async block(?:#\d+)?)\}|(?<=,) ")
+_BLOCK = re.compile(r"::\{(?:closure(?:#\d+)?|async block(?:#\d+)?)\}|(?<=,) ")
+_IMPL = re.compile(r"(?:::)?(?:<impl [^<>]* for [^<>]*>|\{impl#\d+\})")
+"""Of a closure in a trait's function, the debug information has only the number of the implementation."""
 
 
 def tasks(path: Path) -> Counter[str]:
@@ -22,7 +24,7 @@ def tasks(path: Path) -> Counter[str]:
     with open_elf(path) as image:
         functions = read_binary(image, display_path=path.name).functions
     names = [one.name for one in functions if one.kind is FunctionKind.TASK]
-    return Counter(_BLOCK.sub("", _WRAPPED.sub(r"\1", name)) for name in names)
+    return Counter(_IMPL.sub("::impl", _BLOCK.sub("", _WRAPPED.sub(r"\1", name))) for name in names)
 
 
 @pytest.mark.parametrize("name", ["tokio_multi", "life", "spin", "server", "smol_log", "async_std_log", "panics"])
