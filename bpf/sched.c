@@ -76,6 +76,7 @@ static __always_inline s64 system_call(u64 registers)
 }
 
 /* Whether it is the current thread's doing that this program runs: else an interrupt only came in its way.
+ * An idle CPU's thread does nothing of its own.
  *
  * Interrupts have stacks of their own, unless they came while the thread was in user mode, in no system call.
  * The arguments are on the stack that is in use. */
@@ -84,6 +85,8 @@ static __always_inline u8 waking_context(void *arguments)
 	u64 task = bpf_get_current_task(), registers = user_registers(), stack = 0, at = 0, kept = (u64)arguments;
 	u32 flags = 0;
 
+	if (!(u32)bpf_get_current_pid_tgid())
+		return WAKING_INTERRUPT;
 	/* What the verifier knows to be a pointer it does not let us compare. */
 	if (!registers || bpf_probe_read_kernel(&at, sizeof(at), &kept) ||
 	    bpf_probe_read_kernel(&stack, sizeof(stack), (void *)(task + TASK_STACK)) ||

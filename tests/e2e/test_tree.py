@@ -76,7 +76,7 @@ def until_parked(running: Running) -> None:
 
 
 def is_blocking(future: str) -> bool:
-    return future.startswith("blocking::unblock::")
+    return future.startswith("blocking job ")
 
 
 @pytest.mark.parametrize("profile", ["dev", "release-debug"])
