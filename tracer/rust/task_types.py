@@ -52,8 +52,9 @@ _ASYNC_TASK_DROPS = (
 
 
 _WORKER = re.compile(
-    r"^<?tokio::runtime::(?:scheduler::multi_thread(?:_alt)?|thread_pool)::worker::(?!block_in_place|maybe_move_runtime)"
+    r"^<?tokio::runtime::(?:scheduler::multi_thread(?:_alt)?|thread_pool)::worker::(?:run|Launch::launch|Context::\w+)\b"
 )
+"""tokio 1.25 to 1.54.  Others of that module are called by any task poll, such as what schedules a task anew."""
 _OF_TASKS = re.compile(r"^<?tokio::runtime::(?:blocking::)?task::")
 
 
