@@ -53,8 +53,14 @@ def stack_of(stacks: Stacks | None, number: int) -> Stack | None:
     return known[number - 1] if 0 < number <= len(known) else None
 
 
-def times_of(looks: Array, period: int) -> list[int]:
-    """How much time each look (dtype LOOK) stands for, in ns."""
+def period_of(stacks: Stacks | None) -> int:
+    """ns of a CPU's time between two looks at what runs there; 0: there are none."""
+    return stacks.census.period if stacks is not None else 0
+
+
+def times_of(looks: Array, stacks: Stacks | None) -> list[int]:
+    """How much time each look (dtype LOOK) stands for, in ns.  stacks: of the recording."""
+    period = period_of(stacks)
     is_blocked = (looks["kind"] == StackKind.BLOCKED).tolist()
     lengths = (looks["until"] - looks["time"]).tolist()
     return [max(length, 0) if blocked else period for blocked, length in zip(is_blocked, lengths, strict=True)]
@@ -93,9 +99,8 @@ class Blockers:
 
     def add(self, looks: Array) -> None:
         """Count these in (dtype LOOK); those of one poll come together."""
-        period = self._stacks.census.period if self._stacks is not None else 0
         polls: Counter[tuple[int, int, _Place]] = Counter()
-        for look, time in zip(looks, times_of(looks, period), strict=True):
+        for look, time in zip(looks, times_of(looks, self._stacks), strict=True):
             kind, number = StackKind(int(look["kind"])), int(look["stack"])
             place = self._place(kind, number)
             found = self._found.setdefault(place, Blocker(kind))

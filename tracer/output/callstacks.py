@@ -11,7 +11,7 @@ from collections.abc import Callable
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import PerfEvents, Profiling, TracePacket
 
 from tracer.model import Array, Frame, StackKind, Stacks
-from tracer.output.blockers import stack_of
+from tracer.output.blockers import period_of, stack_of
 from tracer.output.descriptors import MONOTONIC, NEEDS_STATE, STATE_CLEARED, Descriptors
 from tracer.output.labels import printable
 
@@ -76,7 +76,7 @@ class Callstacks:
         packet.trace_packet_defaults.timestamp_clock_id = MONOTONIC
         timebase = packet.trace_packet_defaults.perf_sample_defaults.timebase
         timebase.counter = PerfEvents.SW_CPU_CLOCK
-        period = self._stacks.census.period if self._stacks is not None else 0
+        period = period_of(self._stacks)
         timebase.frequency = _NANOSECONDS // period if period else 0
 
     def _intern(self, frame: Frame, packet: TracePacket) -> None:

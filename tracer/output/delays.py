@@ -7,9 +7,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import Array, PollFunction, WaitFlag, WakeOrigin
-from tracer.output.histogram import BINS, Integers, bins_of, percentile
+from tracer.output.histogram import BINS, Integers, at_least, bins_of, percentile
+
+
+def is_answered(waits: Array) -> npt.NDArray[np.bool_]:
+    """Of which (dtype WAIT) the wake is known, and a poll followed."""
+    answered: npt.NDArray[np.bool_] = (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)
+    return answered
+
+
+def ready_times(waits: Array) -> Integers:
+    """ns of each from its wake, or from the poll in which it was woken, to its end; of those whose wake is known."""
+    ready: Integers = waits["end"] - np.maximum(waits["woken"], waits["start"])
+    return ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,10 @@ class Sums:
             bins = np.bincount(bins_of(delay[function == one]), minlength=BINS)
             self._bins[one] = self._bins[one] + bins if one in self._bins else bins
 
+    def at_least(self, function: int, length: float) -> int:
+        """How many were at least so long, within half a bin."""
+        return at_least(self._bins[function], length) if function in self._bins else 0
+
     def of(self, function: int) -> Lengths | None:
         """None: there is nothing."""
         bins = self._bins.get(function)
@@ -82,9 +99,9 @@ class Delays:
 
     def add(self, waits: Array, begun: Array) -> None:
         """Count in waits (dtype WAIT), but for those that no poll has ended, and new tasks (dtype TASK)."""
-        woken = waits[(waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)]
+        woken = waits[is_answered(waits)]
         function = woken["function"].astype(np.intp)
-        self._woken.add(function, woken["end"] - np.maximum(woken["woken"], woken["start"]))
+        self._woken.add(function, ready_times(woken))
         np.add.at(self._own, function, woken["woken_by"] == woken["instance"])
         np.add.at(self._origins, (function, woken["woken_from"]), 1)
         np.add.at(self._by_job, function, (woken["woken_by"] != 0) & self._is_job[woken["woken_by_function"]])

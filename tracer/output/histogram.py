@@ -18,6 +18,11 @@ def bins_of(lengths: Integers) -> Integers:
     return (np.log2(np.maximum(lengths, 1)) * _BINS_AN_OCTAVE).astype(np.int64)
 
 
+def at_least(bins: Integers, length: float) -> int:
+    """How many of those in the bins are at least so long (ns), within half a bin."""
+    return int(bins[int(bins_of(np.array([int(length)]))[0]) :].sum())
+
+
 def percentile(bins: Integers, share: float, longest: int) -> float:
     """The length in ns that `share` of those in the bins (BINS counts) do not exceed, within PERCENTILE_ERROR.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,10 @@ class JobFigures(Lengths):
 
 
 class Jobs:
-    """Totals by function; of recordings without jobs nothing is done.  polls: how many of all polls are theirs."""
+    """Totals by function; of recordings without jobs nothing is done.
+
+    polls, waits: how many of all are theirs.  longest_queued: by function, dtype TASK, the one that waited longest.
+    """
 
     def __init__(self, functions: Sequence[PollFunction]) -> None:
         count = max(len(functions), 1)
@@ -37,13 +41,15 @@ class Jobs:
         self.polls = 0
         self.waits = 0
         self.spawns = Spawns()
+        self.longest_queued: dict[int, np.void] = {}
         self._queued, self._ran, self._in_place = Sums(count), Sums(count), Sums(1)
         self._alive = np.empty(0, np.uint64)
 
-    def apart(self, spans: Spans) -> Spans:
-        """Count in the jobs among these; yields what is neither a job nor done in one, and no call in place."""
+    def apart(self, spans: Spans) -> tuple[Spans, Array]:
+        """Count in the jobs among these; yields what is neither a job nor done in one, and no call in place; and those
+        calls (dtype POLL)."""
         if not self.is_job.any() and not self._is_in_place.any():
-            return spans
+            return spans, spans.polls[:0]
         begun, over = self.is_job[spans.begun["function"]], self.is_job[spans.over["function"]]
         self._alive = np.concatenate([self._alive, spans.begun["task"][begun]])
         self._add(pick(spans.begun, begun), pick(spans.over, over))
@@ -55,7 +61,7 @@ class Jobs:
         self.polls += int(np.count_nonzero(polls))
         self.waits += int(np.count_nonzero(waits))
         self._alive = self._alive[~np.isin(self._alive, spans.over["task"])]
-        return replace(
+        others = replace(
             spans,
             polls=pick(spans.polls, ~polls),
             waits=pick(spans.waits, ~waits),
@@ -63,6 +69,7 @@ class Jobs:
             over=pick(spans.over, ~over),
             off_cpu=off_cpu,
         )
+        return others, in_place
 
     def _of_jobs(self, rows: Array) -> npt.NDArray[np.bool_]:
         """rows: dtype POLL, WAIT or OFF_CPU."""
@@ -71,7 +78,12 @@ class Jobs:
 
     def _add(self, begun: Array, over: Array) -> None:
         spawned = pick(begun, begun["spawned"] != 0)
-        self._queued.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
+        self._queued.add(spawned["function"].astype(np.intp), _queued(spawned))
+        for function in np.unique(spawned["function"]).tolist():
+            mine = pick(spawned, spawned["function"] == function)
+            longest, before = mine[int(np.argmax(_queued(mine)))], self.longest_queued.get(function)
+            if before is None or _queued(longest) > _queued(before):
+                self.longest_queued[function] = longest.copy()
         self.spawns.add(over)
         function, outcome = over["function"].astype(np.intp), over["outcome"]
         np.add.at(self.jobs, function, 1)
@@ -93,6 +105,10 @@ class Jobs:
         """From the spawns of jobs to their begins; None: no spawn was seen."""
         return self._figures(self._queued, function)
 
+    def queued_for(self, function: int, length: float) -> int:
+        """How many were in the queue for at least so many ns, within half a bin."""
+        return self._queued.at_least(function, length)
+
     def ran(self, function: int) -> JobFigures | None:
         """From the begins of jobs to their ends; None: none ended."""
         return self._figures(self._ran, function)
@@ -101,3 +117,8 @@ class Jobs:
     def _figures(sums: Sums, function: int) -> JobFigures | None:
         lengths = sums.of(function)
         return JobFigures(**asdict(lengths), jobs=int(sums.count[function])) if lengths is not None else None
+
+
+def _queued(jobs: Array | np.void) -> Any:
+    """ns in the queue of each of these (dtype TASK), or of one."""
+    return jobs["first"] - jobs["spawned"]

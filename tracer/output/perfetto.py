@@ -41,7 +41,8 @@ from tracer.output.lanes import NO_TRACK, Group, Lanes
 from tracer.output.notes import Notes
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
-from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls, blocked_until
+from tracer.output.scheduled import blocked_until
+from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls
 from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
 from tracer.output.spawn_rows import SpawnRows
 from tracer.output.spawn_words import spawn_words

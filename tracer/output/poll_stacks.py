@@ -18,7 +18,7 @@ class PollStacks:
     """What a writer remembers of polls that are over."""
 
     def __init__(self, stacks: Stacks | None) -> None:
-        self._period = stacks.census.period if stacks is not None else 0
+        self._stacks = stacks
         self._numbers: dict[tuple[int, int], int] = {}
 
     def add(self, looks: Array) -> None:
@@ -26,7 +26,7 @@ class PollStacks:
         if not len(looks):
             return
         times: defaultdict[tuple[int, int], Counter[int]] = defaultdict(Counter)
-        for look, time in zip(looks, times_of(looks, self._period), strict=True):
+        for look, time in zip(looks, times_of(looks, self._stacks), strict=True):
             times[int(look["tid"]), int(look["start"])][int(look["stack"])] += time
         self._numbers |= {poll: stacks.most_common(1)[0][0] for poll, stacks in times.items()}
         while len(self._numbers) > _MOST:

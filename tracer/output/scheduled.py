@@ -5,10 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import Array, OffCpuFlag, PollFlag
+from tracer.output.histogram import Integers
 from tracer.output.records import pick
-from tracer.output.scheduling_rows import blocked_until
+
+
+def is_blocked_in_poll(off: Array) -> npt.NDArray[np.bool_]:
+    """In which of these (OFF_CPU) a thread left its CPU during a poll, and not to run on."""
+    blocked: npt.NDArray[np.bool_] = ((off["flags"] & np.uint8(OffCpuFlag.IN_POLL)) != 0) & (off["state"] != 0)
+    return blocked
+
+
+def blocked_until(off: Array) -> Integers:
+    """Until when threads (OFF_CPU) were blocked: their wake, as far as it is known."""
+    return np.where(off["woken"] != 0, np.minimum(off["woken"], off["end"]), off["end"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class Scheduled:
         np.add.at(self._length, function, known["end"] - known["start"])
         np.add.at(self._runnable, function, known["runnable"])
         np.add.at(self._blocked, function, known["blocked"])
-        in_polls = pick(off_cpu, ((off_cpu["flags"] & int(OffCpuFlag.IN_POLL)) != 0) & (off_cpu["state"] != 0))
+        in_polls = pick(off_cpu, is_blocked_in_poll(off_cpu))
         until = blocked_until(in_polls)
         blocked, runnable = until - in_polls["start"], in_polls["end"] - until
         for number in np.unique(in_polls["syscall"]).tolist():

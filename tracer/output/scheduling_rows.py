@@ -16,6 +16,7 @@ from tracer.model import OFF_CPU, Array, OffCpuFlag
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.records import join, pick
 from tracer.output.rows import RowFormat, Rows, Varint, field, message
+from tracer.output.scheduled import blocked_until, is_blocked_in_poll
 from tracer.output.slices import BEGIN, Integers, SliceRows, event
 from tracer.output.syscalls import syscall_words
 
@@ -65,7 +66,7 @@ class SchedulingRows:
         # Where the row before told that it got a CPU it is running already.
         before = pick(off, (cpu < 0) & (off["since"] < off["start"]))
         cpu = np.where(cpu < 0, off["cpu"], cpu)
-        woken = np.where(off["woken"] != 0, np.minimum(off["woken"], off["end"]), off["end"])
+        woken = blocked_until(off)
         waits, ready = off["woken"] != off["start"], (off["woken"] != 0) & (woken < off["end"])
         sleeping = np.where(off["state"] & _TASK_STOPPED, _STOPPED, _INTERRUPTIBLE)
         sleeping = np.where(off["state"] & _TASK_UNINTERRUPTIBLE, _UNINTERRUPTIBLE, sleeping)
@@ -134,15 +135,10 @@ class SchedulingRows:
         return self._names[number]
 
 
-def blocked_until(off: Array) -> Integers:
-    """Until when threads (OFF_CPU) were blocked: their wake, as far as it is known."""
-    return np.where(off["woken"] != 0, np.minimum(off["woken"], off["end"]), off["end"])
-
-
 def blocked_in_polls(off: Array, least: int, most: int) -> Array:
     """Those (OFF_CPU) in which a poll was blocked for at least so many ns; no more than `most`, the longest."""
     length = blocked_until(off) - off["start"]
-    chosen = ((off["flags"] & np.uint8(OffCpuFlag.IN_POLL)) != 0) & (off["state"] != 0) & (length > max(least, 0))
+    chosen = is_blocked_in_poll(off) & (length > max(least, 0))
     found = pick(off, chosen)
     if len(found) > most:
         found = found[np.sort(np.argsort(-length[chosen], kind="stable")[:most])]

@@ -29,13 +29,13 @@ from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.blockers import Blocker, Blockers, stack_of, stack_words
 from tracer.output.chains import Chains, Whereabouts
-from tracer.output.delays import Delays
+from tracer.output.delays import Delays, Lengths
 from tracer.output.findings.gather import Evidence, missing, unjudged
 from tracer.output.findings.run import Run
-from tracer.output.jobs import JobFigures, Jobs
+from tracer.output.jobs import Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
-from tracer.output.scheduled import Scheduled
+from tracer.output.scheduled import Scheduled, Split
 from tracer.output.syscalls import syscall_words
 from tracer.output.waiting import AwaitFigures
 
@@ -90,11 +90,7 @@ class Summary:
 
     def _delays(self, function: int) -> dict[str, dict[str, Any] | None]:
         figures = {"delay": self.delays.of(function), "first_delay": self.delays.first_of(function)}
-        return {key: asdict(one) if one is not None else None for key, one in figures.items()}
-
-    def _split(self, function: int) -> dict[str, int] | None:
-        split = self.scheduled.of(function)
-        return asdict(split) if split is not None else None
+        return {key: _or_none(one) for key, one in figures.items()}
 
     def _scheduling(self) -> dict[str, Any] | None:
         if Group.SCHEDULING not in self.recording.plan.groups:
@@ -172,8 +168,8 @@ class Summary:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits; of jobs and what is done in them there are other figures than of tasks."""
-        self._evidence.everything(spans)
-        spans = self.jobs.apart(spans)
+        spans, calls = self.jobs.apart(spans)
+        self._evidence.calls_in_place(calls)
         self.accounts.by_await.begin(spans.begun)
         self.accounts.add(spans.polls, spans.waits)
         self.accounts.by_await.forget(spans.over)
@@ -220,7 +216,7 @@ class Summary:
             knows_stuck=any(reading.stuck is not None for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
-        return Run(plan, self.accounts, start, end, self.names, self._pids, lacks)
+        return Run(plan, self._chains, self.accounts, start, end, self.names, self._pids, lacks)
 
     # ---- figures
 
@@ -314,7 +310,7 @@ class Summary:
                     "waits": int(accounts.waits[index]),
                     "waiting": int(accounts.waiting[index]),
                     "unwound": int(accounts.unwound[index]),
-                    "scheduled": self._split(index),
+                    "scheduled": _or_none(self.scheduled.of(index)),
                 }
                 for index, one in self.functions()
             ],
@@ -328,7 +324,7 @@ class Summary:
                     },
                     "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns.of(index)],
                     **self._delays(index),
-                    "scheduled": self._split(index),
+                    "scheduled": _or_none(self.scheduled.of(index)),
                     "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
                     "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
                 }
@@ -421,7 +417,7 @@ def _await(function: PollFunction, row: AwaitFigures, known: Whereabouts) -> dic
     }
 
 
-def _or_none(figures: JobFigures | None) -> dict[str, int] | None:
+def _or_none(figures: Lengths | Split | None) -> dict[str, Any] | None:
     return asdict(figures) if figures is not None else None
 
 

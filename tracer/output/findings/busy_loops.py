@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.model import Array, Finding, LayoutKind, Plan, Severity, WaitFlag
-from tracer.output.chains import Chains
+from tracer.model import Array, Finding, LayoutKind, Plan, Severity
+from tracer.output.delays import is_answered
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick
@@ -53,8 +53,10 @@ class BusyLoops:
 
     def add(self, waits: Array, over: Array) -> None:
         """dtypes WAIT and TASK."""
-        told = (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)
-        own = pick(waits, told & ((waits["woken_by"] == waits["instance"]) | np.isin(waits["places"], self._yields)))
+        own = pick(
+            waits,
+            is_answered(waits) & ((waits["woken_by"] == waits["instance"]) | np.isin(waits["places"], self._yields)),
+        )
         if len(own):
             tasks, first, counts = np.unique(own["instance"], return_index=True, return_counts=True)
             last = np.zeros(len(tasks), np.int64)
@@ -110,7 +112,6 @@ def _yields(plan: Plan) -> Sequence[int]:
 
 def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
     """One finding a kind of task."""
-    chains = Chains(run.plan)
     for function, one in evidence.worst.items():
         loop, task = one.loop, one.task
         polls, busy = int(task["polls"]), int(task["busy"])
@@ -120,7 +121,7 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
         took = max(1, loop.last - loop.first)
         rate = round(loop.own * 1e9 / took)
         about = run.function(function)
-        place = chains.waiting(function, None, int(loop.wait["places"])).location
+        place = run.chains.waiting(function, None, int(loop.wait["places"])).location
         more = f" ({one.loops:,} such tasks)" if one.loops > 1 else ""
         yield Finding(
             rule.id,

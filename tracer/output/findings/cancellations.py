@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.model import Finding, Severity
-from tracer.output.chains import Chains
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.run import Need, Rule, Run
 
@@ -73,7 +72,7 @@ def always_cancelled(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
         if not run.is_own(function) or not _is_thrown(rule, lives, function):
             continue
         one, state = run.function(function), int(wait["state"])
-        place = Chains(run.plan).waiting(function, state, int(wait["places"])).location
+        place = run.chains.waiting(function, state, int(wait["places"])).location
         busy = int(run.accounts.busy[function])
         yield Finding(
             rule.id,

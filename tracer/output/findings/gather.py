@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tracer.model import Finding, FunctionKind, Group, MemoryReading, Recording, Spans
+from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
-from tracer.output.findings.pool import POOL, Pool, queued_jobs
+from tracer.output.findings.pool import POOL, queued_jobs
 from tracer.output.findings.run import Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
 from tracer.output.findings.stuck import (
@@ -28,7 +26,6 @@ from tracer.output.findings.stuck import (
 )
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
-from tracer.output.records import pick
 
 _ALL_THE_TIME = 0.999
 
@@ -59,14 +56,12 @@ class Evidence:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
-        self._is_in_place = np.array([one.kind is FunctionKind.IN_PLACE for one in plan.functions] or [False])
         self._long_polls = LongPolls(is_task, recording.stacks)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
-        self._pool = Pool(plan.functions)
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
@@ -77,12 +72,10 @@ class Evidence:
         self._workers.add(spans.polls, spans.waits)
         self._stuck.add(spans.waits)
 
-    def everything(self, spans: Spans) -> None:
-        """The same with blocking jobs and calls of block_in_place, which `spans` is not told of; before that."""
-        self._pool.add(spans.begun)
-        calls = pick(spans.polls, self._is_in_place[spans.polls["function"]])
-        if len(calls):
-            self._long_polls.add_in_place(calls)
+    def calls_in_place(self, polls: Array) -> None:
+        """Of block_in_place (dtype POLL), which `spans` is not told of; before that."""
+        if len(polls):
+            self._long_polls.add_in_place(polls)
 
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
@@ -101,7 +94,7 @@ class Evidence:
             (SELECT_CANCELLED, always_cancelled(SELECT_CANCELLED, self._lives, run)),
             *((rule, stuck_tasks(rule, self._stuck, run)) for rule in (DEADLOCK, FUTURELOCK, LOST_WAKE)),
             (UNPOLLED, unpolled_wakes(UNPOLLED, self._stuck, run)),
-            (POOL, queued_jobs(POOL, self._pool, self._jobs, run)),
+            (POOL, queued_jobs(POOL, self._jobs, run)),
             (IMBALANCE, imbalances(IMBALANCE, self._workers, run)),
         )
         judged = [one for rule, several in found if not rule.needs & run.missing.keys() for one in several]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.model import Finding, Severity
-from tracer.output.chains import Chains
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.run import Need, Rule, Run
 
@@ -73,7 +72,7 @@ def _finding(
     begun, ended = (sum(line.quarters(function, run.end)) for line in (lives.begun, lives.ended))
     place = None
     if wait is not None:
-        place = Chains(run.plan).waiting(function, int(wait["state"]) or None, int(wait["places"])).location
+        place = run.chains.waiting(function, int(wait["state"]) or None, int(wait["places"])).location
         evidence = evidence | ({"waiting_at": str(place)} if place else {})
     return Finding(
         rule.id,

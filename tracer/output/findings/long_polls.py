@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, Finding, PollFlag, Severity, SourceLocation, StackKind, Stacks
-from tracer.output.blockers import Blocker, Blockers, frame_words, times_of
+from tracer.output.blockers import Blocker, Blockers, frame_words, period_of, times_of
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, Integers, bins_of
+from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
@@ -59,11 +59,11 @@ class Long:
 
     def beyond(self, limit: int) -> int:
         """How many took at least so many ns, within half a bin."""
-        return _beyond(self.lengths, limit)
+        return at_least(self.lengths, limit)
 
     def surely_beyond(self, limit: int) -> int:
         """The same, of the time that is surely their own."""
-        return _beyond(self.sure, limit)
+        return at_least(self.sure, limit)
 
 
 class LongPolls:
@@ -72,7 +72,6 @@ class LongPolls:
     def __init__(self, is_task: Sequence[bool], stacks: Stacks | None) -> None:
         self._is_task = np.array([*is_task] or [False])
         self._stacks = stacks
-        self._period = stacks.census.period if stacks is not None else 0
         self.recent = np.empty(0, POLL)
         self._in_place = np.empty(0, POLL)
         self._workers: set[int] = set()
@@ -118,8 +117,8 @@ class LongPolls:
     def _sure(self, looks: Array) -> int:
         """ns that the thread used or blocked; by looks at what runs, which come by chance, rather less."""
         is_running = looks["kind"] == StackKind.RUNNING
-        blocked = sum(times_of(pick(looks, ~is_running), self._period))
-        return blocked + max(0, int(np.count_nonzero(is_running)) - _UNSURE_LOOKS) * self._period
+        blocked = sum(times_of(pick(looks, ~is_running), self._stacks))
+        return blocked + max(0, int(np.count_nonzero(is_running)) - _UNSURE_LOOKS) * period_of(self._stacks)
 
     def roots(self) -> npt.NDArray[np.bool_]:
         """Which of the remembered polls are of tasks."""
@@ -161,10 +160,6 @@ def own_length(poll: np.void) -> int:
 def limit_of(rule: Rule, median: int) -> int:
     """From how many ns on something is long, by the run's own median."""
     return int(max(rule.limits["least_ns"], min(rule.limits["times_median"] * median, rule.limits["always_ns"])))
-
-
-def _beyond(bins: Integers, limit: int) -> int:
-    return int(bins[int(bins_of(np.array([limit]))[0]) :].sum())
 
 
 def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
-
-from tracer.model import Array, Finding, PollFunction, Severity, SourceLocation
+from tracer.model import Finding, Severity, SourceLocation
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, Integers, bins_of
 from tracer.output.jobs import Jobs
 from tracer.output.labels import duration_words
-from tracer.output.records import pick
 
 POOL = Rule(
     "blocking-pool",
@@ -21,36 +17,12 @@ POOL = Rule(
 )
 
 
-class Pool:
-    """By function of jobs: how long they were in the queue, and the one that was there longest."""
-
-    def __init__(self, functions: Sequence[PollFunction]) -> None:
-        self._is_job = np.array([one.is_job for one in functions] or [False])
-        self.queued: dict[int, Integers] = {}
-        self.worst: dict[int, np.void] = {}
-
-    def add(self, begun: Array) -> None:
-        """dtype TASK, of tasks too."""
-        jobs = pick(begun, self._is_job[begun["function"]] & (begun["spawned"] != 0))
-        for function in np.unique(jobs["function"]).tolist():
-            mine = pick(jobs, jobs["function"] == function)
-            queued = mine["first"] - mine["spawned"]
-            self.queued[function] = self.queued.get(function, 0) + np.bincount(bins_of(queued), minlength=BINS)
-            longest, worst = mine[int(np.argmax(queued))], self.worst.get(function)
-            if worst is None or int(queued.max()) > int(worst["first"] - worst["spawned"]):
-                self.worst[function] = longest
-
-    def beyond(self, function: int, limit: float) -> int:
-        """How many were there for at least so many ns, within half a bin."""
-        return int(self.queued[function][int(bins_of(np.array([int(limit)]))[0]) :].sum())
-
-
-def queued_jobs(rule: Rule, pool: Pool, jobs: Jobs, run: Run) -> Iterator[Finding]:
+def queued_jobs(rule: Rule, jobs: Jobs, run: Run) -> Iterator[Finding]:
     """One finding a function whose jobs were longer in the queue than they ran."""
     sites = run.plan.sites
-    for function, worst in pool.worst.items():
+    for function, worst in jobs.longest_queued.items():
         queued, ran = jobs.queued(function), jobs.ran(function)
-        late = pool.beyond(function, rule.limits["least_ns"])
+        late = jobs.queued_for(function, rule.limits["least_ns"])
         if queued is None or late < rule.limits["jobs"] or late < rule.limits["share"] * queued.jobs:
             continue
         if ran is not None and queued.total < rule.limits["times_run"] * ran.total:

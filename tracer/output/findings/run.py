@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tracer.model import Plan, PollFunction, is_foreign
 from tracer.output.accounts import Accounts
+from tracer.output.chains import Chains
 from tracer.output.labels import short_name
 
 
@@ -38,12 +39,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recording that is over.  accounts: of its polls.  start, end: ns.  names, pids: of threads, by tid.
+    """A recording that is over.  chains, accounts: of its plan and its polls.  start, end: ns.
 
-    missing: why a need is not met.
+    names, pids: of threads, by tid.  missing: why a need is not met.
     """
 
     plan: Plan
+    chains: Chains
     accounts: Accounts
     start: int
     end: int

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracer.model import WAIT, Array, Finding, Severity, WaitFlag
+from tracer.model import WAIT, Array, Finding, Severity
+from tracer.output.delays import is_answered, ready_times
 from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, bins_of, percentile
+from tracer.output.histogram import BINS, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
@@ -27,12 +28,11 @@ _MOST_HELD = 1024
 
 @dataclass(slots=True)
 class _Starved:
-    """By one function's polls.  waits: how often.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
+    """By one function's polls.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
     lengths: of how long tasks were ready, in bins."""
 
     worst: np.void
     poll: np.void
-    total: int = 0
     lengths: np.ndarray[tuple[int], np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
 
@@ -45,22 +45,20 @@ class Starved:
         self._longest = 0
         self._held = np.empty(0, WAIT)
         self.by_poll: dict[int, _Starved] = {}
-        self.unexplained = 0
 
     def add(self, waits: Array) -> None:
         """dtype WAIT; after the polls that ended by the same time."""
         self._explain()
-        woken = pick(waits, (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0))
+        woken = pick(waits, is_answered(waits))
         if not len(woken):
             return
-        delay = _delays(woken)
+        delay = ready_times(woken)
         self._bins += np.bincount(bins_of(delay), minlength=BINS)
         self._longest = max(self._longest, int(delay.max()))
         long = pick(woken, delay >= LEAST)
         if len(long):
             held = join([self._held, long], WAIT)
-            self.unexplained += max(0, len(held) - _MOST_HELD)
-            self._held = held[np.argsort(-_delays(held), kind="stable")[:_MOST_HELD]]
+            self._held = held[np.argsort(-ready_times(held), kind="stable")[:_MOST_HELD]]
 
     def close(self) -> None:
         """No more come."""
@@ -77,25 +75,18 @@ class Starved:
             here = (polls["tid"] == wait["tid"]) | (polls["tid"] == wait["woken_on"])
             overlap = overlap + here  # of two alike, the one on its thread
             if not len(polls) or int(overlap.max()) < STARVED.limits["covered"] * (until - since):
-                self.unexplained += 1
                 continue
             self._count(wait, self.polls.innermost(polls[int(np.argmax(overlap))]), until - since)
 
     def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
         one = self.by_poll.setdefault(int(poll["function"]), _Starved(wait, poll))
         one.lengths[bins_of(np.array([delay]))] += 1
-        one.total += delay
         if delay > _delay(one.worst):
             one.worst, one.poll = wait, poll
 
     def usual(self) -> tuple[int, int]:
         """(median, 99th percentile) of how long tasks were ready, ns."""
         return round(percentile(self._bins, 0.5, self._longest)), round(percentile(self._bins, 0.99, self._longest))
-
-
-def _delays(waits: Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    delays: np.ndarray[tuple[int], np.dtype[np.int64]] = waits["end"] - np.maximum(waits["woken"], waits["start"])
-    return delays
 
 
 def _delay(wait: np.void) -> int:
@@ -111,7 +102,7 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
         if function not in is_long:
             continue
         delay, poll, wait = _delay(one.worst), one.poll, one.worst
-        count = int(one.lengths[int(bins_of(np.array([limit]))[0]) :].sum())
+        count = at_least(one.lengths, limit)
         if delay < limit or count < rule.limits["tasks_or_times"]:
             continue
         about = run.function(function)

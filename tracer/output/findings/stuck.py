@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.model import WAIT, Array, Finding, MemoryReading, Severity, Stuck, StuckKind, WaitFlag
-from tracer.output.chains import Chains
+from tracer.output.delays import ready_times
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
@@ -62,8 +62,7 @@ class StuckTasks:
         is_open = (mine["flags"] & int(WaitFlag.END_UNKNOWN)) != 0
         self.open = join([self.open, pick(mine, is_open)], WAIT)[-_MOST_OPEN:]
         over = pick(mine, ~is_open & (mine["woken"] != 0))
-        delay = over["end"] - np.maximum(over["woken"], over["start"])
-        self.longest = max(self.longest, int(delay.max(initial=0)))
+        self.longest = max(self.longest, int(ready_times(over).max(initial=0)))
 
     def memory_reading(self, reading: MemoryReading) -> None:
         """What it says of tasks that will not go on."""
@@ -104,9 +103,8 @@ def unpolled_wakes(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Findi
     """One finding a kind of task, of which one was woken and not polled any more."""
     limit = max(rule.limits["ready_ns"], rule.limits["times_longest"] * evidence.longest)
     woken = pick(evidence.open, evidence.open["woken"] != 0)
-    ready = woken["end"] - np.maximum(woken["woken"], woken["start"])
+    ready = ready_times(woken)
     woken, ready = pick(woken, ready >= limit), ready[ready >= limit]
-    chains = Chains(run.plan)
     for function in np.unique(woken["function"]).tolist():
         mine = woken["function"] == function
         at = int(np.argmax(np.where(mine, ready, -1)))
@@ -118,7 +116,7 @@ def unpolled_wakes(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Findi
             f"a task {run.short(function)} was woken and not polled for {duration_words(length)}, until the end",
             {"ready_ns": length, "tasks": int(np.count_nonzero(mine)), "run_longest_ns": evidence.longest},
             one.name,
-            chains.waiting(function, None, int(wait["places"])).location or one.location,
+            run.chains.waiting(function, None, int(wait["places"])).location or one.location,
             int(wait["woken"]),
             length,
             int(wait["woken_on"]) or None,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Finding, Severity, WaitFlag
+from tracer.model import Array, Finding, Severity
+from tracer.output.delays import is_answered, ready_times
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import Integers
 
@@ -44,9 +45,8 @@ class Workers:
         _add(self.polls, polls["tid"][mine], np.ones(int(np.count_nonzero(mine)), np.int64))
         pairs = polls["tid"][mine].astype(np.int64) << 32 | polls["function"][mine]
         _add(self._by_function, pairs, length[mine])
-        told = (waits["woken"] != 0) & ((waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0)
-        delay = waits["end"] - np.maximum(waits["woken"], waits["start"])
-        _add(self.ready, waits["tid"][told], delay[told])
+        told = is_answered(waits)
+        _add(self.ready, waits["tid"][told], ready_times(waits)[told])
 
 
 def _add(sums: Counter[int], tids: npt.NDArray[np.integer[Any]], what: Integers) -> None:
