@@ -72,9 +72,9 @@ _TELLS_CALLER = 4
 _MOST_SPAWNS = 0xFFFF
 """A record has no room for a higher number: such a call's place is not told."""
 _WAKES = {(False, None): 1, (True, None): 2, (False, Register.RAX): 3}
-"""By is_indirect and state."""
+"""By WakePoint.is_indirect and state."""
 _BEGINS = {WakeOrigin.TIMER: 4, WakeOrigin.IO: 5}
-"""By WakePoint.is_indirect."""
+"""By what the wakes come from that are made below."""
 _GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES, Group.SCHEDULING)
 
 _FRAMES = 65_536

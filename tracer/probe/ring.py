@@ -14,8 +14,27 @@ import numpy as np
 from tracer.model import EVENT, Array
 
 _PAGE = mmap.PAGESIZE
-_BUSY = 1 << 31
+BUSY, DISCARDED = 1 << 31, 1 << 30
+"""Flags of a record's length."""
 _WORDS = EVENT.itemsize // 8 + 1  # of a record with its header
+
+
+class MappedRing:
+    """One ring buffer map.  size: bytes.  consumer, producer: their positions.  data: words, shape (2 * size / 8,)."""
+
+    def __init__(self, fd: int, pages: int) -> None:
+        self.size = pages * _PAGE
+        self._consumer_map = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._producer_map = mmap.mmap(fd, _PAGE + 2 * self.size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
+        self.consumer = np.frombuffer(self._consumer_map, "<u8", 1)
+        self.producer = np.frombuffer(self._producer_map, "<u8", 1)
+        self.data = np.frombuffer(self._producer_map, "<u8", 2 * self.size // 8, _PAGE)
+
+    def close(self) -> None:
+        """Unmap it."""
+        del self.consumer, self.producer, self.data
+        self._consumer_map.close()
+        self._producer_map.close()
 
 
 class RingBuffer:
@@ -24,29 +43,23 @@ class RingBuffer:
     name = "ring"
 
     def __init__(self, fd: int, pages: int) -> None:
-        self._size = pages * _PAGE
-        self._consumer_map = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._producer_map = mmap.mmap(fd, _PAGE + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
-        self._consumer = np.frombuffer(self._consumer_map, "<u8", 1)
-        self._producer = np.frombuffer(self._producer_map, "<u8", 1)
-        self._data = np.frombuffer(self._producer_map, "<u8", 2 * self._size // 8, _PAGE)
+        self._ring = MappedRing(fd, pages)
 
     def drain(self) -> Array:
         """The events written since the last call, dtype EVENT, in the order of their reservation."""
-        consumed = int(self._consumer[0])
-        count = (int(self._producer[0]) - consumed) // (_WORDS * 8)
+        ring = self._ring
+        consumed = int(ring.consumer[0])
+        count = (int(ring.producer[0]) - consumed) // (_WORDS * 8)
         if count <= 0:
             return np.zeros(0, EVENT)
-        begin = consumed % self._size // 8
-        records = self._data[begin : begin + count * _WORDS].reshape(count, _WORDS)
-        busy = records[:, 0] & _BUSY != 0
+        begin = consumed % ring.size // 8
+        records = ring.data[begin : begin + count * _WORDS].reshape(count, _WORDS)
+        busy = records[:, 0] & BUSY != 0
         if busy.any():  # a program was preempted while writing: what follows waits for it
             count = int(busy.argmax())
         events: Array = records[:count, 1:].copy().view(EVENT).reshape(count)
-        self._consumer[0] = consumed + count * _WORDS * 8
+        ring.consumer[0] = consumed + count * _WORDS * 8
         return events
 
     def close(self) -> None:
-        del self._consumer, self._producer, self._data
-        self._consumer_map.close()
-        self._producer_map.close()
+        self._ring.close()

@@ -41,6 +41,8 @@ from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, choose, joined
 from tracer.target.own_files import default_cache
 
+_NO_RING = "the kernel has no BPF ring buffer (Linux 5.8)"
+"""Why it does not let stacks be taken."""
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
 _PAGE = 4096
@@ -88,7 +90,7 @@ class ProbeSession:
         self._files = ExitStack()
         self._executables = [_hold(self._files, path) for path in executables]
         support = MultiSupport.NONE if by_bcc else uprobe_multi_support()
-        is_ring = choose(transport) == "ring"
+        is_ring, has_ring = choose(transport) == "ring", has_ring_buffer()
         pages = max(1, 1 << (buffer_size // _PAGE).bit_length() - 1)
         self._closed = False
         try:
@@ -96,7 +98,7 @@ class ProbeSession:
                 plan,
                 ring_pages=pages if is_ring else None,
                 by_place=support is MultiSupport.NONE,
-                stacks=has_ring_buffer(),
+                stacks=has_ring,
                 cache=cache or default_cache(),
             )
         except BaseException:
@@ -117,7 +119,7 @@ class ProbeSession:
         self._missed = self._missed_since = 0
         self._missed_at: int | None = None
         self._calibration_links: list[Links] = []
-        self._stacks, self._no_stacks = self._sample_stacks()
+        self._stacks, self._no_stacks = self._sample_stacks() if has_ring else (None, _NO_RING)
         atexit.register(self.close)
 
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:
@@ -133,8 +135,6 @@ class ProbeSession:
 
     def _sample_stacks(self) -> tuple[StackSampler | None, str | None]:
         """(what takes stacks, else why the kernel does not let it)."""
-        if not has_ring_buffer():
-            return None, "the kernel has no BPF ring buffer (Linux 5.8)"
         try:
             return StackSampler(self._program.bpf), None
         except RatError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numpy as np
 from tracer.model import StackKind
 from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.kernel import cpus, enable_perf_event, open_cpu_clock
+from tracer.probe.ring import BUSY, DISCARDED, MappedRing
 from tracer.target.unwinding import StackCopy
 
 STACK_HEAD = np.dtype(
@@ -41,8 +41,6 @@ _SLOT_SIZE = 24 + STACK_HEAD.itemsize + _MOST
 _SLOTS = 256
 """Threads that are blocked at once, in a poll: 8 MiB of kernel memory."""
 _PAGES = 1024
-_PAGE = mmap.PAGESIZE
-_BUSY, _DISCARDED = 1 << 31, 1 << 30
 
 LEAST_BLOCKED = 200_000
 """ns: a thread that was off its CPU for less is not worth a stack."""
@@ -105,13 +103,7 @@ class StackSampler:
         for index, value in enumerate((LEAST_BLOCKED, LEAST_POLLING)):
             settings.update(struct.pack("<I", index), struct.pack("<Q", value))
         look = bpf.load_perf_event("at_look")
-        fd, size = bpf.map_fd("stacks"), _PAGES * _PAGE
-        self._size = size
-        self._consumer_map = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._producer_map = mmap.mmap(fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
-        self._consumer = np.frombuffer(self._consumer_map, "<u8", 1)
-        self._producer = np.frombuffer(self._producer_map, "<u8", 1)
-        self._data = np.frombuffer(self._producer_map, np.uint8, 2 * size, _PAGE)
+        self._ring = MappedRing(bpf.map_fd("stacks"), _PAGES)
         online = cpus("online")
         self._frequency = max(_LEAST_FREQUENCY, min(_FREQUENCY, _MOST_LOOKS // len(online)))
         try:
@@ -134,16 +126,18 @@ class StackSampler:
 
     def read(self) -> Iterator[StackRecord]:
         """What has come since the last call; what is not taken from here is there at the next one."""
-        produced = int(self._producer[0])
-        while (consumed := int(self._consumer[0])) < produced:
-            at = consumed % self._size
-            head = int(self._data[at : at + 4].view("<u4")[0])
-            if head & _BUSY:
+        ring = self._ring
+        produced = int(ring.producer[0])
+        while (consumed := int(ring.consumer[0])) < produced:
+            at = consumed % ring.size // 8
+            head = int(ring.data[at]) & 0xFFFF_FFFF
+            if head & BUSY:
                 return
-            length = head & ~_DISCARDED
-            content = self._data[at + 8 : at + 8 + length].tobytes()
-            self._consumer[0] = consumed + (8 + length + 7) // 8 * 8
-            if not head & _DISCARDED:
+            length = head & ~DISCARDED
+            words = 1 + (length + 7) // 8
+            content = ring.data[at + 1 : at + words].tobytes()[:length]
+            ring.consumer[0] = consumed + 8 * words
+            if not head & DISCARDED:
                 yield _record(content, is_over=True)
 
     def blocked(self) -> Iterator[StackRecord]:
@@ -170,9 +164,7 @@ class StackSampler:
     def close(self) -> None:
         """Free everything."""
         self.end()
-        del self._consumer, self._producer, self._data
-        self._consumer_map.close()
-        self._producer_map.close()
+        self._ring.close()
 
 
 def _record(content: bytes, *, is_over: bool) -> StackRecord:
