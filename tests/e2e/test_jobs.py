@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.assembled import assembled, joined
 from tests.e2e.command import rat, recording
 from tests.running import Targets
 from tests.truth import Records, enclosing
-from tracer.assemble import begin, finish, step
-from tracer.capture import CaptureReader
-from tracer.model import Array, CaptureEnd, FunctionKind, Plan
+from tracer.model import Array, FunctionKind, Plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -63,21 +62,10 @@ def go_first(pid: int) -> None:
         os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(1))
 
 
-def assembled(capture: Path) -> Assembled:
-    parts, end = [], None
-    with CaptureReader(capture) as reader:
-        plan = reader.recording.plan
-        state = begin(reader.recording)
-        for item in reader:
-            if isinstance(item, CaptureEnd):
-                end = item
-            else:
-                state, spans = step(state, item)
-                parts.append(spans)
-    parts.append(finish(state, end)[1])
-    polls = np.concatenate([part.polls for part in parts])
-    waits = np.concatenate([part.waits for part in parts])
-    tasks = np.concatenate([part.begun for part in parts])
+def trace_of(capture: Path) -> Assembled:
+    recording, parts, _ = assembled(capture)
+    plan, spans = recording.plan, joined(parts)
+    polls, waits, tasks = spans.polls, spans.waits, spans.begun
     is_task = np.isin(polls["instance"], tasks["task"])
     in_place = np.array([one.kind is FunctionKind.IN_PLACE for one in plan.functions])[polls["function"]]
     of_tasks = waits[np.isin(waits["instance"], tasks["task"])]
@@ -114,7 +102,7 @@ def test_jobs_and_first_polls(
         done = rec.wait()
     assert (result.returncode, done.code) == (0, 0), done.err
     assert result.log is not None
-    log, trace = result.log.records, assembled(capture)
+    log, trace = result.log.records, trace_of(capture)
     of_job = trace.is_job[trace.polls["function"]]
     jobs = instances_of(log[log["place"] == RUN], trace.polls[of_job])
     check_jobs(log, trace, jobs)

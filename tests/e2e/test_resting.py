@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.assembled import assembled
 from tests.e2e.command import rat
 from tests.e2e.trace import Trace
 from tests.parked import Expected, expected_stacks
 from tests.running import Targets
-from tracer.assemble import begin, finish, step
-from tracer.capture import CaptureReader
-from tracer.model import CaptureEnd, FunctionKind, Outcome, Spans, WaitFlag
+from tracer.model import FunctionKind, Outcome, WaitFlag
 from tracer.output.chains import Chains
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
@@ -24,24 +23,6 @@ _WAITS = """
 select t.name track, s.ts, s.dur, s.name, extract_arg(s.arg_set_id, 'debug.location') location
 from slice s join track t on s.track_id = t.id where s.category = 'wait'
 """
-
-
-def spans_of(capture: Path) -> tuple[CaptureReader, list[Spans]]:
-    """All that is assembled, to the end."""
-    parts, end = [], None
-    with CaptureReader(capture) as reader:
-        state = begin(reader.recording)
-        for item in reader:
-            if isinstance(item, CaptureEnd):
-                end = item
-            else:
-                state, spans = step(state, item)
-                parts.append(spans)
-        state, spans = finish(state, end)
-        parts.append(spans)
-        instances = {int(one) for part in parts for spans in (part.waits, part.polls) for one in spans["instance"]}
-        assert state.tally.instances == len(instances)
-    return reader, parts
 
 
 def innermost(expected: Expected) -> str | None:
@@ -61,8 +42,10 @@ def test_tasks_that_never_woke_are_in_the_trace_where_they_wait(targets: Targets
     with targets.run("parked_tokio", profile) as running:
         done = rat("--pid", running.pid, "-d", "0.5", "--format", "capture", "-o", capture)
         assert done.code == 0, done.err
-    reader, parts = spans_of(capture)
-    plan = reader.recording.plan
+    recorded, parts, tally = assembled(capture)
+    plan = recorded.plan
+    instances = {int(one) for part in parts for spans in (part.waits, part.polls) for one in spans["instance"]}
+    assert tally.instances == len(instances)
     tasks = np.concatenate([part.over for part in parts])
     waits = np.concatenate([part.waits for part in parts])
     assert (tasks["polls"] == 0).all()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.assembled import assembled, joined
 from tests.e2e.command import recording
 from tests.running import Targets
-from tracer.assemble import begin, finish, step
-from tracer.capture import CaptureReader
-from tracer.model import Array, CaptureEnd, OffCpuFlag, PollFlag, Spans
+from tracer.model import Array, OffCpuFlag, PollFlag, Spans
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -54,24 +52,6 @@ class Matched:
         return one
 
 
-def assembled(capture: Path) -> Spans:
-    """Polls and times off the CPU."""
-    parts, end = [], None
-    with CaptureReader(capture) as reader:
-        assert reader.recording.plan.scheduling
-        state = begin(reader.recording)
-        for item in reader:
-            if isinstance(item, CaptureEnd):
-                end = item
-                continue
-            state, spans = step(state, item)
-            parts.append(spans)
-    parts.append(finish(state, end)[1])
-    names = ("polls", "waits", "off_cpu")
-    polls, waits, off = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return Spans(polls, waits, off_cpu=off)
-
-
 def matched(lines: list[Line], spans: Spans) -> list[Matched]:
     found = []
     for line in lines:
@@ -102,7 +82,9 @@ def run(request: pytest.FixtureRequest, targets: Targets, tmp_path_factory: pyte
     assert done.code == 0, done.err
     lines = [Line(**line) for line in result.lines]
     assert len(lines) == 6 * TIMES
-    return matched(lines, assembled(capture))
+    recorded, parts, _ = assembled(capture)
+    assert recorded.plan.scheduling
+    return matched(lines, joined(parts))
 
 
 def of(run: list[Matched], what: str) -> list[Matched]:

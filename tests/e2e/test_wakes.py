@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.assembled import assembled, joined
 from tests.e2e.command import rat, recording
 from tests.running import Targets
 from tests.truth import Records, enclosing
-from tracer.assemble import begin, finish, step
-from tracer.capture import CaptureReader
-from tracer.model import Array, CaptureEnd, FunctionKind, WakeOrigin
+from tracer.model import Array, FunctionKind, WakeOrigin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -51,19 +50,10 @@ class Told:
 
 def of_tasks(capture: Path) -> tuple[Array, Array]:
     """The tasks' own polls and waits; nothing else has a wake."""
-    parts, end = [], None
-    with CaptureReader(capture) as reader:
-        is_task = np.array([one.kind is FunctionKind.TASK for one in reader.recording.plan.functions])
-        state = begin(reader.recording)
-        for item in reader:
-            if isinstance(item, CaptureEnd):
-                end = item
-            else:
-                state, spans = step(state, item)
-                parts.append(spans)
-    parts.append(finish(state, end)[1])
-    polls = np.concatenate([part.polls for part in parts])
-    waits = np.concatenate([part.waits for part in parts])
+    recording, parts, _ = assembled(capture)
+    is_task = np.array([one.kind is FunctionKind.TASK for one in recording.plan.functions])
+    spans = joined(parts)
+    polls, waits = spans.polls, spans.waits
     assert not np.any(waits["woken"][~is_task[waits["function"]]])
     return polls[is_task[polls["function"]]], waits[is_task[waits["function"]]]
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.turns import EVENTS
+from tests.kernel.turns import EVENTS, in_a_namespace
 
 pytestmark = pytest.mark.kernel
 
@@ -36,13 +32,7 @@ with started(path) as turns, ProbeSession(plan, [turns.process], executables=[tu
 
 
 def test_pids_are_those_of_the_tracers_namespace(turns_executable: Path) -> None:
-    unshare = shutil.which("unshare")
-    assert unshare is not None
-    command = [unshare, "--pid", "--fork", "--mount-proc", sys.executable, "-c", SCRIPT, str(turns_executable)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    pid, count, tids, threads, emulated = json.loads(done.stdout)
+    pid, count, tids, threads, emulated = in_a_namespace(SCRIPT, turns_executable)
     assert pid < 100, "the namespace counts anew"
     assert count == EVENTS
     assert tids == [pid]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.kernel.turns import EVENTS, Turns
+from tests.kernel.turns import EVENTS, Turns, in_a_namespace
 from tracer.model import (
     NO_SYSCALL,
     SWITCH_IN_RECORD,
@@ -200,13 +198,7 @@ with started(path) as turns, ProbeSession(plan, [turns.process], executables=[tu
 
 
 def test_threads_have_the_ids_of_the_tracers_namespace(turns_executable: Path) -> None:
-    unshare = shutil.which("unshare")
-    assert unshare is not None
-    command = [unshare, "--pid", "--fork", "--mount-proc", sys.executable, "-c", SCRIPT, str(turns_executable)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    pid, switches = json.loads(done.stdout)
+    pid, switches = in_a_namespace(SCRIPT, turns_executable)
     assert pid < 100, "the namespace counts anew"
     assert {tid for _, tid in switches} == {pid}
     counts = [sum(one[0] == record for one in switches) for record in (SWITCH_OUT_RECORD, SWITCH_IN_RECORD)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,3 +134,14 @@ def started(executable: Path) -> Iterator[Turns]:
             yield turns
         finally:
             running.kill()
+
+
+def in_a_namespace(script: str, executable: Path) -> Any:
+    """What a Python script prints as JSON that runs in a pid namespace of its own; its argument is the program."""
+    unshare = shutil.which("unshare")
+    assert unshare is not None
+    command = [unshare, "--pid", "--fork", "--mount-proc", sys.executable, "-c", script, str(executable)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -12,7 +12,7 @@ from tracer.output.poll_stacks import PollStacks
 _STD = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/thread/functions.rs"
 SYSTEM = Frame("clock_nanosleep", None, False, "libc.so.6")
 SLEEP = Frame("std::thread::sleep", SourceLocation(_STD, 314), False, "app", "std")
-PARK = Frame("tokio::park", SourceLocation("/root/.cargo/registry/src/index/tokio-1.54.1/src/park.rs", 3), False, "app")
+PARK = Frame("tokio::park", SourceLocation("/home/me/.cargo/registry/src/i/tokio-1.54.1/src/park.rs", 3), False, "app")
 NAP = Frame("app::nap", SourceLocation("src/nap.rs", 40), True, "app", "app")
 NAP_LATER = Frame("app::nap", SourceLocation("src/nap.rs", 41), True, "app", "app")
 MAIN = Frame("app::main", SourceLocation("src/main.rs", 12), False, "app", "app")
