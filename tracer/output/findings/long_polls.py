@@ -35,6 +35,8 @@ _SHARE = 0.9
 """Of a poll's length, that one inside it takes where that is the one to look at."""
 _UNSURE_LOOKS = 2
 """Of those at one poll, so many say nothing of its length."""
+_MOST_UNSEEN = 2
+"""Times as long as the looks at it account for, a thread may have run."""
 _WINDOW = 4096
 """Long polls that are remembered."""
 _SCHEDULED = int(PollFlag.SCHEDULED)
@@ -109,16 +111,28 @@ class LongPolls:
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
         one.blockers.add(looks)
         one.lengths[bins_of(np.array([length]))] += 1
-        sure = length if inner["flags"] & _SCHEDULED else min(length, self._sure(looks))
-        one.sure[bins_of(np.array([sure]))] += 1
+        one.sure[bins_of(np.array([min(length, self._sure(inner, length, looks))]))] += 1
         if length > one.longest:
             one.worst, one.longest = inner.copy(), length
 
-    def _sure(self, looks: Array) -> int:
-        """ns that the thread used or blocked; by looks at what runs, which come by chance, rather less."""
-        is_running = looks["kind"] == StackKind.RUNNING
-        blocked = sum(times_of(pick(looks, ~is_running), self._stacks))
-        return blocked + max(0, int(np.count_nonzero(is_running)) - _UNSURE_LOOKS) * period_of(self._stacks)
+    def _sure(self, poll: np.void, length: int, looks: Array) -> int:
+        """ns that the thread used or blocked.
+
+        Looks at what runs come by chance, so that they tell rather less.  Where the kernel's scheduler tells more,
+        that is believed if there were about as many looks as it would take: a virtual machine that its host
+        stops for a while says that its threads ran all that time.
+        """
+        blocks, period = looks["kind"] == StackKind.BLOCKED, period_of(self._stacks)
+        count = int(np.count_nonzero(~blocks))
+        seen = max(0, count - _UNSURE_LOOKS) * period
+        if not poll["flags"] & _SCHEDULED:
+            if length >= LONG_POLL.limits["sure_ns"]:
+                return length
+            return sum(times_of(pick(looks, blocks), self._stacks)) + seen
+        blocked = int(poll["blocked"])
+        used = length - blocked
+        is_believed = used - LEAST <= _MOST_UNSEEN * (count + 1) * period or not period
+        return blocked + (used if is_believed else seen)
 
     def roots(self) -> npt.NDArray[np.bool_]:
         """Which of the remembered polls are of tasks."""
@@ -140,8 +154,7 @@ class LongPolls:
             longest, count = one.longest, one.beyond(limit)
             # A few of many, not very long, can be the scheduler's doing: the thread had to wait for a processor.
             is_usual = count >= limits["polls"] and count >= limits["share"] * run.accounts.polls[function]
-            is_sure = one.surely_beyond(limit) > 0 or longest >= limits["sure_ns"]
-            if longest >= limit and (is_usual or is_sure):
+            if longest >= limit and (is_usual or one.surely_beyond(limit) > 0):
                 found[function] = one
         return {function: one for function, one in found.items() if int(one.worst["tid"]) in self._workers}
 

@@ -13,6 +13,7 @@ from tests.unit.output.findings.made import (
     MS,
     QUERY,
     START,
+    TASK,
     WORKERS,
     found,
     poll,
@@ -21,7 +22,17 @@ from tests.unit.output.findings.made import (
     spans,
     summary_of,
 )
-from tracer.model import LOOK, FunctionKind, PollFlag, Severity
+from tracer.model import (
+    LOOK,
+    Frame,
+    FunctionKind,
+    PollFlag,
+    Severity,
+    Stack,
+    StackCensus,
+    StackKind,
+    Stacks,
+)
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls
 
 
@@ -126,6 +137,21 @@ def test_waiting_for_a_cpu_is_not_the_polls_doing(length: float, runnable: float
         assert one.evidence["longest_ns"] == round((length - 0.02 - runnable) * MS)
         assert one.duration == round((length - 0.02) * MS)
         assert " used thread worker-0" in one.title
+
+
+@pytest.mark.parametrize(
+    ("length", "blocked", "looks", "is_found"),
+    [(75, 0, 1, False), (75, 0, 3, True), (75, 0, 7, True), (75, 12, 0, True), (300, 0, 2, False), (14, 0, 0, True)],
+)
+def test_a_machine_that_stood_still_did_not_compute(length: int, blocked: int, looks: int, is_found: bool) -> None:
+    """What seems to run all the time, and is hardly seen to run when looked at: the host had stopped the machine."""
+    rows = np.zeros(looks, LOOK)
+    rows["kind"], rows["tid"], rows["stack"] = StackKind.RUNNING, WORKERS[0], 1
+    rows["function"], rows["start"], rows["task"] = TASK, START + 100 * MS, 1
+    stacks = Stacks((Stack((Frame("echo::db::query", None, False, "echo"),), True),), StackCensus(period=10 * MS))
+    part = replace(spans(usual() + scheduled(100, length, 0, blocked)), looks=rows)
+    findings = summary_of(part, of=replace(recording(), stacks=stacks)).findings
+    assert rules(findings) == (["long-poll"] if is_found else [])
 
 
 def test_blocking_is_told_from_computing() -> None:
