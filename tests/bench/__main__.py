@@ -1,5 +1,5 @@
-"""`scripts/bench [PART …]`: discovery, attach, polls, chains, wakes, scheduling, events, snapshots,
-samples; else all."""
+"""`scripts/bench [PART …]`: discovery, attach, start, polls, chains, wakes, scheduling, events,
+snapshots, samples; else all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls, samples, scheduling, snapshots, wakes
+from tests.bench import attach, big, chains, discovery, events, polls, samples, scheduling, snapshots, start, wakes
 from tests.building import Builds
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "polls", "chains", "wakes", "scheduling", "events", "snapshots", "samples")
+PARTS = ("discovery", "attach", "start", "polls", "chains", "wakes", "scheduling", "events", "snapshots", "samples")
 
 
 def main(parts: list[str]) -> int:
@@ -27,13 +27,17 @@ def main(parts: list[str]) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         targets = Targets(Path(scratch), Builds())
         program = (
-            big.build(Path(__file__).parents[2] / ".cache" / "bench") if {"discovery", "attach"} & {*wanted} else None
+            big.build(Path(__file__).parents[2] / ".cache" / "bench")
+            if {"discovery", "attach", "start"} & {*wanted}
+            else None
         )
         if "discovery" in wanted and program is not None:
             small = [targets.path("spin", "release"), targets.path("tokio_multi", "release-debug")]
             discovery.run([*small, targets.path("server", "dev"), program])
         if "attach" in wanted and program is not None:
             attach.run(program)
+        if "start" in wanted and program is not None:
+            start.run(targets, program, Path(scratch))
         if "polls" in wanted:
             polls.run(targets)
         if "chains" in wanted:
