@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "tracer"
 
 PIPELINE = ("target", "rust", "snapshot", "probe", "capture", "assemble", "output")
-SEAM = frozenset({"model", "stacks", "errors", "ownership"})
+SEAM = frozenset({"model", "stacks", "errors", "ownership", "terminal"})
 """Below all rooms, and importing none; the values of a snapshot are made of the model's."""
 
 COMPOSERS = frozenset({"commands", "cli", "__main__"})

@@ -11,13 +11,12 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tracer.output.labels import (
-    printable,
-)
+from tracer.terminal import printable
 
 Document = dict[str, Any]
 """A summary as JSON has it, or a part of one."""
@@ -29,6 +28,15 @@ LIST_WIDTH = 600
 
 
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """A net below plain_text and the tables: whatever is printed, no control character of a name is sent."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, text.split("\n"))), style)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command line, which knows that a reader who went away is no error."""
         raise BrokenPipeError
@@ -37,7 +45,14 @@ class _Console(Console):
 def make_console(pipe_width: int = _PIPE_WIDTH) -> Console:
     """The standard output: colours on a terminal only, a fixed width in a pipe."""
     terminal = sys.stdout.isatty()
-    return _Console(width=None if terminal else pipe_width, no_color=not terminal, highlight=False, soft_wrap=False)
+    return _Console(
+        width=None if terminal else pipe_width,
+        no_color=not terminal,
+        highlight=False,
+        soft_wrap=False,
+        markup=False,  # a name may hold [red] or [link=…]
+        emoji=False,
+    )
 
 
 class Column(StrEnum):
