@@ -23,6 +23,7 @@ from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
+from tracer.ownership import remove
 from tracer.terminal import remark
 
 if TYPE_CHECKING:
@@ -216,6 +217,6 @@ def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Pa
     except RatError as error:
         say_kept(error, capture)
         raise
-    capture.unlink()
+    remove(capture)
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK

@@ -32,6 +32,7 @@ from tracer.model import (
     StackSamples,
     is_scheduling,
 )
+from tracer.ownership import remove
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.snapshot.places import parked_futures
@@ -316,7 +317,7 @@ def _kept(writer: CaptureWriter) -> Iterator[None]:
     except BaseException as error:
         writer.close()
         if not writer.hit_count:
-            writer.path.unlink(missing_ok=True)
+            remove(writer.path)
         elif isinstance(error, RatError):
             say_kept(error, writer.path)
         raise
