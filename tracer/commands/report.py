@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tracer.errors import BadCapture, ExitCode
+from tracer.errors import ExitCode
 from tracer.terminal import remark, say_json
 
 
@@ -21,23 +21,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> ExitCode:
     """Print the summary."""
     from tracer.capture import is_capture
-    from tracer.output.carried import read_summary
+    from tracer.output.carried import print_carried, read_summary
     from tracer.output.printed_summary import print_summary
     from tracer.output.tables import make_console
 
     path = options.file
-    document = summarise(path, quiet=options.json) if is_capture(path) else read_summary(path)
+    made_here = is_capture(path)
+    document = summarise(path, quiet=options.json) if made_here else read_summary(path)
     if options.json:
         say_json(document)
+    elif made_here:
+        print_summary(document, make_console())
     else:
-        try:
-            print_summary(document, make_console())
-        except KeyError as key:
-            raise BadCapture(
-                f"the summary in {path} was made by another version of rat-ebpf",
-                why=f"it has no {key}",
-                fix=f"rat-ebpf report --json {path}",
-            ) from None
+        print_carried(document, path, make_console())
     return ExitCode.OK
 
 

@@ -98,11 +98,9 @@ def fit(
             break
         left.discard(names.index(name))
     flexible = [i for i in left if kinds[i] in _FLEXIBLE]
-    while sum(widths[i] for i in left) + _GAP * (len(left) - 1) > width and flexible:
-        widest = max(flexible, key=lambda i: widths[i])
-        if widths[widest] <= _LEAST:
-            break
-        widths[widest] -= 1
+    fixed = sum(widths[i] for i in left if i not in flexible) + _GAP * (len(left) - 1)
+    for i, narrower in zip(flexible, _narrowed([widths[i] for i in flexible], width - fixed), strict=True):
+        widths[i] = narrower
     kept = sorted(left)
     cut = lru_cache(maxsize=None)(_cut)
     return Fitted(
@@ -111,6 +109,22 @@ def fit(
         tuple(widths[i] for i in kept),
         [tuple(cut(row[i], widths[i], kinds[i]) for i in kept) for row in cells],
     )
+
+
+def _narrowed(widths: list[int], room: int) -> list[int]:
+    """The widest are cut to one width, so that all together fit, but none below the least."""
+    if sum(widths) <= room:
+        return widths
+    low, high = _LEAST, max(_LEAST, *widths, 0)
+    while low < high:  # the most that fits; a name out of a stranger's file can have 100,000 characters
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if sum(min(one, middle) for one in widths) <= room else (low, middle - 1)
+    spare = room - sum(min(one, low) for one in widths)
+    narrowed = []
+    for one in reversed(widths):
+        narrowed.append(low + 1 if one > low and spare > 0 else min(one, low))
+        spare -= one > low
+    return narrowed[::-1]
 
 
 def make_table(
