@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tracer import __version__
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
+from tracer.terminal import remark
 
 COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "sql", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
@@ -121,6 +122,6 @@ def _parser() -> argparse.ArgumentParser:
 def _explain(error: RatError) -> None:
     """What happened and why in one line; the next thing to do on lines of its own."""
     sentences = [text.rstrip(".") + "." for text in (error.what, error.why) if text]
-    print("rat-ebpf:", *sentences, file=sys.stderr)
+    remark(" ".join(["rat-ebpf:", *sentences]))
     for line in error.fix.splitlines():
-        print(f"    {line}", file=sys.stderr)
+        remark(f"    {line}")

@@ -80,7 +80,7 @@ class CaptureWriter:
             self._write(_block(fmt.RECORDING, payload, time=recording.start))
         except OSError as error:
             os.close(self._fd)
-            path.unlink(missing_ok=True)
+            ownership.remove(path)
             raise _not_writable(path, "written", error) from error
 
     def __enter__(self) -> Self:

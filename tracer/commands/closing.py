@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracer.errors import RatError
+from tracer.terminal import remark, say, say_json
 
 if TYPE_CHECKING:
     from tracer.commands.convert import Conversion
@@ -22,23 +21,17 @@ def say_kept(error: RatError, capture: Path) -> None:
 def print_closing(result: Conversion, *, as_json: bool, quiet: bool) -> None:
     """The summary on the standard output (one JSON object with as_json), remarks on the standard error."""
     if as_json:
-        print_document({**result.summary.as_json(), "trace": str(result.trace.path)})
+        say_json({**result.summary.as_json(), "trace": str(result.trace.path)})
         return
     if quiet:
         return
     if result.torn:
-        print("note: the capture's end is missing or damaged; all before it is in the trace", file=sys.stderr)
+        remark("note: the capture's end is missing or damaged; all before it is in the trace")
     result.summary.print()
-    for remark in result.trace.remarks:
-        print(remark)
-    print(f"trace: {result.trace.path}")
-    print("open it at https://ui.perfetto.dev (it stays on your machine) or with any Perfetto trace_processor")
-
-
-def print_document(document: dict[str, Any]) -> None:
-    """A summary as JSON on the standard output."""
-    json.dump(document, sys.stdout, indent=2)
-    print()
+    for words in result.trace.remarks:
+        say(words)
+    say(f"trace: {result.trace.path}")
+    say("open it at https://ui.perfetto.dev (it stays on your machine) or with any Perfetto trace_processor")
 
 
 def print_capture(capture: Path, outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
@@ -50,6 +43,7 @@ def print_capture(capture: Path, outcome: Outcome, *, as_json: bool, quiet: bool
             "events": outcome.received,
             "lost": outcome.lost,
         }
-        print(json.dumps(document, indent=2))
+        say_json(document)
     elif not quiet:
-        print(f"{outcome.reason}\ncapture: {capture}\ntrace it: rat-ebpf convert {capture}")
+        for words in (outcome.reason, f"capture: {capture}", f"trace it: rat-ebpf convert {capture}"):
+            say(words)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tracer.commands.signals import held_back, interruptible
 from tracer.errors import ExitCode, UsageError
+from tracer.terminal import show_progress
 
 if TYPE_CHECKING:
     from tracer.capture import CaptureReader
@@ -124,9 +125,7 @@ def progress_of(*, quiet: bool, what: str = "writing the trace") -> Callable[[fl
         return lambda share: None
 
     def draw(share: float) -> None:
-        end = "\r\x1b[K" if share >= 1 else ""
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print(f"\r\x1b[K{what} … {share:4.0%}{end}", end="", file=sys.stderr, flush=True)
+        show_progress(f"{what} … {share:4.0%}", is_over=share >= 1)
 
     return draw
 

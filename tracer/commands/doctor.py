@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -15,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tracer.errors import ExitCode, RatError
+from tracer.terminal import say, say_json
 
 _DISTRIBUTION = "rat-ebpf"
 
@@ -48,10 +48,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     findings = examine()
     is_well = all(finding.status in (Status.OK, Status.LIMITED) for finding in findings)
     if options.json:
-        print(json.dumps({"ok": is_well, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        say_json({"ok": is_well, "findings": [asdict(finding) for finding in findings]})
     else:
         _print(findings)
-        print("everything that tracing needs is there" if is_well else "tracing does not work here yet")
+        say("everything that tracing needs is there" if is_well else "tracing does not work here yet")
     return ExitCode.OK if is_well else ExitCode.MISSING_DEPENDENCY
 
 
@@ -70,9 +70,9 @@ def _print(findings: list[Finding]) -> None:
     status_width = max(len(finding.status) for finding in findings)
     fix_before = ""
     for finding in findings:
-        print(f"{finding.name:{name_width}}  {finding.status:{status_width}}  {finding.detail}".rstrip())
+        say(f"{finding.name:{name_width}}  {finding.status:{status_width}}  {finding.detail}".rstrip())
         for line in finding.fix.splitlines() if finding.fix != fix_before else ():
-            print(f"{'':{name_width + status_width + 4}}{line}")
+            say(f"{'':{name_width + status_width + 4}}{line}")
         fix_before = finding.fix
 
 

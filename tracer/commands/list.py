@@ -6,11 +6,11 @@ With -F also each await of the functions that match: its line, and what it waits
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode
+from tracer.terminal import remark
 
 if TYPE_CHECKING:
     from tracer.commands.survey import Selection
@@ -86,6 +86,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     else:
         survey = survey_file(Path(options.subject), selection, exit_mode, options.symbols)
     print_functions(survey.plan, with_awaits=bool(options.filter), as_json=options.json)
-    for remark in survey.remarks:
-        print(remark, file=sys.stderr)
+    for words in survey.remarks:
+        remark(words)
     return ExitCode.OK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, UsageError
+from tracer.terminal import remark, say, say_json
 
 if TYPE_CHECKING:
     from tracer.commands.snapshots import TaskSource
@@ -84,7 +84,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.output.tables import LIST_WIDTH, make_console
     from tracer.output.task_list import task_lines
 
-    print("\n".join(task_lines(view, tasks, make_console(LIST_WIDTH).width)))
+    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
+        say(line)
     say_remarks(live)
     return ExitCode.OK
 
@@ -134,15 +135,14 @@ def print_json(view: TaskView, tasks: Array) -> None:
     """Print the tasks as docs/snapshot.schema.json has them."""
     from tracer.output.task_list import tasks_json
 
-    json.dump(tasks_json(view, tasks), sys.stdout, indent=1)
-    print()
+    say_json(tasks_json(view, tasks), indent=1)
 
 
 def say_remarks(live: TaskSource) -> None:
     """What would tell more, on the standard error."""
     sys.stdout.flush()
-    for remark in live.remarks:
-        print(remark, file=sys.stderr)
+    for words in live.remarks:
+        remark(words)
 
 
 def _watch(live: TaskSource, options: argparse.Namespace) -> None:

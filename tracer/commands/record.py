@@ -23,6 +23,8 @@ from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
+from tracer.ownership import remove
+from tracer.terminal import remark
 
 if TYPE_CHECKING:
     from tracer.commands.survey import Survey
@@ -181,20 +183,18 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
     def announce(plan: Plan) -> None:
         refused = f", {len(plan.refusals)} not (why: rat-ebpf list {subject})" if plan.refusals else ""
         names = ", ".join(f"{p.name} ({p.pid})" for p in survey.processes)
-        print(
+        remark(
             f"{names}: {len(plan.functions)} poll functions probed{refused}; "
-            f"attached in {time.monotonic() - began:.1f} s",
-            file=sys.stderr,
-            flush=True,
+            f"attached in {time.monotonic() - began:.1f} s"
         )
-        for remark in survey.remarks:
-            print(f"  {remark}", file=sys.stderr)
+        for one in survey.remarks:
+            remark(f"  {one}")
         if options.verbose:
             for binary in plan.binaries:
                 debug = f", debug file {binary.debug_file}" if binary.debug_file else ""
                 debug += f", twin {binary.twin}" if binary.twin else ""
-                print(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}", file=sys.stderr)
-            print(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}", file=sys.stderr)
+                remark(f"  {binary.path}: build id {binary.build_id}, symbols: {binary.symbols}{debug}")
+            remark(f"  {len(plan.probes)} probes, exits: {plan.exit_mode}")
 
     def announce_if_heard(plan: Plan) -> None:
         with contextlib.suppress(OSError):  # a reader of ours that went away is no reason to stop recording
@@ -217,6 +217,6 @@ def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Pa
     except RatError as error:
         say_kept(error, capture)
         raise
-    capture.unlink()
+    remove(capture)
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK

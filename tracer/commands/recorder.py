@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,11 +32,13 @@ from tracer.model import (
     StackSamples,
     is_scheduling,
 )
+from tracer.ownership import remove
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
+from tracer.terminal import remark, shell_word, show_progress
 
 if TYPE_CHECKING:
     from tracer.target.launch import Launched
@@ -194,7 +195,7 @@ class Recorder:
                 if size > MOST_MEMORY:
                     words = f"not read: process {process.pid} has {size / (1 << 30):.1f} GiB"
                     self._options.asked["memory"] = words
-                    print(f"  its memory is {words}, and only up to {MOST_MEMORY >> 30} GiB are", file=sys.stderr)
+                    remark(f"  its memory is {words}, and only up to {MOST_MEMORY >> 30} GiB are")
                     continue
                 binary = self._survey.plan.binaries[process.binary]
                 readers[process.pid] = reader_of(self._running[process.pid], binary, process.load_bias)
@@ -284,21 +285,17 @@ class Recorder:
             why="the futures that you chose were not polled in that time"
             if chosen
             else "its futures run in code that has no probe, or it does no async work",
-            fix=f"rat-ebpf list {process.pid if process.pid in self._running else process.executable}",
+            fix=f"rat-ebpf list {process.pid if process.pid in self._running else shell_word(process.executable)}",
         )
 
     def _show_progress(self, session: ProbeSession, writer: CaptureWriter, elapsed: float) -> None:
         if not self._options.shows_progress:
             return
         rate = session.received / max(elapsed, 0.1)
-        with contextlib.suppress(OSError):  # the terminal is gone; its SIGHUP ends the recording well
-            print(
-                f"\r\x1b[Krecording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
-                f"{writer.size / 1e6:,.1f} MB · Ctrl-C to stop",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+        show_progress(
+            f"recording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
+            f"{writer.size / 1e6:,.1f} MB · Ctrl-C to stop"
+        )
 
 
 def _wait_for_our_turn() -> None:
@@ -320,7 +317,7 @@ def _kept(writer: CaptureWriter) -> Iterator[None]:
     except BaseException as error:
         writer.close()
         if not writer.hit_count:
-            writer.path.unlink(missing_ok=True)
+            remove(writer.path)
         elif isinstance(error, RatError):
             say_kept(error, writer.path)
         raise

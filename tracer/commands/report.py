@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from tracer.errors import BadCapture, ExitCode
+from tracer.errors import ExitCode
+from tracer.terminal import remark, say_json
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,24 +21,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> ExitCode:
     """Print the summary."""
     from tracer.capture import is_capture
-    from tracer.commands.closing import print_document
-    from tracer.output.carried import read_summary
+    from tracer.output.carried import print_carried, read_summary
     from tracer.output.printed_summary import print_summary
     from tracer.output.tables import make_console
 
     path = options.file
-    document = summarise(path, quiet=options.json) if is_capture(path) else read_summary(path)
+    made_here = is_capture(path)
+    document = summarise(path, quiet=options.json) if made_here else read_summary(path)
     if options.json:
-        print_document(document)
+        say_json(document)
+    elif made_here:
+        print_summary(document, make_console())
     else:
-        try:
-            print_summary(document, make_console())
-        except KeyError as key:
-            raise BadCapture(
-                f"the summary in {path} was made by another version of rat-ebpf",
-                why=f"it has no {key}",
-                fix=f"rat-ebpf report --json {path}",
-            ) from None
+        print_carried(document, path, make_console())
     return ExitCode.OK
 
 
@@ -56,5 +51,5 @@ def summarise(capture: Path, *, quiet: bool) -> dict[str, Any]:
         finally:
             progress(1.0)
         if reader.torn:
-            print("note: the capture's end is missing or damaged; all before it is in the summary", file=sys.stderr)
+            remark("note: the capture's end is missing or damaged; all before it is in the summary")
     return summary.as_json()

@@ -17,6 +17,7 @@ from tracer.commands.outputs import output_path
 from tracer.commands.record import positive_seconds
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.errors import ExitCode, NoSuchProcess
+from tracer.terminal import remark, say, say_json, show_progress
 
 if TYPE_CHECKING:
     from tracer.assemble.shares import ShareSums
@@ -252,20 +253,19 @@ def _write(sampled: SampledRun, path: Path) -> tuple[str, ...]:
 
 
 def _print(sampled: SampledRun, outputs: list[Path], remarks: tuple[str, ...], options: argparse.Namespace) -> None:
-    from tracer.commands.closing import print_document
     from tracer.output.sampled_summary import print_sampled, sampled_json
     from tracer.output.tables import make_console
 
     if options.json:
-        print_document({**sampled_json(sampled), "files": [str(path) for path in outputs]})
+        say_json({**sampled_json(sampled), "files": [str(path) for path in outputs]})
         return
     if options.quiet:
         return
     print_sampled(sampled, make_console())
-    for remark in remarks:
-        print(remark)
+    for words in remarks:
+        say(words)
     for path in outputs:
-        print(f"wrote {path}{_how_to_open(path)}")
+        say(f"wrote {path}{_how_to_open(path)}")
 
 
 def _how_to_open(path: Path) -> str:
@@ -289,20 +289,17 @@ class Shown:
         """The tasks have been found."""
         if not self._is_quiet:
             name = f"{self._process.name} ({self._process.pid})"
-            self._say(f"{name}: {sampler.places:,} tasks found; sampling them without probes\n")
+            with contextlib.suppress(OSError):  # the terminal is gone; its SIGHUP ends the run well
+                remark(f"{name}: {sampler.places:,} tasks found; sampling them without probes")
 
     def progress(self, sampler: Sampler, elapsed: float) -> None:
         """After so many seconds."""
         if self._moves and elapsed - self._last >= _PROGRESS:
             self._last = elapsed
             count = f"{sampler.counts.samples:,} samples · {sampler.places:,} tasks"
-            self._say(f"\r\x1b[Ksampling {elapsed:5.1f} s · {count} · Ctrl-C to stop")
+            show_progress(f"sampling {elapsed:5.1f} s · {count} · Ctrl-C to stop")
 
     def ended(self) -> None:
         """The line that changes goes."""
         if self._last:
-            self._say("\r\x1b[K")
-
-    def _say(self, words: str) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone; its SIGHUP ends the run well
-            print(words, end="", file=sys.stderr, flush=True)
+            show_progress("", is_over=True)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from tracer.errors import ExitCode
+from tracer.terminal import say
 
 PACKAGE = Path(__file__).resolve().parent.parent / "sql" / "rat_ebpf"
 """A package of modules for trace_processor; its name there is that of the folder."""
@@ -37,5 +38,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(_options: argparse.Namespace) -> ExitCode:
     """Print the folder."""
-    print(PACKAGE)
+    say(PACKAGE)
     return ExitCode.OK

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from tracer.model import AwaitPoint, FunctionKind, Plan, PollFunction, Source, SourceLocation
-from tracer.output.labels import printable, short_awaitee, state_words, wait_name
+from tracer.output.labels import short_awaitee, state_words, wait_name
+from tracer.terminal import printable
 
 UNVERIFIED = ", line not verified"
 """What is said of a twin's line when nothing in the running binary shows that it is its own."""

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tracer.model import Array, Frame, Stack, StackKind, Stacks, is_foreign
-from tracer.output.labels import place_words, printable
+from tracer.output.labels import place_words
+from tracer.terminal import printable
 
 _STANDARD = frozenset({"std", "core", "alloc"})
 _RUNTIMES = frozenset(

@@ -13,7 +13,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import PerfEvents, Profil
 from tracer.model import Array, Frame, StackKind, Stacks
 from tracer.output.blockers import period_of, stack_of
 from tracer.output.descriptors import MONOTONIC, NEEDS_STATE, STATE_CLEARED, Descriptors
-from tracer.output.labels import printable
+from tracer.terminal import printable
 
 _SEQUENCE = 3
 _NANOSECONDS = 1_000_000_000

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from tracer.errors import BadCapture
 from tracer.output.summary import SCHEMA
 
@@ -44,6 +46,23 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise BadCapture(f"{path} cannot be read: {why}", fix=f"ls -l {path}") from None
     with data:
         return _summary_in(data, path)
+
+
+def print_carried(document: dict[str, Any], path: Path, console: Console) -> None:
+    """Print a summary that a trace carries, and that somebody else may have made.
+
+    Raises BadCapture where it is not as ours are.
+    """
+    from tracer.output.printed_summary import print_summary
+
+    try:
+        print_summary(document, console)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise BadCapture(
+            f"the summary in {path} was made by another version of rat-ebpf, or by another program",
+            why=f"it has no {error}" if isinstance(error, KeyError) else f"it has a value of another kind ({error})",
+            fix=f"rat-ebpf report --json {path}",
+        ) from None
 
 
 def _summary_in(data: mmap.mmap, path: Path) -> dict[str, Any]:
@@ -86,14 +105,8 @@ def _last_packet(data: mmap.mmap) -> bytes | None:
     while at < size:
         if data[at] != _PACKET:
             return None
-        at, shift, length = at + 1, 0, 0
-        while at < size:
-            byte = data[at]
-            length |= (byte & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 0x80:
-                break
-        start, at = at, at + length
+        length, start = _varint(data, at + 1)
+        at = start + length
     return data[start:at] if at == size else None
 
 
@@ -105,7 +118,7 @@ def _carried_text(packet: bytes) -> str | None:
     arguments = {_only(one, _ANNOTATION_NAME): one for one in annotations}
     text = _only(arguments.get(SUMMARY_KEY.encode(), b""), _ANNOTATION_STRING)
     check = dict(_fields(arguments.get(CHECK_KEY.encode(), b""))).get(_ANNOTATION_INT)
-    return text.decode("ascii") if check == zlib.crc32(text) else None
+    return text.decode("ascii") if check == zlib.crc32(text) and text.isascii() else None
 
 
 def _only(message: bytes, number: int) -> bytes:
@@ -128,23 +141,28 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
             yield tag >> 3, value
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and the place behind it."""
-    value, shift = 0, 0
-    while at < len(data):
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
+def _varint(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
+    """A number of ten bytes at most, and the place behind it."""
+    value = 0
+    for shift, byte in enumerate(data[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * shift
+        at += 1
         if byte < 0x80:
             break
     return value, at
 
 
 def _document(text: str, path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(text)
-    if document["schema"] > SCHEMA:
+    try:
+        document: dict[str, Any] = json.loads(text)
+        schema = document["schema"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        schema = None
+    if not isinstance(schema, int):
+        raise BadCapture(f"the summary in {path} is not one of rat-ebpf", why="another program made it")
+    if schema > SCHEMA:
         raise BadCapture(
-            f"{path} carries a summary of schema {document['schema']}",
+            f"{path} carries a summary of schema {schema}",
             why=f"this program knows schema {SCHEMA}",
             fix="pip install --upgrade rat-ebpf",
         )

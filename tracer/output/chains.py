@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from tracer.model import LayoutKind, Plan, SourceLocation, is_foreign
 from tracer.output.awaits import await_point, short_place, wait_title
-from tracer.output.labels import printable, short_awaitee
+from tracer.output.labels import short_awaitee
+from tracer.terminal import printable
 
 _MAX_NAMES = 3
 _SELECT = "/macros/select.rs"

@@ -41,7 +41,6 @@ from tracer.output.labels import (
     category,
     kind_words,
     poll_notes,
-    printable,
     probed_words,
     short_name,
     state_words,
@@ -54,6 +53,7 @@ from tracer.output.thinning import Budget, everything, select
 from tracer.output.trace import WrittenTrace
 from tracer.output.wake_words import NO_TASK as NO_WAKER
 from tracer.output.wake_words import OWN
+from tracer.terminal import printable
 
 _BLOCK = 1 << 15
 # As plain integers: an IntFlag's operators cost a microsecond each, which is what a whole line may.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackDescriptor, TrackEvent
 
 from tracer.model import ClockReading, SourceLocation, Thread
-from tracer.output.labels import printable
 from tracer.output.rows import delimited
+from tracer.terminal import printable
 
 SEQUENCE, THREAD_SEQUENCE = 1, 2
 """trusted_packet_sequence_id of all events and interned strings, and of the descriptors of threads: those would

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.errors import OutputFailed
-from tracer.ownership import create_private, give_to_caller
+from tracer.ownership import OutputFolder, give_to_caller
 
 _WHY = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere: -o OTHER_FOLDER/FILE"),
@@ -36,18 +38,32 @@ class OutputFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = path.name + ".partial"
+        self._fd: int | None = None
         if path.is_dir():
             raise OutputFailed(f"cannot write {path}", why="it is a folder", fix="name a file: -o FILE")
         if path.exists() and not path.is_file():
             # Taking its name away would break it for everybody, and a trace cannot be streamed into it.
             raise OutputFailed(f"cannot write {path}", why="it is a device, pipe or socket", fix="name a file: -o FILE")
         try:
-            # A leftover of a run that was killed.  Only the name goes: O_EXCL then makes the file anew.
-            self._partial.unlink(missing_ok=True)
-            self._fd: int | None = create_private(self._partial)
+            self._folder = OutputFolder(path.parent)
         except OSError as error:
             raise _failure(path, error) from None
+        try:
+            self._fd = self._create()
+        except OSError as error:
+            self._folder.close()
+            raise _failure(path, error) from None
+
+    def _create(self) -> int:
+        try:
+            # A leftover of a run that was killed.  Only the name goes: the file is made anew.
+            self._folder.remove(self._partial)
+            return self._folder.create(self._partial)
+        except (FileExistsError, PermissionError):
+            # Somebody else's, who in a folder like /tmp cannot be made to let go of it.
+            self._partial = f"{self.path.name}.{secrets.token_hex(8)}.partial"
+            return self._folder.create(self._partial)
 
     def write(self, data: bytes | memoryview | npt.NDArray[np.uint8]) -> None:
         """Append."""
@@ -73,18 +89,23 @@ class OutputFile:
             # A network file system may report a full disk only here; so the name comes after.
             fd, self._fd = self._fd, None
             os.close(fd)
-            self._partial.replace(self.path)
+            self._folder.rename(self._partial, self.path.name)
         except OSError as error:
-            self.abort()
-            self._partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._folder.remove(self._partial)
             raise _failure(self.path, error) from None
+        finally:
+            self.abort()
+            self._folder.close()
 
     def abort(self) -> None:
         """Remove the partial file.  No effect after commit."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-            self._partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._folder.remove(self._partial)
+            self._folder.close()
 
     def __enter__(self) -> Self:
         return self

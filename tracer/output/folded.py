@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tracer.assemble.shares import Kind
 from tracer.output.files import OutputFile
-from tracer.output.labels import printable
 from tracer.output.sampled import SampledRun
 from tracer.stacks import TaskState
+from tracer.terminal import printable
 
 _NS = 1_000_000
 """Per count: tasks' time in milliseconds."""

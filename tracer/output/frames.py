@@ -21,8 +21,9 @@ from tracer.model import (
     is_foreign,
 )
 from tracer.output.awaits import UNVERIFIED, short_place
-from tracer.output.labels import printable, short_awaitee, state_words
+from tracer.output.labels import short_awaitee, state_words
 from tracer.stacks import Frame, Stack
+from tracer.terminal import printable
 
 _MACRO = re.compile(r"/(?:macros|async_await)/(\w+?)(?:_mod)?\.rs$")
 """tokio's and futures-util's."""

@@ -18,6 +18,7 @@ from tracer.model import (
     SourceLocation,
     WaitFlag,
 )
+from tracer.terminal import printable
 
 _POLL_FLAGS = (
     (int(PollFlag.START_UNKNOWN), "was under way when tracing began"),
@@ -35,7 +36,6 @@ _WAIT_FLAGS = (
     (int(WaitFlag.REPLACED), "... some time before another one was polled at its address, where it is drawn to end"),
     (int(WaitFlag.AMBIGUOUS), "may belong to another future at the same address"),
 )
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?#(\d+)\}$")
 _REFERENCE = re.compile(r"^&(?:mut )?")
@@ -48,11 +48,6 @@ _KINDS = {
     FunctionKind.TASK: "task of the runtime",
     FunctionKind.IN_PLACE: "blocking call in place",
 }
-
-
-def printable(text: str) -> str:
-    """Text from the target with control and direction characters made visible."""
-    return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def kind_words(function: PollFunction) -> str:

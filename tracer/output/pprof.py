@@ -9,9 +9,9 @@ from tracer.model import SourceLocation
 from tracer.output.files import OutputFile
 from tracer.output.folded import stack_of
 from tracer.output.frames import FutureFrame
-from tracer.output.labels import printable
 from tracer.output.sampled import SampledRun
 from tracer.pprof_pb2 import Profile
+from tracer.terminal import printable
 
 
 def write_pprof(run: SampledRun, path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from typing import Any
 
@@ -20,6 +18,7 @@ from tracer.output.labels import (
     state_words,
 )
 from tracer.output.tables import LIST_WIDTH, Column, grouped, make_console, make_table, plain_text, some
+from tracer.terminal import say_json
 
 
 def print_functions(
@@ -37,8 +36,7 @@ def print_functions(
             "not_probed": [_refusal_json(one) for one in plan.refusals],
             "wakes": [{"function": one.name, "address": one.address} for one in _wakes(plan)],
         }
-        json.dump(document, sys.stdout, indent=2)
-        print()
+        say_json(document)
         return
     # In a pipe nothing is cut: lines are as long as the longest name needs.
     console = console or make_console(LIST_WIDTH)

@@ -9,10 +9,11 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.text import Text
 
-from tracer.output.labels import duration_words, printable
+from tracer.output.labels import duration_words
 from tracer.output.sampled import SampledRun
 from tracer.output.tables import Column, make_table, plain_text
 from tracer.stacks import TaskState
+from tracer.terminal import printable
 
 _TOP = 12
 _TOP_KINDS = 6
@@ -34,7 +35,7 @@ def print_sampled(run: SampledRun, console: Console) -> None:
     )
     states = document["states"]
     counts = ", ".join(f"{one['tasks']:,.1f} {one['state']}" for one in states if one["tasks"])
-    console.print(f"tasks at a time: {document['tasks']:,.1f}{': ' if counts else ''}{counts}")
+    console.print(plain_text(f"tasks at a time: {document['tasks']:,.1f}{': ' if counts else ''}{counts}"))
     console.print()
     rows = [
         (
@@ -72,7 +73,7 @@ def print_sampled(run: SampledRun, console: Console) -> None:
 
 def _print_rest(console: Console, count: int, what: str) -> None:
     if count > 0:
-        console.print(f"… and {count:,} {what}{'' if count == 1 else 's'} more (--json has all)")
+        console.print(plain_text(f"… and {count:,} {what}{'' if count == 1 else 's'} more (--json has all)"))
 
 
 def _percent(share: float) -> str:

@@ -23,7 +23,6 @@ from tracer.output.labels import (
     category,
     kind_words,
     poll_notes,
-    printable,
     short_name,
     state_words,
     wait_name,
@@ -32,6 +31,7 @@ from tracer.output.labels import (
 from tracer.output.poll_stacks import PollStacks
 from tracer.output.records import pick
 from tracer.output.rows import Part, RowFormat, Rows, Varint, field, message
+from tracer.terminal import printable
 
 Integers = npt.NDArray[np.int64]
 

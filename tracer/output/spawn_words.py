@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tracer.model import CallSite, PollFunction, SourceLocation
-from tracer.output.labels import place_words, printable, short_name, without_kind
+from tracer.output.labels import place_words, short_name, without_kind
+from tracer.terminal import printable
 
 NO_TASK = "no task, as far as was seen"
 """Of a spawn outside of any task's poll."""

@@ -11,13 +11,12 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tracer.output.labels import (
-    printable,
-)
+from tracer.terminal import printable
 
 Document = dict[str, Any]
 """A summary as JSON has it, or a part of one."""
@@ -29,6 +28,15 @@ LIST_WIDTH = 600
 
 
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """A net below plain_text and the tables: whatever is printed, no control character of a name is sent."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, text.split("\n"))), style)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command line, which knows that a reader who went away is no error."""
         raise BrokenPipeError
@@ -37,7 +45,14 @@ class _Console(Console):
 def make_console(pipe_width: int = _PIPE_WIDTH) -> Console:
     """The standard output: colours on a terminal only, a fixed width in a pipe."""
     terminal = sys.stdout.isatty()
-    return _Console(width=None if terminal else pipe_width, no_color=not terminal, highlight=False, soft_wrap=False)
+    return _Console(
+        width=None if terminal else pipe_width,
+        no_color=not terminal,
+        highlight=False,
+        soft_wrap=False,
+        markup=False,  # a name may hold [red] or [link=…]
+        emoji=False,
+    )
 
 
 class Column(StrEnum):
@@ -83,11 +98,9 @@ def fit(
             break
         left.discard(names.index(name))
     flexible = [i for i in left if kinds[i] in _FLEXIBLE]
-    while sum(widths[i] for i in left) + _GAP * (len(left) - 1) > width and flexible:
-        widest = max(flexible, key=lambda i: widths[i])
-        if widths[widest] <= _LEAST:
-            break
-        widths[widest] -= 1
+    fixed = sum(widths[i] for i in left if i not in flexible) + _GAP * (len(left) - 1)
+    for i, narrower in zip(flexible, _narrowed([widths[i] for i in flexible], width - fixed), strict=True):
+        widths[i] = narrower
     kept = sorted(left)
     cut = lru_cache(maxsize=None)(_cut)
     return Fitted(
@@ -96,6 +109,22 @@ def fit(
         tuple(widths[i] for i in kept),
         [tuple(cut(row[i], widths[i], kinds[i]) for i in kept) for row in cells],
     )
+
+
+def _narrowed(widths: list[int], room: int) -> list[int]:
+    """The widest are cut to one width, so that all together fit, but none below the least."""
+    if sum(widths) <= room:
+        return widths
+    low, high = _LEAST, max(_LEAST, *widths, 0)
+    while low < high:  # the most that fits; a name out of a stranger's file can have 100,000 characters
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if sum(min(one, middle) for one in widths) <= room else (low, middle - 1)
+    spare = room - sum(min(one, low) for one in widths)
+    narrowed = []
+    for one in reversed(widths):
+        narrowed.append(low + 1 if one > low and spare > 0 else min(one, low))
+        spare -= one > low
+    return narrowed[::-1]
 
 
 def make_table(

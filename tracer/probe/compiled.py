@@ -17,6 +17,17 @@ from tracer.target.own_files import OwnFiles
 
 _LOAD_64, _BY_MAP = 0x18, 1
 _MAX_TEXT = 16 << 20
+_NOT_OURS = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,8 @@ class Compiled:
 def with_maps(instructions: bytes, numbers: Mapping[int, int]) -> bytes:
     """The same with other numbers for maps.  Raises KeyError when one is not told, ValueError when the instructions
     refer to something else that is not theirs."""
+    if len(instructions) % 8:
+        raise ValueError("it ends in an instruction")
     code = bytearray(instructions)
     at = 0
     while at < len(code):
@@ -74,7 +87,7 @@ class KeptPrograms:
                 tuple(MapShape(str(row[0]), *map(int, row[1:])) for row in maps),
                 {str(one): base64.b64decode(code, validate=True) for one, code in functions.items()},
             )
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError, MemoryError, zlib.error):
+        except _NOT_OURS:
             return None
 
     def store(self, name: str, compiled: Compiled) -> None:

@@ -36,6 +36,7 @@ from tracer.model import (
     layouts_of,
 )
 from tracer.probe.walk import make_walks
+from tracer.terminal import shell_word
 
 Point = TypeVar("Point", SpawnPoint, WakePoint)
 
@@ -289,11 +290,11 @@ def _nothing_left(binaries: Sequence[Binary], is_filtered: bool) -> NotTraceable
     if found and is_filtered:
         return NotTraceable(
             f"None of the {found:,} poll functions is what the filters ask for.",
-            fix=f"rat-ebpf list {binaries[0].path}",
+            fix=f"rat-ebpf list {shell_word(binaries[0].path)}",
         )
     if found:
         return NotTraceable(
-            f"None of the {found:,} poll functions can be probed.", fix=f"rat-ebpf list {binaries[0].path}"
+            f"None of the {found:,} poll functions can be probed.", fix=f"rat-ebpf list {shell_word(binaries[0].path)}"
         )
     return NotTraceable(
         f"No poll function was found in {paths}.",

@@ -40,6 +40,7 @@ from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, choose, joined
 from tracer.target.own_files import default_cache
+from tracer.terminal import shell_word
 
 _NO_RING = "the kernel has no BPF ring buffer (Linux 5.8)"
 """Why it does not let stacks be taken."""
@@ -226,7 +227,7 @@ class ProbeSession:
                 raise NotTraceable(
                     "This kernel cannot trace a program from its start.",
                     why="it has no uprobe_multi links (Linux 6.6); the older way must know where the program is loaded",
-                    fix=f"start {process.name} by itself, then: rat-ebpf --pid PID",
+                    fix=f"start {shell_word(process.name)} by itself, then: rat-ebpf --pid PID",
                 )
 
     def _without(self, refused: dict[int, str]) -> list[Probe]:

@@ -76,7 +76,7 @@ class Cache:
             return None
         try:
             return _decode(self._files.read(name), image, display_path, debug_path)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError, zlib.error):
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError, MemoryError, zlib.error):
             return None
 
     def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary, split: SplitDebug | None = None) -> None:

@@ -16,7 +16,7 @@ class DwarfError(Exception):
     """This part of the debug information is damaged, or of a kind that is not read here."""
 
 
-DAMAGE = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error)
+DAMAGE = (IndexError, KeyError, ValueError, TypeError, ArithmeticError, struct.error)
 """What indexing into damaged data raises; readers turn it into DwarfError."""
 
 

@@ -1,18 +1,19 @@
 """Where the debug information of a stripped or split binary lies.
 
 The places are those of GDB ("Debugging Information in Separate Files"): the build-id folder, then the
-name in .gnu_debuglink beside the binary, in its `.debug` folder and under /usr/lib/debug.  Each is looked
-for as the process sees it and then on this machine.
+name in .gnu_debuglink beside the binary, in its `.debug` folder and under /usr/lib/debug.  Each is looked for as
+the process sees it; on this machine only the build id is, which is a number: names and paths come from the target, and
+are none of a machine that it may not see.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from tracer.target.inside import open_file, resolve_inside
 from tracer.target.memory_map import DELETED
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _DEBUG_FOLDER = PurePosixPath("/usr/lib/debug")
 _HOST = Path("/")
-_MAX_LINKS = 40  # as the kernel: more symbolic links than this in one path are a loop
 
 
 def find_debug_file(image: ElfImage, process_root: Path | None) -> Path | None:
@@ -30,22 +30,22 @@ def find_debug_file(image: ElfImage, process_root: Path | None) -> Path | None:
     build id found is returned unseen (compare its build id); what .gnu_debuglink found has the right CRC.
     Symbolic links inside the process' root stay inside it.
     """
-    binary, roots = _place(image, process_root)
+    root = process_root or _HOST
+    binary = _place(image, process_root)
     if image.build_id is not None and len(image.build_id) > 2:
         name = _DEBUG_FOLDER / ".build-id" / image.build_id[:2] / f"{image.build_id[2:]}.debug"
-        for root in roots:
-            if (found := resolve_inside(root, name)) is not None:
+        for searched in dict.fromkeys((root, _HOST)):
+            if (found := resolve_inside(searched, name)) is not None:
                 return found
     link = image.debuglink()
     if link is None or "/" in link[0]:
         return None
     name_of_file, crc = link
     folder = binary.parent
-    for root in roots:
-        for place in (folder, folder / ".debug", _DEBUG_FOLDER / folder.relative_to("/")):
-            found = resolve_inside(root, place / name_of_file)
-            if found is not None and _crc32(found) == crc:
-                return found
+    for place in (folder, folder / ".debug", _DEBUG_FOLDER / folder.relative_to("/")):
+        found = resolve_inside(root, place / name_of_file)
+        if found is not None and _crc32(found) == crc:
+            return found
     return None
 
 
@@ -56,7 +56,7 @@ class SplitFiles:
     """
 
     def __init__(self, image: ElfImage, process_root: Path | None) -> None:
-        self._binary, self._roots = _place(image, process_root)
+        self._binary, self._root = _place(image, process_root), process_root or _HOST
 
     def package(self) -> Path | None:
         """NAME.dwp beside the binary, as GDB looks for it and cargo puts it there; None when there is none."""
@@ -72,73 +72,30 @@ class SplitFiles:
         return self._first([compiled, *moved] if compiled.is_absolute() else moved)
 
     def _first(self, places: list[PurePosixPath]) -> Path | None:
-        for root in self._roots:
-            for place in places:
-                if (found := resolve_inside(root, place)) is not None:
-                    return found
-        return None
+        found = (resolve_inside(self._root, place) for place in places)
+        return next((one for one in found if one is not None), None)
 
 
-def resolve_inside(root: Path, path: PurePosixPath) -> Path | None:
-    """The regular file that absolute `path` names for somebody whose root folder is `root`; None if there is none.
-
-    Symbolic links, absolute ones and `..` included, are followed as inside that root, so that a container
-    cannot make the tracer read a file of the host by planting one.
-    """
-    found = _walk(root, path)
-    try:
-        return found if found is not None and stat.S_ISREG(found.lstat().st_mode) else None
-    except OSError:
-        return None
-
-
-def _walk(root: Path, path: PurePosixPath) -> Path | None:
-    pending = list(reversed(path.parts[1:]))
-    inside: list[str] = []
-    links = 0
-    while pending:
-        part = pending.pop()
-        if part == "..":
-            del inside[-1:]
-            continue
-        here = root.joinpath(*inside, part)
-        try:
-            is_link = stat.S_ISLNK(here.lstat().st_mode)
-            target = PurePosixPath(here.readlink()) if is_link else None
-        except OSError:
-            return None
-        if target is None:
-            inside.append(part)
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            return None
-        if target.is_absolute():
-            inside.clear()
-        pending.extend(reversed([p for p in target.parts if p != "/"]))
-    return root.joinpath(*inside)
-
-
-def _place(image: ElfImage, process_root: Path | None) -> tuple[PurePosixPath, tuple[Path, ...]]:
-    """The binary's absolute path as seen from each of the roots to search."""
+def _place(image: ElfImage, process_root: Path | None) -> PurePosixPath:
+    """The binary's absolute path as seen from its root."""
     path = image.path
     if process_root is None:
-        return PurePosixPath(os.path.realpath(path)), (_HOST,)
+        return PurePosixPath(os.path.realpath(path))
     if path.is_relative_to(process_root):
-        return PurePosixPath("/") / path.relative_to(process_root), (process_root, _HOST)
+        return PurePosixPath("/") / path.relative_to(process_root)
     try:
         # /proc/PID/exe and /proc/PID/map_files/… read as the path in the process' own mount namespace.
         named = os.fsdecode(path.readlink()).removesuffix(DELETED)
     except OSError:
         named = os.path.realpath(path)
-    return PurePosixPath("/") / named, (process_root, _HOST)
+    return PurePosixPath("/") / named
 
 
 def _crc32(path: Path) -> int | None:
     """The CRC of .gnu_debuglink, which is zlib's, over the whole file; None when it cannot be read."""
     crc = 0
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path), "rb") as file:
             while block := file.read(1 << 20):
                 crc = zlib.crc32(block, crc)
     except OSError:

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import mmap
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import zstandard
 from elftools.elf.elffile import ELFFile
 
 from tracer.errors import NotTraceable, PermissionMissing
+from tracer.target.inside import open_file
 from tracer.target.symbols import FUNCTION, IFUNC, OBJECT, SYMBOL, SymbolTable
 
 _MAX_HEADERS = 8192
@@ -331,8 +331,7 @@ def _open(path: Path, kinds: tuple[str, ...]) -> ElfImage:
 def map_elf(path: Path) -> mmap.mmap:
     """The content of an ELF file of any kind.  Raises as open_elf does."""
     try:
-        # Non-blocking: a FIFO in the file's place must not hang us.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_file(path)
     except PermissionError as error:
         raise PermissionMissing(
             f"{path} cannot be read.",
@@ -342,9 +341,6 @@ def map_elf(path: Path) -> mmap.mmap:
     except OSError as error:
         raise NotTraceable(f"{path} cannot be opened: {error.strerror}.", fix="Check the path.") from error
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotTraceable(f"{path} is not a file.", fix="Name the executable itself.")
         if os.pread(descriptor, 4, 0) != b"\x7fELF":
             raise NotTraceable(
                 f"{path} is not an ELF program.",

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
-from tracer.ownership import caller
+from tracer.ownership import caller, callers_groups
 
 _GO = b"g"
 _STATUS = struct.Struct("<i")  # what the child reports: an errno, 0 for "ready"
@@ -173,8 +173,7 @@ def caller_account() -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         return Account(uid, gid, os.environ.get("SUDO_USER", str(uid)), "/", "/bin/sh", (gid,))
-    groups = tuple(os.getgrouplist(entry.pw_name, gid))
-    return Account(uid, gid, entry.pw_name, entry.pw_dir, entry.pw_shell or "/bin/sh", groups)
+    return Account(uid, gid, entry.pw_name, entry.pw_dir, entry.pw_shell or "/bin/sh", tuple(callers_groups()))
 
 
 def _environment_for(account: Account) -> dict[str, str]:

@@ -18,8 +18,8 @@ import numpy as np
 from tracer.errors import NotTraceable, PermissionMissing, RatError
 from tracer.model import Mapping
 from tracer.target.call_frames import CallFrames, FrameRow
-from tracer.target.debugfile import resolve_inside
 from tracer.target.elf import ElfImage, open_elf
+from tracer.target.inside import resolve_inside
 from tracer.target.memory import LiveMemory
 from tracer.target.process import TargetProcess
 

@@ -8,7 +8,6 @@ from tracer.model import FunctionKind, Group, PollFunction, Source, SourceLocati
 from tracer.output.labels import (
     duration_words,
     place_words,
-    printable,
     probed_words,
     short_awaitee,
     short_name,
@@ -60,11 +59,6 @@ def test_short_names(kind: FunctionKind, name: str, short: str) -> None:
 )
 def test_short_awaitees(awaitee: str, short: str) -> None:
     assert short_awaitee(awaitee) == short
-
-
-def test_nothing_from_the_target_reaches_the_terminal() -> None:
-    assert printable("a\x1b]0;x\x07b\u202ec\n") == "a\\x1b]0;x\\x07b\\u202ec\\n"
-    assert printable("naïve → ok") == "naïve → ok"
 
 
 @pytest.mark.parametrize(

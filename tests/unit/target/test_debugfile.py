@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tracer.target.debugfile import SplitFiles, find_debug_file, resolve_inside
+from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
+from tracer.target.inside import resolve_inside
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,24 @@ def test_only_regular_files(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name in ("fifo", "loop", "folder", "missing", "fifo/below"):
         assert resolve_inside(tmp_path, PurePosixPath("/") / name) is None
+
+
+@pytest.mark.parametrize("name", ["../../outside/whole.debug", "..", ".", "/outside/whole.debug", "\0", "a\nb"])
+def test_a_hostile_link_name_leads_nowhere(root: Path, split: Path, image: ElfImage, name: str) -> None:
+    put(split, root.parent / "outside" / "whole.debug")
+    put(split, root / "outside" / "whole.debug")
+    image.debuglink = lambda: (name, 0)  # type: ignore[method-assign]
+    assert find_debug_file(image, root) is None
+
+
+def test_paths_of_a_container_are_none_of_this_machine(
+    image: ElfImage, root: Path, split: Path, tmp_path: Path
+) -> None:
+    """A hostile DW_AT_comp_dir or debug link names a file of the host: it is not looked at."""
+    secret = tmp_path.parent / "host" / "secret.dwo"
+    put(split, secret)
+    places = SplitFiles(image, root)
+    assert places.object_file(str(secret.parent), secret.name) is None
+    assert places.object_file("/a/" + "../" * 30 + str(secret.parent)[1:], secret.name) is None
+    assert places.object_file("/", "../../../.." + str(secret)) is None
+    assert SplitFiles(image, None).object_file(str(secret.parent), secret.name) == secret
