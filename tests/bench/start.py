@@ -29,7 +29,8 @@ def run(targets: Targets, program: Path, scratch: Path) -> None:
     rows: list[list[object]] = []
     for cell in (Cell("server", "release"), Cell("server", "release-debug"), Cell("server", "dev")):
         with targets.run(cell.target, cell.profile) as server:
-            load = [targets.path("load", "release"), f"127.0.0.1:{server.ready['port']}", "4", "600", "300"]
+            address = f"127.0.0.1:{server.ready['port']}"
+            load: list[str | Path] = [targets.path("load", "release"), address, "4", "600", "300"]
             with subprocess.Popen(load, stdout=subprocess.DEVNULL) as busy:
                 rows.append([f"{cell.target}, {cell.profile}", *_times(server.pid, scratch)])
                 busy.kill()
