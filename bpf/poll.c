@@ -5,6 +5,7 @@
  * one.  struct pt_regs is the exception, fixed as the context of such programs.
  *
  * Compiled by BCC with
+ *   READ_USER                     the helper that reads the process' memory, of enum bpf_func_id
  *   WALK_STEPS                    places that one walk comes to at most
  *   RING                          events go through a ring buffer; without it, a perf buffer per CPU
  *   NAMESPACE_DEVICE, _INODE      the tracer's pid namespace, unless it is the initial one
@@ -16,6 +17,10 @@
  */
 #include <uapi/linux/ptrace.h>
 #include "events.h"
+
+/* By its number: wherever a program has its name BCC 0.26 looks through all of the kernel's symbols, for 0.1 s. */
+static long (*read_user)(void *to, u32 size, const void *from) = (void *)READ_USER;
+
 #include "walk.c"
 
 #define MAX_ID_DISTANCE 0x10000
@@ -137,7 +142,7 @@ static __always_inline void read_state(struct event *event, u32 offset)
 
 	if (offset == NO_OFFSET || !(event->flags & EVENT_SELF))
 		return;
-	if (bpf_probe_read_user(&state, sizeof(state), (void *)(event->self + offset)))
+	if (read_user(&state, sizeof(state), (void *)(event->self + offset)))
 		return;
 	event->state = state;
 	event->flags |= EVENT_STATE;
@@ -157,7 +162,7 @@ static __always_inline int is_under_way(const struct spawn_call *call, u64 sp, u
 	u64 caller = 0;
 
 	return call->epoch == epoch && call->sp >= sp &&
-	       !bpf_probe_read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller;
+	       !read_user(&caller, sizeof(caller), (void *)call->sp) && caller == call->caller;
 }
 
 /* Of a function of the driver, whose wakes may follow. */
@@ -166,7 +171,7 @@ static __always_inline void remember_driver(const struct probe *probe, u32 tid, 
 	struct spawn_call call = {.sp = sp, .epoch = epoch};
 
 	call.told = probe->wakes == WAKE_FROM_IO ? EVENT_FROM_IO : EVENT_FROM_TIMER;
-	if (!bpf_probe_read_user(&call.caller, sizeof(call.caller), (void *)sp))
+	if (!read_user(&call.caller, sizeof(call.caller), (void *)sp))
 		driver_calls.update(&tid, &call);
 }
 
@@ -179,7 +184,7 @@ static __always_inline void read_wake(struct pt_regs *ctx, const struct probe *p
 	if (driver && is_under_way(driver, event->sp, epoch))
 		event->flags |= driver->told;
 	event->self = ctx->di;
-	if (probe->wakes == WAKE_INDIRECT && bpf_probe_read_user(&event->self, sizeof(event->self), (void *)ctx->di))
+	if (probe->wakes == WAKE_INDIRECT && read_user(&event->self, sizeof(event->self), (void *)ctx->di))
 		return;
 	event->flags |= EVENT_SELF;
 	if (probe->wakes == WAKE_STATE_IN_RAX) {
@@ -213,13 +218,13 @@ static __always_inline u64 read_task_id(u64 header, struct probe *probe)
 	u64 vtable = 0, distance = probe->id_distance, id = 0;
 
 	if (!distance) {
-		if (bpf_probe_read_user(&vtable, sizeof(vtable), (void *)(header + probe->id_vtable)) ||
-		    bpf_probe_read_user(&distance, sizeof(distance), (void *)(vtable + probe->id_offset)) ||
+		if (read_user(&vtable, sizeof(vtable), (void *)(header + probe->id_vtable)) ||
+		    read_user(&distance, sizeof(distance), (void *)(vtable + probe->id_offset)) ||
 		    distance > MAX_ID_DISTANCE)
 			return 0;
 		probe->id_distance = distance;
 	}
-	if (bpf_probe_read_user(&id, sizeof(id), (void *)(header + distance)))
+	if (read_user(&id, sizeof(id), (void *)(header + distance)))
 		return 0;
 	return id;
 }
@@ -241,7 +246,7 @@ static __always_inline void remember_call(struct pt_regs *ctx, const struct prob
 	/* The outermost one of those that tell only who called them. */
 	if (probe->spawn_step & SPAWN_TELLS_CALLER && around && is_under_way(around, sp, epoch))
 		return;
-	if (!probe->spawns || bpf_probe_read_user(&call.caller, sizeof(call.caller), (void *)sp)) {
+	if (!probe->spawns || read_user(&call.caller, sizeof(call.caller), (void *)sp)) {
 		spawn_calls.delete(&tid); /* an earlier one is not this one */
 		return;
 	}
@@ -262,7 +267,7 @@ static __always_inline u64 recall_call(struct pt_regs *ctx, const struct probe *
 		spawn_calls.delete(&tid);
 	}
 	if (!told && probe->spawns && probe->spawn_step & SPAWN_TELLS_CALLER &&
-	    !bpf_probe_read_user(&caller, sizeof(caller), (void *)sp))
+	    !read_user(&caller, sizeof(caller), (void *)sp))
 		told = told_as(ctx, probe, caller);
 	return told;
 }

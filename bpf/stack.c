@@ -94,7 +94,7 @@ static __always_inline int copy_stack(struct stack_slot *slot, const struct poll
 	if (size > STACK_MOST)
 		size = STACK_MOST;
 	asm volatile("" : "+r"(size)); /* else it is computed anew, and the verifier does not know its bound */
-	if (size > STACK_MOST || bpf_probe_read_user(slot->content, size, (void *)begin)) {
+	if (size > STACK_MOST || read_user(slot->content, size, (void *)begin)) {
 		counts->unread++;
 		return 0;
 	}

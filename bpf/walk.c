@@ -54,7 +54,7 @@ static __always_inline u64 walk(const struct event *event, u32 at, int has_state
 		asm volatile("" : "+r"(size)); /* else it is loaded anew, and the verifier does not know its bound */
 		if (size > 0 && size <= sizeof(value)) {
 			base = node->base == 0 ? event->self : node->base == 1 ? second : third;
-			failed = bpf_probe_read_user(&value, size, (void *)(base + node->offset)) != 0;
+			failed = read_user(&value, size, (void *)(base + node->offset)) != 0;
 			reads++;
 			if (!failed && node->into) {
 				if (node->into == 1)

@@ -196,17 +196,13 @@ def _program(can_try: bool) -> Finding:
 
     def load() -> Finding:
         from tracer.model import ExitMode, Plan
-        from tracer.probe.kernel import MultiSupport, has_ring_buffer, uprobe_multi_support
         from tracer.probe.program import PollProgram
+        from tracer.probe.variant import Variant
 
+        nothing = Plan((), (), (), (), (), ExitMode.DEFAULT)
         with tempfile.TemporaryDirectory() as empty:  # else what an earlier run has compiled would do
-            program = PollProgram(
-                Plan((), (), (), (), (), ExitMode.DEFAULT),
-                ring_pages=64 if has_ring_buffer() else None,
-                by_place=uprobe_multi_support() is MultiSupport.NONE,
-                cache=Path(empty),
-                stacks=has_ring_buffer(),
-            )
+            variant = Variant.of_kernel(scheduling=False)
+            program = PollProgram(nothing, variant, ring_pages=64, cache=Path(empty))
             program.bpf.close()
         return Finding(name, Status.OK, "compiles, and the kernel accepts it")
 

@@ -112,6 +112,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Record, convert, summarise.  With `-- program` the exit code is still ours; the program's is in the summary."""
     from tracer.commands.closing import print_capture
     from tracer.commands.recorder import Recorder, RecordOptions
+    from tracer.probe.variant import compiling_ahead
 
     began = time.monotonic()
     if bool(options.pid) == bool(options.program):
@@ -120,7 +121,7 @@ def run(options: argparse.Namespace) -> ExitCode:
             fix="sudo rat-ebpf --pid 1234\nsudo rat-ebpf -- ./server --port 8080",
         )
     trace_options = trace_options_of(options)
-    with _targets(options) as (survey, targets, launched):
+    with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
         output = output_path(options.output, suffix, survey.processes[0].name)
         capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
@@ -131,8 +132,10 @@ def run(options: argparse.Namespace) -> ExitCode:
             max_size=options.max_size,
             asked=_asked(options),
             shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
+            variant=ahead.variant,
             on_attached=_announcement(options, survey, began),
         )
+        ahead.wait()
         outcome = Recorder(survey, targets, capture, record_options).run(launched)
     if trace_options.format == "capture":
         print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)

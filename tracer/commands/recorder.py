@@ -35,6 +35,7 @@ from tracer.model import (
 from tracer.ownership import remove
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
+from tracer.probe.variant import Variant
 from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
@@ -63,6 +64,7 @@ LEAST_TO_JUDGE = 1_000_000_000
 class RecordOptions:
     """duration: seconds or None (until told to stop).  max_overhead: share of the target's CPU.  max_size: bytes.
 
+    variant: of this kernel, where it is known.
     asked: what the user asked for, to be shown in the trace.  on_attached: told the plan once the probes are there.
     """
 
@@ -71,6 +73,7 @@ class RecordOptions:
     transport: str
     max_size: int
     asked: dict[str, str]
+    variant: Variant | None = None
     shows_progress: bool = False
     on_attached: Callable[[Plan], None] = lambda plan: None
 
@@ -106,7 +109,11 @@ class Recorder:
         with (
             stop_signal() as stop,
             ProbeSession(
-                survey.plan, survey.processes, executables=survey.executables, transport=options.transport
+                survey.plan,
+                survey.processes,
+                executables=survey.executables,
+                transport=options.transport,
+                variant=options.variant,
             ) as session,
         ):
             costs = calibrate(session)

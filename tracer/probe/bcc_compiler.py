@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ _SYS_ADMIN = 21
 _PART = re.compile(rb'^#include "(\w+\.c)"$', re.MULTILINE)
 
 
-def compile_source(source: Path, defines: dict[str, int | None], cache: Path) -> Compiled:
+def compile_source(source: Path, defines: Mapping[str, int | None], cache: Path) -> Compiled:
     """All functions and maps of one C file.
 
     cache: for a folder of kernel headers.  Raises MissingDependency (BCC or kernel headers), PermissionMissing (BCC

@@ -36,7 +36,7 @@ class BpfProgram:
     """
 
     def __init__(
-        self, source: Path, defines: dict[str, int | None], cache: Path, entries: Mapping[str, int] | None = None
+        self, source: Path, defines: Mapping[str, int | None], cache: Path, entries: Mapping[str, int] | None = None
     ) -> None:
         self._programs: list[int] = []
         self._maps: dict[str, int] = {}
@@ -88,18 +88,30 @@ class BpfProgram:
         self._maps.clear()
 
 
-def compiled_program(source: Path, defines: dict[str, int | None], cache: Path) -> Compiled:
+def compiled_program(source: Path, defines: Mapping[str, int | None], cache: Path) -> Compiled:
     """Compiled now, or by an earlier run; raises what compile_source raises."""
-    # What BCC makes of it depends on the kernel that it finds running, and on the CPUs that a perf buffer is for.
-    texts = [whole_text(source).decode(), *(header.read_text() for header in sorted(source.parent.glob("*.h")))]
-    given = [texts, sorted(defines.items()), os.uname().release, os.uname().version, cpus("possible"), _CODE]
-    name = hashlib.sha256(json.dumps(given).encode()).hexdigest()
-    kept = KeptPrograms(OwnFiles(cache, ".bpf"))
+    name, kept = _name(source, defines), _kept(cache)
     known = kept.load(name)
     if known is None:
         known = compile_source(source, defines, cache)
         kept.store(name, known)
     return known
+
+
+def is_kept(source: Path, defines: Mapping[str, int | None], cache: Path) -> bool:
+    """Whether an earlier run compiled it."""
+    return _kept(cache).load(_name(source, defines)) is not None
+
+
+def _kept(cache: Path) -> KeptPrograms:
+    return KeptPrograms(OwnFiles(cache, ".bpf"))
+
+
+def _name(source: Path, defines: Mapping[str, int | None]) -> str:
+    # What BCC makes of it depends on the kernel that it finds running, and on the CPUs that a perf buffer is for.
+    texts = [whole_text(source).decode(), *(header.read_text() for header in sorted(source.parent.glob("*.h")))]
+    given = [texts, sorted(defines.items()), os.uname().release, os.uname().version, cpus("possible"), _CODE]
+    return hashlib.sha256(json.dumps(given).encode()).hexdigest()
 
 
 _CODE = 1

@@ -35,6 +35,7 @@ _PERF_ATTR_DISABLED = 1 << 0
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+_PROBE_READ, _PROBE_READ_USER = 4, 112
 _VERIFIER_WORDS = 1 << 20
 """Bytes: what it says last, which tells why, is not in less of a long program."""
 
@@ -218,6 +219,33 @@ def _link_error(program: int, pid: int) -> int | None:
     except OSError as error:
         return error.errno
     return None
+
+
+def read_user_helper() -> int:
+    """The helper (enum bpf_func_id of linux/bpf.h) that reads a process' memory: one of its own since Linux 5.5, before
+    that the one for all memory."""
+    try:
+        os.close(load_program(PROGRAM_UPROBE, _reads_by(_PROBE_READ_USER)))
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise
+        return _PROBE_READ
+    return _PROBE_READ_USER
+
+
+def _reads_by(helper: int) -> bytes:
+    """r1 = r10 - 8; r2 = 8; r3 = 0; the call; r0 = 0; exit."""
+    return (
+        struct.pack(
+            "<BBhi BBhi BBhi BBhi BBhi",
+            *(0xBF, 0xA1, 0, 0),
+            *(0x07, 0x01, 0, -8),
+            *(0xB7, 0x02, 0, 8),
+            *(0xB7, 0x03, 0, 0),
+            *(0x85, 0x00, 0, helper),
+        )
+        + _RETURN_0
+    )
 
 
 def has_ring_buffer() -> bool:

@@ -6,7 +6,6 @@ The record layouts are those of bpf/events.h.
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,9 +31,8 @@ from tracer.model import (
 )
 from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
-from tracer.probe.scheduling import TRACEPOINTS, Tracepoints, Unavailable, scheduling_defines
-from tracer.probe.sources import bpf_folder
-from tracer.probe.stacks import stack_sizes
+from tracer.probe.scheduling import TRACEPOINTS, Tracepoints
+from tracer.probe.variant import SOURCE, Variant
 from tracer.probe.walk import Walks, make_walks
 
 PROBE = np.dtype(
@@ -83,11 +81,7 @@ _THREADS = 16_384
 _TASKS = 131_072
 """Tasks whose ids are known to be told; one that is not among them is told again: 10 MiB of kernel memory."""
 
-_WALK_STEPS = 32
 _SPARE_PROBES = 4
-
-_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-"""Its inode: PROC_PID_INIT_INO of linux/proc_ns.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +93,19 @@ class Counters:
 
 
 class PollProgram:
-    """ring_pages: size of the ring buffer in pages, None for perf buffers.
+    """ring_pages: size of the ring buffer in pages, when the variant has one.
 
-    by_place: for links without a cookie; the probe is then known by its address.  stacks: with what StackSampler needs.
     tracepoints: what runs where threads are scheduled; None: that is not planned, or, as no_scheduling says, not to
     be had here.
     Raises what BpfProgram raises.
     """
 
-    def __init__(
-        self, plan: Plan, *, ring_pages: int | None, by_place: bool, cache: Path, stacks: bool = False
-    ) -> None:
+    def __init__(self, plan: Plan, variant: Variant, *, ring_pages: int, cache: Path) -> None:
         self.tracepoints: Tracepoints | None = None
-        self.no_scheduling: str | None = None
+        self.no_scheduling = variant.no_scheduling
         # The last ids are free for the calibration's own probes.
         self._spare_id = len(plan.probes)
         walks = make_walks(plan.functions, plan.layouts)
-        defines: dict[str, int | None] = {"WALK_STEPS": _WALK_STEPS}
         probes = self._spare_id + _SPARE_PROBES
         entries = {
             "probes": probes,
@@ -130,28 +120,15 @@ class PollProgram:
             "walk_nodes": len(walks.nodes),
             "walk_edges": max(len(walks.edges), 1),
         }
-        if ring_pages is not None:
-            defines["RING"] = None
+        if variant.is_ring:
             entries["events"] = ring_pages * mmap.PAGESIZE
-        namespace = Path("/proc/self/ns/pid").stat()
-        if namespace.st_ino != _INITIAL_PID_NAMESPACE:
-            defines["NAMESPACE_INODE"] = namespace.st_ino
-            defines["NAMESPACE_DEVICE"] = os.major(namespace.st_dev) << 20 | os.minor(namespace.st_dev)
-        if by_place:
-            defines["BY_PLACE"] = None
-        if stacks:
-            defines |= stack_sizes()
-        if plan.scheduling:
-            try:
-                defines |= scheduling_defines()
-            except Unavailable as reason:
-                self.no_scheduling = str(reason)
-        self.bpf = BpfProgram(bpf_folder() / "poll.c", defines, cache, entries)
+        by_place = variant.by_place
+        self.bpf = BpfProgram(SOURCE, variant.defines, cache, entries)
         try:
             attach_type = 0 if by_place else ATTACH_UPROBE_MULTI
             self.at_instruction = self.bpf.load("at_instruction", attach_type)
             self.at_return = self.bpf.load("at_return", attach_type)
-            if "SCHEDULING" in defines:
+            if plan.scheduling and "SCHEDULING" in variant.defines:
                 self._load_tracepoints()
             self._prepare(plan, walks, by_place)
         except BaseException:

@@ -31,14 +31,15 @@ from tracer.probe.calibration import (
     calibration_process,
 )
 from tracer.probe.instructions import wrong_instructions
-from tracer.probe.kernel import MultiSupport, cpus, has_ring_buffer, uprobe_multi_support
+from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
-from tracer.probe.transport import Transport, choose, joined
+from tracer.probe.transport import Transport, joined
+from tracer.probe.variant import Variant
 from tracer.target.own_files import default_cache
 from tracer.terminal import shell_word
 
@@ -65,7 +66,8 @@ class ProbeSession:
     """executables: of each of the plan's binaries, the file to attach through, such as /proc/PID/exe.
 
     transport: "auto", "ring" or "perf".  buffer_size: bytes, of all CPUs together.  by_bcc: attach
-    as on a kernel without uprobe_multi.  Compiles and loads; nothing is attached yet.
+    as on a kernel without uprobe_multi.  variant: instead of transport and by_bcc, when it is known already.
+    Compiles and loads; nothing is attached yet.
     Raises NoSuchProcess, MissingDependency, PermissionMissing, NotTraceable or AttachFailed.
     """
 
@@ -79,6 +81,7 @@ class ProbeSession:
         buffer_size: int = BUFFER_SIZE,
         by_bcc: bool = False,
         cache: Path | None = None,
+        variant: Variant | None = None,
     ) -> None:
         lacking = missing_capabilities()
         if lacking:
@@ -90,37 +93,30 @@ class ProbeSession:
         # Held open: the path of a process' executable goes with that process, and it may not be the last.
         self._files = ExitStack()
         self._executables = [_hold(self._files, path) for path in executables]
-        support = MultiSupport.NONE if by_bcc else uprobe_multi_support()
-        is_ring, has_ring = choose(transport) == "ring", has_ring_buffer()
+        variant = variant or Variant.of_kernel(transport, by_bcc=by_bcc, scheduling=plan.scheduling)
         pages = max(1, 1 << (buffer_size // _PAGE).bit_length() - 1)
         self._closed = False
         try:
-            self._program = PollProgram(
-                plan,
-                ring_pages=pages if is_ring else None,
-                by_place=support is MultiSupport.NONE,
-                stacks=has_ring,
-                cache=cache or default_cache(),
-            )
+            self._program = PollProgram(plan, variant, ring_pages=pages, cache=cache or default_cache())
         except BaseException:
             self._files.close()
             raise
         try:
             fd = self._program.bpf.map_fd("events")
-            self._transport: Transport = RingBuffer(fd, pages) if is_ring else PerfBuffers(fd, buffer_size)
+            self._transport: Transport = RingBuffer(fd, pages) if variant.is_ring else PerfBuffers(fd, buffer_size)
         except BaseException:
             self._program.close()
             self._files.close()
             raise
-        self._support = support
-        self._attachment = self._choose_attachment(support, self._executables)
+        self._support = variant.support
+        self._attachment = self._choose_attachment(variant.support, self._executables)
         self._links = Links(self._attachment, self._processes, ())
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
         self._missed = self._missed_since = 0
         self._missed_at: int | None = None
         self._calibration_links: list[Links] = []
-        self._stacks, self._no_stacks = self._sample_stacks() if has_ring else (None, _NO_RING)
+        self._stacks, self._no_stacks = self._sample_stacks() if variant.has_ring else (None, _NO_RING)
         atexit.register(self.close)
 
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:

@@ -1,0 +1,152 @@
+"""How bpf/poll.c is compiled and attached on the running kernel.
+
+Nothing of it depends on what is traced: `compiling_ahead` has it compiled while a program is still being read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from tracer.errors import RatError
+from tracer.probe.bpf_program import compiled_program, is_kept
+from tracer.probe.kernel import MultiSupport, has_ring_buffer, read_user_helper, uprobe_multi_support
+from tracer.probe.scheduling import Unavailable, scheduling_defines
+from tracer.probe.sources import bpf_folder
+from tracer.probe.stacks import stack_sizes
+from tracer.probe.transport import choose
+from tracer.target.own_files import default_cache
+
+SOURCE = bpf_folder() / "poll.c"
+
+_WALK_STEPS = 32
+
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""Its inode: PROC_PID_INIT_INO of linux/proc_ns.h."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """is_ring: events come by a ring buffer.  has_ring: the kernel has such, which stacks come by in any case.
+
+    support: BY_PROCESS or BY_THREAD, else links have no cookie, and a probe is known by its address.
+    no_scheduling: why the kernel does not let us see how threads are scheduled; None: it does, or nobody asked.
+    """
+
+    support: MultiSupport
+    is_ring: bool
+    has_ring: bool
+    no_scheduling: str | None
+    defines: Mapping[str, int | None]
+
+    @property
+    def by_place(self) -> bool:
+        return self.support is MultiSupport.NONE
+
+    @classmethod
+    def of_kernel(cls, transport: str = "auto", *, by_bcc: bool = False, scheduling: bool = True) -> Variant:
+        """transport: "auto", "ring" or "perf".  by_bcc: as on a kernel without uprobe_multi.
+
+        Raises UsageError, NotTraceable or OSError (what the kernel is asked is not permitted).
+        """
+        support = MultiSupport.NONE if by_bcc else uprobe_multi_support()
+        is_ring, has_ring = choose(transport) == "ring", has_ring_buffer()
+        defines = {"WALK_STEPS": _WALK_STEPS, "READ_USER": read_user_helper(), **_namespace()}
+        if is_ring:
+            defines["RING"] = None
+        if support is MultiSupport.NONE:
+            defines["BY_PLACE"] = None
+        if has_ring:
+            defines |= stack_sizes()
+        no_scheduling = None
+        if scheduling:
+            try:
+                defines |= scheduling_defines()
+            except Unavailable as reason:
+                no_scheduling = str(reason)
+        return cls(support, is_ring, has_ring, no_scheduling, defines)
+
+
+def _namespace() -> dict[str, int | None]:
+    """Where ids of processes are those of another namespace than the kernel's own."""
+    namespace = Path("/proc/self/ns/pid").stat()
+    if namespace.st_ino == _INITIAL_PID_NAMESPACE:
+        return {}
+    device = os.major(namespace.st_dev) << 20 | os.minor(namespace.st_dev)
+    return {"NAMESPACE_INODE": namespace.st_ino, "NAMESPACE_DEVICE": device}
+
+
+class Ahead:
+    """variant: of this kernel, None when it cannot be told, which whoever asks again is told why."""
+
+    def __init__(self, variant: Variant | None, child: int | None) -> None:
+        self.variant = variant
+        self._child = child
+
+    def wait(self) -> None:
+        """Until it is compiled.  When that failed whoever needs it compiles it, and is told why."""
+        if self._child is not None:
+            os.waitpid(self._child, 0)
+            self._child = None
+
+    def end(self) -> None:
+        if self._child is not None:
+            os.kill(self._child, signal.SIGKILL)
+            self.wait()
+
+
+@contextlib.contextmanager
+def compiling_ahead(transport: str, cache: Path | None = None) -> Iterator[Ahead]:
+    """Begin to compile it in a process of its own, unless an earlier run did; that process ends with the block.
+
+    cache: where it is kept.
+    """
+    folder = cache or default_cache()
+    ahead = Ahead(None, None)
+    with contextlib.suppress(RatError, OSError):
+        variant = Variant.of_kernel(transport)
+        ahead = Ahead(variant, None if is_kept(SOURCE, variant.defines, folder) else _begin(variant, folder))
+    try:
+        yield ahead
+    finally:
+        ahead.end()
+
+
+def _begin(variant: Variant, cache: Path) -> int:
+    parent = os.getpid()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        with warnings.catch_warnings():
+            # From 3.12 on a fork beside other threads is warned about: numpy's, which is told of it, waits for work.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            _compile(variant, cache, parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return child
+
+
+def _compile(variant: Variant, cache: Path, parent: int) -> NoReturn:
+    """In the child: it says nothing, and does not outlive its parent."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        if os.getppid() == parent:
+            compiled_program(SOURCE, variant.defines, cache)
+    finally:
+        os._exit(0)
