@@ -20,7 +20,7 @@ from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
 from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
-from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
+from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
     CaptureEnd,
     Group,
@@ -321,10 +321,18 @@ def _kept(writer: CaptureWriter) -> Iterator[None]:
     """A capture that holds hits of probes outlives an error, which then says so; an empty one does not."""
     try:
         yield
-    except BaseException as error:
-        writer.close()
-        if not writer.hit_count:
-            remove(writer.path)
-        elif isinstance(error, RatError):
-            say_kept(error, writer.path)
+    except MemoryError as raised:
+        error = OutOfMemory()
+        _close(writer, error)
+        raise error from raised
+    except BaseException as raised:
+        _close(writer, raised)
         raise
+
+
+def _close(writer: CaptureWriter, error: BaseException) -> None:
+    writer.close()
+    if not writer.hit_count:
+        remove(writer.path)
+    elif isinstance(error, RatError):
+        say_kept(error, writer.path)
