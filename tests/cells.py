@@ -57,6 +57,9 @@ SCHEDULED = ("schedules_tokio", "schedules_smol")
 TROUBLED = ("trouble", "trouble_smol")
 """Those that have a fault each for findings."""
 
+ENDURING = ("endure",)
+"""What the faults are tried on; it awaits in no other ways than the rest."""
+
 TARGETS = (
     "tokio_multi",
     "tokio_current",
@@ -69,6 +72,7 @@ TARGETS = (
     "deep",
     "spin",
     "life",
+    *ENDURING,
     "short_tasks",
     "server",
     "load",
@@ -94,9 +98,9 @@ LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", 
 """Those that keep a log of their polls."""
 
 PAIRWISE = {
-    "dev": TARGETS,
+    "dev": tuple(name for name in TARGETS if name not in ENDURING),
     "release": tuple(name for name in TARGETS if name not in TROUBLED),
-    "release-debug": tuple(name for name in TARGETS if name not in (*WOKEN, *BLOCKING, *SCHEDULED)),
+    "release-debug": tuple(name for name in TARGETS if name not in (*WOKEN, *BLOCKING, *SCHEDULED, *ENDURING)),
     "dev-lines": ("tokio_multi",),
     "release-lines": ("tokio_multi", "smol_log"),
     "fat-lto": ("tokio_multi", "async_std_log", "parked_tokio"),
@@ -117,7 +121,8 @@ PAIRWISE = {
 LINED = tuple(
     name
     for name in TARGETS
-    if name == "parked_tokio" or not name.startswith(("linked_", "parked_", "wakes_", "jobs_", "schedules_", "trouble"))
+    if name == "parked_tokio"
+    or not name.startswith(("linked_", "parked_", "wakes_", "jobs_", "schedules_", "trouble", "endure"))
 )
 """Whose lines are compared with their types.  Those left out await in no other ways: one of them is enough."""
 

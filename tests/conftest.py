@@ -21,6 +21,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-cells", action="store_true", help="every target in every profile, not the pairwise subset")
+    parser.addoption("--fault-rounds", type=int, default=18, help="how often the tracer dies (tests/faults)")
+    parser.addoption("--fault-table", metavar="FILE", help="write there what the faults came to")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from tracer import __version__
-from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
+from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
 from tracer.terminal import remark
 
 COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "sql", "doctor")
@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_output()
         return int(ExitCode.OK)
     except MemoryError:
-        _explain(
-            OutputFailed("There is not enough memory", fix="record for a shorter time (-d), or fewer futures (-F)")
-        )
+        _explain(OutOfMemory())
         return int(ExitCode.OUTPUT_FAILED)
     except OSError as error:
         if error.errno != errno.ENOSPC:

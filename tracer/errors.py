@@ -90,6 +90,13 @@ class OutputFailed(RatError):
     code = ExitCode.OUTPUT_FAILED
 
 
+class OutOfMemory(OutputFailed):
+    """Python's MemoryError, in a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__("There is not enough memory", fix="record for a shorter time (-d), or fewer futures (-F)")
+
+
 class BadCapture(RatError):
     """A file is not a capture (or a trace of ours), or of a format version that this program does not know."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -14,7 +13,7 @@ import pytest
 from tests.e2e.command import RAT, recording
 from tests.e2e.trace import Trace, functions_of
 from tests.running import Result, Targets
-from tracer.target.elf import open_elf
+from tests.text import changed_bytes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -85,13 +84,13 @@ def test_the_tracer_is_killed(targets: Targets, tmp_path: Path, profile: str) ->
         with recording("--pid", running.pid, "-o", capture, "--format", "capture", "--max-overhead", 100) as rec:
             running.go()
             time.sleep(1.2)
-            assert changed_bytes(running.pid, targets.path("spin", profile)) > 0
+            assert changed_bytes(running.pid) > 0
             rec.process.send_signal(signal.SIGKILL)
             rec.process.wait()
             deadline = time.monotonic() + 2
-            while changed_bytes(running.pid, targets.path("spin", profile)) and time.monotonic() < deadline:
+            while changed_bytes(running.pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
-            assert changed_bytes(running.pid, targets.path("spin", profile)) == 0
+            assert changed_bytes(running.pid) == 0
         result = running.wait()
     assert result.returncode == 0
     done = subprocess.run(
@@ -99,22 +98,6 @@ def test_the_tracer_is_killed(targets: Targets, tmp_path: Path, profile: str) ->
     )
     assert done.returncode == 0, done.stderr
     assert len(Trace(tmp_path / "spin.pftrace").functions) > 0
-
-
-def changed_bytes(pid: int, program: Path) -> int:
-    """Bytes of the process' text that differ from its file: breakpoints."""
-    with open_elf(program) as image, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        maps = Path(f"/proc/{pid}/maps").read_text()
-        changed = 0
-        for line in maps.splitlines():
-            match = re.match(rf"(\w+)-(\w+) r-xp (\w+) \S+ \d+ +{re.escape(str(program))}$", line)
-            if match:
-                start, end, offset = (int(text, 16) for text in match.groups())
-                memory.seek(start)
-                now = memory.read(end - start)
-                file = bytes(image.data[offset : offset + end - start])
-                changed += sum(a != b for a, b in zip(now, file, strict=False))
-        return changed
 
 
 def test_ctrl_c_leaves_a_whole_trace_and_a_running_program(targets: Targets, tmp_path: Path) -> None:
@@ -128,7 +111,7 @@ def test_ctrl_c_leaves_a_whole_trace_and_a_running_program(targets: Targets, tmp
         assert "Ctrl-C" in done.out
         assert str(output) in done.out
         assert running.process.poll() is None
-        assert changed_bytes(running.pid, targets.path("spin", "release")) == 0
+        assert changed_bytes(running.pid) == 0
         assert running.wait().returncode == 0
     assert len(Trace(output).functions) > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["spin.pftrace"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.cells import Cell
+from tests.faults.endure import endure
 from tests.running import Result, Targets
 from tests.truth import RECORD, Kind, Log, Outcome, Records, enclosing
 
@@ -115,6 +116,21 @@ def test_a_life_ends_as_it_should(targets: Targets, cell: Cell, how: str, return
     assert result.returncode == returncode
     assert [line["polls"]["task"] for line in result.lines] == [998 * times for times in works]
     assert {line["checksum"] for line in result.lines} <= {16522}
+
+
+@pytest.mark.cells(targets=("endure",))
+@pytest.mark.parametrize("work", [("plain",), ("churn",), ("panics",), ("plain", "filtered")], ids="-".join)
+def test_it_endures(targets: Targets, cell: Cell, work: tuple[str, ...]) -> None:
+    """Each chunk gives the same number, which is the only one that there is: two programs agree."""
+    with endure(targets, *work) as first, endure(targets, *work) as second:
+        told = first.ask("30")
+        assert (told.chunks, told.wrong) == (30, 0)
+        assert second.ask("1").checksum == told.checksum
+        assert len(first.times) == 30
+        assert second.ask("fork").child > 0
+        assert second.ask("reap").wrong == 0
+        first.send("exit")
+        assert first.running.process.wait(10) == 7
 
 
 @pytest.mark.cells(targets=("server",), profiles=("dev", "release"))

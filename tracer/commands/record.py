@@ -22,7 +22,7 @@ from tracer.commands.convert import (
 from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
 from tracer.commands.signals import interruptible
-from tracer.errors import ExitCode, OutputFailed, RatError, UsageError
+from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
 from tracer.ownership import remove
 from tracer.terminal import remark
 
@@ -220,6 +220,10 @@ def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Pa
     except RatError as error:
         say_kept(error, capture)
         raise
+    except MemoryError as raised:
+        memory = OutOfMemory()
+        say_kept(memory, capture)
+        raise memory from raised
     remove(capture)
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK

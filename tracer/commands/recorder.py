@@ -20,7 +20,7 @@ from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
 from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
-from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, RatError
+from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
     CaptureEnd,
     Group,
@@ -38,6 +38,7 @@ from tracer.probe.session import Batch, ProbeSession
 from tracer.probe.variant import Variant
 from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
+from tracer.target.clock import kernel_now
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
 from tracer.terminal import remark, shell_word, show_progress
 
@@ -234,10 +235,10 @@ class Recorder:
     def _hold_overhead(self, session: ProbeSession, writer: CaptureWriter, batch: Batch) -> None:
         """Let the guard look at a batch; attach and detach what it says, and note the change."""
         lost = sum(loss.count for loss in batch.losses)
-        step = self._guard.observe(time.monotonic_ns(), batch.events, lost, self._cpu_time())
+        step = self._guard.observe(kernel_now(), batch.events, lost, self._cpu_time())
         if step is None:
             return
-        before = time.monotonic_ns()
+        before = kernel_now()
         leaving = session.active - step.active
         after = session.set_active(step.active)
         if not leaving:
@@ -262,7 +263,7 @@ class Recorder:
             # What it sent since the last look: behind its end nobody could tell whose it is.
             self._take(writer, session.read())
             reason = "it executed another program" if target.is_alive() else "it ended"
-            writer.process_end(ProcessEnd(time.monotonic_ns(), pid, reason))
+            writer.process_end(ProcessEnd(kernel_now(), pid, reason))
             del self._running[pid]
 
     def _cpu_time(self) -> int:
@@ -321,10 +322,18 @@ def _kept(writer: CaptureWriter) -> Iterator[None]:
     """A capture that holds hits of probes outlives an error, which then says so; an empty one does not."""
     try:
         yield
-    except BaseException as error:
-        writer.close()
-        if not writer.hit_count:
-            remove(writer.path)
-        elif isinstance(error, RatError):
-            say_kept(error, writer.path)
+    except MemoryError as raised:
+        error = OutOfMemory()
+        _close(writer, error)
+        raise error from raised
+    except BaseException as raised:
+        _close(writer, raised)
         raise
+
+
+def _close(writer: CaptureWriter, error: BaseException) -> None:
+    writer.close()
+    if not writer.hit_count:
+        remove(writer.path)
+    elif isinstance(error, RatError):
+        say_kept(error, writer.path)

@@ -17,6 +17,7 @@ from tracer.commands.outputs import output_path
 from tracer.commands.record import positive_seconds
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.errors import ExitCode, NoSuchProcess
+from tracer.target.clock import kernel_now
 from tracer.terminal import remark, say, say_json, show_progress
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def sample(
     clock = read_clocks()
     pace = _Pace(sampler, frequency)
     with stop_signal() as stop:
-        began = time.monotonic_ns()
+        began = kernel_now()
         pace.search()
         shown.begun(sampler)
         try:
@@ -131,7 +132,7 @@ def sample(
             if not sampler.counts.ticks:
                 raise
             reason = "the process ended"
-    ended = time.monotonic_ns()
+    ended = kernel_now()
     shown.ended()
     return SampledRun(
         process=source.process,
@@ -164,7 +165,7 @@ def _look(
     """Why it ended."""
     while True:
         pace.wait()
-        elapsed = (time.monotonic_ns() - began) / 1e9
+        elapsed = (kernel_now() - began) / 1e9
         if stop.name is not None:
             return f"stopped by {'Ctrl-C' if stop.name == 'SIGINT' else stop.name}"
         if duration is not None and elapsed >= duration:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, joined
 from tracer.probe.variant import Variant
+from tracer.target.clock import kernel_now
 from tracer.target.own_files import default_cache
 from tracer.terminal import shell_word
 
@@ -323,12 +323,12 @@ class ProbeSession:
             self._program.begin_epoch(group)
         if self._stacks is not None:
             self._stacks.begin(self._program.epoch_of(Group.SCHEDULING))
-        return time.monotonic_ns()
+        return kernel_now()
 
     def _end(self, groups: frozenset[Group]) -> int:
         for group in groups:
             self._program.end_epoch(group)
-        return time.monotonic_ns()
+        return kernel_now()
 
     def read(self) -> Batch:
         """What has come since the last call, without waiting."""
@@ -350,9 +350,9 @@ class ProbeSession:
         return tracepoints.missed() if tracepoints is not None else 0
 
     def _look(self) -> Look:
-        before = time.monotonic_ns()
+        before = kernel_now()
         counters = self._program.counters()
-        return Look(before, time.monotonic_ns(), counters.sent, counters.lost)
+        return Look(before, kernel_now(), counters.sent, counters.lost)
 
     def threads(self) -> list[Thread]:
         """Threads whose first hit came since the last call."""

@@ -6,7 +6,6 @@ included; a task for which that fails each time is running, or said to be unread
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from tracer.snapshot.vtables import FutureVtables, task_vtables
 from tracer.snapshot.wakers import without_wakers
 from tracer.snapshot.walk import Reads, Walk, Walked
 from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskLinks, TaskState
+from tracer.target.clock import kernel_now
 from tracer.target.memory import Addresses, Memory
 
 _ATTEMPTS = 4
@@ -95,7 +95,7 @@ class SnapshotReader:
 
     def take(self) -> Snapshot:
         """All tasks and their stacks.  Raises NoSuchProcess, PermissionMissing."""
-        began = time.monotonic_ns()
+        began = kernel_now()
         found = self.find()
         tasks = np.zeros(len(found.headers), SNAPSHOT_TASK)
         tasks["header"], tasks["function"] = found.headers, found.functions
@@ -110,7 +110,7 @@ class SnapshotReader:
         is_over = (tasks["state"] == TaskState.COMPLETE) & (self._runtime[tasks["function"]] == "tokio")
         tasks = tasks[(tasks["state"] != TaskState.UNREADABLE) & (is_owned | is_over)]
         self._name_threads(tasks)
-        duration = time.monotonic_ns() - began
+        duration = kernel_now() - began
         return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, read)
 
     def links(self, snapshot: Snapshot) -> TaskLinks:

@@ -8,7 +8,6 @@ came since the last search are mostly met there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,6 +21,7 @@ from tracer.snapshot.steps import Steps
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
 from tracer.stacks import SAMPLE, SAMPLED_TASK, SampleCounts, Stack, TaskState, Tick
+from tracer.target.clock import kernel_now
 from tracer.target.memory import Addresses, Memory
 
 _HEADER_SIZE = 48
@@ -130,7 +130,7 @@ class Sampler:
 
         Raises NoSuchProcess, PermissionMissing.
         """
-        before, self._searched = self._searched, time.monotonic_ns()
+        before, self._searched = self._searched, kernel_now()
         headers, functions = self._present()
         self._areas, self._image = Areas(self._memory), None
         slots = self._slots
@@ -205,7 +205,7 @@ class Sampler:
 
     def _tick(self, part: int) -> Tick:
         slots = self._slots[self._bounds[part] : self._bounds[part + 1]] if len(self._slots) else self._slots
-        now = time.monotonic_ns()
+        now = kernel_now()
         samples = self._look(slots, part, now)
         self.counts.ticks += 1
         self.counts.samples += len(samples)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing
 from tracer.model import ClockReading, Mapping, Thread
+from tracer.target.clock import clock_offsets
 from tracer.target.memory_map import DELETED, bias_from_auxiliary_vector, bias_from_mappings, parse_maps
 
 if TYPE_CHECKING:
@@ -249,10 +250,11 @@ def kernel_release() -> str:
 
 
 def read_clocks() -> ClockReading:
-    """The three clocks at one moment; they lie at most a few microseconds apart.
+    """The three clocks of the machine at one moment; they lie at most a few microseconds apart.
 
     The tightest of several readings counts, since the program can lose the CPU between two clocks.
     """
+    offsets = clock_offsets()
     best: tuple[int, ClockReading] | None = None
     for _ in range(16):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -260,7 +262,8 @@ def read_clocks() -> ClockReading:
         realtime = time.clock_gettime_ns(time.CLOCK_REALTIME)
         after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         if best is None or after - before < best[0]:
-            best = after - before, ClockReading((before + after) // 2, boottime, realtime)
+            monotonic = (before + after) // 2 - offsets["monotonic"]
+            best = after - before, ClockReading(monotonic, boottime - offsets["boottime"], realtime)
     assert best is not None
     return best[1]
 

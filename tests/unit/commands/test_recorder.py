@@ -12,7 +12,7 @@ from tests.captures import START, busy_plan, events_at, recording_of
 from tracer.capture import CaptureReader, CaptureWriter
 from tracer.commands.recorder import Recorder, RecordOptions, _kept
 from tracer.commands.survey import Selection, Survey, survey_processes
-from tracer.errors import AttachFailed, NoSuchProcess
+from tracer.errors import AttachFailed, NoSuchProcess, OutOfMemory
 from tracer.model import ExitMode, ProcessEnd
 from tracer.probe.session import Batch, ProbeSession
 from tracer.target.process import TargetProcess
@@ -27,6 +27,15 @@ def test_an_error_says_that_the_capture_is_kept(tmp_path: Path) -> None:
     assert caught.value.fix.splitlines() == ["try this", f"what was recorded is kept: rat-ebpf convert {path}"]
     with CaptureReader(path) as reader:
         assert reader.event_count == 2
+
+
+def test_no_more_memory_leaves_the_capture_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.ratcap"
+    with CaptureWriter(path, recording_of(busy_plan())) as writer:
+        writer.events(events_at(START + 1, START + 2))
+        with pytest.raises(OutOfMemory) as caught, _kept(writer):
+            raise MemoryError
+    assert f"what was recorded is kept: rat-ebpf convert {path}" in caught.value.fix
 
 
 def test_an_empty_capture_does_not_outlive_an_error(tmp_path: Path) -> None:

@@ -290,5 +290,14 @@ def test_clocks_are_read_together() -> None:
     assert abs(reading.realtime - reading.monotonic - offset) < 1_000_000
 
 
+def test_a_time_namespace_has_a_clock_of_its_own() -> None:
+    assert os.geteuid() == 0, "run the tests as root: sudo scripts/test"
+    script = "from tracer.target.process import read_clocks; print(read_clocks().monotonic)"
+    ahead = ["unshare", "--time", "--monotonic", "86400", "--boottime", "40000", "--fork"]
+    before = time.monotonic_ns()
+    done = subprocess.run([*ahead, sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert before <= int(done.stdout) <= time.monotonic_ns()
+
+
 def test_root_has_capabilities() -> None:
     assert effective_capabilities() >> 19 & 1
