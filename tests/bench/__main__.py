@@ -1,5 +1,5 @@
 """`scripts/bench [PART …]`: discovery, attach, start, polls, chains, wakes, scheduling, events,
-snapshots, samples; else all."""
+snapshots, samples, peers; else all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,36 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import attach, big, chains, discovery, events, polls, samples, scheduling, snapshots, start, wakes
+from tests.bench import (
+    attach,
+    big,
+    chains,
+    discovery,
+    events,
+    peers,
+    polls,
+    samples,
+    scheduling,
+    snapshots,
+    start,
+    wakes,
+)
 from tests.building import Builds
 from tests.running import Targets
 
-PARTS = ("discovery", "attach", "start", "polls", "chains", "wakes", "scheduling", "events", "snapshots", "samples")
+PARTS = (
+    "discovery",
+    "attach",
+    "start",
+    "polls",
+    "chains",
+    "wakes",
+    "scheduling",
+    "events",
+    "snapshots",
+    "samples",
+    "peers",
+)
 
 
 def main(parts: list[str]) -> int:
@@ -52,6 +77,8 @@ def main(parts: list[str]) -> int:
             snapshots.run(targets)
         if "samples" in wanted:
             samples.run(targets)
+        if "peers" in wanted:
+            peers.run(targets, Path(__file__).parents[2] / ".cache" / "bench" / "peers", Path(scratch))
     return 0
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,20 +70,19 @@ def _polls(targets: Targets, mode: str, options: tuple[str, ...] | None) -> tupl
             return _per_poll(result.stdout), f"{end.received:,} events, {end.lost:,} lost"
 
 
-def _polls_with_bpftrace(
-    targets: Targets, mode: str, functions: list[PollFunction] | tuple[PollFunction, ...]
-) -> float:
+def _polls_with_bpftrace(targets: Targets, mode: str, functions: Sequence[PollFunction]) -> float:
     path = targets.path("spin", "release")
     with (
         targets.run("spin", "release", mode, SECONDS, *ONE_TASK_ONE_WORKER) as running,
-        _bpftrace(path, functions, running.pid),
+        bpftrace_on(path, functions, running.pid),
     ):
         running.go()
         return _per_poll(running.wait().stdout)
 
 
 @contextmanager
-def _bpftrace(path: Path, functions: list[PollFunction] | tuple[PollFunction, ...], pid: int) -> Iterator[None]:
+def bpftrace_on(path: Path, functions: Sequence[PollFunction], pid: int) -> Iterator[subprocess.Popen[str]]:
+    """Histograms of how long each function takes, by probes at its entry and its return; attached in the block."""
     lines = []
     for number, one in enumerate(functions):
         place = f":{path}:{one.address:#x} /pid == {pid}"
@@ -99,7 +98,7 @@ def _bpftrace(path: Path, functions: list[PollFunction] | tuple[PollFunction, ..
     try:
         assert process.stdout is not None
         assert any("attached" in line for line in process.stdout), "bpftrace did not attach"
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()

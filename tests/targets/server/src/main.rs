@@ -184,7 +184,7 @@ async fn run(address: String) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+pub fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| String::from("127.0.0.1:0"));
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(address))
 }
