@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 
 from tracer.commands.convert import (
     CAPTURE_SUFFIX,
+    RING_SUFFIX,
     TRACE_SUFFIX,
     TraceOptions,
     add_trace_options,
-    convert,
     progress_of,
     trace_options_of,
+    write_trace,
 )
 from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
 from tracer.commands.signals import interruptible
+from tracer.commands.triggers import UNITS, nanoseconds
 from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
 from tracer.ownership import remove
-from tracer.terminal import remark
+from tracer.terminal import remark, shell_word
 
 if TYPE_CHECKING:
     from tracer.commands.survey import Survey
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from tracer.target.process import TargetProcess
 
 DEFAULT_MAX_SIZE = 2 << 30
+MOST_LAST = 24 * 60 * UNITS["m"]
+"""ns."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -71,7 +75,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=size,
         default=DEFAULT_MAX_SIZE,
         metavar="SIZE",
-        help="stop recording when the capture reaches this size, e.g. 500M (default 2G)",
+        help="stop recording when the capture reaches this size, e.g. 500M (default 2G); of --last: keep no more",
+    )
+    parser.add_argument(
+        "--last",
+        type=last,
+        metavar="TIME",
+        help="keep only the latest time, e.g. 30s, and write that at the end (docs/flight-recorder.md)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on the standard error")
     add_trace_options(parser, formats=("perfetto", "chrome", "capture"))
@@ -95,6 +105,17 @@ def _number(text: str, what: str, most: float) -> float:
         value = -1.0
     if not 0 < value <= most:
         raise argparse.ArgumentTypeError(f"{text} is not {what}")
+    return value
+
+
+def last(text: str) -> int:
+    """argparse type: nanoseconds, of a second or more."""
+    try:
+        value = nanoseconds(text, otherwise="s")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not UNITS["s"] <= value <= MOST_LAST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {MOST_LAST // UNITS['m']}m")
     return value
 
 
@@ -124,13 +145,14 @@ def run(options: argparse.Namespace) -> ExitCode:
     with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
         output = output_path(options.output, suffix, survey.processes[0].name)
-        capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
+        capture = _capture_beside(output, options)
         record_options = RecordOptions(
             duration=options.duration,
             max_overhead=options.max_overhead,
             transport=options.transport,
             max_size=options.max_size,
             asked=_asked(options),
+            last=options.last,
             shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
             variant=ahead.variant,
             on_attached=_announcement(options, survey, began),
@@ -138,9 +160,36 @@ def run(options: argparse.Namespace) -> ExitCode:
         ahead.wait()
         outcome = Recorder(survey, targets, capture, record_options).run(launched)
     if trace_options.format == "capture":
-        print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)
+        if options.last is not None:
+            _join(capture, output, options.last)
+        print_capture(output, outcome, as_json=options.json, quiet=options.quiet)
         return ExitCode.OK
     return _finish(options, trace_options, output, capture)
+
+
+def _capture_beside(output: Path, options: argparse.Namespace) -> Path:
+    """Where the recording is until it is a trace.  Says which others are there that broke off."""
+    if options.last is None:
+        return output if output.suffix == CAPTURE_SUFFIX else output.with_name(output.name + CAPTURE_SUFFIX)
+    from tracer.capture import left_behind
+
+    for ring in left_behind(output.parent):
+        remark(f"note: {ring} is of a recording that broke off: rat-ebpf convert {shell_word(ring)}")
+    return output.with_name(output.name + RING_SUFFIX)
+
+
+def _join(ring: Path, output: Path, last: int) -> None:
+    """A ring as one capture; it stays only when that fails."""
+    from tracer.capture import join, open_latest, remove_ring
+    from tracer.commands.closing import say_kept
+
+    try:
+        with open_latest(ring, last) as reader:
+            join(reader, output)
+    except RatError as error:
+        say_kept(error, ring)
+        raise
+    remove_ring(ring)
 
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:
@@ -208,11 +257,14 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
 
 def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Path, capture: Path) -> ExitCode:
     """Turn the capture into the trace; the capture stays only when that fails."""
+    from tracer.capture import open_capture, open_latest, remove_ring
     from tracer.commands.closing import print_closing, say_kept
 
+    last = options.last
     try:
-        with interruptible():
-            result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
+        with interruptible(), open_latest(capture, last) if last else open_capture(capture) as reader:
+            progress = progress_of(quiet=options.quiet or options.json)
+            result = write_trace(reader, output, trace_options, progress)
     except KeyboardInterrupt:
         raise OutputFailed(
             "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"
@@ -224,6 +276,9 @@ def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Pa
         memory = OutOfMemory()
         say_kept(memory, capture)
         raise memory from raised
-    remove(capture)
+    if last:
+        remove_ring(capture)
+    else:
+        remove(capture)
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK
