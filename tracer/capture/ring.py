@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from tracer import ownership
-from tracer.capture import messages
+from tracer.capture import messages, raw_stacks
 from tracer.capture.segments import ToldIds
 from tracer.capture.writer import CaptureWriter
 from tracer.errors import OutputFailed
@@ -48,8 +48,15 @@ _LEAST_HEADERS = 8
 """Of headers, there must be room for so many."""
 _LEAST_TIME = 500_000_000
 """ns of a segment."""
+_SPARE = 5_000_000_000
+"""ns, in which who reads it can start even where processors are scarce."""
 _RETRY = 1_000_000_000
 """ns until it is tried again to begin a segment, where the disk was full."""
+
+
+def spare_of(last: int) -> int:
+    """ns that a ring keeps besides, so that there is time to take out of it what is before some moment."""
+    return last // 2 + _SPARE
 
 
 def segments_of(folder: Path) -> list[Path]:
@@ -79,10 +86,10 @@ def left_behind(folder: Path) -> list[Path]:
 class RingWriter:
     """Writes as CaptureWriter does, and has its methods.
 
-    last: ns that a reader wants to see before any moment; half as much again is kept, so that there is time to take it
-    out.  max_size: bytes of all segments together.  alive: the threads that there are now, by tid.
-    now: the events' clock, ns.
-    full: always None: it goes on.  trouble: what is not as it should be, a sentence; None: all is well.
+    last: ns that a reader wants to see before any moment; more is kept, see spare_of.  max_size: bytes of all segments
+    together.  alive: the threads that there are now, by tid.  now: the events' clock, ns.
+    full: always None: it goes on.  trouble: what is, or was, not as it should be, a sentence; None: all is well.
+    dropped: events that could not be kept.
     Nothing but the constructor raises: it raises OutputFailed.
     """
 
@@ -100,8 +107,9 @@ class RingWriter:
     ) -> None:
         self.path = folder
         self.trouble: str | None = None
+        self.dropped = 0
         self._header = messages.write_recording(recording)
-        self._kept = last + last // 2 + 2 * _RETRY
+        self._kept = last + spare_of(last)
         self._length = max(last // _PARTS, _LEAST_TIME)
         self._last = last
         self._max_size = max_size
@@ -146,6 +154,10 @@ class RingWriter:
         """Hits of probes so far, those included that are not kept any more."""
         return self._older_hits + self._writer.hit_count
 
+    def beside(self, name: str) -> Path:
+        """Of another file in the ring's folder, whatever has the folder's name by now."""
+        return Path(f"/proc/self/fd/{self._folder}", name)
+
     def events(self, events: Array) -> None:
         """Keep a batch (dtype EVENT, sorted by time)."""
         if self._is_due(events.nbytes):
@@ -182,6 +194,7 @@ class RingWriter:
         self._writer.stacks(told)
 
     def end(self, end: CaptureEnd) -> None:
+        self._tell_dropped(self._writer.dropped_loss())
         self._writer.end(end)
 
     def flush(self) -> None:
@@ -235,9 +248,14 @@ class RingWriter:
         self._writer = following
         self._retry_at = 0
         if dropped is not None:
-            self.trouble = (before.full or "").replace(str(before.path.parent), str(self.path)) or None
-            self.loss(dropped)
+            self.trouble = (before.full or "").replace(str(before.path), str(self.path)) or None
+            self._tell_dropped(dropped)
             self._retry_at = self._now() + _RETRY
+
+    def _tell_dropped(self, loss: Loss | None) -> None:
+        if loss is not None:
+            self.dropped += loss.count
+            self.loss(loss)
 
     def _begin_segment(self) -> CaptureWriter:
         if self._number:
@@ -254,13 +272,11 @@ class RingWriter:
             self._received,
             self._lost,
         )
-        # Through the folder that was made and locked, whatever has its name by now.
-        folder = f"/proc/self/fd/{self._folder}"
-        path = Path(folder, f"{self._segment.number:08}.ratcap")
+        path = self.beside(f"{self._segment.number:08}.ratcap")
         try:
             writer = CaptureWriter(path, self._header, self._max_size)
         except OutputFailed as error:
-            what = error.what.replace(folder, str(self.path))
+            what = error.what.replace(str(path.parent), str(self.path))
             raise OutputFailed(what, why=error.why, fix="rat-ebpf … -o /another/folder/FILE") from None
         writer.segment(self._segment)
         self._number = self._segment.number
@@ -287,14 +303,10 @@ def remove_ring(folder: Path) -> None:
     """Delete a ring with what it holds; what is not a ring's stays, and then the folder too."""
     with suppress(OSError):
         with closing(ownership.OutputFolder(folder)) as inside:
-            for name in [*(path.name for path in segments_of(folder)), STACKS_NAME]:
+            for name in [*(path.name for path in segments_of(folder)), raw_stacks.NAME]:
                 inside.remove(name)
         with closing(ownership.OutputFolder(folder.parent)) as outside:
             outside.remove_folder(folder.name)
-
-
-STACKS_NAME = "stacks"
-"""In a ring: the stacks that its samples have, as addresses; see tracer.capture.raw_stacks."""
 
 
 def _make_folder(path: Path) -> int:

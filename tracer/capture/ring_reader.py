@@ -109,7 +109,7 @@ class RingReader:
         first, before = self._parts[0][0], None
         again = ToldAgain(first.task_ids if len(self.recording.processes) == 1 else first.task_ids[:0])
         end: CaptureEnd | None = None
-        yield from _begin(first)
+        yield from begin_of(first)
         for segment, reader in self._parts:
             if before is not None and segment.number != before + 1:
                 yield self._gap(segment, first)
@@ -130,7 +130,9 @@ class RingReader:
         if end is not None and not self._is_over:
             yield replace(end, received=max(0, end.received - first.received), lost=max(0, end.lost - first.lost))
         elif self._is_over:
-            yield CaptureEnd(max(self._latest, self._until or 0), self._reason(), self._received, self._lost)
+            time = max(self._latest, self._until or 0)
+            time = min(time, end.time) if end is not None else time
+            yield CaptureEnd(time, self._reason(), self._received, self._lost)
 
     def _counted(self, events: Array) -> Array:
         self._received += len(events)
@@ -150,7 +152,7 @@ class RingReader:
         return Loss(-1, max(1, count), self._latest, segment.time)
 
 
-def _begin(segment: Segment) -> Iterator[Item]:
+def begin_of(segment: Segment) -> Iterator[Item]:
     """What was told before the segment and holds still."""
     if segment.threads:
         yield list(segment.threads)
@@ -159,12 +161,15 @@ def _begin(segment: Segment) -> Iterator[Item]:
     yield from segment.ends
 
 
-def open_latest(folder: Path, last: int) -> RingReader:
-    """The latest so many ns of a ring, and what is before them in the same segment.  Raises BadCapture."""
-    reader = RingReader(segments_of(folder))
-    since = reader.latest - last
-    reader.close()
-    return RingReader(segments_of(folder), since=since)
+def open_latest(folder: Path, last: int, hit: Hit | None = None) -> RingReader:
+    """The latest so many ns of a ring, and what is before them in the same segment.  hit: why it is read; of no later
+    time than the end.  Raises BadCapture.
+    """
+    with RingReader(segments_of(folder)) as reader:
+        latest = reader.latest
+    if hit is not None:
+        hit = replace(hit, time=min(hit.time, latest))
+    return RingReader(segments_of(folder), since=latest - last, hit=hit)
 
 
 def open_capture(path: Path) -> CaptureReader | RingReader:

@@ -10,23 +10,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracer.commands import latest
 from tracer.commands.convert import (
     CAPTURE_SUFFIX,
-    RING_SUFFIX,
     TRACE_SUFFIX,
     TraceOptions,
     add_trace_options,
+    convert,
     progress_of,
     trace_options_of,
-    write_trace,
 )
 from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
-from tracer.commands.signals import interruptible
-from tracer.commands.triggers import UNITS, nanoseconds
-from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
+from tracer.errors import ExitCode, UsageError
 from tracer.ownership import remove
-from tracer.terminal import remark, shell_word
+from tracer.terminal import remark
 
 if TYPE_CHECKING:
     from tracer.commands.survey import Survey
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     from tracer.target.process import TargetProcess
 
 DEFAULT_MAX_SIZE = 2 << 30
-MOST_LAST = 24 * 60 * UNITS["m"]
-"""ns."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,12 +73,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="SIZE",
         help="stop recording when the capture reaches this size, e.g. 500M (default 2G); of --last: keep no more",
     )
-    parser.add_argument(
-        "--last",
-        type=last,
-        metavar="TIME",
-        help="keep only the latest time, e.g. 30s, and write that at the end (docs/flight-recorder.md)",
-    )
+    latest.add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on the standard error")
     add_trace_options(parser, formats=("perfetto", "chrome", "capture"))
     parser.set_defaults(run=run)
@@ -105,17 +96,6 @@ def _number(text: str, what: str, most: float) -> float:
         value = -1.0
     if not 0 < value <= most:
         raise argparse.ArgumentTypeError(f"{text} is not {what}")
-    return value
-
-
-def last(text: str) -> int:
-    """argparse type: nanoseconds, of a second or more."""
-    try:
-        value = nanoseconds(text, otherwise="s")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not UNITS["s"] <= value <= MOST_LAST:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {MOST_LAST // UNITS['m']}m")
     return value
 
 
@@ -142,10 +122,17 @@ def run(options: argparse.Namespace) -> ExitCode:
             fix="sudo rat-ebpf --pid 1234\nsudo rat-ebpf -- ./server --port 8080",
         )
     trace_options = trace_options_of(options)
+    triggers = latest.triggers_of(options)
+    if triggers and options.last is None:
+        options.last = latest.DEFAULT_LAST
     with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
         output = output_path(options.output, suffix, survey.processes[0].name)
-        capture = _capture_beside(output, options)
+        capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
+        flight = None
+        if options.last is not None:
+            capture = latest.ring_beside(output)
+            flight = latest.flight_of(options, trace_options, triggers, output, capture)
         record_options = RecordOptions(
             duration=options.duration,
             max_overhead=options.max_overhead,
@@ -153,43 +140,20 @@ def run(options: argparse.Namespace) -> ExitCode:
             max_size=options.max_size,
             asked=_asked(options),
             last=options.last,
+            flight=flight,
             shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
             variant=ahead.variant,
             on_attached=_announcement(options, survey, began),
         )
         ahead.wait()
-        outcome = Recorder(survey, targets, capture, record_options).run(launched)
+        with flight or contextlib.nullcontext():
+            outcome = Recorder(survey, targets, capture, record_options).run(launched)
+            if flight is not None:
+                return latest.close(options, trace_options, output, capture, flight, outcome)
     if trace_options.format == "capture":
-        if options.last is not None:
-            _join(capture, output, options.last)
-        print_capture(output, outcome, as_json=options.json, quiet=options.quiet)
+        print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)
         return ExitCode.OK
     return _finish(options, trace_options, output, capture)
-
-
-def _capture_beside(output: Path, options: argparse.Namespace) -> Path:
-    """Where the recording is until it is a trace.  Says which others are there that broke off."""
-    if options.last is None:
-        return output if output.suffix == CAPTURE_SUFFIX else output.with_name(output.name + CAPTURE_SUFFIX)
-    from tracer.capture import left_behind
-
-    for ring in left_behind(output.parent):
-        remark(f"note: {ring} is of a recording that broke off: rat-ebpf convert {shell_word(ring)}")
-    return output.with_name(output.name + RING_SUFFIX)
-
-
-def _join(ring: Path, output: Path, last: int) -> None:
-    """A ring as one capture; it stays only when that fails."""
-    from tracer.capture import join, open_latest, remove_ring
-    from tracer.commands.closing import say_kept
-
-    try:
-        with open_latest(ring, last) as reader:
-            join(reader, output)
-    except RatError as error:
-        say_kept(error, ring)
-        raise
-    remove_ring(ring)
 
 
 def _asked(options: argparse.Namespace) -> dict[str, str]:
@@ -204,6 +168,7 @@ def _asked(options: argparse.Namespace) -> dict[str, str]:
         "transport",
         "min_us",
         "symbols",
+        "trigger",
     )
     return {name: str(value) for name in shown if (value := getattr(options, name)) not in (None, [], False, 0.0)}
 
@@ -257,28 +222,10 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
 
 def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Path, capture: Path) -> ExitCode:
     """Turn the capture into the trace; the capture stays only when that fails."""
-    from tracer.capture import open_capture, open_latest, remove_ring
-    from tracer.commands.closing import print_closing, say_kept
+    from tracer.commands.closing import keeping, print_closing
 
-    last = options.last
-    try:
-        with interruptible(), open_latest(capture, last) if last else open_capture(capture) as reader:
-            progress = progress_of(quiet=options.quiet or options.json)
-            result = write_trace(reader, output, trace_options, progress)
-    except KeyboardInterrupt:
-        raise OutputFailed(
-            "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"
-        ) from None
-    except RatError as error:
-        say_kept(error, capture)
-        raise
-    except MemoryError as raised:
-        memory = OutOfMemory()
-        say_kept(memory, capture)
-        raise memory from raised
-    if last:
-        remove_ring(capture)
-    else:
-        remove(capture)
+    with keeping(capture):
+        result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
+    remove(capture)
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracer import __version__
-from tracer.capture import CaptureWriter, RingWriter
+from tracer import __version__, model
+from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
+from tracer.commands.flight import Flight
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
@@ -23,7 +24,6 @@ from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
     CaptureEnd,
-    Flight,
     Group,
     MemoryReading,
     Plan,
@@ -68,6 +68,7 @@ class RecordOptions:
     """duration: seconds or None (until told to stop).  max_overhead: share of the target's CPU.  max_size: bytes.
 
     last: ns: only so much is kept, of the latest time, and it goes on when max_size is reached; None: all is kept.
+    flight: what looks at that while it is recorded.
     variant: of this kernel, where it is known.
     asked: what the user asked for, to be shown in the trace.  on_attached: told the plan once the probes are there.
     """
@@ -78,6 +79,7 @@ class RecordOptions:
     max_size: int
     asked: dict[str, str]
     last: int | None = None
+    flight: Flight | None = None
     variant: Variant | None = None
     shows_progress: bool = False
     on_attached: Callable[[Plan], None] = lambda plan: None
@@ -85,11 +87,12 @@ class RecordOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a recording ended, in words, and what was received and lost (events)."""
+    """How a recording ended, in words, and what was received and lost (events).  is_alone: all targets had ended."""
 
     reason: str
     received: int
     lost: int
+    is_alone: bool
 
 
 class Recorder:
@@ -103,6 +106,8 @@ class Recorder:
         self._cpu_of: dict[int, int] = {}
         self._readers: dict[int, SnapshotReader] = {}
         self._stacks: StackTaker | None = None
+        self._raw_stacks: RawStackWriter | None = None
+        self._trouble: str | None = None
 
     def run(self, launched: Launched | None = None) -> Outcome:
         """Record until the duration is over, a signal comes, the targets are gone or the capture is full.
@@ -112,7 +117,7 @@ class Recorder:
         """
         survey, options = self._survey, self._options
         with (
-            stop_signal() as stop,
+            stop_signal(hears_wishes=options.last is not None) as stop,
             ProbeSession(
                 survey.plan,
                 survey.processes,
@@ -142,13 +147,14 @@ class Recorder:
                 kernel=kernel_release(),
                 max_overhead=options.max_overhead,
                 options=options.asked,
-                flight=Flight(options.last, began) if options.last is not None else None,
+                flight=model.Flight(options.last, began) if options.last is not None else None,
             )
             self._guard = Guard(plan, costs, options.max_overhead)
             stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             cpu_at_start = self._cpu_time()
             with self._writer(recording) as writer, _kept(writer):
                 options.on_attached(plan)
+                self._begin_flight(writer, stacks)
                 for target in self._running.values():
                     with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
                         writer.threads(target.threads())
@@ -173,7 +179,7 @@ class Recorder:
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
                 writer.end(end)
                 self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
-        return Outcome(reason, end.received, end.lost)
+        return Outcome(reason, end.received, end.lost + writer.dropped, not self._running)
 
     def _writer(self, recording: Recording) -> Writer:
         last, most = self._options.last, self._options.max_size
@@ -181,6 +187,24 @@ class Recorder:
             return CaptureWriter(self._capture, recording, most)
         alive = self._live_threads
         return RingWriter(self._capture, recording, last=last, max_size=most, alive=alive, now=kernel_now)
+
+    def _begin_flight(self, writer: Writer, stacks: StackTaker) -> None:
+        if isinstance(writer, RingWriter):
+            self._raw_stacks = RawStackWriter(writer.beside(RAW_STACKS), stacks.period)
+            if self._options.flight is not None and self._options.flight.options.triggers:
+                self._options.flight.begin()
+
+    def _look_at_flight(self, writer: Writer, stop: StopSignal) -> None:
+        flight = self._options.flight
+        if flight is None or not isinstance(writer, RingWriter):
+            return
+        if stop.wants_trace:
+            stop.wants_trace = False
+            flight.write_now()
+        flight.look()
+        if writer.trouble is not None and writer.trouble != self._trouble:
+            flight.say(f"{writer.trouble} Less than was asked for is kept")
+        self._trouble = writer.trouble
 
     def _live_threads(self) -> frozenset[int] | None:
         """By tid; None: that is not known, for a process has ended."""
@@ -202,6 +226,7 @@ class Recorder:
                 next_look = now + LOOK_AROUND
                 writer.threads(session.threads())
                 self._watch_targets(session, writer)
+                self._look_at_flight(writer, stop)
                 self._show_progress(session, writer, now - began)
             if stop.name is not None:
                 return f"stopped by {'Ctrl-C' if stop.name == 'SIGINT' else stop.name}"
@@ -249,6 +274,9 @@ class Recorder:
             writer.loss(loss)
         if self._stacks is not None:
             writer.stack_samples(StackSamples(self._stacks.take()))  # before the events in whose time they were taken
+            new = self._stacks.new()
+            if self._raw_stacks is not None:
+                self._raw_stacks.add(new)
         writer.events(batch.events)
 
     def _hold_overhead(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:

@@ -36,7 +36,7 @@ def nanoseconds(text: str, *, otherwise: str | None = None) -> int:
 
 
 def parse_trigger(text: str, rules: tuple[str, ...]) -> Trigger:
-    """rules: the ids that there are.  Raises UsageError, which says what is allowed."""
+    """rules: the ids of those that can be judged.  Raises UsageError, which says what is allowed."""
     words = " ".join(text.split())
     if found := _FINDING.fullmatch(words):
         return _finding(words, found[1], rules)
@@ -65,5 +65,6 @@ def _check(text: str, pattern: str) -> None:
 
 def _finding(text: str, rule: str | None, rules: tuple[str, ...]) -> Trigger:
     if rule is not None and rule not in rules:
-        raise UsageError(f"{text!r} is no trigger", why=f"there is no rule {rule}; there are {', '.join(rules)}")
+        why = f"no rule {rule} is judged while a recording goes on, but {', '.join(rules)}"
+        raise UsageError(f"{text!r} is no trigger", why=why)
     return Trigger(text, TriggerKind.FINDING, rule=rule)

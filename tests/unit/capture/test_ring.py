@@ -23,6 +23,7 @@ from tracer.capture import (
     segments_of,
 )
 from tracer.capture.segments import ToldAgain, ToldIds
+from tracer.capture.writer import CaptureWriter
 from tracer.errors import BadCapture, OutputFailed
 from tracer.model import (
     CHAIN_RECORD,
@@ -96,11 +97,11 @@ def test_a_segment_tells_what_was_told_before(tmp_path: Path) -> None:
 def test_the_oldest_is_deleted(tmp_path: Path) -> None:
     now = time.monotonic_ns()
     with ring(tmp_path / "r") as writer:
-        for age in (9, 6, 3, 1):
+        for age in (13, 9, 6, 1):
             writer.events(events_at(now - age * SECOND))
             writer._turn()
     with RingReader(segments_of(tmp_path / "r")) as reader:
-        assert times(list(reader)) == [now - 3 * SECOND, now - SECOND]  # 1.5 s and two more of time to take it out
+        assert times(list(reader)) == [now - 6 * SECOND, now - SECOND]  # 1.5 s, and 5 s more to take it out
 
 
 def test_it_is_no_larger_than_allowed(tmp_path: Path) -> None:
@@ -222,6 +223,26 @@ def test_a_segment_that_cannot_be_begun(tmp_path: Path) -> None:
         assert str(tmp_path / "r") in writer.trouble
     with CaptureReader(tmp_path / "1") as reader:
         assert times(list(reader)) == [START + 1, START + 2]
+
+
+def test_a_full_disk_is_one_trouble_and_what_it_costs_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ring(tmp_path / "r", last=1 << 60) as writer:
+        full = CaptureWriter._why_full
+        monkeypatch.setattr(CaptureWriter, "_why_full", lambda self, more: f"The disk of {self.path} is 95 % full.")
+        troubles = []
+        for time_ in (1, 2):
+            writer.events(events_at(START + time_))
+            writer._turn()
+            troubles.append(writer.trouble)
+        writer.events(events_at(START + 3))
+        writer.end(CaptureEnd(START + 9, "done", 3, 0))
+        monkeypatch.setattr(CaptureWriter, "_why_full", full)
+    assert troubles == [f"The disk of {tmp_path / 'r'} is 95 % full."] * 2
+    assert writer.dropped == 3
+    with RingReader(segments_of(tmp_path / "r")) as reader:
+        assert sum(item.count for item in reader if isinstance(item, Loss)) == 3
 
 
 def ids(*told: tuple[int, int]) -> Array:
