@@ -405,7 +405,7 @@ class ClockReading(_message.Message):
     def __init__(self, monotonic: _Optional[int] = ..., boottime: _Optional[int] = ..., realtime: _Optional[int] = ...) -> None: ...
 
 class Recording(_message.Message):
-    __slots__ = ("version", "clock", "start", "processes", "plan", "transport", "kernel", "max_overhead", "options")
+    __slots__ = ("version", "clock", "start", "processes", "plan", "transport", "kernel", "max_overhead", "options", "flight")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -422,6 +422,7 @@ class Recording(_message.Message):
     KERNEL_FIELD_NUMBER: _ClassVar[int]
     MAX_OVERHEAD_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FLIGHT_FIELD_NUMBER: _ClassVar[int]
     version: str
     clock: ClockReading
     start: int
@@ -431,7 +432,60 @@ class Recording(_message.Message):
     kernel: str
     max_overhead: float
     options: _containers.ScalarMap[str, str]
-    def __init__(self, version: _Optional[str] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ..., start: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[Process, _Mapping]]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., transport: _Optional[str] = ..., kernel: _Optional[str] = ..., max_overhead: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    flight: Flight
+    def __init__(self, version: _Optional[str] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ..., start: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[Process, _Mapping]]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., transport: _Optional[str] = ..., kernel: _Optional[str] = ..., max_overhead: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ..., flight: _Optional[_Union[Flight, _Mapping]] = ...) -> None: ...
+
+class Flight(_message.Message):
+    __slots__ = ("last", "began", "hit")
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_FIELD_NUMBER: _ClassVar[int]
+    HIT_FIELD_NUMBER: _ClassVar[int]
+    last: int
+    began: int
+    hit: Hit
+    def __init__(self, last: _Optional[int] = ..., began: _Optional[int] = ..., hit: _Optional[_Union[Hit, _Mapping]] = ...) -> None: ...
+
+class Hit(_message.Message):
+    __slots__ = ("trigger", "kind", "title", "time", "duration", "limit", "function", "location", "tid")
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    TID_FIELD_NUMBER: _ClassVar[int]
+    trigger: str
+    kind: str
+    title: str
+    time: int
+    duration: int
+    limit: int
+    function: str
+    location: SourceLocation
+    tid: int
+    def __init__(self, trigger: _Optional[str] = ..., kind: _Optional[str] = ..., title: _Optional[str] = ..., time: _Optional[int] = ..., duration: _Optional[int] = ..., limit: _Optional[int] = ..., function: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., tid: _Optional[int] = ...) -> None: ...
+
+class Segment(_message.Message):
+    __slots__ = ("number", "time", "change", "threads", "ends", "task_ids", "received", "lost")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
+    TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    time: int
+    change: PlanChange
+    threads: Threads
+    ends: _containers.RepeatedCompositeFieldContainer[ProcessEnd]
+    task_ids: bytes
+    received: int
+    lost: int
+    def __init__(self, number: _Optional[int] = ..., time: _Optional[int] = ..., change: _Optional[_Union[PlanChange, _Mapping]] = ..., threads: _Optional[_Union[Threads, _Mapping]] = ..., ends: _Optional[_Iterable[_Union[ProcessEnd, _Mapping]]] = ..., task_ids: _Optional[bytes] = ..., received: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
 
 class Thread(_message.Message):
     __slots__ = ("tid", "pid", "name")

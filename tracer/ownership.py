@@ -49,6 +49,14 @@ class OutputFolder:
         """
         return self._act(lambda: os.open(name, _NEW, 0o600, dir_fd=self._fd))
 
+    def create_folder(self, name: str) -> int:
+        """A new folder that only its owner can use, open for reading; the caller's.  Raises OSError.
+
+        Who puts another one in its place meanwhile gets no more than their own: it is opened, and given away, with the
+        rights that made it.
+        """
+        return self._act(lambda: self._create_folder(name))
+
     def rename(self, old: str, new: str) -> None:
         """Of a link, the link itself.  Raises OSError."""
         self._act(lambda: os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd))
@@ -58,11 +66,27 @@ class OutputFolder:
         with contextlib.suppress(FileNotFoundError):
             self._act(lambda: os.unlink(name, dir_fd=self._fd))
 
+    def remove_folder(self, name: str) -> None:
+        """One that is empty; nothing when there is none.  Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            self._act(lambda: os.rmdir(name, dir_fd=self._fd))
+
     def close(self) -> None:
         """Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _create_folder(self, name: str) -> int:
+        os.mkdir(name, 0o700, dir_fd=self._fd)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        try:
+            os.fchmod(fd, 0o700)  # whatever the umask took away
+            give_to_caller(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def _act(self, action: Callable[[], T]) -> T:
         try:
@@ -92,6 +116,12 @@ def create_private(path: Path) -> int:
     """OutputFolder.create, for one path.  Raises OSError."""
     with contextlib.closing(OutputFolder(path.parent)) as folder:
         return folder.create(path.name)
+
+
+def create_private_folder(path: Path) -> int:
+    """OutputFolder.create_folder, for one path.  Raises OSError."""
+    with contextlib.closing(OutputFolder(path.parent)) as folder:
+        return folder.create_folder(path.name)
 
 
 def remove(path: Path) -> None:

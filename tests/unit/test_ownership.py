@@ -74,6 +74,46 @@ def test_a_planted_link_loses_its_name_or_is_refused(shared: Path, tmp_path: Pat
         ownership.create_private(planted)
 
 
+def test_a_folder_is_the_callers(shared: Path, tmp_path: Path) -> None:
+    os.close(ownership.create_private_folder(shared / "ring"))
+    assert owner(shared / "ring") == (CALLER, GROUP)
+    assert stat.S_IMODE((shared / "ring").stat().st_mode) == 0o700
+    with pytest.raises(FileExistsError):
+        ownership.create_private_folder(shared / "ring")
+    (shared / "link").symlink_to(tmp_path)
+    with pytest.raises(FileExistsError):
+        ownership.create_private_folder(shared / "link")
+    folder = ownership.OutputFolder(shared)
+    folder.remove_folder("ring")
+    folder.remove_folder("ring")
+    folder.close()
+    assert not (shared / "ring").exists()
+    own = tmp_path / "own"  # root's, where the caller cannot write
+    own.mkdir(mode=0o755)
+    os.close(ownership.create_private_folder(own / "ring"))
+    assert owner(own / "ring") == (CALLER, GROUP)
+
+
+def test_a_folder_that_is_put_in_its_place_stays_whose_it_is(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, others = shared / "mine", shared / "mine" / "others"
+    others.mkdir(parents=True)
+    os.chown(mine, CALLER, GROUP)
+    os.chown(others, OTHER, OTHER)
+    others.chmod(0o755)
+    mkdir = os.mkdir
+
+    def swapped(name: str, mode: int, *, dir_fd: int) -> None:
+        mkdir(name, mode, dir_fd=dir_fd)
+        (mine / name).rmdir()
+        others.rename(mine / name)
+
+    monkeypatch.setattr(os, "mkdir", swapped)
+    with pytest.raises(PermissionError):
+        ownership.create_private_folder(mine / "ring")
+    assert owner(mine / "ring") == (OTHER, OTHER)
+    assert stat.S_IMODE((mine / "ring").stat().st_mode) == 0o755
+
+
 def test_a_planted_hard_link_is_not_written_to(shared: Path) -> None:
     (shared / "passwords").write_text("precious")
     os.link(shared / "passwords", shared / "trace.partial")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tracer import capture_pb2 as pb
+from tracer.capture.flight import read_flight, write_flight
 from tracer.capture.layouts import (
     checked_index,
     maybe_text,
@@ -354,6 +355,7 @@ def write_recording(recording: Recording) -> bytes:
         kernel=recording.kernel,
         max_overhead=recording.max_overhead,
         options={text(key): text(value) for key, value in recording.options.items()},
+        flight=write_flight(recording.flight),
     ).SerializeToString(deterministic=True)
 
 
@@ -381,6 +383,7 @@ def read_recording(data: bytes) -> Recording:
         kernel=message.kernel,
         max_overhead=message.max_overhead,
         options=dict(sorted(message.options.items())),  # a map of protobuf has no order,
+        flight=read_flight(message.flight) if message.HasField("flight") else None,
     )
 
 

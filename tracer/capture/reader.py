@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from tracer.capture import format as fmt
-from tracer.capture import messages, stacks
+from tracer.capture import messages, segments, stacks
 from tracer.errors import BadCapture
 from tracer.model import (
     EVENT,
@@ -26,6 +26,7 @@ from tracer.model import (
     PlanChange,
     ProcessEnd,
     Recording,
+    Segment,
     Stacks,
     StackSamples,
     Thread,
@@ -34,7 +35,7 @@ from tracer.model import (
 Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | StackSamples | CaptureEnd
 """What a capture yields; an array is of dtype EVENT, read-only, sorted by time."""
 
-_DECODERS: dict[bytes, Callable[[bytes], Item | Stacks]] = {
+_DECODERS: dict[bytes, Callable[[bytes], Item | Stacks | Segment]] = {
     fmt.THREADS: messages.read_threads,
     fmt.PLAN_CHANGE: messages.read_plan_change,
     fmt.LOSS: messages.read_loss,
@@ -43,6 +44,7 @@ _DECODERS: dict[bytes, Callable[[bytes], Item | Stacks]] = {
     fmt.MEMORY: messages.read_memory_reading,
     fmt.STACK_SAMPLES: stacks.read_stack_samples,
     fmt.STACKS: stacks.read_stacks,
+    fmt.SEGMENT: segments.read_segment,
 }
 _SEARCH_STEP = 1 << 20
 _BAD_MESSAGE = (ValueError, DecodeError, struct.error)
@@ -56,12 +58,17 @@ class CaptureReader:
     latest iteration, complete when it has ended:
     torn: the file ends in the middle of a block (the tracer was killed, or the disk was full).
     damaged_blocks: blocks (or stretches between blocks) left out.  unknown_blocks: of a tag not known here.
+    segment: which part of a longer recording it is; None: the whole.
+    like: the header of a capture that this one has too, so that it need not be read again.
     """
 
     recording: Recording
+    segment: Segment | None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, like: Recording | None = None) -> None:
         self.path = path
+        self._like = like
+        self._body = self._next = 0
         self.torn = False
         self.damaged_blocks = 0
         self.unknown_blocks = 0
@@ -71,7 +78,9 @@ class CaptureReader:
             raise _unreadable(path, error) from error
         try:
             self.size = self._file.seek(0, 2)
-            self.recording = self._with_stacks(self._read_start())
+            start = self._read_start()
+            self.segment = self._read_segment()
+            self.recording = self._with_stacks(start)
         except BaseException as error:
             self._file.close()
             if isinstance(error, OSError):
@@ -89,28 +98,48 @@ class CaptureReader:
 
     def __iter__(self) -> Iterator[Item]:
         self.torn, self.damaged_blocks, self.unknown_blocks = False, 0, 0
-        for header, offset in self._headers():
+        self._next = self._body
+        yield from self.more()
+
+    def more(self) -> Iterator[Item]:
+        """The items that were not yielded yet, of a capture that may have grown since it was opened.
+
+        torn: the last block is not whole, perhaps not yet: it is looked at again the next time.
+        """
+        self.torn = False
+        self.size = self._file.seek(0, 2)
+        for header, offset in self._headers(self._next):
             payload = self._payload(header, offset)
-            if zlib.crc32(payload) != header.crc:
-                if offset + header.payload_size >= self.size:
-                    self.torn = True
-                else:
-                    self.damaged_blocks += 1
+            is_whole = zlib.crc32(payload) == header.crc
+            if not is_whole and offset + header.payload_size >= self.size:
+                self.torn = True
+                return
+            self._next = offset + header.payload_size
+            if not is_whole:
+                self.damaged_blocks += 1
                 continue
             item = self._decode(header, payload)
-            if item is not None and not isinstance(item, Stacks):  # the recording has those already
+            if item is not None and not isinstance(item, Stacks | Segment):  # those are known already
                 yield item
 
     @property
     def event_count(self) -> int:
         """How many events the blocks say they hold; reads their headers only."""
+        return sum(
+            header.count
+            for header in self._looked_over()
+            if header.tag == fmt.EVENTS and header.record_size == EVENT.itemsize
+        )
+
+    @property
+    def latest(self) -> int:
+        """The latest time of an event, or the recording's end, ns; 0: there is neither.  Reads blocks' headers only."""
+        return max((one.last for one in self._looked_over() if one.tag in (fmt.EVENTS, fmt.CAPTURE_END)), default=0)
+
+    def _looked_over(self) -> list[fmt.BlockHeader]:
         counts = self.torn, self.damaged_blocks, self.unknown_blocks
         try:
-            return sum(
-                header.count
-                for header, _ in self._headers()
-                if header.tag == fmt.EVENTS and header.record_size == EVENT.itemsize
-            )
+            return [header for header, _ in self._headers()]
         finally:
             self.torn, self.damaged_blocks, self.unknown_blocks = counts
 
@@ -133,14 +162,25 @@ class CaptureReader:
         header = fmt.parse_block_header(self._file.read(fmt.BLOCK_HEADER_SIZE))
         if header is None or header.tag != fmt.RECORDING:
             raise damaged
-        self._body = self._file.tell() + header.payload_size
+        self._body = self._next = self._file.tell() + header.payload_size
         payload = self._payload(header, self._file.tell())
         if zlib.crc32(payload) != header.crc:
             raise damaged
         try:
-            return messages.read_recording(payload)
+            return self._like or messages.read_recording(payload)
         except _BAD_MESSAGE as error:
             raise damaged from error
+
+    def _read_segment(self) -> Segment | None:
+        """It stands right behind the header."""
+        header, offset = next(self._headers(), (None, 0))
+        if header is None or header.tag != fmt.SEGMENT:
+            return None
+        payload = self._payload(header, offset)
+        if zlib.crc32(payload) == header.crc:
+            with suppress(*_BAD_MESSAGE):
+                return segments.read_segment(payload)
+        return None
 
     def _with_stacks(self, recording: Recording) -> Recording:
         """With what the stacks are: it stands at the end, for then they are known, and is needed from the begin on."""
@@ -153,9 +193,9 @@ class CaptureReader:
         self.torn, self.damaged_blocks, self.unknown_blocks = False, 0, 0
         return recording
 
-    def _headers(self) -> Iterator[tuple[fmt.BlockHeader, int]]:
-        """Every whole block after the first, with the place of its payload."""
-        offset = self._body
+    def _headers(self, offset: int | None = None) -> Iterator[tuple[fmt.BlockHeader, int]]:
+        """Every whole block from there on, else after the first, with the place of its payload."""
+        offset = self._body if offset is None else offset
         while offset < self.size:
             self._file.seek(offset)
             header = fmt.parse_block_header(self._file.read(fmt.BLOCK_HEADER_SIZE))
@@ -192,7 +232,7 @@ class CaptureReader:
         self._file.seek(offset)
         return self._file.read(min(header.payload_size, self.size - offset))
 
-    def _decode(self, header: fmt.BlockHeader, payload: bytes) -> Item | Stacks | None:
+    def _decode(self, header: fmt.BlockHeader, payload: bytes) -> Item | Stacks | Segment | None:
         if header.tag == fmt.EVENTS and header.record_size == EVENT.itemsize:
             return np.frombuffer(payload, EVENT)
         decoder = _DECODERS.get(header.tag)
@@ -207,7 +247,12 @@ class CaptureReader:
 
 
 def is_capture(path: Path) -> bool:
-    """Whether a file begins as captures do, of whatever version.  Raises BadCapture when it cannot be read."""
+    """Whether a file begins as captures do, of whatever version, or a folder may hold segments of one.
+
+    Raises BadCapture when it cannot be read.
+    """
+    if path.is_dir():
+        return True
     try:
         with path.open("rb") as file:
             return file.read(len(fmt.MAGIC)) == fmt.MAGIC

@@ -15,7 +15,7 @@ import numpy as np
 
 from tracer import ownership
 from tracer.capture import format as fmt
-from tracer.capture import messages, stacks
+from tracer.capture import messages, segments, stacks
 from tracer.errors import OutputFailed
 from tracer.model import (
     EVENT,
@@ -26,6 +26,7 @@ from tracer.model import (
     PlanChange,
     ProcessEnd,
     Recording,
+    Segment,
     Stacks,
     StackSamples,
     Thread,
@@ -48,12 +49,13 @@ class CaptureWriter:
     lost when this process is killed.  Call events() now and then even with none, so that they get old.
     Any other block writes the waiting events first: the file has the order of the calls.
 
+    recording: or the bytes that write_recording makes of it.
     full: None, or a sentence saying why no more events are kept: max_size reached, the disk's last 5 %
     reached, or a write failed.  Later events are dropped and counted in `dropped`; end() stores them as a
     Loss of all CPUs (-1).  Nothing but the constructor raises: it raises OutputFailed.
     """
 
-    def __init__(self, path: Path, recording: Recording, max_size: int = DEFAULT_MAX_SIZE) -> None:
+    def __init__(self, path: Path, recording: Recording | bytes, max_size: int = DEFAULT_MAX_SIZE) -> None:
         self.path = path
         self.full: str | None = None
         self.size = 0
@@ -65,7 +67,7 @@ class CaptureWriter:
         self._waiting = np.empty(_BLOCK_EVENTS, EVENT)
         self._waiting_count = 0
         self._waiting_since = 0.0
-        payload = messages.write_recording(recording)
+        payload = recording if isinstance(recording, bytes) else messages.write_recording(recording)
         try:
             self._fd = ownership.create_private(path)
         except FileExistsError:
@@ -77,11 +79,16 @@ class CaptureWriter:
         try:
             ownership.give_to_caller(self._fd)  # at once: it is theirs even when this process is killed
             self._write(fmt.FILE_HEADER.pack(fmt.MAGIC, fmt.FORMAT_VERSION, 0))
-            self._write(_block(fmt.RECORDING, payload, time=recording.start))
+            self._write(_block(fmt.RECORDING, payload, time=0))
         except OSError as error:
             os.close(self._fd)
             ownership.remove(path)
             raise _not_writable(path, "written", error) from error
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the events that wait in memory."""
+        return self._waiting_count * EVENT.itemsize
 
     def __enter__(self) -> Self:
         return self
@@ -127,12 +134,24 @@ class CaptureWriter:
     def stacks(self, told: Stacks) -> None:
         self._small(fmt.STACKS, stacks.write_stacks(told))
 
+    def segment(self, segment: Segment) -> None:
+        """Where this part of a recording begins; before anything else."""
+        self._small(fmt.SEGMENT, segments.write_segment(segment), segment.time)
+
+    def dropped_loss(self) -> Loss | None:
+        """The events that were dropped and not told of yet."""
+        self.flush()
+        if not self.dropped:
+            return None
+        loss = Loss(-1, self.dropped, self._dropped_first, self._dropped_last)
+        self.dropped = self._dropped_first = self._dropped_last = 0
+        return loss
+
     def end(self, end: CaptureEnd) -> None:
         """The trailer; close() comes next."""
-        self.flush()
-        if self.dropped:
-            self.loss(Loss(-1, self.dropped, self._dropped_first, self._dropped_last))
-            self.dropped = 0
+        dropped = self.dropped_loss()
+        if dropped is not None:
+            self.loss(dropped)
         self._small(fmt.CAPTURE_END, messages.write_capture_end(end), end.time)
 
     def flush(self) -> None:
@@ -160,6 +179,11 @@ class CaptureWriter:
             self.flush()
             os.close(self._fd)
             self._fd = -1
+
+    def discard(self) -> None:
+        """Delete the file."""
+        self.close()
+        ownership.remove(self.path)
 
     def _append_events(self, events: Array, first: int, last: int) -> bool:
         if self.full is None:

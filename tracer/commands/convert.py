@@ -17,7 +17,7 @@ from tracer.errors import ExitCode, UsageError
 from tracer.terminal import show_progress
 
 if TYPE_CHECKING:
-    from tracer.capture import CaptureReader
+    from tracer.capture import CaptureReader, RingReader
     from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
     from tracer.output.summary import Summary
     from tracer.output.trace import Listener, WrittenTrace
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CAPTURE_SUFFIX = ".ratcap"
+RING_SUFFIX = ".ring"
 TRACE_SUFFIX = {"perfetto": ".pftrace", "chrome": ".json"}
 MAX_SLICES = 2_000_000
 """Beyond this many slices Perfetto's UI becomes slow to open a trace; short ones are merged then."""
@@ -36,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Register the command."""
     parser = commands.add_parser("convert", help="make a trace out of a capture", description=__doc__)
     parser.add_argument(
-        "capture", type=Path, metavar="CAPTURE", help="a file that `rat-ebpf` left or was asked to keep"
+        "capture", type=Path, metavar="CAPTURE", help="a file, or ring, that `rat-ebpf` left or was asked to keep"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the trace (default: beside the capture)")
     add_trace_options(parser)
@@ -115,7 +116,7 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def beside(capture: Path, suffix: str) -> Path:
     """The trace's default name: x.ratcap and the x.pftrace.ratcap of a recording that broke off give x.pftrace."""
-    name = capture.name.removesuffix(CAPTURE_SUFFIX).removesuffix(suffix)
+    name = capture.name.removesuffix(CAPTURE_SUFFIX).removesuffix(RING_SUFFIX).removesuffix(suffix)
     return capture.with_name(name + suffix)
 
 
@@ -132,12 +133,22 @@ def progress_of(*, quiet: bool, what: str = "writing the trace") -> Callable[[fl
 
 def convert(capture: Path, output: Path, options: TraceOptions, progress: Callable[[float], None]) -> Conversion:
     """Replay a capture into a trace file and a summary.  Raises BadCapture, OutputFailed."""
-    from tracer.capture import CaptureReader
+    from tracer.capture import open_capture
+
+    with open_capture(capture) as reader:
+        return write_trace(reader, output, options, progress)
+
+
+def write_trace(
+    reader: CaptureReader | RingReader, output: Path, options: TraceOptions, progress: Callable[[float], None]
+) -> Conversion:
+    """The same of an open capture.  Raises OutputFailed."""
     from tracer.output.chrome import ChromeWriter
+    from tracer.output.flight import hit_marks
     from tracer.output.perfetto import PerfettoWriter
     from tracer.output.summary import Summary
 
-    with CaptureReader(capture) as reader, contextlib.ExitStack() as making:
+    with contextlib.ExitStack() as making:
         writer_class = PerfettoWriter if options.format == "perfetto" else ChromeWriter
         making.enter_context(held_back())  # a constructor that is interrupted would leave its file behind
         writer = writer_class(
@@ -152,7 +163,7 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
             making.close()
             tally, end = replay(reader, (writer, summary), lambda share: progress(min(0.99, share)))
             summary.close(tally, end)
-            writer.mark(summary.findings)
+            writer.mark([*hit_marks(reader.recording), *summary.findings])
             if isinstance(writer, PerfettoWriter):
                 writer.carry(summary.as_json())
             trace = writer.close(tally, end)
@@ -165,7 +176,7 @@ def convert(capture: Path, output: Path, options: TraceOptions, progress: Callab
 
 
 def replay(
-    reader: CaptureReader, sinks: Sequence[Listener], progress: Callable[[float], None]
+    reader: CaptureReader | RingReader, sinks: Sequence[Listener], progress: Callable[[float], None]
 ) -> tuple[Tally, CaptureEnd | None]:
     """Tell all that a capture says to the sinks, which are then to be closed with what is returned.
 
@@ -189,7 +200,7 @@ def replay(
     return tally, end
 
 
-def _assembled(reader: CaptureReader) -> Iterator[Assembled]:
+def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
     """The capture's items with its events assembled into spans, and the tally after each step."""
     from tracer import assemble
     from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd

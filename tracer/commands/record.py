@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracer.commands import latest
 from tracer.commands.convert import (
     CAPTURE_SUFFIX,
     TRACE_SUFFIX,
@@ -21,8 +22,7 @@ from tracer.commands.convert import (
 )
 from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
-from tracer.commands.signals import interruptible
-from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
+from tracer.errors import ExitCode, UsageError
 from tracer.ownership import remove
 from tracer.terminal import remark
 
@@ -71,8 +71,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=size,
         default=DEFAULT_MAX_SIZE,
         metavar="SIZE",
-        help="stop recording when the capture reaches this size, e.g. 500M (default 2G)",
+        help="stop recording when the capture reaches this size, e.g. 500M (default 2G); of --last: keep no more",
     )
+    latest.add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on the standard error")
     add_trace_options(parser, formats=("perfetto", "chrome", "capture"))
     parser.set_defaults(run=run)
@@ -121,22 +122,34 @@ def run(options: argparse.Namespace) -> ExitCode:
             fix="sudo rat-ebpf --pid 1234\nsudo rat-ebpf -- ./server --port 8080",
         )
     trace_options = trace_options_of(options)
+    triggers = latest.triggers_of(options)
+    if triggers and options.last is None:
+        options.last = latest.DEFAULT_LAST
     with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
         output = output_path(options.output, suffix, survey.processes[0].name)
         capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
+        flight = None
+        if options.last is not None:
+            capture = latest.ring_beside(output)
+            flight = latest.flight_of(options, trace_options, triggers, output, capture)
         record_options = RecordOptions(
             duration=options.duration,
             max_overhead=options.max_overhead,
             transport=options.transport,
             max_size=options.max_size,
             asked=_asked(options),
+            last=options.last,
+            flight=flight,
             shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
             variant=ahead.variant,
             on_attached=_announcement(options, survey, began),
         )
         ahead.wait()
-        outcome = Recorder(survey, targets, capture, record_options).run(launched)
+        with flight or contextlib.nullcontext():
+            outcome = Recorder(survey, targets, capture, record_options).run(launched)
+            if flight is not None:
+                return latest.close(options, trace_options, output, capture, flight, outcome)
     if trace_options.format == "capture":
         print_capture(capture, outcome, as_json=options.json, quiet=options.quiet)
         return ExitCode.OK
@@ -155,6 +168,7 @@ def _asked(options: argparse.Namespace) -> dict[str, str]:
         "transport",
         "min_us",
         "symbols",
+        "trigger",
     )
     return {name: str(value) for name in shown if (value := getattr(options, name)) not in (None, [], False, 0.0)}
 
@@ -208,22 +222,10 @@ def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> 
 
 def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Path, capture: Path) -> ExitCode:
     """Turn the capture into the trace; the capture stays only when that fails."""
-    from tracer.commands.closing import print_closing, say_kept
+    from tracer.commands.closing import keeping, print_closing
 
-    try:
-        with interruptible():
-            result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
-    except KeyboardInterrupt:
-        raise OutputFailed(
-            "stopped while writing the trace", why="what was recorded is kept", fix=f"rat-ebpf convert {capture}"
-        ) from None
-    except RatError as error:
-        say_kept(error, capture)
-        raise
-    except MemoryError as raised:
-        memory = OutOfMemory()
-        say_kept(memory, capture)
-        raise memory from raised
+    with keeping(capture):
+        result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
     remove(capture)
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracer import __version__
-from tracer.capture import CaptureWriter
+from tracer import __version__, model
+from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
+from tracer.commands.flight import Flight
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
@@ -32,7 +33,6 @@ from tracer.model import (
     StackSamples,
     is_scheduling,
 )
-from tracer.ownership import remove
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.probe.variant import Variant
@@ -57,6 +57,8 @@ BUSY_SHARE = 0.05
 MOST_MEMORY = 4 << 30
 """Bytes of a process whose tasks are read at both ends: a second or two of reading."""
 
+Writer = CaptureWriter | RingWriter
+
 LEAST_TO_JUDGE = 1_000_000_000
 """Nanoseconds: a program that ended sooner, or was let go sooner, may have done no more than start."""
 
@@ -65,6 +67,8 @@ LEAST_TO_JUDGE = 1_000_000_000
 class RecordOptions:
     """duration: seconds or None (until told to stop).  max_overhead: share of the target's CPU.  max_size: bytes.
 
+    last: ns: only so much is kept, of the latest time, and it goes on when max_size is reached; None: all is kept.
+    flight: what looks at that while it is recorded.
     variant: of this kernel, where it is known.
     asked: what the user asked for, to be shown in the trace.  on_attached: told the plan once the probes are there.
     """
@@ -74,6 +78,8 @@ class RecordOptions:
     transport: str
     max_size: int
     asked: dict[str, str]
+    last: int | None = None
+    flight: Flight | None = None
     variant: Variant | None = None
     shows_progress: bool = False
     on_attached: Callable[[Plan], None] = lambda plan: None
@@ -81,15 +87,16 @@ class RecordOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a recording ended, in words, and what was received and lost (events)."""
+    """How a recording ended, in words, and what was received and lost (events).  is_alone: all targets had ended."""
 
     reason: str
     received: int
     lost: int
+    is_alone: bool
 
 
 class Recorder:
-    """One recording of some processes into one capture file."""
+    """One recording of some processes into one capture: a file, or a ring."""
 
     def __init__(self, survey: Survey, targets: Sequence[TargetProcess], capture: Path, options: RecordOptions) -> None:
         self._survey = survey
@@ -99,6 +106,8 @@ class Recorder:
         self._cpu_of: dict[int, int] = {}
         self._readers: dict[int, SnapshotReader] = {}
         self._stacks: StackTaker | None = None
+        self._raw_stacks: RawStackWriter | None = None
+        self._trouble: str | None = None
 
     def run(self, launched: Launched | None = None) -> Outcome:
         """Record until the duration is over, a signal comes, the targets are gone or the capture is full.
@@ -108,7 +117,7 @@ class Recorder:
         """
         survey, options = self._survey, self._options
         with (
-            stop_signal() as stop,
+            stop_signal(hears_wishes=options.last is not None) as stop,
             ProbeSession(
                 survey.plan,
                 survey.processes,
@@ -138,12 +147,14 @@ class Recorder:
                 kernel=kernel_release(),
                 max_overhead=options.max_overhead,
                 options=options.asked,
+                flight=model.Flight(options.last, began) if options.last is not None else None,
             )
             self._guard = Guard(plan, costs, options.max_overhead)
             stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             cpu_at_start = self._cpu_time()
-            with CaptureWriter(self._capture, recording, options.max_size) as writer, _kept(writer):
+            with self._writer(recording) as writer, _kept(writer):
                 options.on_attached(plan)
+                self._begin_flight(writer, stacks)
                 for target in self._running.values():
                     with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
                         writer.threads(target.threads())
@@ -168,9 +179,41 @@ class Recorder:
                 end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
                 writer.end(end)
                 self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
-        return Outcome(reason, end.received, end.lost)
+        return Outcome(reason, end.received, end.lost + writer.dropped, not self._running)
 
-    def _carry(self, session: ProbeSession, writer: CaptureWriter, stop: StopSignal) -> str:
+    def _writer(self, recording: Recording) -> Writer:
+        last, most = self._options.last, self._options.max_size
+        if last is None:
+            return CaptureWriter(self._capture, recording, most)
+        alive = self._live_threads
+        return RingWriter(self._capture, recording, last=last, max_size=most, alive=alive, now=kernel_now)
+
+    def _begin_flight(self, writer: Writer, stacks: StackTaker) -> None:
+        if isinstance(writer, RingWriter):
+            self._raw_stacks = RawStackWriter(writer.beside(RAW_STACKS), stacks.period)
+            if self._options.flight is not None and self._options.flight.options.triggers:
+                self._options.flight.begin()
+
+    def _look_at_flight(self, writer: Writer, stop: StopSignal) -> None:
+        flight = self._options.flight
+        if flight is None or not isinstance(writer, RingWriter):
+            return
+        if stop.wants_trace:
+            stop.wants_trace = False
+            flight.write_now()
+        flight.look()
+        if writer.trouble is not None and writer.trouble != self._trouble:
+            flight.say(f"{writer.trouble} Less than was asked for is kept")
+        self._trouble = writer.trouble
+
+    def _live_threads(self) -> frozenset[int] | None:
+        """By tid; None: that is not known, for a process has ended."""
+        try:
+            return frozenset(tid for target in self._running.values() for tid in target.thread_ids())
+        except NoSuchProcess:
+            return None
+
+    def _carry(self, session: ProbeSession, writer: Writer, stop: StopSignal) -> str:
         """The loop; returns why it ended."""
         began = time.monotonic()
         next_look = began
@@ -183,6 +226,7 @@ class Recorder:
                 next_look = now + LOOK_AROUND
                 writer.threads(session.threads())
                 self._watch_targets(session, writer)
+                self._look_at_flight(writer, stop)
                 self._show_progress(session, writer, now - began)
             if stop.name is not None:
                 return f"stopped by {'Ctrl-C' if stop.name == 'SIGINT' else stop.name}"
@@ -225,14 +269,17 @@ class Recorder:
                     stuck = stuck_tasks(reader, binary, process, snapshot)
                 yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked, stuck)
 
-    def _take(self, writer: CaptureWriter, batch: Batch) -> None:
+    def _take(self, writer: Writer, batch: Batch) -> None:
         for loss in batch.losses:  # before the events that come after it
             writer.loss(loss)
         if self._stacks is not None:
             writer.stack_samples(StackSamples(self._stacks.take()))  # before the events in whose time they were taken
+            new = self._stacks.new()
+            if self._raw_stacks is not None:
+                self._raw_stacks.add(new)
         writer.events(batch.events)
 
-    def _hold_overhead(self, session: ProbeSession, writer: CaptureWriter, batch: Batch) -> None:
+    def _hold_overhead(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
         """Let the guard look at a batch; attach and detach what it says, and note the change."""
         lost = sum(loss.count for loss in batch.losses)
         step = self._guard.observe(kernel_now(), batch.events, lost, self._cpu_time())
@@ -256,7 +303,7 @@ class Recorder:
         writer.plan_change(PlanChange(after, step.active, step.reason))
         self._take(writer, Batch(batch.events[~is_before], []))
 
-    def _watch_targets(self, session: ProbeSession, writer: CaptureWriter) -> None:
+    def _watch_targets(self, session: ProbeSession, writer: Writer) -> None:
         for pid, target in list(self._running.items()):
             if target.runs_same_image():
                 continue
@@ -280,6 +327,10 @@ class Recorder:
             if self._stacks is not None:
                 self._stacks.replace(target)
 
+    def _kept_words(self) -> str:
+        last = self._options.last
+        return f", the last {last / 1e9:g} s" if last is not None else ""
+
     def _check_for_silence(self, hits: int, end: CaptureEnd, elapsed: int, used: int) -> None:
         """hits: of probes.  elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""
         if hits or end.lost or used < BUSY_SHARE * elapsed:
@@ -296,13 +347,13 @@ class Recorder:
             fix=f"rat-ebpf list {process.pid if process.pid in self._running else shell_word(process.executable)}",
         )
 
-    def _show_progress(self, session: ProbeSession, writer: CaptureWriter, elapsed: float) -> None:
+    def _show_progress(self, session: ProbeSession, writer: Writer, elapsed: float) -> None:
         if not self._options.shows_progress:
             return
         rate = session.received / max(elapsed, 0.1)
         show_progress(
             f"recording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
-            f"{writer.size / 1e6:,.1f} MB · Ctrl-C to stop"
+            f"{writer.size / 1e6:,.1f} MB{self._kept_words()} · Ctrl-C to stop"
         )
 
 
@@ -318,7 +369,7 @@ def _wait_for_our_turn() -> None:
 
 
 @contextlib.contextmanager
-def _kept(writer: CaptureWriter) -> Iterator[None]:
+def _kept(writer: Writer) -> Iterator[None]:
     """A capture that holds hits of probes outlives an error, which then says so; an empty one does not."""
     try:
         yield
@@ -331,9 +382,9 @@ def _kept(writer: CaptureWriter) -> Iterator[None]:
         raise
 
 
-def _close(writer: CaptureWriter, error: BaseException) -> None:
+def _close(writer: Writer, error: BaseException) -> None:
     writer.close()
     if not writer.hit_count:
-        remove(writer.path)
+        writer.discard()
     elif isinstance(error, RatError):
         say_kept(error, writer.path)

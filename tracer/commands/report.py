@@ -39,11 +39,11 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def summarise(capture: Path, *, quiet: bool) -> dict[str, Any]:
     """The summary of a capture, as Summary.as_json has it.  Raises BadCapture."""
-    from tracer.capture import CaptureReader
+    from tracer.capture import open_capture
     from tracer.commands.convert import progress_of, replay
     from tracer.output.summary import Summary
 
-    with CaptureReader(capture) as reader:
+    with open_capture(capture) as reader:
         summary = Summary(reader.recording)
         progress = progress_of(quiet=quiet, what="reading the capture")
         try:

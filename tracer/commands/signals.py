@@ -21,21 +21,32 @@ def _handling(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
 
 
 class StopSignal:
-    """name: of the signal that came, or None."""
+    """name: of the signal that came, or None.  wants_trace: SIGUSR1 came, which ends nothing."""
 
     def __init__(self) -> None:
         self.name: str | None = None
+        self.wants_trace = False
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """The handler."""
         self.name = signal.Signals(number).name
 
+    def note_wish(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler of SIGUSR1."""
+        self.wants_trace = True
+
 
 @contextlib.contextmanager
-def stop_signal() -> Iterator[StopSignal]:
-    """Ctrl-C, SIGTERM and SIGHUP are noted only: whoever records looks, and ends well."""
+def stop_signal(*, hears_wishes: bool = False) -> Iterator[StopSignal]:
+    """Ctrl-C, SIGTERM and SIGHUP are noted only: whoever records looks, and ends well.
+
+    hears_wishes: so is SIGUSR1.
+    """
     stop = StopSignal()
-    with _handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.note)):
+    handlers: dict[signal.Signals, _Handler] = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.note)
+    if hears_wishes:
+        handlers[signal.SIGUSR1] = stop.note_wish
+    with _handling(handlers):
         yield stop
 
 

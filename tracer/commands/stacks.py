@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tracer import rust
+from tracer.capture import RawStack
 from tracer.errors import RatError
 from tracer.model import STACK_SAMPLE, Array, Frame, FunctionKind, Plan, Process, Stack, StackCensus, Stacks
 from tracer.probe.session import ProbeSession
@@ -30,7 +31,7 @@ LEAST_AT_ONCE = 64
 MOST_STACKS = 20_000
 """Different ones."""
 
-_Place = tuple[Module | None, int]
+Place = tuple[Module | None, int]
 """A module and the link-time address of an instruction in it; no module: the run-time address."""
 
 
@@ -44,8 +45,9 @@ class StackTaker:
         self._refused = session.no_stacks
         self._targets = dict(targets)
         self._modules = {pid: Modules(target) for pid, target in targets.items()}
-        self._known = {process.pid: _coroutines(plan, process.binary) for process in processes}
-        self._numbers: dict[tuple[tuple[_Place, ...], bool], int] = {}
+        self._known = known_names(plan, processes)
+        self._numbers: dict[tuple[tuple[Place, ...], bool], int] = {}
+        self._new: list[RawStack] = []
         self._taken = self._skipped = self._cut = 0
 
     def replace(self, target: TargetProcess) -> None:
@@ -82,13 +84,24 @@ class StackTaker:
         if modules is None:
             return None
         found = unwind(record.copy, modules.row)
-        key = tuple(modules.at(address) or (None, address) for address in found.addresses), found.is_whole
+        key = places_of(found.addresses, modules), found.is_whole
         if all(module is None for module, _ in key[0]):
             return None  # it stands in the copy of an instruction that a probe has replaced
         number = self._numbers.get(key)
         if number is None and len(self._numbers) < MOST_STACKS:
             number = self._numbers[key] = len(self._numbers)
+            self._new.append(RawStack(record.pid, found.is_whole, tuple(found.addresses)))
         return number
+
+    def new(self) -> list[RawStack]:
+        """The stacks whose numbers were given since the last call, in the order of these."""
+        new, self._new = self._new, []
+        return new
+
+    @property
+    def period(self) -> int:
+        """ns of a CPU's time that a look at what runs stands for; 0: there are none."""
+        return self._sampler.period if self._sampler is not None else 0
 
     def told(self) -> Stacks:
         """All of them with their names, and what became of the others."""
@@ -96,11 +109,7 @@ class StackTaker:
         if sampler is None:
             return Stacks((), StackCensus(refused=self._refused))
         counts = sampler.counts()
-        names = self._names()
-        stacks = tuple(
-            Stack(tuple(frame for place in places for frame in names[place]), is_whole)
-            for places, is_whole in self._numbers
-        )
+        stacks = named(list(self._numbers), self._modules, self._targets, self._known)
         census = StackCensus(
             taken=self._taken,
             lost=counts.lost,
@@ -114,25 +123,54 @@ class StackTaker:
         )
         return Stacks(stacks, census)
 
-    def _names(self) -> dict[_Place, tuple[Frame, ...]]:
-        """Of each place once."""
-        wanted: defaultdict[Module | None, set[int]] = defaultdict(set)
-        for places, _ in self._numbers:
-            for module, address in places:
-                wanted[module].add(address)
-        names: dict[_Place, tuple[Frame, ...]] = {}
-        for pid, modules in self._modules.items():
-            target = self._targets[pid]
-            for module in modules.opened:
-                known = self._known.get(pid, {}) if module.path == target.executable else {}
-                found = _named(module, target.root_path, wanted.pop(module, set()), known)
-                names |= {(module, address): frames for address, frames in found.items()}
-        return names | {(None, address): (Frame(None, None, False, ""),) for address in wanted[None]}
-
     def close(self) -> None:
         """Unmap the files."""
         for modules in self._modules.values():
             modules.close()
+
+
+def places_of(addresses: Iterable[int], modules: Modules) -> tuple[Place, ...]:
+    """What lies at these run-time addresses."""
+    return tuple(modules.at(address) or (None, address) for address in addresses)
+
+
+def named(
+    stacks: Sequence[tuple[tuple[Place, ...], bool]],
+    modules_of: Mapping[int, Modules],
+    targets: Mapping[int, TargetProcess],
+    known: Mapping[int, Mapping[int, str]],
+) -> tuple[Stack, ...]:
+    """The same with names.  stacks: (places, is_whole) each.  modules_of, targets: by pid.  known: see known_names."""
+    names = _names(stacks, modules_of, targets, known)
+    return tuple(
+        Stack(tuple(frame for place in places for frame in names[place]), is_whole) for places, is_whole in stacks
+    )
+
+
+def _names(
+    stacks: Sequence[tuple[tuple[Place, ...], bool]],
+    modules_of: Mapping[int, Modules],
+    targets: Mapping[int, TargetProcess],
+    known: Mapping[int, Mapping[int, str]],
+) -> dict[Place, tuple[Frame, ...]]:
+    """Of each place once."""
+    wanted: defaultdict[Module | None, set[int]] = defaultdict(set)
+    for places, _ in stacks:
+        for module, address in places:
+            wanted[module].add(address)
+    names: dict[Place, tuple[Frame, ...]] = {}
+    for pid, modules in modules_of.items():
+        target = targets[pid]
+        for module in modules.opened:
+            own = known.get(pid, {}) if module.path == target.executable else {}
+            found = _named(module, target.root_path, wanted.pop(module, set()), own)
+            names |= {(module, address): frames for address, frames in found.items()}
+    return names | {(None, address): (Frame(None, None, False, ""),) for address in wanted[None]}
+
+
+def known_names(plan: Plan, processes: Iterable[Process]) -> dict[int, dict[int, str]]:
+    """By pid: names that are better than those of the symbols, by address."""
+    return {process.pid: _coroutines(plan, process.binary) for process in processes}
 
 
 def _coroutines(plan: Plan, binary: int) -> dict[int, str]:

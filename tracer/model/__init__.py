@@ -9,6 +9,8 @@ from tracer.model.binary import Binary, layouts_of
 from tracer.model.capture import (
     PARKED,
     CaptureEnd,
+    Flight,
+    Hit,
     Loss,
     MemoryReading,
     PlanChange,
@@ -38,6 +40,7 @@ from tracer.model.events import (
     is_scheduling,
 )
 from tracer.model.findings import Finding, Severity
+from tracer.model.flight import TOLD_ID, Segment, Trigger, TriggerKind
 from tracer.model.functions import (
     AwaitPoint,
     ExitKind,
@@ -91,6 +94,7 @@ __all__ = [
     "TASK",
     "TASK_ID_RECORD",
     "THREAD_OVER",
+    "TOLD_ID",
     "UNKNOWN_SYSCALL",
     "UNRESUMED",
     "WAIT",
@@ -109,11 +113,13 @@ __all__ = [
     "ExitMode",
     "ExitSite",
     "Finding",
+    "Flight",
     "Frame",
     "FunctionKind",
     "Gate",
     "Group",
     "HeaderTest",
+    "Hit",
     "InstructionCost",
     "Layout",
     "LayoutEdge",
@@ -142,6 +148,7 @@ __all__ = [
     "Register",
     "ResultEncoding",
     "Route",
+    "Segment",
     "Severity",
     "Site",
     "Source",
@@ -159,6 +166,8 @@ __all__ = [
     "Tally",
     "TaskIdPath",
     "Thread",
+    "Trigger",
+    "TriggerKind",
     "VariantTest",
     "WaitFlag",
     "WakeOrigin",

@@ -99,10 +99,43 @@ class MemoryReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """What made a recording write its latest time.
+
+    trigger: as it was asked for.  kind: the first word of it.  title: a sentence on what was seen.  time, duration: ns,
+    of what was seen.  limit: ns; None: the trigger has none.  function: its name, None: of none.  where: its place in
+    the source; None: not known.  tid: the thread to look at.
+    """
+
+    trigger: str
+    kind: str
+    title: str
+    time: int
+    duration: int
+    limit: int | None = None
+    function: str | None = None
+    where: SourceLocation | None = None
+    tid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Of a recording that keeps only its latest time.  last: ns that were asked for.  began: when the recording did.
+
+    hit: why this part of it was written; None: because the recording ended.
+    """
+
+    last: int
+    began: int
+    hit: Hit | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """The header of a capture: all that later stages need to know besides the events.
 
-    start: the time from which on every probe was attached.  options: what the user asked for, for display.  stacks:
+    start: the time from which on every probe was attached; of the latest part of a longer recording (flight), the time
+    from which on it is here.  options: what the user asked for, for display.  stacks:
     which the capture tells at its end; None: it tells none.
     """
 
@@ -116,6 +149,7 @@ class Recording:
     max_overhead: float
     options: dict[str, str] = field(default_factory=dict)
     stacks: Stacks | None = None
+    flight: Flight | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,11 @@ class Notes:
         if plan.no_scheduling is not None:
             args["scheduling not recorded"] = plan.no_scheduling
         args |= {f"option {key}": value for key, value in recording.options.items()}
-        self._note(recording.start, "tracing began", args)
+        if recording.flight is not None:
+            flight = recording.flight
+            args |= {"kept": f"the latest {flight.last / 1e9:g} s", "recording began (ns)": flight.began}
+            args |= {"written because of": flight.hit.trigger} if flight.hit is not None else {}
+        self._note(recording.start, "tracing began" if recording.flight is None else "what was kept begins", args)
 
     def _note(self, time: int, name: str, args: Mapping[str, Value]) -> None:
         self._descriptors.instant(time, self._track, name, args)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tracer.model import FunctionKind, SourceLocation
 from tracer.output.awaits import short_place
+from tracer.output.flight import flight_words
 from tracer.output.labels import (
     duration_words,
     place_words,
@@ -56,6 +57,8 @@ def _print_header(document: Document, console: Console) -> None:
             f" · {some(document['tasks'], 'task')}",
         )
     )
+    for words in flight_words(document):
+        console.print(plain_text(words))
     console.print()
 
 

@@ -32,6 +32,7 @@ from tracer.output.chains import Chains, Whereabouts
 from tracer.output.delays import Delays, Lengths
 from tracer.output.findings.gather import Evidence, missing, unjudged
 from tracer.output.findings.run import Run
+from tracer.output.flight import flight_of
 from tracer.output.jobs import Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
@@ -291,6 +292,7 @@ class Summary:
             "max_overhead": recording.max_overhead,
             "complete": self.end is not None,
             "ended": self.end.reason if self.end else None,
+            "flight": flight_of(recording, max(recording.start, self.end.time if self.end else accounts.latest)),
             "futures_probed": self.share_probed(Group.FUTURES),
             "wakes_probed": self.share_probed(Group.WAKES),
             "wakes": self._wakes(),

@@ -178,6 +178,13 @@ class TargetProcess:
             raise ended(self.pid)
         return found
 
+    def thread_ids(self) -> frozenset[int]:
+        """The same by their tids alone, which is quick.  Raises NoSuchProcess."""
+        try:
+            return frozenset(int(entry) for entry in os.listdir(f"/proc/{self.pid}/task"))
+        except (FileNotFoundError, ProcessLookupError):
+            raise ended(self.pid) from None
+
     def cpu_time_ns(self) -> int:
         """CPU time, user and system, of all its threads so far, also of those that ended; nanoseconds.
 

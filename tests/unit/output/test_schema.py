@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from tests.perfetto.simulation import PID, START, blocks, make_recording, make_threads, simulate
 from tracer.commands.report import summarise
-from tracer.model import CaptureEnd, Group, PlanChange, ProcessEnd, Tally
+from tracer.model import CaptureEnd, Flight, Group, Hit, PlanChange, ProcessEnd, SourceLocation, Tally
 from tracer.output.summary import Summary
 
 ROOT = Path(__file__).parents[3]
@@ -53,6 +54,22 @@ def test_a_summary_with_everything(validator: Draft202012Validator) -> None:
     assert any(row["waits_by_await"] for row in document["task_kinds"])
     assert any(row["macro"] for row in document["waits_by_await"])
     validator.validate(document)
+
+
+def test_a_summary_of_a_flight(validator: Draft202012Validator) -> None:
+    traces = [{"path": "x.pftrace", "trigger": "poll > 1ms", "kind": "poll", "title": "a was polled for 2.00 ms"}]
+    told = {"trace": "y.pftrace", "traces": traces, "again": {"poll > 1ms": 3}, "not_written": 0}
+    hits = (
+        None,
+        Hit("exit", "exit", "the process ended", START + 9, 0),
+        Hit("poll > 1ms", "poll", "it took long", START + 5, 2, 1, "a::b", SourceLocation("src/main.rs", 7), 3),
+    )
+    for hit in hits:
+        summary = Summary(replace(make_recording(), flight=Flight(30_000_000_000, START - 7, hit)))
+        summary.close(Tally(), CaptureEnd(START + 10, "the process ended", 0, 0))
+        document = json.loads(json.dumps(summary.as_json()))
+        assert document["flight"]["before"] == 7
+        validator.validate(document | told)
 
 
 def test_an_empty_summary(validator: Draft202012Validator) -> None:
