@@ -45,7 +45,8 @@ _DECODERS: dict[bytes, Callable[[bytes], Item | Stacks]] = {
     fmt.STACKS: stacks.read_stacks,
 }
 _SEARCH_STEP = 1 << 20
-_BAD_MESSAGE = (ValueError, DecodeError, struct.error)
+BAD_MESSAGE = (ValueError, DecodeError, struct.error)
+"""What reading a message raises that makes no sense."""
 
 
 class CaptureReader:
@@ -139,7 +140,7 @@ class CaptureReader:
             raise damaged
         try:
             return messages.read_recording(payload)
-        except _BAD_MESSAGE as error:
+        except BAD_MESSAGE as error:
             raise damaged from error
 
     def _with_stacks(self, recording: Recording) -> Recording:
@@ -148,7 +149,7 @@ class CaptureReader:
             if header.tag == fmt.STACKS:
                 payload = self._payload(header, offset)
                 if zlib.crc32(payload) == header.crc:
-                    with suppress(*_BAD_MESSAGE):
+                    with suppress(*BAD_MESSAGE):
                         recording = replace(recording, stacks=stacks.read_stacks(payload))
         self.torn, self.damaged_blocks, self.unknown_blocks = False, 0, 0
         return recording
@@ -201,7 +202,7 @@ class CaptureReader:
             return None
         try:
             return decoder(payload)
-        except _BAD_MESSAGE:
+        except BAD_MESSAGE:
             self.damaged_blocks += 1
             return None
 

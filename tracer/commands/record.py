@@ -24,6 +24,7 @@ from tracer.commands.outputs import output_path
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
 from tracer.ownership import remove
+from tracer.privileges import give_up_privileges
 from tracer.terminal import remark
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Pa
     """Turn the capture into the trace; the capture stays only when that fails."""
     from tracer.commands.closing import print_closing, say_kept
 
+    give_up_privileges(reads=capture, writes_to=output.parent)
     try:
         with interruptible():
             result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
