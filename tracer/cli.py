@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from tracer import __version__
-from tracer.errors import ExitCode, OutOfMemory, OutputFailed, RatError, UsageError
-from tracer.terminal import remark
+from tracer.errors import ExitCode, OutOfMemory, OutputFailed, PermissionMissing, RatError, UsageError
+from tracer.terminal import remark, shell_word
 
 COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "sql", "doctor")
 """One module of tracer.commands each; `record` is meant when none is named."""
@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except RatError as error:
+        if isinstance(error, PermissionMissing) and not error.fix:
+            error.fix = _with_rights(arguments)
         _explain(error)
         return int(error.code)
     except KeyboardInterrupt:
@@ -115,6 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         importlib.import_module(f"tracer.commands.{name}").add_parser(commands)
     return parser
+
+
+def _with_rights(arguments: Sequence[str]) -> str:
+    """The same command with the rights that it lacks."""
+    if os.geteuid() == 0:  # in a container
+        return "docker run --pid=host --cap-add=BPF --cap-add=PERFMON --cap-add=SYS_PTRACE …    # or on the host"
+    return " ".join(["sudo rat-ebpf", *map(shell_word, arguments)])
 
 
 def _explain(error: RatError) -> None:

@@ -55,7 +55,7 @@ class NoSuchProcess(RatError):
 
 
 class PermissionMissing(RatError):
-    """A capability or a file permission is missing; `why` names it."""
+    """A capability or a file permission is missing; `why` names it.  No `fix`: it is the same command as root."""
 
     code = ExitCode.NO_PERMISSION
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,19 @@ class Done:
     err: str
 
 
-def rat(*arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 90) -> Done:
-    """Run it to its end.  Fails the test on a traceback: no user should ever see one."""
+def rat(
+    *arguments: object,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 90,
+    through: Sequence[str] = (),
+) -> Done:
+    """Run it to its end.  Fails the test on a traceback: no user should ever see one.
+
+    through: a command that starts it, as setpriv does.
+    """
     done = subprocess.run(
-        [RAT, *map(str, arguments)],
+        [*through, RAT, *map(str, arguments)],
         cwd=cwd,
         env=_environment(env),
         capture_output=True,
@@ -59,11 +68,15 @@ class Recording:
 
 @contextmanager
 def recording(
-    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, until: str = "attached"
+    *arguments: object,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    until: str = "attached",
+    through: Sequence[str] = (),
 ) -> Iterator[Recording]:
     """Start a recording and wait until it says that its probes are attached, or whatever else it says then."""
     process = subprocess.Popen(
-        [RAT, *map(str, arguments)],
+        [*through, RAT, *map(str, arguments)],
         cwd=cwd,
         env=_environment(env),
         stdout=subprocess.PIPE,

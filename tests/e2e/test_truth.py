@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,16 @@ EXCESS = 100_000
 """Nanoseconds by which a traced poll may be longer than the interval measured inside it, for 99 of 100."""
 
 
-def traced(running: Running, output: Path, *options: object) -> tuple[Trace, Result]:
-    """Record a waiting target from its go to its end."""
-    with recording("--pid", running.pid, "-o", output, "--max-overhead", 100, *options) as rec:
+def traced(
+    running: Running,
+    output: Path,
+    *options: object,
+    through: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> tuple[Trace, Result]:
+    """Record a waiting target from its go to its end.  through, env: as of `recording`."""
+    arguments = ("--pid", running.pid, "-o", output, "--max-overhead", 100, *options)
+    with recording(*arguments, through=through, env=env) as rec:
         running.go()
         result = running.wait()
         done = rec.wait()

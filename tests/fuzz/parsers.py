@@ -274,13 +274,13 @@ def run_cache(data: bytes) -> None:
 def cache_seeds() -> list[bytes]:
     """What is remembered of the corpus' programs."""
     from tracer.rust import read_binary
-    from tracer.rust.cache import _encode
+    from tracer.rust.cache import encode
 
     found = []
     for name in ("dwarf4", "dwarf5"):
-        encoded = _encode(read_binary(_image((CORPUS / "elf" / name).read_bytes()), display_path="x"))
+        encoded = encode(read_binary(_image((CORPUS / "elf" / name).read_bytes()), display_path="x"))
         document = json.loads(zlib.decompress(encoded[40:]))
-        document |= json.loads(zlib.decompress(_encode(_everything())[40:])) if name == "dwarf5" else {}
+        document |= json.loads(zlib.decompress(encode(_everything())[40:])) if name == "dwarf5" else {}
         own = _image((CORPUS / "elf" / "dwarf4").read_bytes())
         found.append(json.dumps(document | {"build_id": own.build_id, "size": own.size}).encode())
     return found

@@ -38,6 +38,17 @@ with started(path) as turns:
 """
 
 
+LAUNCHING = """
+from tracer.privileges import effective_capabilities
+from tracer.target.launch import launch
+print(f"{effective_capabilities():016x}", flush=True)
+with launch(["/bin/sed", "-n", "s/^CapEff:.//p", "/proc/self/status"]) as launched:
+    launched.release()
+    launched.wait()
+print(f"{effective_capabilities():016x}")
+"""
+
+
 def run_with(capabilities: str, executable: Path, cache: Path, transport: str) -> str:
     setpriv = shutil.which("setpriv")
     assert setpriv is not None
@@ -52,6 +63,23 @@ def run_with(capabilities: str, executable: Path, cache: Path, transport: str) -
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_program_that_is_started_gets_none_of_them() -> None:
+    setpriv, user, three = shutil.which("setpriv"), "61234", "-all,+bpf,+perfmon,+sys_ptrace"
+    assert setpriv is not None
+    command = [setpriv, f"--reuid={user}", "--clear-groups", f"--inh-caps={three}", f"--ambient-caps={three}"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", LAUNCHING],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    before, program, after = done.stdout.split()
+    assert before == after == f"{1 << 39 | 1 << 38 | 1 << 19:016x}"
+    assert program == "0" * 16
 
 
 @pytest.mark.parametrize("transport", ["ring", "perf"])

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.folders import open_to_all
 from tracer import ownership
 from tracer.errors import OutputFailed
 from tracer.output.files import OutputFile
-from tracer.target.process import effective_capabilities
+from tracer.privileges import effective_capabilities
 
 CALLER, GROUP, OTHER = 12345, 12346, 54321
 
@@ -24,16 +25,11 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.fail("what root does for others is tested as root (sudo scripts/test)")
     monkeypatch.setenv("SUDO_UID", str(CALLER))
     monkeypatch.setenv("SUDO_GID", str(GROUP))
-    opened = [folder for folder in tmp_path.parents if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001]
-    modes = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in opened}
-    for folder in (*opened, tmp_path):  # pytest's folders are root's alone
-        folder.chmod(0o711)
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    yield shared
-    for folder, mode in modes.items():
-        folder.chmod(mode)
+    with open_to_all(tmp_path):
+        yield shared
 
 
 def write(path: Path, content: bytes = b"trace") -> None:

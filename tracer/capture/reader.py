@@ -47,7 +47,8 @@ _DECODERS: dict[bytes, Callable[[bytes], Item | Stacks | Segment]] = {
     fmt.SEGMENT: segments.read_segment,
 }
 _SEARCH_STEP = 1 << 20
-_BAD_MESSAGE = (ValueError, DecodeError, struct.error)
+BAD_MESSAGE = (ValueError, DecodeError, struct.error)
+"""What reading a message raises that makes no sense."""
 
 
 class CaptureReader:
@@ -168,7 +169,7 @@ class CaptureReader:
             raise damaged
         try:
             return self._like or messages.read_recording(payload)
-        except _BAD_MESSAGE as error:
+        except BAD_MESSAGE as error:
             raise damaged from error
 
     def _read_segment(self) -> Segment | None:
@@ -178,7 +179,7 @@ class CaptureReader:
             return None
         payload = self._payload(header, offset)
         if zlib.crc32(payload) == header.crc:
-            with suppress(*_BAD_MESSAGE):
+            with suppress(*BAD_MESSAGE):
                 return segments.read_segment(payload)
         return None
 
@@ -188,7 +189,7 @@ class CaptureReader:
             if header.tag == fmt.STACKS:
                 payload = self._payload(header, offset)
                 if zlib.crc32(payload) == header.crc:
-                    with suppress(*_BAD_MESSAGE):
+                    with suppress(*BAD_MESSAGE):
                         recording = replace(recording, stacks=stacks.read_stacks(payload))
         self.torn, self.damaged_blocks, self.unknown_blocks = False, 0, 0
         return recording
@@ -241,7 +242,7 @@ class CaptureReader:
             return None
         try:
             return decoder(payload)
-        except _BAD_MESSAGE:
+        except BAD_MESSAGE:
             self.damaged_blocks += 1
             return None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tracer.commands.signals import held_back, interruptible
 from tracer.errors import ExitCode, UsageError
+from tracer.privileges import give_up_privileges
 from tracer.terminal import show_progress
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise UsageError(
             "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
         )
+    give_up_privileges(reads=options.capture, writes_to=output.parent)
     with interruptible():
         result = convert(options.capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
     print_closing(result, as_json=options.json, quiet=options.quiet)

@@ -19,9 +19,15 @@ def output_path(asked: Path | None, suffix: str, process: str) -> Path:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in process)
         path = Path(f"rat-{name}-{stamp}{suffix}")
+    try:
+        is_there = path.exists()
+    except PermissionError:
+        raise OutputFailed(
+            f"{path} cannot be written", why="you may not enter its folder", fix=f"rat-ebpf … -o FOLDER/{path.name}"
+        ) from None
     if path.is_dir():
         raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
-    if path.exists() and not path.is_file():
+    if is_there and not path.is_file():
         raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
     if not path.parent.is_dir():
         raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")

@@ -24,6 +24,7 @@ from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
 from tracer.errors import ExitCode, UsageError
 from tracer.ownership import remove
+from tracer.privileges import give_up_privileges
 from tracer.terminal import remark
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ def _finish(options: argparse.Namespace, trace_options: TraceOptions, output: Pa
     """Turn the capture into the trace; the capture stays only when that fails."""
     from tracer.commands.closing import keeping, print_closing
 
+    give_up_privileges(reads=capture, writes_to=output.parent)
     with keeping(capture):
         result = convert(capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
     remove(capture)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import ExitCode
+from tracer.privileges import give_up_privileges
 from tracer.terminal import remark, say_json
 
 
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.output.tables import make_console
 
     path = options.file
+    give_up_privileges(reads=path)
     made_here = is_capture(path)
     document = summarise(path, quiet=options.json) if made_here else read_summary(path)
     if options.json:

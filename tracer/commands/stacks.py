@@ -12,8 +12,11 @@ import numpy as np
 
 from tracer import rust
 from tracer.capture import RawStack
+from tracer.capture.reader import BAD_MESSAGE
+from tracer.capture.stacks import read_stacks, write_stacks
 from tracer.errors import RatError
 from tracer.model import STACK_SAMPLE, Array, Frame, FunctionKind, Plan, Process, Stack, StackCensus, Stacks
+from tracer.privileges import is_privileged, run_without_privileges
 from tracer.probe.session import ProbeSession
 from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING, StackRecord
 from tracer.rust.stack_names import StackNames
@@ -183,10 +186,19 @@ def _coroutines(plan: Plan, binary: int) -> dict[int, str]:
 
 
 def _named(module: Module, root: Path, addresses: set[int], known: Mapping[int, str]) -> dict[int, tuple[Frame, ...]]:
-    """root: the root folder as the process sees it."""
-    with contextlib.suppress(RatError, OSError), _debug_file(module.image, root) as debug:
+    """By a child without rights.  root: the root folder as the process sees it."""
+    if not addresses:
+        return {}
+    asked = sorted(addresses)
+    with contextlib.suppress(RatError, OSError, *BAD_MESSAGE), _debug_file(module.image, root) as debug:
         split = rust.find_split_debug(debug or module.image, SplitFiles(module.image, root))
-        return StackNames(module.image, module.name, debug, split, known).of(addresses)
+
+        def name() -> Stacks:
+            found = StackNames(module.image, module.name, debug, split, known).of(addresses)
+            return Stacks(tuple(Stack(found[address], is_whole=True) for address in asked), StackCensus())
+
+        named = name() if not is_privileged() else read_stacks(run_without_privileges(lambda: write_stacks(name())))
+        return {address: stack.frames for address, stack in zip(asked, named.stacks, strict=True)}
     return {address: (Frame(None, None, False, module.name),) for address in addresses}
 
 

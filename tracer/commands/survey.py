@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracer import rust
@@ -154,7 +154,10 @@ def read_executable(
         from tracer.rust.twin import with_twin
 
         described, remarks = read_executable(twin_image, str(twin), None, None)
-        return with_twin(binary, image, described, twin_image), remarks
+        made = rust.read_apart(
+            lambda: with_twin(binary, image, described, twin_image), image, display_path, binary.debug_file
+        )
+        return replace(made, twin=described.path), remarks
 
 
 def _lacks_debug(image: ElfImage) -> bool:
@@ -168,10 +171,10 @@ def _read_alone(
     places = SplitFiles(image, root)
     if debug_path is None:
         split = rust.find_split_debug(image, places)
-        return rust.read_binary(image, display_path=display_path, split=split, cache=cache), split.remarks
+        return rust.read_binary(image, display_path=display_path, split=split, cache=cache, apart=True), split.remarks
     with open_elf(debug_path) as debug:
         split = rust.find_split_debug(debug, places)
-        binary = rust.read_binary(image, display_path=display_path, debug=debug, split=split, cache=cache)
+        binary = rust.read_binary(image, display_path=display_path, debug=debug, split=split, cache=cache, apart=True)
     return binary, split.remarks
 
 

@@ -84,8 +84,8 @@ class OutputFile:
         if self._fd is None:
             raise ValueError("the file is closed")
         try:
+            os.fchmod(self._fd, 0o644)  # of what is still ours
             give_to_caller(self._fd)
-            os.fchmod(self._fd, 0o644)
             # A network file system may report a full disk only here; so the name comes after.
             fd, self._fd = self._fd, None
             os.close(fd)

@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import AttachFailed, MissingDependency, NotTraceable, PermissionMissing
+from tracer.privileges import Capability, effective_capabilities, has_capability
 from tracer.probe.compiled import Compiled, MapShape, with_maps
-from tracer.probe.headers import kernel_source
+from tracer.probe.headers import kernel_headers
 from tracer.probe.kernel import map_shape
-
-_CAPABILITIES = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_SYS_PTRACE": 19}
-_SYS_ADMIN = 21
 
 _PART = re.compile(rb'^#include "(\w+\.c)"$', re.MULTILINE)
 
@@ -35,10 +33,9 @@ def compile_source(source: Path, defines: Mapping[str, int | None], cache: Path)
     makes the maps at once), NotTraceable (a kernel without BPF) or AttachFailed (the compiler refused it).
     """
     bcc = _import_bcc()
-    headers = kernel_source(cache)
     flags = [f"-I{source.parent}", "-Wno-macro-redefined"]
     flags += [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in defines.items()]
-    with _environment("BCC_KERNEL_SOURCE", headers):
+    with kernel_headers(cache) as headers, _environment("BCC_KERNEL_SOURCE", headers):
         module = _quietly(
             lambda: bcc.BPF(text=whole_text(source), cflags=flags), f"The BPF program {source.name} was refused."
         )
@@ -68,8 +65,10 @@ def attach_uprobe(program: int, name: str, path: str, offset: int, pid: int, *, 
     with _captured_stderr() as said:
         kind, event = int(is_return), name.encode()
         fd = int(library.bpf_attach_uprobe(program, kind, event, os.fsencode(path), offset, pid, 0))
-    if fd < 0:
-        raise OSError(errno.EINVAL, said() or "BCC could not attach")
+        if fd < 0:
+            if not has_capability(Capability.SYS_ADMIN):
+                raise OSError(errno.EACCES, "kernels without uprobe_multi links (Linux 6.6) want CAP_SYS_ADMIN for it")
+            raise OSError(errno.EINVAL, said() or "BCC could not attach")
     return fd
 
 
@@ -121,9 +120,7 @@ def explained(what: str, output: str) -> AttachFailed | NotTraceable | Permissio
     """An error for people.  output: what the compiler, the verifier or the kernel said."""
     lacking = missing_capabilities()
     if lacking and re.search(r"super-user|not permitted|permission denied", output, re.IGNORECASE):
-        return PermissionMissing(
-            "Loading BPF programs is not permitted.", why=f"missing: {', '.join(lacking)}", fix="run it as root (sudo)"
-        )
+        return PermissionMissing("Loading BPF programs is not permitted.", why=f"missing: {', '.join(lacking)}")
     if re.search(r"function not implemented|invalid argument.*map", output, re.IGNORECASE):
         return NotTraceable(what, why=f"this kernel ({os.uname().release}) lacks what is needed: {_last_line(output)}")
     return AttachFailed(what, why=_last_line(output), fix="rat-ebpf doctor")
@@ -138,13 +135,12 @@ def _last_line(output: str) -> str:
 
 def missing_capabilities(status: Path = Path("/proc/self/status")) -> list[str]:
     """The capabilities that tracing needs and this process lacks.  CAP_SYS_ADMIN stands for the first two."""
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
-    effective = int(match[1], 16) if match else 0
-    has_admin = bool(effective >> _SYS_ADMIN & 1)
+    effective = effective_capabilities(status)
+    has_admin = bool(effective >> Capability.SYS_ADMIN & 1)
     return [
-        name
-        for name, bit in _CAPABILITIES.items()
-        if not effective >> bit & 1 and not (has_admin and name != "CAP_SYS_PTRACE")
+        f"CAP_{one.name}"
+        for one in (Capability.BPF, Capability.PERFMON, Capability.SYS_PTRACE)
+        if not effective >> one & 1 and not (has_admin and one is not Capability.SYS_PTRACE)
     ]
 
 

@@ -12,12 +12,25 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tracer.errors import MissingDependency
 
 _SUBFOLDERS = ("include", "arch/x86/include")
 _INSTALLED = Path("/usr/src")
+
+
+@contextmanager
+def kernel_headers(cache: Path) -> Iterator[Path | None]:
+    """`kernel_source`, whose folder is a passing one where `cache` cannot be written: of a user without a home."""
+    with ExitStack() as passing:
+        try:
+            found = kernel_source(cache)
+        except OSError:
+            found = kernel_source(Path(passing.enter_context(tempfile.TemporaryDirectory())))
+        yield found
 
 
 def kernel_source(cache: Path, *, modules: Path = Path("/lib/modules"), installed: Path = _INSTALLED) -> Path | None:

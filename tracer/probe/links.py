@@ -213,7 +213,6 @@ def _explained(error: OSError, process: Process) -> RatError:
         lacking = missing_capabilities()
         return PermissionMissing(
             "Attaching probes is not permitted.",
-            why=f"missing: {', '.join(lacking)}" if lacking else str(error),
-            fix="run it as root (sudo)",
+            why=f"missing: {', '.join(lacking)}" if lacking else error.strerror or str(error),
         )
     return AttachFailed("The kernel refused the probes.", why=str(error), fix="rat-ebpf doctor")

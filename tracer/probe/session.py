@@ -85,9 +85,7 @@ class ProbeSession:
     ) -> None:
         lacking = missing_capabilities()
         if lacking:
-            raise PermissionMissing(
-                "Tracing is not permitted.", why=f"missing: {', '.join(lacking)}", fix="run it as root (sudo)"
-            )
+            raise PermissionMissing("Tracing is not permitted.", why=f"missing: {', '.join(lacking)}")
         self._plan = plan
         self._processes = tuple(processes)
         # Held open: the path of a process' executable goes with that process, and it may not be the last.
@@ -402,8 +400,6 @@ def _hold(files: ExitStack, path: Path) -> Path:
         raise NoSuchProcess("The process ended before the probes were attached.", why=str(error)) from error
     except PermissionError as error:
         files.close()
-        raise PermissionMissing(
-            f"{path} cannot be read.", why=f"{error}; CAP_SYS_PTRACE is needed", fix="run it as root (sudo)"
-        ) from error
+        raise PermissionMissing(f"{path} cannot be read.", why=f"{error}; CAP_SYS_PTRACE is needed") from error
     files.callback(os.close, file)
     return Path(f"/proc/self/fd/{file}")

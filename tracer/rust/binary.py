@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from tracer.errors import NotTraceable
 from tracer.model import Binary
+from tracer.rust.apart import read_apart
 from tracer.rust.cache import Cache
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
@@ -30,11 +31,13 @@ def read_binary(
     debug: ElfImage | None = None,
     split: SplitDebug | None = None,
     cache: Cache | None = None,
+    apart: bool = False,
 ) -> Binary:
     """Find every poll function of an executable or shared object.
 
     debug: its separate debug file; one of another build is not used.  split: what is split off from
     the one of both that has the debug information.  display_path: as the user would name the binary.
+    apart: what is not in the cache is read by a child without rights (read_apart).
     Raises NotTraceable when it is not Rust, stripped, or has no poll function; damaged debug
     information only makes less known.
     """
@@ -46,7 +49,11 @@ def read_binary(
         known = cache.load(image, debug, display_path=display_path, debug_path=debug_path, split=split)
         if known is not None:
             return known
-    binary = replace(_read(image, display_path, debug, split), debug_file=debug_path)
+
+    def make() -> Binary:
+        return replace(_read(image, display_path, debug, split), debug_file=debug_path)
+
+    binary = read_apart(make, image, display_path, debug_path) if apart else make()
     if cache is not None:
         cache.store(image, debug, binary, split)
     return binary

@@ -49,6 +49,9 @@ from tracer.target.own_files import OwnFiles, default_cache
 _MAGIC = b"RATBIN1\n"
 _MAX_TEXT = 128 << 20
 
+UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, RecursionError, MemoryError, zlib.error)
+"""What `decode` raises."""
+
 
 class Cache:
     """A folder of at most 64 remembered binaries.  No method raises: a cache that fails is no cache."""
@@ -75,15 +78,15 @@ class Cache:
         if name is None:
             return None
         try:
-            return _decode(self._files.read(name), image, display_path, debug_path)
-        except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError, MemoryError, zlib.error):
+            return decode(self._files.read(name), image, display_path, debug_path)
+        except (OSError, *UNREADABLE):
             return None
 
     def store(self, image: ElfImage, debug: ElfImage | None, binary: Binary, split: SplitDebug | None = None) -> None:
         name = _file_name(image, debug, split)
         if name is not None:
             with contextlib.suppress(OSError):
-                self._files.write(name, _encode(binary))
+                self._files.write(name, encode(binary))
 
 
 @remember
@@ -106,7 +109,8 @@ def _file_name(image: ElfImage, debug: ElfImage | None, split: SplitDebug | None
 # ---------------------------------------------------------------- encoding
 
 
-def _encode(binary: Binary) -> bytes:
+def encode(binary: Binary) -> bytes:
+    """What `decode` makes the same of, but for its paths, its debug file and its twin."""
     content = {
         "build_id": binary.build_id,
         "size": binary.size,
@@ -127,7 +131,8 @@ def _encode(binary: Binary) -> bytes:
     return _MAGIC + hashlib.sha256(payload).digest() + payload
 
 
-def _decode(content: bytes, image: ElfImage, display_path: str, debug_path: str | None) -> Binary:
+def decode(content: bytes, image: ElfImage, display_path: str, debug_path: str | None) -> Binary:
+    """`image`: what it is of.  Raises UNREADABLE."""
     start = len(_MAGIC) + 32
     payload = content[start:]
     if content[: len(_MAGIC)] != _MAGIC or hashlib.sha256(payload).digest() != content[len(_MAGIC) : start]:

@@ -25,6 +25,7 @@ import zstandard
 from elftools.elf.elffile import ELFFile
 
 from tracer.errors import NotTraceable, PermissionMissing
+from tracer.privileges import Capability, has_capability
 from tracer.target.inside import open_file
 from tracer.target.symbols import FUNCTION, IFUNC, OBJECT, SYMBOL, SymbolTable
 
@@ -335,8 +336,9 @@ def map_elf(path: Path) -> mmap.mmap:
     except PermissionError as error:
         raise PermissionMissing(
             f"{path} cannot be read.",
-            why="Reading another process's executable needs CAP_SYS_PTRACE, or read permission on the file.",
-            fix="Run the same command with sudo.",
+            why="Only some may read that file: it takes CAP_DAC_READ_SEARCH, or read permission on it."
+            if has_capability(Capability.SYS_PTRACE)
+            else "Reading another process's executable needs CAP_SYS_PTRACE, or read permission on the file.",
         ) from error
     except OSError as error:
         raise NotTraceable(f"{path} cannot be opened: {error.strerror}.", fix="Check the path.") from error

@@ -27,6 +27,7 @@ from typing import NoReturn, Self
 
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
 from tracer.ownership import caller, callers_groups
+from tracer.privileges import lend_nothing
 
 _GO = b"g"
 _STATUS = struct.Struct("<i")  # what the child reports: an errno, 0 for "ready"
@@ -242,6 +243,7 @@ def _become_program(
             os.setgroups(account.groups)
             os.setgid(account.gid)
             os.setuid(account.uid)
+        lend_nothing()
         may_run = os.access(program, os.X_OK, effective_ids=True)
         os.write(status, _STATUS.pack(0 if may_run else errno.EACCES))
         if may_run and os.read(go, 1) == _GO:

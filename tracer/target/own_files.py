@@ -20,8 +20,12 @@ def default_cache() -> Path:
     if os.geteuid() == 0:
         return Path("/var/cache/rat-ebpf")
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
-    return base / "rat-ebpf"
+    if configured.startswith("/"):
+        return Path(configured) / "rat-ebpf"
+    try:
+        return Path.home() / ".cache" / "rat-ebpf"
+    except RuntimeError:  # a user that nothing is known of
+        return Path("/nonexistent/rat-ebpf")
 
 
 class OwnFiles:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing
 from tracer.model import ClockReading, Mapping, Thread
+from tracer.privileges import Capability, has_capability
 from tracer.target.clock import clock_offsets
 from tracer.target.memory_map import DELETED, bias_from_auxiliary_vector, bias_from_mappings, parse_maps
 
@@ -27,9 +28,6 @@ _PF_KTHREAD = 0x00200000
 
 _CPUCLOCK_SCHED = 2
 """Low bits of a clock id that mean "precise run time of a process" (include/linux/posix-timers.h)."""
-
-CAP_SYS_PTRACE = 19
-"""Number of the capability (include/uapi/linux/capability.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,17 +238,6 @@ class TargetProcess:
         return data
 
 
-def effective_capabilities() -> int:
-    """The capabilities that this program has, as a bit set: bit n is capability number n."""
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
-
-
-def has_capability(number: int) -> bool:
-    """Whether this program has the capability of that number."""
-    return bool(effective_capabilities() >> number & 1)
-
-
 def kernel_release() -> str:
     """The running kernel, as `uname -r` says it."""
     return os.uname().release
@@ -343,7 +330,7 @@ def permission_missing(pid: int, name: str) -> PermissionMissing:
         except KeyError:
             owner = f" of user {uid}"
     what = f"Process {pid} ({name}){owner} may not be looked at."
-    if has_capability(CAP_SYS_PTRACE):
+    if has_capability(Capability.SYS_PTRACE):
         return PermissionMissing(
             what,
             why="The kernel refused although CAP_SYS_PTRACE is there: a security module, or a process of an outer user "

@@ -19,7 +19,7 @@ import pytest
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing
 from tracer.target.elf import open_elf
 from tracer.target.memory_map import bias_from_auxiliary_vector
-from tracer.target.process import Stat, TargetProcess, effective_capabilities, read_clocks
+from tracer.target.process import Stat, TargetProcess, read_clocks
 
 NOBODY = 65534
 
@@ -297,7 +297,3 @@ def test_a_time_namespace_has_a_clock_of_its_own() -> None:
     before = time.monotonic_ns()
     done = subprocess.run([*ahead, sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert before <= int(done.stdout) <= time.monotonic_ns()
-
-
-def test_root_has_capabilities() -> None:
-    assert effective_capabilities() >> 19 & 1
