@@ -15,6 +15,7 @@ from tests.faults.tracer import tracer
 from tests.running import Targets
 
 _DAY = 86_400
+_NAMESPACES = ("--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup")
 _CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -74,7 +75,7 @@ def _tracer_of_another_time(_targets: Targets, _scratch: Path) -> Iterator[Place
 
 @contextmanager
 def _container(targets: Targets, scratch: Path) -> Iterator[Place]:
-    """With a root, mounts and process numbers of its own; the program's path is nowhere outside of it."""
+    """With a root, users, mounts, process numbers and the rest of its own; the program's path is nowhere outside."""
     root = scratch / "root"
     root.mkdir()
     mounts = [f"mount -t tmpfs none {root}", f"mkdir {root}/proc"]
@@ -83,7 +84,7 @@ def _container(targets: Targets, scratch: Path) -> Iterator[Place]:
     mounts += [f"cp {targets.path('endure', 'release')} {root}/endure"]
     script = f'{" && ".join(mounts)} && exec chroot {root} "$@"'
     yield Place(
-        command=("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"),
+        command=("unshare", *_NAMESPACES, "--fork", "--kill-child", "sh", "-c", script, "sh"),
         executable=Path("/endure"),
     )
 
