@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +48,7 @@ def _small_disk(_targets: Targets, scratch: Path) -> Iterator[Place]:
 
 def _works_long(moment: Moment) -> None:
     moment.enduring.ask("60")
-    time.sleep(0.7)  # until what waits to be written is half a second old
+    moment.tracer.wait()  # it ends of itself, once it has written what waits to be
 
 
 @contextmanager
