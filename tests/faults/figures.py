@@ -65,7 +65,8 @@ class Figures:
 
     def document(self, deaths: int) -> str:
         """deaths: how many rounds were asked for."""
-        text = _BEGIN.format(rounds=deaths, cpus=os.cpu_count(), kernel=os.uname().release, seed=self.seed)
+        kernel = os.uname().release.partition("-")[0]
+        text = _BEGIN.format(rounds=deaths, cpus=os.cpu_count(), kernel=kernel, seed=self.seed)
         rounds, chunks = (sum(getattr(row, name) for row in self.rows.values()) for name in ("rounds", "chunks"))
         text += f"**{rounds:,} rounds, {len(self.rows)} cases: the program harmed in 0, something left in 0; of\n"
         text += f"{chunks:,} chunks of work compared with what was captured, 0 with a loss that was not told.**\n\n"

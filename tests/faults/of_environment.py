@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.faults.tracer import tracer
 from tests.running import Targets
 
 _DAY = 86_400
+_NAMESPACES = ("--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup")
 _CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -48,7 +48,7 @@ def _small_disk(_targets: Targets, scratch: Path) -> Iterator[Place]:
 
 def _works_long(moment: Moment) -> None:
     moment.enduring.ask("60")
-    time.sleep(0.7)  # until what waits to be written is half a second old
+    moment.tracer.wait()  # it ends of itself, once it has written what waits to be
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def _tracer_of_another_time(_targets: Targets, _scratch: Path) -> Iterator[Place
 
 @contextmanager
 def _container(targets: Targets, scratch: Path) -> Iterator[Place]:
-    """With a root, mounts and process numbers of its own; the program's path is nowhere outside of it."""
+    """With a root, users, mounts, process numbers and the rest of its own; the program's path is nowhere outside."""
     root = scratch / "root"
     root.mkdir()
     mounts = [f"mount -t tmpfs none {root}", f"mkdir {root}/proc"]
@@ -83,7 +83,7 @@ def _container(targets: Targets, scratch: Path) -> Iterator[Place]:
     mounts += [f"cp {targets.path('endure', 'release')} {root}/endure"]
     script = f'{" && ".join(mounts)} && exec chroot {root} "$@"'
     yield Place(
-        command=("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"),
+        command=("unshare", *_NAMESPACES, "--fork", "--kill-child", "sh", "-c", script, "sh"),
         executable=Path("/endure"),
     )
 

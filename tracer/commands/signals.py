@@ -53,12 +53,23 @@ def stop_signal(*, hears_wishes: bool = False) -> Iterator[StopSignal]:
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM ends what is being written as Ctrl-C does, by KeyboardInterrupt; a terminal that goes away does not."""
+    came = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
         raise KeyboardInterrupt
 
-    with _handling({signal.SIGTERM: interrupt, signal.SIGHUP: signal.SIG_IGN}):
-        yield
+    handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: interrupt, signal.SIGHUP: signal.SIG_IGN}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        handlers[signal.SIGINT] = interrupt
+    with _handling(handlers):
+        try:
+            yield
+        except Exception as error:
+            if came:  # C code may make another error of it: numpy a TypeError, where it compares records
+                raise KeyboardInterrupt from error
+            raise
 
 
 @contextlib.contextmanager
