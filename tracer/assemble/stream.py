@@ -132,7 +132,7 @@ def make_stream(state: State, events: Array) -> Opening:
     places = None if walked.told is None else walked.told[is_hit]
     calls = None if called.told is None else called.told[called.hits["probe"] != CHAIN_RECORD][is_hit]
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
-    usable = _has_role(roles, probe) & (events["sp"] != ABOVE_ALL)
+    usable = roles.is_usable[probe] & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
         events, probe = events[usable], probe[usable]
@@ -199,18 +199,10 @@ def make_stream(state: State, events: Array) -> Opening:
     )
 
 
-def _has_role(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
-    return (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | _is_mark(roles, probe)
-
-
-def _is_mark(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
-    return (roles.ends[probe] >= 0) | roles.makes[probe] | (roles.wakes[probe] >= 0)
-
-
 def _hits_before(events: Array, roles: Roles) -> Indexes:
     """How many of the events before each are hits that somebody can read."""
     probe = np.minimum(events["probe"], len(roles.enters) - 1)  # the last one is that of records, and of nothing
-    is_hit = _has_role(roles, probe) & (events["sp"] != ABOVE_ALL)
+    is_hit = roles.is_usable[probe] & (events["sp"] != ABOVE_ALL)
     before: Indexes = np.cumsum(is_hit) - is_hit
     return before
 
@@ -233,7 +225,7 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArra
     is_entry = enters >= 0
     sp = np.ascontiguousarray(events["sp"])
     time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
-    is_mark = _is_mark(roles, probe)
+    is_mark = roles.is_mark[probe]
     in_stack = np.where(is_mark, np.uint64(0), sp)
     begun = _begun_before(state, threads, thread, in_stack, ~is_entry & ~is_mark, roles.probe_group[probe])
     exit_kind = np.where(is_tail, np.uint8(TAIL), np.uint8(EXIT))
