@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import locate
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
 from tracer.assemble.plan_sites import Sites, sites_of
 from tracer.assemble.schedule import NEVER, Schedule, first_schedule
@@ -288,12 +289,8 @@ class Threads:
     process: npt.NDArray[np.uint16]
 
     def places(self, tids: npt.NDArray[np.uint32]) -> tuple[Indexes, Flags]:
-        """(the place of each of these, whether it is there)."""
-        place = np.searchsorted(self.tid, tids)
-        known = np.zeros(len(tids), np.bool_)
-        if len(self.tid):
-            known = self.tid[np.minimum(place, len(self.tid) - 1)] == tids
-        return place, known
+        """(the place of each of these, where it is there; whether it is)."""
+        return locate(self.tid, tids)
 
     def including(self, tids: npt.NDArray[np.uint32], state: State) -> tuple[Threads, Indexes]:
         """These threads and those of `tids` (any order, with repetitions), new ones as `state` has it; and the
@@ -312,7 +309,7 @@ class Threads:
             since=np.insert(self.since, at, np.array(state.since)[:, None], axis=1),
             process=np.insert(self.process, at, 0 if len(state.pids) <= 1 else UNKNOWN_PROCESS),
         )
-        return more, np.searchsorted(more.tid, tids)
+        return more, more.places(tids)[0]
 
 
 NO_THREADS = Threads(
