@@ -297,9 +297,10 @@ def _waits(
 ) -> tuple[Array, Indexes, Numbers, Unsigned]:
     """The waits (dtype WAIT, by end), and what Identities has of each as within, since and until."""
     order = pairs.order
-    places = np.concatenate([pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen])
+    parts = [part for part in (pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen) if len(part)]
+    places = parts[0] if len(parts) == 1 else np.concatenate([pairs.seen[:0], *parts])
     after = order[places]
-    by_place = stable_order(after)
+    by_place = _by_number(after, len(order))
     by_end = by_place[stable_order(polls.start[after[by_place]])]
     after = after[by_end]
     has_before = by_end < len(places) - len(pairs.unseen)
@@ -329,9 +330,12 @@ def _waits(
     waits["flags"] = flags | np.where(is_replaced, _REPLACED, _NONE)
     waits["state"] = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
     # Nothing was walked at an end: the state alone tells.
-    settled = state.roles.settled[waits["function"], np.where(waits["state"], waits["state"].astype(np.intp), NO_STATE)]
     is_end = has_before & ends
-    waits["places"] = checked(np.where(is_end, settled, polls.places[after]), state.roles.places)
+    walked = polls.places[after]
+    over = np.flatnonzero(is_end)
+    at_end = waits["state"][over].astype(np.intp)
+    walked[over] = state.roles.settled[waits["function"][over], np.where(at_end, at_end, NO_STATE)]
+    waits["places"] = checked(walked, state.roles.places)
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
@@ -340,6 +344,14 @@ def _waits(
     since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
     until = np.where(between, polls.order[after], np.uint64(0))
     return waits, np.where(has_before & ends, before, after), since, until
+
+
+def _by_number(numbers: Indexes, count: int) -> Indexes:
+    """The indexes that sort these numbers below `count`, equal ones in the order they have."""
+    place = np.full(count, -1)
+    place[numbers] = np.arange(len(numbers))
+    order = place.compress(place >= 0)
+    return order if len(order) == len(numbers) else stable_order(numbers)
 
 
 def waiting(latest: Array) -> Array:

@@ -4,18 +4,19 @@ close together, as those of threads, functions and instances do.  Where they do 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+T = TypeVar("T", bound=np.integer[Any])
 Integers = npt.NDArray[np.integer[Any]]
 
 _ROOM, _LEAST_ROOM = 4, 1 << 16
 """A table may have so many entries a number, and so many in any case."""
 
 
-def distinct(values: Integers) -> tuple[Integers, npt.NDArray[np.intp]]:
+def distinct(values: npt.NDArray[T]) -> tuple[npt.NDArray[T], npt.NDArray[np.intp]]:
     """(the values that there are, ascending; for each of `values` its place among them), as numpy.unique has it."""
     span = _span(values, len(values))
     if span is None:
@@ -25,10 +26,10 @@ def distinct(values: Integers) -> tuple[Integers, npt.NDArray[np.intp]]:
     offset = _offsets(values, least)
     is_there = np.zeros(width, np.bool_)
     is_there[offset] = True
-    found = np.flatnonzero(is_there)
+    there = np.flatnonzero(is_there)
     place = np.empty(width, np.intp)
-    place[found] = np.arange(len(found))
-    return found.astype(values.dtype) + values.dtype.type(least), place[offset]
+    place[there] = np.arange(len(there))
+    return there.astype(values.dtype) + values.dtype.type(least), place[offset]
 
 
 def locate(ordered: Integers, wanted: Integers) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:

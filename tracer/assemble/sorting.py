@@ -10,6 +10,7 @@ from tracer.assemble.state import Flags, Indexes, Unsigned
 _DIGIT = np.uint64(16)
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 _SPREAD, _HASH_SHIFT = np.uint64(40), np.uint64(16)
+_SHORTER = np.uint64(16), np.uint64(0)
 
 
 def stable_order(keys: npt.NDArray[np.uint64] | npt.NDArray[np.int64]) -> Indexes:
@@ -34,13 +35,18 @@ def by_address(address: Unsigned, where: Unsigned) -> tuple[Indexes, Flags]:
     pair as the one before).
     """
     hashes = hashes_of(address, where)
-    order = stable_order(hashes)
-    hashes = hashes[order]
-    same = _same(address[order], where[order])
-    if np.any((hashes[1:] == hashes[:-1]) & ~same[1:]):  # two pairs of one hash
-        order = np.lexsort((where, address))
+    for shift in _SHORTER:  # a digit less is sorted sooner, and will mostly do
+        order = stable_order(hashes >> shift)
         same = _same(address[order], where[order])
-    return order, same
+        if not _is_mixed(hashes[order] >> shift, same):
+            return order, same
+    order = np.lexsort((where, address))
+    return order, _same(address[order], where[order])
+
+
+def _is_mixed(hashes: Unsigned, same: Flags) -> bool:
+    """Whether two pairs have one hash; so they may stand among each other."""
+    return bool(np.any((hashes[1:] == hashes[:-1]) & ~same[1:]))
 
 
 def hashes_of(address: Unsigned, where: Unsigned) -> Unsigned:
