@@ -1,5 +1,5 @@
 """`scripts/bench [PART …]`: discovery, attach, start, polls, chains, wakes, scheduling, events,
-snapshots, samples, peers; else all."""
+throughput, snapshots, samples, peers; else all."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.bench import (
     scheduling,
     snapshots,
     start,
+    throughput,
     wakes,
 )
 from tests.building import Builds
@@ -34,6 +35,7 @@ PARTS = (
     "wakes",
     "scheduling",
     "events",
+    "throughput",
     "snapshots",
     "samples",
     "peers",
@@ -73,6 +75,8 @@ def main(parts: list[str]) -> int:
             scheduling.run(targets)
         if "events" in wanted:
             events.run(targets)
+        if "throughput" in wanted:
+            throughput.run(targets)
         if "snapshots" in wanted:
             snapshots.run(targets)
         if "samples" in wanted:

@@ -166,7 +166,7 @@ def _file_order(stream: Stream, pairs: Pairs) -> Indexes:
     at = np.full(stream.carried_rows + stream.event_rows, -1)
     at[stream.place[pairs.entry]] = np.arange(len(pairs.entry))
     at = at[stream.carried_rows :]
-    return at[at >= 0]
+    return at.compress(at >= 0)
 
 
 def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carried: Flags) -> Frames:
@@ -360,10 +360,6 @@ def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings |
     """The closed frames as polls (dtype POLL), by end.  clocks: of their threads, at their ends."""
     # A poll is over when the next poll of its instance begins, but not before the last event inside it.
     end = np.maximum(np.minimum(endings.end, frames.cap), endings.seen)
-    scheduled = np.zeros((3, len(end)), np.int64)
-    if clocks is not None:
-        at_start = (frames.runnable[closed], frames.blocked[closed])
-        scheduled[:, closed] = of_polls(at_start, clocks, frames.start[closed], end[closed])
     end_latest = np.maximum(np.minimum(endings.end_latest, frames.cap), end)
     # Of frames that one event ends the inner ones come first: those that began later.
     inner_first = closed[::-1]
@@ -374,6 +370,11 @@ def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings |
         polls[name] = getattr(frames, name)[order]
     polls["end"], polls["end_latest"] = end[order], end_latest[order]
     polls["flags"], polls["state_after"] = endings.flags[order], endings.state_after[order]
-    is_known, polls["runnable"], polls["blocked"] = scheduled[:, order]
-    polls["flags"] |= np.where(is_known != 0, _SCHEDULED, _NONE)
+    polls["runnable"] = polls["blocked"] = 0
+    if clocks is not None:
+        at_start = (frames.runnable[closed], frames.blocked[closed])
+        scheduled = np.zeros((3, len(end)), np.int64)
+        scheduled[:, closed] = of_polls(at_start, clocks, frames.start[closed], end[closed])
+        is_known, polls["runnable"], polls["blocked"] = scheduled[:, order]
+        polls["flags"] |= np.where(is_known != 0, _SCHEDULED, _NONE)
     return polls

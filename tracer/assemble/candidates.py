@@ -47,6 +47,8 @@ class Candidates:
             of_marks: npt.NDArray[Any] | int,
         ) -> npt.NDArray[T]:
             old = np.concatenate([of_latest, of_untouched[self.untouched], of_frames[self.carried]])[self.old]
+            if len(self.places) == len(self.new):
+                return np.concatenate([old, of_frames[self.new]])
             new = np.empty(len(self.places), of_frames.dtype)
             new[self.places[: len(self.new)]] = of_frames[self.new]
             new[self.places[len(self.new) :]] = of_marks

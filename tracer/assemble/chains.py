@@ -62,5 +62,7 @@ def _packed(numbers: list[int]) -> int:
 
 def checked(places: Unsigned, count: int) -> Unsigned:
     """Without the numbers that are none of the plan's `count` places."""
+    if not places.any():
+        return places
     numbers = np.ascontiguousarray(places, "<u8").view("<u2")
     return np.where(numbers <= count, numbers, np.uint16(0)).astype("<u2").view(np.uint64)

@@ -71,9 +71,8 @@ def packed(columns: Frames, at: Indexes) -> Array:
 
 
 def pick(records: Array, which: Flags) -> Array:
-    """records[which] of a structured array, ten times faster: numpy moves unstructured bytes whole."""
-    picked: Array = records.view((np.void, records.dtype.itemsize))[which].view(records.dtype)
-    return picked
+    """records[which] of a structured array, many times faster."""
+    return records.take(np.flatnonzero(which))
 
 
 def joined(first: Array, second: Array) -> Array:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Frames
 from tracer.assemble.marks import Marks
-from tracer.assemble.sorting import stable_order
+from tracer.assemble.sorting import by_address, hashes_of, stable_order
 from tracer.assemble.state import (
     FINISHED,
     LATEST,
@@ -40,8 +40,7 @@ from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED, WAIT, Arr
 
 STILL_OPEN = np.uint64(2**64 - 1)
 
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
-_FUNCTION_SHIFT, _PROCESS_SHIFT, _HASH_SHIFT = np.uint64(40), np.uint64(32), np.uint64(16)
+_PROCESS_SHIFT = np.uint64(32)
 _STATE, _START_UNKNOWN = np.uint16(PollFlag.STATE), np.uint16(PollFlag.START_UNKNOWN)
 _CANCELLED, _REPLACED = np.uint16(WaitFlag.CANCELLED), np.uint16(WaitFlag.REPLACED)
 _ABORTED, _PANICKED = np.uint16(PollFlag.ABORTED), np.uint16(PollFlag.PANICKED)
@@ -132,7 +131,7 @@ def results_of(flags: npt.NDArray[np.uint16], state_after: Small, seen: Numbers,
 def identify(polls: Polls, state: State) -> Identities:
     """Number the instances, from state.next_instance on in the order of their first polls, and find the waits."""
     roles = state.roles
-    order, same = _by_future(polls, roles.key)
+    order, same = by_address(polls.self, _where(roles.key[polls.function], polls.process))
     count = len(order)
     starts, overs, flags, states = polls.start[order], polls.over[order], polls.flags[order], polls.state[order]
     results, function, fresh = polls.result[order], polls.function[order], order >= polls.old_count
@@ -243,28 +242,8 @@ def _before(values: npt.NDArray[T]) -> npt.NDArray[T]:
     return shifted
 
 
-def _by_future(polls: Polls, key: npt.NDArray[np.uint32]) -> tuple[Indexes, Flags]:
-    """The polls sorted by future, those of one future in their order, and which have the same future as the
-    one before.
-    """
-    where = _where(key[polls.function], polls.process)
-    hashes = _hashes(polls.self, where)
-    order = stable_order(hashes)
-    hashes = hashes[order]
-    same = _same(polls.self[order], where[order])
-    if np.any((hashes[1:] == hashes[:-1]) & ~same[1:]):  # two futures of one hash
-        order = np.lexsort((where, polls.self))
-        same = _same(polls.self[order], where[order])
-    return order, same
-
-
 def _where(function: npt.NDArray[np.uint32], process: npt.NDArray[np.uint16]) -> Unsigned:
     return function | (process.astype(np.uint64) << _PROCESS_SHIFT)
-
-
-def _hashes(self: Unsigned, where: Unsigned) -> Unsigned:
-    """Of 48 bits, which are three digits for stable_order."""
-    return ((self ^ (where << _FUNCTION_SHIFT)) * _MIXER) >> _HASH_SHIFT
 
 
 def may_be_among(latest: Array, others: Sequence[Array | Frames | Marks], key: npt.NDArray[np.uint32]) -> Flags:
@@ -283,13 +262,7 @@ def may_be_among(latest: Array, others: Sequence[Array | Frames | Marks], key: n
 
 
 def _table_place(self: Unsigned, function: npt.NDArray[np.uint32], process: npt.NDArray[np.uint16]) -> Indexes:
-    return (_hashes(self, _where(function, process)) >> np.uint64(48 - _TABLE_BITS)).astype(np.intp)
-
-
-def _same(self: Unsigned, where: Unsigned) -> Flags:
-    same = np.zeros(len(self), np.bool_)
-    same[1:] = (self[1:] == self[:-1]) & (where[1:] == where[:-1])
-    return same
+    return (hashes_of(self, _where(function, process)) >> np.uint64(48 - _TABLE_BITS)).astype(np.intp)
 
 
 def _number(polls: Polls, order: Indexes, begins: Flags, orphans: Flags, next_instance: int) -> tuple[Unsigned, int]:
@@ -324,9 +297,10 @@ def _waits(
 ) -> tuple[Array, Indexes, Numbers, Unsigned]:
     """The waits (dtype WAIT, by end), and what Identities has of each as within, since and until."""
     order = pairs.order
-    places = np.concatenate([pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen])
+    parts = [part for part in (pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen) if len(part)]
+    places = parts[0] if len(parts) == 1 else np.concatenate([pairs.seen[:0], *parts])
     after = order[places]
-    by_place = stable_order(after)
+    by_place = _by_number(after, len(order))
     by_end = by_place[stable_order(polls.start[after[by_place]])]
     after = after[by_end]
     has_before = by_end < len(places) - len(pairs.unseen)
@@ -356,9 +330,12 @@ def _waits(
     waits["flags"] = flags | np.where(is_replaced, _REPLACED, _NONE)
     waits["state"] = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
     # Nothing was walked at an end: the state alone tells.
-    settled = state.roles.settled[waits["function"], np.where(waits["state"], waits["state"].astype(np.intp), NO_STATE)]
     is_end = has_before & ends
-    waits["places"] = checked(np.where(is_end, settled, polls.places[after]), state.roles.places)
+    walked = polls.places[after]
+    over = np.flatnonzero(is_end)
+    at_end = waits["state"][over].astype(np.intp)
+    walked[over] = state.roles.settled[waits["function"][over], np.where(at_end, at_end, NO_STATE)]
+    waits["places"] = checked(walked, state.roles.places)
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
         waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
@@ -367,6 +344,14 @@ def _waits(
     since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
     until = np.where(between, polls.order[after], np.uint64(0))
     return waits, np.where(has_before & ends, before, after), since, until
+
+
+def _by_number(numbers: Indexes, count: int) -> Indexes:
+    """The indexes that sort these numbers below `count`, equal ones in the order they have."""
+    place = np.full(count, -1)
+    place[numbers] = np.arange(len(numbers))
+    order = place.compress(place >= 0)
+    return order if len(order) == len(numbers) else stable_order(numbers)
 
 
 def waiting(latest: Array) -> Array:

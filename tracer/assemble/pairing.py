@@ -14,11 +14,13 @@ from functools import cached_property
 
 import numpy as np
 
-from tracer.assemble.state import Flags, Indexes, Unsigned
+from tracer.assemble.state import Flags, Indexes, Small, Unsigned
 from tracer.assemble.stream import END, ENTRY, EXIT, TAIL, Rows
 
 _NOBODY = -1
 _MANY_ROUNDS = 500
+_MOST_PEELS, _LEAST_PEEL = 16, 16
+"""Rounds; the share of the rows that has to go in one for the next to be worth its while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,8 @@ class Pairs:
 def pair(rows: Rows, is_task: Flags) -> Pairs:
     """Pair all rows of a stream.  is_task: per function."""
     kind, sp, function = rows.kind, rows.sp, rows.function
-    higher = _Higher(sp, kind)
     entry = np.flatnonzero(kind == ENTRY)
-    close = _next_not_below(sp, higher, entry)
+    close = _closes(sp, kind, entry)
     ends_it = (sp[close] == sp[entry]) & (function[close] == function[entry]) & (kind[close] >= EXIT)
     returned = ends_it & (kind[close] == EXIT)
     matched = np.zeros(len(kind), np.bool_)
@@ -58,7 +59,7 @@ def pair(rows: Rows, is_task: Flags) -> Pairs:
     if len(jumping):
         jump = close[jumping]
         tail[jumping] = jump
-        close[jumping] = _next_not_below(sp, higher, jump)
+        close[jumping] = _next_not_below(sp, _Higher(sp, kind), jump)
         after = jump + 1
         handed = (kind[jump] == TAIL) & (kind[after] == ENTRY) & (sp[after] == sp[jump])
         handed &= (function[after] != function[jump]) & ~is_task[function[jump]] & ~is_task[function[after]]
@@ -70,13 +71,42 @@ def pair(rows: Rows, is_task: Flags) -> Pairs:
     return Pairs(entry, close, returned, tail, child, last, matched)
 
 
+def _closes(sp: Unsigned, kind: Small, entry: Indexes) -> Indexes:
+    """For each entry the next row whose stack pointer is not lower.
+
+    A call and its return right after it need no search, and are in nobody's way: without them the calls that they
+    were made in stand so, too, and so on.  What is left after a few rounds is searched for.
+    """
+    found = np.empty(len(sp), np.intp)
+    rows: Indexes = np.arange(len(sp))
+    is_entry = kind == ENTRY
+    for _ in range(_MOST_PEELS):
+        below = sp[1:] < sp[:-1]
+        level = sp[1:] == sp[:-1]
+        call = is_entry[:-1] & ~is_entry[1:] & level
+        # What is open before the call lies higher, or was closed by the row before it.
+        call[1:] &= below[:-1] | (level[:-1] & ~is_entry[:-2])
+        at = np.flatnonzero(call)
+        found[rows[at]] = rows[at + 1]
+        left = np.ones(len(rows), np.bool_)
+        left[at] = left[at + 1] = False
+        enough = len(at) * _LEAST_PEEL < len(rows)
+        rows, sp, is_entry = rows.compress(left), sp.compress(left), is_entry.compress(left)
+        if enough:
+            break
+    kind = kind[rows]
+    start = np.flatnonzero(is_entry)
+    found[rows[start]] = rows[_next_not_below(sp, _Higher(sp, kind), start)]
+    return found[entry]
+
+
 class _Higher:
     """For each row the next one with a higher stack pointer; computed when first asked for.
 
     Polls without polls in them, one after the other, need none of it.
     """
 
-    def __init__(self, sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+    def __init__(self, sp: Unsigned, kind: Small) -> None:
         self._sp = sp
         self._kind = kind
 
@@ -85,7 +115,7 @@ class _Higher:
         return _next_higher(self._sp, self._kind)
 
 
-def _next_higher(sp: Unsigned, kind: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Indexes:
+def _next_higher(sp: Unsigned, kind: Small) -> Indexes:
     """For each row the next one with a higher stack pointer; of an end row, the row after it.
 
     All rows look at once, and jump over what the row they stopped at has jumped over already.

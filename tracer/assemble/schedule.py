@@ -31,7 +31,8 @@ SWITCH = np.dtype(
         ("cpu", "<u2"),
         ("state", "u1"),
         ("flags", "u1"),  # OffCpuFlag
-    ]
+    ],
+    align=True,
 )
 """What the kernel told of a thread."""
 
@@ -43,7 +44,8 @@ CLOCK = np.dtype(
         ("blocked", "<i8"),
         ("got", "<i8"),  # when that was
         ("last", "<i8"),  # time of the latest record
-    ]
+    ],
+    align=True,
 )
 """One thread's clock."""
 

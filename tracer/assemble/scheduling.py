@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.assemble.columns import joined, pick
+from tracer.assemble.lookup import locate
 from tracer.assemble.schedule import CLOCK, EVER, LATEST, NEVER, NO_READING, SWITCH, Schedule, Tids
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import Flags, Indexes, Numbers, Small, Unsigned
@@ -87,12 +88,12 @@ def _keys(tids: Tids, hits: Indexes) -> Unsigned:
 
 def _clocks_of(schedule: Schedule, tids: Tids) -> Array:
     """dtype CLOCK, of each of these threads."""
-    found = np.zeros(len(tids), CLOCK)
-    found["tid"], found["known"], found["got"], found["last"] = tids, schedule.since, EVER, EVER
-    if len(schedule.clocks):
-        at = np.minimum(np.searchsorted(schedule.clocks["tid"], tids), len(schedule.clocks) - 1)
-        is_it = schedule.clocks["tid"][at] == tids
-        found[is_it] = schedule.clocks[at[is_it]]
+    at, is_it = locate(schedule.clocks["tid"], tids)
+    found = schedule.clocks.take(at) if len(schedule.clocks) else np.zeros(len(tids), CLOCK)
+    others = np.flatnonzero(~is_it)
+    for name, value in (("known", schedule.since), ("runnable", 0), ("blocked", 0), ("got", EVER), ("last", EVER)):
+        found[name][others] = value
+    found["tid"] = tids
     return found
 
 

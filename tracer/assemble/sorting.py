@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.state import Indexes
+from tracer.assemble.state import Flags, Indexes, Unsigned
 
 _DIGIT = np.uint64(16)
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+_SPREAD, _HASH_SHIFT = np.uint64(40), np.uint64(16)
+_SHORTER = np.uint64(16), np.uint64(0)
 
 
 def stable_order(keys: npt.NDArray[np.uint64] | npt.NDArray[np.int64]) -> Indexes:
@@ -25,3 +28,33 @@ def stable_order(keys: npt.NDArray[np.uint64] | npt.NDArray[np.int64]) -> Indexe
         rest >>= _DIGIT
         order = order[np.argsort(rest.astype(np.uint16)[order], kind="stable")]
     return order
+
+
+def by_address(address: Unsigned, where: Unsigned) -> tuple[Indexes, Flags]:
+    """(the indexes that bring equal pairs together, those of one pair in the order they have; which are of the same
+    pair as the one before).
+    """
+    hashes = hashes_of(address, where)
+    for shift in _SHORTER:  # a digit less is sorted sooner, and will mostly do
+        order = stable_order(hashes >> shift)
+        same = _same(address[order], where[order])
+        if not _is_mixed(hashes[order] >> shift, same):
+            return order, same
+    order = np.lexsort((where, address))
+    return order, _same(address[order], where[order])
+
+
+def _is_mixed(hashes: Unsigned, same: Flags) -> bool:
+    """Whether two pairs have one hash; so they may stand among each other."""
+    return bool(np.any((hashes[1:] == hashes[:-1]) & ~same[1:]))
+
+
+def hashes_of(address: Unsigned, where: Unsigned) -> Unsigned:
+    """Of 48 bits, which are three digits for stable_order."""
+    return ((address ^ (where << _SPREAD)) * _MIXER) >> _HASH_SHIFT
+
+
+def _same(address: Unsigned, where: Unsigned) -> Flags:
+    same = np.zeros(len(address), np.bool_)
+    same[1:] = (address[1:] == address[:-1]) & (where[1:] == where[:-1])
+    return same

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import locate
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
 from tracer.assemble.plan_sites import Sites, sites_of
 from tracer.assemble.schedule import NEVER, Schedule, first_schedule
@@ -56,7 +57,8 @@ FRAME = np.dtype(
         ("known", "?"),  # `self` is known
         ("handing", "u1"),  # Handing
         ("telling", "u1"),  # Telling
-    ]
+    ],
+    align=True,
 )
 """One open poll.  In State.frames the frames of one thread stand in the order of its stack."""
 
@@ -85,7 +87,8 @@ LATEST = np.dtype(
         ("state_after", "u1"),
         ("gap", "?"),  # its function was not traced for a while since
         ("start", "<i8"),
-    ]
+    ],
+    align=True,
 )
 """The latest poll of an instance that may be polled again, when it is over."""
 
@@ -100,14 +103,14 @@ _DONE_TO_TASK = [
     ("process", "<u2"),
 ]
 
-BIRTH = np.dtype([*_DONE_TO_TASK, ("at", "<u4"), ("is_queued", "?")])
+BIRTH = np.dtype([*_DONE_TO_TASK, ("at", "<u4"), ("is_queued", "?")], align=True)
 """A task that was made and is not known to have been polled.  at: as TASK.spawned_at.  is_queued: that was seen only
 when it was handed to a pool."""
 
-WAKE = np.dtype([*_DONE_TO_TASK, ("origin", "u1")])
+WAKE = np.dtype([*_DONE_TO_TASK, ("origin", "u1")], align=True)
 """An effective wake of a task that is not known to have been polled since.  origin: as WAIT.woken_from."""
 
-POLLER = np.dtype([("tid", "<u4"), ("order", "<u8")])
+POLLER = np.dtype([("tid", "<u4"), ("order", "<u8")], align=True)
 """A thread that has polled tasks.  order: number of the row in which it first did, among all rows of the capture."""
 
 
@@ -162,8 +165,8 @@ Small = npt.NDArray[np.uint8]
 class Roles:
     """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
 
-    enters, leaves: function index or -1; ends: index into Plan.ends or -1; makes: a task is made there, or
-    (queues) handed to a pool.  wakes: index
+    is_usable: it is of something; is_mark: of what is no row of a stack.  enters, leaves: function index or -1;
+    ends: index into Plan.ends or -1; makes: a task is made there, or (queues) handed to a pool.  wakes: index
     into Plan.wakes or -1; effective: of Plan.wakes, the tests of headers of tasks whose wakes lead to polls.
     may_overlap: functions whose poll can still be open on one thread when the next poll of the instance begins on
     another: a task poll gives the task back before it returns, and the end of a function without exit probes is seen
@@ -175,6 +178,8 @@ class Roles:
     end is seen whenever it comes; catches: of such whose panics are.
     """
 
+    is_usable: Flags
+    is_mark: Flags
     enters: npt.NDArray[np.int32]
     leaves: npt.NDArray[np.int32]
     is_tail: Flags
@@ -217,9 +222,17 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
     catching = [one.binary for one in plan.ends if one.point.kind is EndKind.CAUGHT]
     catching += [number for number, binary in enumerate(plan.binaries) if not binary.can_unwind]
     seen = [one.binary for one in plan.ends if one.point.kind is EndKind.COMPLETE]
+    enters = np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32)
+    leaves = np.array([-1 if p.leaves is None else p.leaves for p in probes] + [-1], np.int32)
+    ends = np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32)
+    wakes = np.array([-1 if p.wakes is None else p.wakes for p in probes] + [-1], np.int32)
+    makes = np.array([p.spawns is not None and _makes(plan, p.spawns) for p in probes] + [False], np.bool_)
+    is_mark = (ends >= 0) | makes | (wakes >= 0)
     return Roles(
-        enters=np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32),
-        leaves=np.array([-1 if p.leaves is None else p.leaves for p in probes] + [-1], np.int32),
+        is_usable=(enters >= 0) | (leaves >= 0) | is_mark,
+        is_mark=is_mark,
+        enters=enters,
+        leaves=leaves,
         is_tail=np.array([p.is_tail for p in probes] + [False], np.bool_),
         probe_group=np.array([GROUP_INDEX[p.group] for p in probes] + [FUTURES], np.intp),
         is_task=is_task,
@@ -230,11 +243,11 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         future=future,
         may_be_root=~is_task & np.isin(future, future[is_task]),
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
-        ends=np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32),
-        makes=np.array([p.spawns is not None and _makes(plan, p.spawns) for p in probes] + [False], np.bool_),
+        ends=ends,
+        makes=makes,
         queues=np.array([p.spawns is not None and _queues(plan, p.spawns) for p in probes] + [False], np.bool_),
         sites=sites_of(plan),
-        wakes=np.array([-1 if p.wakes is None else p.wakes for p in probes] + [-1], np.int32),
+        wakes=wakes,
         effective=tests_of([one.point.effective for one in plan.wakes], otherwise=(0, 1)),
         end_of=end_columns(plan, int(np.argmax(is_task)) if is_task.any() else 0),
         aborted=tests_of([function.aborted for function in functions], otherwise=(0, 1)),
@@ -276,12 +289,8 @@ class Threads:
     process: npt.NDArray[np.uint16]
 
     def places(self, tids: npt.NDArray[np.uint32]) -> tuple[Indexes, Flags]:
-        """(the place of each of these, whether it is there)."""
-        place = np.searchsorted(self.tid, tids)
-        known = np.zeros(len(tids), np.bool_)
-        if len(self.tid):
-            known = self.tid[np.minimum(place, len(self.tid) - 1)] == tids
-        return place, known
+        """(the place of each of these, where it is there; whether it is)."""
+        return locate(self.tid, tids)
 
     def including(self, tids: npt.NDArray[np.uint32], state: State) -> tuple[Threads, Indexes]:
         """These threads and those of `tids` (any order, with repetitions), new ones as `state` has it; and the
@@ -300,7 +309,7 @@ class Threads:
             since=np.insert(self.since, at, np.array(state.since)[:, None], axis=1),
             process=np.insert(self.process, at, 0 if len(state.pids) <= 1 else UNKNOWN_PROCESS),
         )
-        return more, np.searchsorted(more.tid, tids)
+        return more, more.places(tids)[0]
 
 
 NO_THREADS = Threads(

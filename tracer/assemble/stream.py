@@ -132,7 +132,7 @@ def make_stream(state: State, events: Array) -> Opening:
     places = None if walked.told is None else walked.told[is_hit]
     calls = None if called.told is None else called.told[called.hits["probe"] != CHAIN_RECORD][is_hit]
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
-    usable = _has_role(roles, probe) & (events["sp"] != ABOVE_ALL)
+    usable = roles.is_usable[probe] & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
         events, probe = events[usable], probe[usable]
@@ -199,18 +199,10 @@ def make_stream(state: State, events: Array) -> Opening:
     )
 
 
-def _has_role(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
-    return (roles.enters[probe] >= 0) | (roles.leaves[probe] >= 0) | _is_mark(roles, probe)
-
-
-def _is_mark(roles: Roles, probe: npt.NDArray[np.uint32]) -> Flags:
-    return (roles.ends[probe] >= 0) | roles.makes[probe] | (roles.wakes[probe] >= 0)
-
-
 def _hits_before(events: Array, roles: Roles) -> Indexes:
     """How many of the events before each are hits that somebody can read."""
     probe = np.minimum(events["probe"], len(roles.enters) - 1)  # the last one is that of records, and of nothing
-    is_hit = _has_role(roles, probe) & (events["sp"] != ABOVE_ALL)
+    is_hit = roles.is_usable[probe] & (events["sp"] != ABOVE_ALL)
     before: Indexes = np.cumsum(is_hit) - is_hit
     return before
 
@@ -229,18 +221,13 @@ def _only(rows: Rows, which: Indexes) -> Rows:
 
 def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArray[np.uint32], thread: Indexes) -> Rows:
     roles = state.roles
-    enters, leaves, is_tail = roles.enters[probe], roles.leaves[probe], roles.is_tail[probe]
-    is_entry = enters >= 0
+    kinds = _kinds(roles)
+    kind, function = kinds[probe], np.where(roles.enters >= 0, roles.enters, roles.leaves)[probe]
     sp = np.ascontiguousarray(events["sp"])
     time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
-    is_mark = _is_mark(roles, probe)
-    in_stack = np.where(is_mark, np.uint64(0), sp)
-    begun = _begun_before(state, threads, thread, in_stack, ~is_entry & ~is_mark, roles.probe_group[probe])
-    exit_kind = np.where(is_tail, np.uint8(TAIL), np.uint8(EXIT))
-    kind = np.where(is_entry, np.uint8(ENTRY), np.where(is_mark, np.uint8(MARK), exit_kind))
-    function = np.where(is_entry, enters, leaves)
+    begun = _begun_before(state, threads, thread, sp, kind, roles.probe_group[probe])
     source: Indexes = np.arange(len(events))
-    twice = begun | (is_entry & (leaves >= 0))
+    twice = begun | ((roles.enters >= 0) & (roles.leaves >= 0))[probe]
     if not twice.any():
         return Rows(kind, sp, function, time, thread, source, begun)
     # An entry and an exit in one event are two rows.
@@ -248,25 +235,32 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArra
     second = np.zeros(len(source), np.bool_)
     second[1:] = source[1:] == source[:-1]
     first = twice[source] & ~second
+    exit_kind = np.where(roles.is_tail, np.uint8(TAIL), np.uint8(EXIT))[probe]
     kind = np.where(first, np.uint8(ENTRY), np.where(second, exit_kind[source], kind[source]))
-    function = np.where(second, leaves[source], function[source])
+    function = np.where(second, roles.leaves[probe][source], function[source])
     return Rows(kind, sp[source], function, time[source], thread[source], source, begun[source] & first)
 
 
-def _begun_before(
-    state: State, threads: Threads, thread: Indexes, sp: Unsigned, is_exit: Flags, group: Indexes
-) -> Flags:
+def _kinds(roles: Roles) -> Small:
+    """Of the row that each probe makes; of an entry and an exit in one that of the first of two."""
+    exits = np.where(roles.is_tail, np.uint8(TAIL), np.uint8(EXIT))
+    return np.where(roles.enters >= 0, np.uint8(ENTRY), np.where(roles.is_mark, np.uint8(MARK), exits))
+
+
+def _begun_before(state: State, threads: Threads, thread: Indexes, sp: Unsigned, kind: Small, group: Indexes) -> Flags:
     """Which exits belong to polls that were under way when their group was attached.
 
     Those higher on the stack than anything seen on their thread since: a frame below something seen
     was entered later, so that its entry was lost.  After a loss nobody can tell.
     """
-    begun = is_exit & (sp > threads.top[group, thread])
+    begun: Flags = ((kind == EXIT) | (kind == TAIL)) & (sp > threads.top[group, thread])
+    if not begun.any():
+        return begun
     if any(state.lossy):
         begun &= ~np.array(state.lossy)[group]
     for number in np.unique(thread[begun]):
         rows = np.flatnonzero(thread == number)
-        highest = np.maximum.accumulate(sp[rows])
+        highest = np.maximum.accumulate(np.where(kind[rows] == MARK, np.uint64(0), sp[rows]))
         begun[rows[1:]] &= sp[rows[1:]] > highest[:-1]
     return begun
 

@@ -6,12 +6,10 @@ header, so that there are never more here than addresses were in use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from tracer.assemble.columns import joined, pick
-from tracer.assemble.sorting import stable_order
+from tracer.assemble.lookup import locate
 from tracer.assemble.state import (
     ANOTHER,
     DONE,
@@ -36,6 +34,7 @@ _SURE = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED)
 _BY_RANK = (Outcome.UNKNOWN, Outcome.CANCELLED, Outcome.PANICKED, Outcome.FINISHED)
 """What polls say for sure: of several the last here counts."""
 _RANK = np.array([_BY_RANK.index(one) if one in _BY_RANK else 0 for one in Outcome], np.uint8)
+_IS_SURE = np.isin(np.array(Outcome), _SURE)
 _ABORTED, _PANICKED = np.uint16(PollFlag.ABORTED), np.uint16(PollFlag.PANICKED)
 _RESULT, _PENDING = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.PENDING)
 
@@ -66,18 +65,17 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
     """Add up the polls (dtype POLL, by end) and waits of the tasks themselves."""
     if not len(tasks.alive):
         return tasks
-    alive, leaving, latest = tasks.alive, tasks.leaving, tasks.latest
-    of_tasks = np.flatnonzero(is_task[polls["function"]])
-    if len(of_tasks):
-        alive, leaving, latest = alive.copy(), leaving.copy(), latest.copy()
-        _add_polls(alive, leaving, latest, _by_task(alive, polls["instance"][of_tasks]), polls, of_tasks)
-    of_tasks = np.flatnonzero(is_task[waits["function"]])
-    if len(of_tasks):
-        alive = alive.copy()
-        each = _by_task(alive, waits["instance"][of_tasks])
-        of_tasks = of_tasks[each.order]
-        if len(of_tasks):
-            alive["waiting"][each.row] += np.add.reduceat(waits["end"][of_tasks] - waits["start"][of_tasks], each.begin)
+    of_polls, of_waits = (np.flatnonzero(is_task[spans["function"]]) for spans in (polls, waits))
+    if not len(of_polls) and not len(of_waits):
+        return tasks
+    alive, leaving, latest = tasks.alive.copy(), tasks.leaving.copy(), tasks.latest.copy()
+    rows, known = locate(alive["task"], polls["instance"][of_polls])
+    _add_polls(alive, leaving, latest, rows[known], polls, of_polls[known])
+    rows, known = locate(alive["task"], waits["instance"][of_waits])
+    of_waits = of_waits[known]
+    waiting = np.zeros(len(alive), np.int64)
+    np.add.at(waiting, rows[known], waits["end"][of_waits] - waits["start"][of_waits])
+    alive["waiting"] += waiting
     return Tasks(alive, leaving, latest, tasks.told)
 
 
@@ -100,57 +98,40 @@ def with_ends(tasks: Tasks, numbers: Unsigned, says: Small, again: Flags) -> Tas
     return Tasks(tasks.alive, leaving, tasks.latest, told)
 
 
-@dataclass(frozen=True, slots=True)
-class _ByTask:
-    """order: the spans of known tasks, those of one task together.  begin: where in it each task's begin.
-    row: its row among the tasks.
-    """
-
-    order: Indexes
-    begin: Indexes
-    row: Indexes
-
-
-def _by_task(alive: Array, numbers: Unsigned) -> _ByTask:
-    at = np.searchsorted(alive["task"], numbers)
-    known = at < len(alive)
-    known[known] = alive["task"][at[known]] == numbers[known]
-    spans = np.flatnonzero(known)
-    order = spans[stable_order(at[spans])]
-    row = at[order]
-    begin = np.flatnonzero(np.append(True, row[1:] != row[:-1])) if len(row) else np.zeros(0, np.intp)
-    return _ByTask(order, begin, row[begin])
-
-
-def _add_polls(alive: Array, leaving: Flags, latest: Numbers, each: _ByTask, polls: Array, of_tasks: Indexes) -> None:
-    """In place."""
-    chosen = of_tasks[each.order]
-    if not len(chosen):
+def _add_polls(alive: Array, leaving: Flags, latest: Numbers, row: Indexes, polls: Array, of_tasks: Indexes) -> None:
+    """In place.  row: the task of each of the polls `of_tasks`."""
+    if not len(row):
         return
-    row, begin = each.row, each.begin
-    counts = np.diff(np.append(begin, len(chosen)))
-    start, end, flags = polls["start"][chosen], polls["end"][chosen], polls["flags"][chosen]
+    start, end, flags = (polls[name][of_tasks] for name in ("start", "end", "flags"))
     length = end - start
-    alive["polls"][row] += counts.astype(np.uint64)
-    alive["busy"][row] += np.add.reduceat(length, begin)
-    alive["longest"][row] = np.maximum(alive["longest"][row], np.maximum.reduceat(length, begin))
-    alive["last"][row] = np.maximum(alive["last"][row], np.maximum.reduceat(end, begin))
+    counts = np.bincount(row, minlength=len(alive))
+    busy = np.zeros(len(alive), np.int64)
+    longest, last, newest = (np.full(len(alive), np.iinfo(np.int64).min) for _ in range(3))
+    np.add.at(busy, row, length)
+    np.maximum.at(longest, row, length)
+    np.maximum.at(last, row, end)
+    np.maximum.at(newest, row, start)
+    alive["polls"] += counts.astype(np.uint64)
+    alive["busy"] += busy
+    alive["longest"] = np.maximum(alive["longest"], longest)
+    alive["last"] = np.maximum(alive["last"], last)
     # The result of the poll that began last counts, in whatever order their ends were seen.
     result = _OUTCOMES[(flags & (_RESULT | _PENDING)) // _RESULT]
-    newest = np.maximum.reduceat(start, begin)
-    result_of_newest = np.where(result == Outcome.WAITING, result, np.uint8(0))
-    of_newest = np.where(start == np.repeat(newest, counts), result_of_newest, np.uint8(0))
-    outcome = np.maximum.reduceat(of_newest, begin)
-    before = alive["outcome"][row]
-    outcome = np.where(newest >= latest[row], outcome, np.uint8(0))
-    outcome = np.where(newest > latest[row], outcome, np.maximum(before, outcome))
-    latest[row] = np.maximum(latest[row], newest)
+    outcome = np.zeros(len(alive), np.uint8)
+    outcome[row[(result == Outcome.WAITING) & (start == newest[row])]] = Outcome.WAITING
+    before = alive["outcome"].copy()
+    outcome = np.where(newest >= latest, outcome, np.uint8(0))
+    outcome = np.where(newest > latest, outcome, np.maximum(before, outcome))
+    np.maximum(latest, newest, out=latest)
     sure = np.where(flags & _PANICKED, np.uint8(_BY_RANK.index(Outcome.PANICKED)), np.uint8(0))
     sure = np.where(flags & _ABORTED, np.uint8(_BY_RANK.index(Outcome.CANCELLED)), sure)
     sure = np.where(result == Outcome.FINISHED, np.uint8(_BY_RANK.index(Outcome.FINISHED)), sure)
-    sure = np.maximum(np.maximum.reduceat(sure, begin), np.where(np.isin(before, _SURE), _RANK[before], np.uint8(0)))
-    alive["outcome"][row] = np.where(sure != 0, np.array(_BY_RANK, np.uint8)[sure], outcome)
-    leaving[row[sure != 0]] = True
+    surely = np.where(_IS_SURE[before], _RANK[before], np.uint8(0))
+    told = np.flatnonzero(sure)
+    np.maximum.at(surely, row[told], sure[told])
+    outcome = np.where(surely != 0, np.array(_BY_RANK, np.uint8)[surely], outcome)
+    alive["outcome"] = np.where(counts != 0, outcome, before)
+    leaving |= (surely != 0) & (counts != 0)
 
 
 def without_over(tasks: Tasks, polled: Unsigned, state: State) -> tuple[Tasks, Array]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.assemble.columns import Frames
+from tracer.assemble.lookup import locate
 from tracer.assemble.marks import Catches, Marks
+from tracer.assemble.sorting import by_address, stable_order
 from tracer.assemble.state import (
     MAYBE_OVER,
     POLLER,
@@ -79,18 +81,16 @@ def tell_origins(woken: Array, wakers: Indexes, around: Indexes, frames: Frames,
     """
     roles, function = state.roles, frames.function[new]
     tasks = new[roles.is_task[function] & ~roles.is_job[function]]
-    pollers = np.zeros(len(state.pollers) + len(tasks), POLLER)
-    pollers["tid"] = np.concatenate([state.pollers["tid"], frames.tid[tasks]])
-    pollers["order"] = np.concatenate([state.pollers["order"], frames.order[tasks]])
-    pollers = pollers[np.lexsort((pollers["order"], pollers["tid"]))]
-    first = np.ones(len(pollers), np.bool_)
-    first[1:] = pollers["tid"][1:] != pollers["tid"][:-1]
-    pollers = pollers[first]
+    pollers = state.pollers
+    tasks = tasks[~locate(pollers["tid"], frames.tid[tasks])[1]]
+    if len(tasks):
+        tids, first = np.unique(frames.tid[tasks], return_index=True)  # they are in the order of their entries
+        more = np.zeros(len(tids), POLLER)
+        more["tid"], more["order"] = tids, frames.order[tasks[first]]
+        pollers = np.concatenate([pollers, more])
+        pollers = pollers[np.argsort(pollers["tid"])]
     if len(woken):
-        at = np.searchsorted(pollers["tid"], woken["on"])
-        has_polled = at < len(pollers)
-        known = np.flatnonzero(has_polled)
-        has_polled[known] = pollers["tid"][at[known]] == woken["on"][known]
+        at, has_polled = locate(pollers["tid"], woken["on"])
         known = np.flatnonzero(has_polled)
         has_polled[known] = pollers["order"][at[known]] < woken["order"][known]
         others = np.where(has_polled, WakeOrigin.RUNTIME, WakeOrigin.THREAD)
@@ -110,23 +110,24 @@ def answered(wakes: Array, marks: Marks, born: Array, frames: Frames, new: Index
     header = np.concatenate([wakes["self"], frames.self[polled], marks.self[ended], born["self"]])
     process = np.concatenate([wakes["process"], frames.process[polled], marks.process[ended], born["process"]])
     when = np.concatenate([wakes["order"], frames.order[polled], marks.order[ended], born["order"]])
-    order = np.lexsort((when, header, process))
+    by_row = stable_order(when)
+    by_task, same = by_address(header[by_row], process[by_row].astype(np.uint64))
+    order = by_row[by_task]
     number = np.arange(len(order))
     is_wake = order < len(wakes)
-    same = np.zeros(len(order), np.bool_)
-    same[1:] = (header[order[1:]] == header[order[:-1]]) & (process[order[1:]] == process[order[:-1]])
     again = is_wake & same
     again[1:] &= is_wake[:-1]
     begins = np.append(number[~again], len(order))  # of each other row, and of each run of wakes of one task
     first = number[is_wake & ~again]
-    after = begins[np.searchsorted(begins, first, side="right")]
+    which = np.cumsum(~again)  # of the rows up to here, how many of those there are
+    after = begins[which[first]]
     follows = np.append(same, False)[after]
-    left = wakes[order[first[~follows]]]
+    left = wakes.take(order[first[~follows]])
     first, after = order[first[follows]], order[after[follows]] - len(wakes)
     leads = after < len(polled)
-    until, rows = frames.order[polled[after[leads]]], wakes[first[leads]]
-    by_row = np.argsort(until)
-    return Answers(until[by_row], rows[by_row], left, int(np.count_nonzero(~leads)))
+    until, rows = frames.order[polled[after[leads]]], wakes.take(first[leads])
+    by_row = stable_order(until)
+    return Answers(until[by_row], rows.take(by_row), left, int(np.count_nonzero(~leads)))
 
 
 def with_wakes(waits: Array, since: Numbers, until: Unsigned, answers: Answers, state: State) -> None:
@@ -137,8 +138,8 @@ def with_wakes(waits: Array, since: Numbers, until: Unsigned, answers: Answers, 
     """
     if not len(answers.until):
         return
-    at = np.minimum(np.searchsorted(answers.until, until), len(answers.until) - 1)
-    _tell(waits, since, answers.wakes[at], answers.until[at] == until, state)
+    at, is_it = locate(answers.until, until)
+    _tell(waits, since, answers.wakes.take(at), is_it, state)
 
 
 def with_open_wakes(waits: Array, latest: Array, state: State) -> None:
@@ -155,7 +156,7 @@ def with_open_wakes(waits: Array, latest: Array, state: State) -> None:
     rank[both] = np.cumsum(fresh)
     at = order[np.minimum(np.searchsorted(rank[order], rank[len(order) :]), len(order) - 1)]
     is_it = (rank[at] == rank[len(order) :]) & state.roles.is_task[latest["function"]]
-    _tell(waits, latest["start"], state.wakes[at], is_it, state)
+    _tell(waits, latest["start"], state.wakes.take(at), is_it, state)
 
 
 def _tell(waits: Array, since: Numbers, wakes: Array, is_it: Flags, state: State) -> None:
@@ -164,7 +165,8 @@ def _tell(waits: Array, since: Numbers, wakes: Array, is_it: Flags, state: State
         return
     known = is_it & (since >= max(state.lost_until, state.since[WAKES]))
     known &= (wakes["time"] >= since) & (wakes["time"] <= waits["end"])  # else it came late
+    rows = np.flatnonzero(known)
     for name, source in (("woken", "time"), ("woken_by", "by"), ("woken_by_id", "by_id")):
-        waits[name][known] = wakes[source][known]
+        waits[name][rows] = wakes[source][rows]
     for name, source in (("woken_by_function", "by_function"), ("woken_on", "on"), ("woken_from", "origin")):
-        waits[name][known] = wakes[source][known]
+        waits[name][rows] = wakes[source][rows]

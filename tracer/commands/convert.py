@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import queue
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from tracer.commands.signals import held_back, interruptible
 from tracer.errors import ExitCode, UsageError
@@ -19,13 +17,9 @@ from tracer.terminal import show_progress
 
 if TYPE_CHECKING:
     from tracer.capture import CaptureReader, RingReader
-    from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
+    from tracer.model import CaptureEnd, Tally
     from tracer.output.summary import Summary
     from tracer.output.trace import Listener, WrittenTrace
-
-    Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | MemoryReading | CaptureEnd | list[Thread]
-
-T = TypeVar("T")
 
 CAPTURE_SUFFIX = ".ratcap"
 RING_SUFFIX = ".ring"
@@ -184,13 +178,14 @@ def replay(
 
     progress: called with the share done, 0 to 1.
     """
+    from tracer.commands.assembling import assembled
     from tracer.model import CaptureEnd, Tally
     from tracer.output.trace import tell
 
-    total = reader.event_count  # now: once it is being read, the reader belongs to another thread
+    total = reader.event_count
     end: CaptureEnd | None = None
     tally = Tally()
-    for item in ahead(_assembled(reader)):
+    for item in assembled(reader, total):
         if isinstance(item, CaptureEnd):
             end = item
         elif isinstance(item, Tally):
@@ -200,61 +195,3 @@ def replay(
             for sink in sinks:
                 tell(sink, item)
     return tally, end
-
-
-def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
-    """The capture's items with its events assembled into spans, and the tally after each step."""
-    from tracer import assemble
-    from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd
-
-    state = assemble.begin(reader.recording)
-    end: CaptureEnd | None = None
-    for item in reader:
-        if isinstance(item, CaptureEnd):
-            end = item
-            continue
-        if isinstance(item, PlanChange | Loss | ProcessEnd | MemoryReading | list):
-            yield item
-        state, spans = assemble.step(state, item)
-        yield spans
-        yield state.tally
-    state, spans = assemble.finish(state, end)
-    yield spans
-    yield state.tally
-    if end is not None:
-        yield end
-
-
-def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, made by a thread of their own a few at a time ahead of the reader.
-
-    numpy gives up the interpreter's lock in its loops: assembling and writing then use two cores.
-    An error of the maker is raised here; a reader that stops early stops the maker.
-    """
-    line: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=8)
-    stopped = threading.Event()
-
-    def put(item: T | BaseException | None) -> bool:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                line.put(item, timeout=0.1)
-                return True
-        return False
-
-    def make() -> None:
-        try:
-            if all(put(item) for item in items):
-                put(None)
-        except BaseException as error:  # noqa: BLE001 - handed over, not swallowed
-            put(error)
-
-    thread = threading.Thread(target=make, name="assemble")
-    thread.start()
-    try:
-        while (item := line.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()

@@ -56,14 +56,12 @@ class Accounts:
         length = polls["end"] - polls["start"]
         self.latest = max(self.latest, int(polls["end"].max()))
         self.polls += np.bincount(function, minlength=self._functions)
-        # Weights are floats: exact as long as one step's sum stays below 2 ** 53 ns, 104 days.
-        self.busy += np.bincount(function, weights=length, minlength=self._functions).astype(np.int64)
+        np.add.at(self.busy, function, length)
         np.maximum.at(self.longest_poll, function, length)
         self.root_busy += int(length[polls["depth"] == 0].sum())
         unwound = (polls["flags"] & int(PollFlag.UNWOUND)) != 0
         self.unwound += np.bincount(function[unwound], minlength=self._functions)
-        keys = function * BINS + bins_of(length)
-        self._histogram += np.bincount(keys, minlength=self._histogram.size).reshape(self._histogram.shape)
+        np.add.at(self._histogram.reshape(-1), function * BINS + bins_of(length), 1)
         self.born[self._count_instances(polls["instance"], function)] = True
         self._keep_longest(polls, length)
 
@@ -109,7 +107,7 @@ class Accounts:
         function = waits["function"].astype(np.int64)
         length = waits["end"] - waits["start"]
         self.waits += np.bincount(function, minlength=self._functions)
-        self.waiting += np.bincount(function, weights=length, minlength=self._functions).astype(np.int64)
+        np.add.at(self.waiting, function, length)
         self.by_await.add(waits)
 
     def percentile(self, function: int, share: float) -> float:

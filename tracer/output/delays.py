@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tracer.model import Array, PollFunction, WaitFlag, WakeOrigin
 from tracer.output.histogram import BINS, Integers, at_least, bins_of, percentile
+from tracer.output.records import pick
 
 
 def is_answered(waits: Array) -> npt.NDArray[np.bool_]:
@@ -62,26 +63,23 @@ class Sums:
         self.count = np.zeros(functions, np.int64)
         self.total = np.zeros(functions, np.int64)
         self._longest = np.zeros(functions, np.int64)
-        self._bins: dict[int, Integers] = {}
+        self._bins = np.zeros((functions, BINS), np.int64)
 
     def add(self, function: Integers, delay: Integers) -> None:
         np.add.at(self.count, function, 1)
         np.add.at(self.total, function, delay)
         np.maximum.at(self._longest, function, delay)
-        for one in np.unique(function).tolist():
-            bins = np.bincount(bins_of(delay[function == one]), minlength=BINS)
-            self._bins[one] = self._bins[one] + bins if one in self._bins else bins
+        np.add.at(self._bins.reshape(-1), function * BINS + bins_of(delay), 1)
 
     def at_least(self, function: int, length: float) -> int:
         """How many were at least so long, within half a bin."""
-        return at_least(self._bins[function], length) if function in self._bins else 0
+        return at_least(self._bins[function], length)
 
     def of(self, function: int) -> Lengths | None:
         """None: there is nothing."""
-        bins = self._bins.get(function)
-        if bins is None:
+        if not self.count[function]:
             return None
-        longest = int(self._longest[function])
+        bins, longest = self._bins[function], int(self._longest[function])
         p50, p99 = (round(percentile(bins, share, longest)) for share in (0.5, 0.99))
         return Lengths(int(self.total[function]), p50, p99, longest)
 
@@ -99,13 +97,13 @@ class Delays:
 
     def add(self, waits: Array, begun: Array) -> None:
         """Count in waits (dtype WAIT), but for those that no poll has ended, and new tasks (dtype TASK)."""
-        woken = waits[is_answered(waits)]
+        woken = pick(waits, is_answered(waits))
         function = woken["function"].astype(np.intp)
         self._woken.add(function, ready_times(woken))
         np.add.at(self._own, function, woken["woken_by"] == woken["instance"])
-        np.add.at(self._origins, (function, woken["woken_from"]), 1)
+        np.add.at(self._origins.reshape(-1), function * len(WakeOrigin) + woken["woken_from"], 1)
         np.add.at(self._by_job, function, (woken["woken_by"] != 0) & self._is_job[woken["woken_by_function"]])
-        spawned = begun[begun["spawned"] != 0]
+        spawned = pick(begun, begun["spawned"] != 0)
         self._spawned.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
 
     def of(self, function: int) -> DelayFigures | None:

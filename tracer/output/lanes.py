@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import distinct, locate
+
 Integers = npt.NDArray[np.int64]
 Group = tuple[int, int]
 """(the track that its tracks stand under, function)"""
@@ -78,14 +80,16 @@ class Lanes:
         ended: the instances of which no further slice comes, also ones of which none is drawn here.
         Slices of one instance do not overlap.
         """
-        ids, first, inverse = np.unique(instances, return_index=True, return_inverse=True)
+        ids, inverse = distinct(instances)
+        first = np.empty(len(ids), np.intp)
+        first[inverse[::-1]] = np.arange(len(inverse))[::-1]  # of several the last one written, which is the first
         begin = np.full(len(ids), np.iinfo(np.int64).max)
         np.minimum.at(begin, inverse, starts)
         last = np.zeros(len(ids), np.int64)
         np.maximum.at(last, inverse, ends)
-        ended = np.unique(ended)
-        over = _places(ended, ids)[1]
-        at, known = _places(self._ids, ids)
+        ended = distinct(ended)[0]
+        over = locate(ended, ids)[1]
+        at, known = locate(self._ids, ids)
         tracks = np.zeros(len(ids), np.int64)
         lane = np.zeros(len(ids), np.bool_)
         group = np.zeros(len(ids), np.int64)
@@ -108,8 +112,8 @@ class Lanes:
             tracks[one], lane[one] = self._take(key, int(begin[one]), int(ids[one]))
             if over[one] and lane[one]:
                 self._release(int(group[one]), int(last[one]), int(tracks[one]))
-        undrawn = ended[~_places(ids, ended)[1]]
-        places, were_known = _places(self._ids, undrawn)
+        undrawn = ended[~locate(ids, ended)[1]]
+        places, were_known = locate(self._ids, undrawn)
         silent = places[were_known]
         for place in silent[self._is_lane[silent]].tolist():
             self._release(int(self._group[place]), int(self._last[place]), int(self._track_of[place]))
@@ -179,13 +183,3 @@ class Lanes:
         kept = ~old
         self._ids, self._track_of, self._last = self._ids[kept], self._track_of[kept], self._last[kept]
         self._is_lane, self._group = self._is_lane[kept], self._group[kept]
-
-
-def _places(
-    ordered: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Where each wanted value is in an ascending array, and whether it is there."""
-    at = np.searchsorted(ordered, wanted)
-    found = at < len(ordered)
-    found[found] = ordered[at[found]] == wanted[found]
-    return at, found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import distinct, locate
 from tracer.model import (
     OFF_CPU,
     POLL,
@@ -50,8 +51,8 @@ from tracer.output.thinning import Budget, Selection, everything, select
 from tracer.output.trace import WrittenTrace
 from tracer.output.wake_rows import WakeRows, split
 
-_BLOCK = 1 << 16
-"""Polls that are written together: enough that numpy's calls cost nothing, 5 MB."""
+_BLOCK = 1 << 15
+"""Polls that are written together, at the least: enough that numpy's calls cost nothing, 3 MB."""
 _MAX_OWN, _MAX_OWN_SHARE, _MAX_TRACKS, _MAX_KNOWN = 5_000, 500, 20_000, 1 << 17
 """Own tracks of instances in all and of one function, tracks with shared lanes, instances remembered."""
 _UNUSUAL = {
@@ -164,21 +165,21 @@ class PerfettoWriter:
 
     def _thread_words(self, tids: npt.NDArray[np.uint32]) -> Integers:
         """The intern ids of what threads are called."""
-        distinct, inverse = np.unique(tids, return_inverse=True)
-        threads = [(tid, self._threads.get(tid)) for tid in distinct.tolist()]
+        found, inverse = distinct(tids)
+        threads = [(tid, self._threads.get(tid)) for tid in found.tolist()]
         words = [f"thread {one.name} ({tid})" if one is not None else f"thread {tid}" for tid, one in threads]
         return np.array([self._descriptors.string(one) for one in words], np.int64)[inverse]
 
     def _tracks_of_threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
-        distinct, inverse = np.unique(tids, return_inverse=True)
-        return np.array([self._thread_track(tid) for tid in distinct.tolist()], np.int64)[inverse]
+        found, inverse = distinct(tids)
+        return np.array([self._thread_track(tid) for tid in found.tolist()], np.int64)[inverse]
 
     def _processes_of_threads(self, tids: npt.NDArray[np.uint32]) -> Integers:
         """The process track of each thread; 0 when it is not known (several processes, a thread never named)."""
         if self._only is not None:
             return np.full(len(tids), self._only)
-        distinct, inverse = np.unique(tids, return_inverse=True)
-        known = [self._threads.get(tid) for tid in distinct.tolist()]
+        found, inverse = distinct(tids)
+        known = [self._threads.get(tid) for tid in found.tolist()]
         return np.array([self._processes.get(one.pid, 0) if one else 0 for one in known], np.int64)[inverse]
 
     def _pid_of(self, tid: int) -> int | None:
@@ -272,7 +273,7 @@ class PerfettoWriter:
         polls, waits = join(self._polls, POLL), join(self._waits, WAIT)
         begun, over = join(self._begun, TASK), join(self._over, TASK)
         self._polls, self._waits, self._begun, self._over, self._buffered = [], [], [], [], 0
-        self._alive = join([self._alive, begun], TASK)
+        self._alive = join([self._alive, begun], TASK) if len(begun) else self._alive
         self._counters.add(polls, over)
         arrived, everyone = len(polls), polls
         if len(polls):
@@ -316,6 +317,8 @@ class PerfettoWriter:
 
     def _forget(self, over: npt.NDArray[np.uint64]) -> None:
         """Tasks that are over are needed while a poll of them, or in them, is held back."""
+        if not len(over) and not len(self._over_but_held):
+            return
         over = np.concatenate([self._over_but_held, over])
         held = self._holder.held
         needed = np.isin(over, np.concatenate([held["task"], held["instance"]]))
@@ -401,11 +404,9 @@ class PerfettoWriter:
         """Polls on the instances' own tracks; the first one of a task tells where that was spawned, others by which
         wakes they came.
         """
-        at = np.minimum(np.searchsorted(self._alive["task"], polls["instance"]), max(len(self._alive) - 1, 0))
-        is_first = np.zeros(len(polls), np.bool_)
+        at, is_first = locate(self._alive["task"], polls["instance"])
         if len(self._alive):
-            is_first = (self._alive["task"][at] == polls["instance"]) & (self._alive["first"][at] == polls["start"])
-            is_first &= self._alive["spawned"][at] != 0
+            is_first &= (self._alive["first"][at] == polls["start"]) & (self._alive["spawned"][at] != 0)
         flows = self._wakes.flows(polls)
         is_woken = (flows["flow"] != 0) & ~is_first
         is_plain = ~is_first & ~is_woken

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import distinct, locate
 from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, Stacks, WaitFlag
 from tracer.output.awaits import await_point, await_words, layout_words, wait_title
 from tracer.output.blockers import blocker_of, frame_words, stack_of, stack_words
@@ -93,6 +94,7 @@ class SliceRows:
         self._is_task = np.array([one.kind is FunctionKind.TASK for one in functions] or [False])
         self._poll_note_iid: dict[int, int] = {}
         self._wait_note_iid: dict[int, int] = {}
+        self._merged_iids: dict[int, int] = {}
         # No function: a row for indices that no plan has keeps the arrays from being empty.
         self._function_columns = {
             "name": np.array([name(short_name(one)) for one in functions] or [0]),
@@ -452,9 +454,15 @@ class SliceRows:
         digits = 10 ** np.maximum(np.floor(np.log10(np.maximum(counts, 1))).astype(np.int64) - 1, 0)
         rounded = counts // digits * digits
         keys = (rounded * 2 + (rounded != counts)) * 1024 + share
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        names = np.array([self._descriptors.name(_merged_name(key)) for key in distinct.tolist()] or [0])
+        found, inverse = np.unique(keys, return_inverse=True)
+        names = np.array([self._merged_iid(key) for key in found.tolist()] or [0])
         return self._merged.encode(len(starts), time=starts, track=tracks, name=names[inverse], count=counts, busy=busy)
+
+    def _merged_iid(self, key: int) -> int:
+        iid = self._merged_iids.get(key)
+        if iid is None:
+            iid = self._merged_iids[key] = self._descriptors.name(_merged_name(key))
+        return iid
 
     # ---- columns
 
@@ -485,11 +493,11 @@ class SliceRows:
         return np.asarray(self._result_iid[np.where(known, 1 + pending, 0)])
 
     def _notes(self, flags: npt.NDArray[np.uint16], mask: int, known: dict[int, int], words: object) -> Integers:
-        distinct, inverse = np.unique(flags & mask, return_inverse=True)
-        for one in distinct.tolist():
+        found, inverse = distinct(flags & mask)
+        for one in found.tolist():
             if one not in known:
                 known[one] = self._descriptors.string(words(one))  # type: ignore[operator]
-        return np.array([known[one] for one in distinct.tolist()])[inverse]
+        return np.array([known[one] for one in found.tolist()])[inverse]
 
 
 def _states(spans: Array, flag: int) -> Integers:
@@ -498,10 +506,8 @@ def _states(spans: Array, flag: int) -> Integers:
 
 def _ids(alive: Array, tasks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The runtime's ids of tasks (by number), 0 where unknown."""
-    if not len(alive):
-        return np.zeros(len(tasks), np.uint64)
-    at = np.minimum(np.searchsorted(alive["task"], tasks), len(alive) - 1)
-    return np.where(alive["task"][at] == tasks, alive["id"][at], np.uint64(0))
+    at, known = locate(alive["task"], tasks)
+    return np.where(known, alive["id"][at], np.uint64(0)) if len(alive) else np.zeros(len(tasks), np.uint64)
 
 
 def _colors(polls: Array) -> npt.NDArray[np.uint64]:

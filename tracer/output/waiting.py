@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from tracer.assemble.lookup import locate
 from tracer.model import Array, WaitFlag
 from tracer.output.histogram import BINS, Integers, bins_of, percentile
 
 _UNKNOWN_STATE = 256
 _STATES = 257
 _NO_KIND = -1
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+_LEAST_BITS, _SPARE_BITS = 12, 5
+"""The table of rows has room for many more than there are, so that few have the hash of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +40,6 @@ class AwaitFigures:
     longest: int
 
 
-@dataclass(slots=True)
-class _Sum:
-    count: int = 0
-    total: int = 0
-    longest: int = 0
-    bins: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
-
-    def add(self, other: _Sum) -> None:
-        self.count += other.count
-        self.total += other.total
-        self.longest = max(self.longest, other.longest)
-        self.bins += other.bins
-
-
-class _Key(NamedTuple):
-    kind: int
-    function: int
-    state: int
-    places: int
-
-
 class Waiting:
     """Totals by kind, function, state and places.  is_task: by function."""
 
@@ -65,7 +48,12 @@ class Waiting:
         self._is_task = np.array([*is_task] or [False])
         self._tasks = np.empty(0, np.uint64)  # alive, ascending, and what they run
         self._kinds = np.empty(0, np.int64)
-        self._sums: dict[_Key, _Sum] = {}
+        # One row for each combination of kind, function and state, as one number, and places; the first one is none's.
+        self._rows: dict[tuple[int, int], int] = {}
+        self._keys, self._places = np.array([-1]), np.zeros(1, np.uint64)
+        self._count, self._total, self._longest = (np.zeros(1, np.int64) for _ in range(3))
+        self._bins = np.zeros((1, BINS), np.int64)
+        self._row_of = np.zeros(1 << _LEAST_BITS, np.int32)  # by hash: the row of one with that hash
 
     def begin(self, begun: Array) -> None:
         """Tasks (dtype TASK, by number) whose waits come after this."""
@@ -87,66 +75,91 @@ class Waiting:
             return
         length = waits["end"] - waits["start"]
         state = np.where(waits["flags"] & int(WaitFlag.STATE), waits["state"].astype(np.int64), _UNKNOWN_STATE)
-        function = waits["function"].astype(np.int64)
-        places, walked = np.unique(waits["places"], return_inverse=True)
-        keys, at = np.unique(
-            (((self._kinds_of(waits) + 1) * self._functions + function) * _STATES + state) * len(places) + walked,
-            return_inverse=True,
+        keys = ((self._kinds_of(waits) + 1) * self._functions + waits["function"]) * _STATES + state
+        rows = self._find(keys, np.ascontiguousarray(waits["places"]))
+        self._count += np.bincount(rows, minlength=len(self._count))
+        np.add.at(self._total, rows, length)
+        np.maximum.at(self._longest, rows, length)
+        np.add.at(self._bins.reshape(-1), rows * BINS + bins_of(length), 1)
+
+    def _find(self, keys: Integers, places: npt.NDArray[np.uint64]) -> Integers:
+        """The row of each; what is seen for the first time gets one."""
+        rows = self._row_of[self._hashes(keys, places)].astype(np.int64)
+        others = np.flatnonzero((self._keys[rows] != keys) | (self._places[rows] != places))
+        if not len(others):
+            return rows
+        both, which = np.unique(np.stack([keys[others].astype(np.uint64), places[others]]), axis=1, return_inverse=True)
+        missing = [key for key in zip(*both.tolist(), strict=True) if key not in self._rows]
+        if missing:
+            self._add_rows(missing)
+        rows[others] = np.array([self._rows[key] for key in zip(*both.tolist(), strict=True)])[which.ravel()]
+        return rows
+
+    def _add_rows(self, keys: Sequence[tuple[int, int]]) -> None:
+        first, more = len(self._keys), len(keys)
+        self._rows |= {key: first + number for number, key in enumerate(keys)}
+        self._keys = np.append(self._keys, np.array([key for key, _ in keys], np.int64))
+        self._places = np.append(self._places, np.array([places for _, places in keys], np.uint64))
+        self._count, self._total, self._longest = (
+            np.append(one, np.zeros(more, np.int64)) for one in (self._count, self._total, self._longest)
         )
-        counts = np.bincount(at)
-        # Weights are floats: exact as long as one step's sum stays below 2 ** 53 ns, 104 days.
-        totals = np.bincount(at, weights=length).astype(np.int64)
-        longest = np.zeros(len(keys), np.int64)
-        np.maximum.at(longest, at, length)
-        bins = np.bincount(at * BINS + bins_of(length), minlength=len(keys) * BINS).reshape(-1, BINS)
-        columns = (column.tolist() for column in (keys, counts, totals, longest))
-        for key, count, total, most, row in zip(*columns, bins, strict=True):
-            rest, walk = divmod(key, len(places))
-            rest, one = divmod(rest, _STATES)
-            split = _Key(rest // self._functions - 1, rest % self._functions, one, int(places[walk]))
-            self._sums.setdefault(split, _Sum()).add(_Sum(count, total, most, row))
+        self._bins = np.append(self._bins, np.zeros((more, BINS), np.int64), axis=0)
+        bits = max(_LEAST_BITS, len(self._keys).bit_length() + _SPARE_BITS)
+        if 1 << bits != len(self._row_of):
+            self._row_of = np.zeros(1 << bits, np.int32)
+            first = 1
+        self._row_of[self._hashes(self._keys[first:], self._places[first:])] = np.arange(first, len(self._keys))
+
+    def _hashes(self, keys: Integers, places: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+        mixed = (keys.astype(np.uint64) * _MIXER ^ places) * _MIXER
+        bits = len(self._row_of).bit_length() - 1
+        return (mixed >> np.uint64(64 - bits)).astype(np.intp)
 
     def _kinds_of(self, waits: Array) -> Integers:
         """The function of each wait's task; _NO_KIND where that is not known."""
         kinds = np.full(len(waits), _NO_KIND, np.int64)
-        at = np.searchsorted(self._tasks, waits["task"])
-        known = at < len(self._tasks)
-        known[known] = self._tasks[at[known]] == waits["task"][known]
-        kinds[known] = self._kinds[at[known]]
+        at, known = locate(self._tasks, waits["task"])
+        if len(self._tasks):
+            kinds = np.where(known, self._kinds[at], kinds)
         own = self._is_task[waits["function"]]
         kinds[own] = waits["function"][own]
         return kinds
 
     def by_await(self) -> list[AwaitFigures]:
         """Of all tasks together, the most waiting first."""
-        return _figures(self._sums.items())
+        return self._figures(self._rows)
 
     def of_kind(self, kind: int) -> list[AwaitFigures]:
         """Of the tasks that run this function, the most waiting first."""
-        return _figures((key, one) for key, one in self._sums.items() if key.kind == kind)
+        least = (kind + 1) * self._functions * _STATES
+        return self._figures(key for key in self._rows if least <= key[0] < least + self._functions * _STATES)
 
+    def _figures(self, keys: Iterable[tuple[int, int]]) -> list[AwaitFigures]:
+        """Those of several kinds at one await as one."""
+        together: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        for key, places in keys:
+            rest, state = divmod(key, _STATES)
+            kind, function = divmod(rest, self._functions)
+            together.setdefault((function, state, places), []).append((self._rows[key, places], kind - 1))
+        figures = [self._figure(*place, rows) for place, rows in together.items()]
+        return sorted(figures, key=lambda one: (-one.total, one.function, _number(one.state), one.places))
 
-def _figures(parts: Iterable[tuple[_Key, _Sum]]) -> list[AwaitFigures]:
-    sums: dict[tuple[int, int, int], _Sum] = {}
-    kinds: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
-    for key, part in parts:
-        place = (key.function, key.state, key.places)
-        sums.setdefault(place, _Sum()).add(part)
-        kinds.setdefault(place, []).append((-part.total, key.kind))
-    rows = []
-    for place, one in sorted(sums.items(), key=lambda item: (-item[1].total, item[0])):
-        function, state, places = place
-        rows.append(
-            AwaitFigures(
-                function=function,
-                state=None if state == _UNKNOWN_STATE else state,
-                places=places,
-                kinds=tuple(kind for _, kind in sorted(kinds[place]) if kind != _NO_KIND),
-                count=one.count,
-                total=one.total,
-                p50=round(percentile(one.bins, 0.5, one.longest)),
-                p99=round(percentile(one.bins, 0.99, one.longest)),
-                longest=one.longest,
-            )
+    def _figure(self, function: int, state: int, places: int, parts: Sequence[tuple[int, int]]) -> AwaitFigures:
+        """parts: (row, kind)."""
+        rows = [row for row, _ in parts]
+        bins, longest = self._bins[rows].sum(axis=0), int(self._longest[rows].max())
+        return AwaitFigures(
+            function=function,
+            state=None if state == _UNKNOWN_STATE else state,
+            places=places,
+            kinds=tuple(kind for _, kind in sorted((-int(self._total[row]), kind) for row, kind in parts) if kind >= 0),
+            count=int(self._count[rows].sum()),
+            total=int(self._total[rows].sum()),
+            p50=round(percentile(bins, 0.5, longest)),
+            p99=round(percentile(bins, 0.99, longest)),
+            longest=longest,
         )
-    return rows
+
+
+def _number(state: int | None) -> int:
+    return _UNKNOWN_STATE if state is None else state

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import distinct
 from tracer.model import Array, Finding, Severity
 from tracer.output.delays import is_answered, ready_times
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import Integers
+from tracer.output.records import pick
 
 IMBALANCE = Rule(
     "worker-imbalance",
@@ -39,22 +40,28 @@ class Workers:
 
     def add(self, polls: Array, waits: Array) -> None:
         """dtypes POLL and WAIT."""
-        mine = self._is_task[polls["function"]]
+        polls = pick(polls, self._is_task[polls["function"]])
         length = polls["end"] - polls["start"]  # what it waited for a CPU is no time for other tasks either
-        _add(self.busy, polls["tid"][mine], length[mine])
-        _add(self.polls, polls["tid"][mine], np.ones(int(np.count_nonzero(mine)), np.int64))
-        pairs = polls["tid"][mine].astype(np.int64) << 32 | polls["function"][mine]
-        _add(self._by_function, pairs, length[mine])
+        tids, thread = distinct(polls["tid"])
+        pairs, pair = distinct(thread * len(self._is_task) + polls["function"])
+        threads, functions = np.divmod(pairs, len(self._is_task))
+        busy, counts = _sums(pair, length), np.bincount(pair).tolist()
+        of = zip(tids[threads].tolist(), functions.tolist(), busy, counts, strict=True)
+        for tid, function, total, count in of:
+            self.busy[tid] += total
+            self.polls[tid] += count
+            self._by_function[tid << 32 | function] += total
         told = is_answered(waits)
-        _add(self.ready, waits["tid"][told], ready_times(waits)[told])
+        tids, thread = distinct(waits["tid"][told])
+        for tid, total in zip(tids.tolist(), _sums(thread, ready_times(waits)[told]), strict=True):
+            self.ready[tid] += total
 
 
-def _add(sums: Counter[int], tids: npt.NDArray[np.integer[Any]], what: Integers) -> None:
-    distinct, at = np.unique(tids, return_inverse=True)
-    totals = np.zeros(len(distinct), np.int64)
-    np.add.at(totals, at, what)
-    for tid, total in zip(distinct.tolist(), totals.tolist(), strict=True):
-        sums[tid] += total
+def _sums(group: npt.NDArray[np.intp], values: Integers) -> list[int]:
+    """The sums of the values of each group, which are numbered from 0 on."""
+    totals = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
+    np.add.at(totals, group, values)
+    return totals.tolist()
 
 
 def imbalances(rule: Rule, workers: Workers, run: Run) -> Iterator[Finding]:
