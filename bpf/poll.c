@@ -12,6 +12,7 @@
  *   BY_PLACE                      links carry no cookie: the probe is known by its address
  *   STACKS                        with stack.c, and what that needs
  *   SCHEDULING                    with sched.c, and what that needs
+ *   UNDISTURBED                   no program of ours runs inside of another one on the same CPU
  *
  * The code does not depend on how many entries maps have: where it says 1, the loader says more.
  */
@@ -77,9 +78,16 @@ static __always_inline int is_traced(u64 pid_tgid)
 /* The value before the addition.  A program of this type can be preempted by another one on the
  * same CPU, so it must be one instruction (Linux 5.12); BCC compiles for a BPF version whose
  * builtin drops the value, and LLVM 14's assembler cannot parse the mnemonic: hence the bytes.
- * r8 and r9, because BCC parses for the host as well, which must know the registers' names. */
+ * r8 and r9, because BCC parses for the host as well, which must know the registers' names.
+ * Kernels without that instruction run these programs with preemption switched off. */
 static __always_inline u64 fetch_add(u64 *counter, u64 amount)
 {
+#ifdef UNDISTURBED
+	u64 before = *counter;
+
+	*counter = before + amount;
+	return before;
+#else
 	asm volatile("r8 = %1\n\t"
 		     "r9 = %0\n\t"
 		     ".byte 0xdb, 0x98, 0, 0, 1, 0, 0, 0\n\t" /* r9 = atomic_fetch_add((u64 *)(r8 + 0), r9) */
@@ -88,6 +96,7 @@ static __always_inline u64 fetch_add(u64 *counter, u64 amount)
 		     : "r"(counter)
 		     : "r8", "r9", "memory");
 	return amount;
+#endif
 }
 
 #ifdef STACKS

@@ -52,7 +52,10 @@ static __always_inline u64 walk(const struct event *event, u32 at, int has_state
 			break;
 		size = node->size;
 		asm volatile("" : "+r"(size)); /* else it is loaded anew, and the verifier does not know its bound */
-		if (size > 0 && size <= sizeof(value)) {
+		if (size > sizeof(value))
+			size = 0;
+		asm volatile("" : "+r"(size)); /* two comparisons made one, size - 1 < 8, would tell Linux 5.10 of no bound */
+		if (size) {
 			base = node->base == 0 ? event->self : node->base == 1 ? second : third;
 			failed = read_user(&value, size, (void *)(base + node->offset)) != 0;
 			reads++;

@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import re
+import resource
 import struct
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -35,6 +36,8 @@ _PERF_ATTR_DISABLED = 1 << 0
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+# r1 = 0; *(u64 *)(r10 - 8) = r1; r1 = atomic_fetch_add((u64 *)(r10 - 8), r1); return 0
+_FETCHING = bytes.fromhex("b701000000000000 7b1af8ff00000000 db1af8ff01000000") + _RETURN_0
 _PROBE_READ, _PROBE_READ_USER = 4, 112
 _VERIFIER_WORDS = 1 << 20
 """Bytes: what it says last, which tells why, is not in less of a long program."""
@@ -100,7 +103,26 @@ class Map:
 def create_map(kind: int, key_size: int, value_size: int, entries: int, flags: int, name: str) -> int:
     """A map of enum bpf_map_type; returns its descriptor.  Raises OSError."""
     shape = struct.pack("<IIIII", kind, key_size, value_size, entries, flags)
-    return _bpf(_MAP_CREATE, shape + struct.pack("<II16s", 0, 0, name.encode()[:15]))
+    attributes = shape + struct.pack("<II16s", 0, 0, name.encode()[:15])
+    try:
+        return _bpf(_MAP_CREATE, attributes)
+    except PermissionError:
+        if not _may_now_lock_memory():
+            raise
+        return _bpf(_MAP_CREATE, attributes)
+
+
+def _may_now_lock_memory() -> bool:
+    """Lifts the limit of what this process may lock, which maps count against before Linux 5.11.  False: it cannot,
+    or there was none."""
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK) == unlimited:
+        return False
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def map_shape(fd: int) -> tuple[int, int, int, int, int]:
@@ -253,6 +275,17 @@ def has_ring_buffer() -> bool:
     try:
         os.close(create_map(_MAP_TYPE_RINGBUF, 0, 0, mmap.PAGESIZE, 0, "events"))
     except OSError:
+        return False
+    return True
+
+
+def has_atomic_fetch() -> bool:
+    """Whether an addition of a BPF program can tell the value before it, in one instruction (Linux 5.12)."""
+    try:
+        os.close(load_program(PROGRAM_UPROBE, _FETCHING))
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise
         return False
     return True
 

@@ -43,8 +43,6 @@ from tracer.target.clock import kernel_now
 from tracer.target.own_files import default_cache
 from tracer.terminal import shell_word
 
-_NO_RING = "the kernel has no BPF ring buffer (Linux 5.8)"
-"""Why it does not let stacks be taken."""
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
 _PAGE = 4096
@@ -114,7 +112,7 @@ class ProbeSession:
         self._missed = self._missed_since = 0
         self._missed_at: int | None = None
         self._calibration_links: list[Links] = []
-        self._stacks, self._no_stacks = self._sample_stacks() if variant.has_ring else (None, _NO_RING)
+        self._stacks, self._no_stacks = (None, variant.no_stacks) if variant.no_stacks else self._sample_stacks()
         atexit.register(self.close)
 
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:

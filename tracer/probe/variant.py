@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from tracer.errors import RatError
 from tracer.probe.bpf_program import compiled_program, is_kept
-from tracer.probe.kernel import MultiSupport, has_ring_buffer, read_user_helper, uprobe_multi_support
+from tracer.probe.kernel import MultiSupport, has_atomic_fetch, has_ring_buffer, read_user_helper, uprobe_multi_support
 from tracer.probe.scheduling import Unavailable, scheduling_defines
 from tracer.probe.sources import bpf_folder
 from tracer.probe.stacks import stack_sizes
@@ -33,18 +33,22 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
 _PR_SET_PDEATHSIG = 1
 
+_NO_RING = "the kernel has no BPF ring buffer (Linux 5.8)"
+_NO_FETCH = "the kernel's BPF programs cannot count when they interrupt each other (Linux 5.12)"
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """is_ring: events come by a ring buffer.  has_ring: the kernel has such, which stacks come by in any case.
+    """is_ring: events come by a ring buffer.
 
     support: BY_PROCESS or BY_THREAD, else links have no cookie, and a probe is known by its address.
-    no_scheduling: why the kernel does not let us see how threads are scheduled; None: it does, or nobody asked.
+    no_stacks, no_scheduling: why the kernel does not let us take stacks, or see how threads are scheduled; None: it
+    may, or nobody asked.
     """
 
     support: MultiSupport
     is_ring: bool
-    has_ring: bool
+    no_stacks: str | None
     no_scheduling: str | None
     defines: Mapping[str, int | None]
 
@@ -59,21 +63,26 @@ class Variant:
         Raises UsageError, NotTraceable or OSError (what the kernel is asked is not permitted).
         """
         support = MultiSupport.NONE if by_bcc else uprobe_multi_support()
-        is_ring, has_ring = choose(transport) == "ring", has_ring_buffer()
+        is_ring, no_stacks, no_scheduling = choose(transport) == "ring", None, None
         defines = {"WALK_STEPS": _WALK_STEPS, "READ_USER": read_user_helper(), **_namespace()}
         if is_ring:
             defines["RING"] = None
         if support is MultiSupport.NONE:
             defines["BY_PLACE"] = None
-        if has_ring:
+        if not has_atomic_fetch():
+            # What interrupts, as a clock or the scheduler does, would disturb the count of the others.
+            defines["UNDISTURBED"] = None
+            no_stacks, no_scheduling = _NO_FETCH, _NO_FETCH if scheduling else None
+        elif not has_ring_buffer():
+            no_stacks = _NO_RING
+        if no_stacks is None:
             defines |= stack_sizes()
-        no_scheduling = None
-        if scheduling:
+        if scheduling and no_scheduling is None:
             try:
                 defines |= scheduling_defines()
             except Unavailable as reason:
                 no_scheduling = str(reason)
-        return cls(support, is_ring, has_ring, no_scheduling, defines)
+        return cls(support, is_ring, no_stacks, no_scheduling, defines)
 
 
 def _namespace() -> dict[str, int | None]:
