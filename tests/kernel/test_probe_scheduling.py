@@ -167,7 +167,7 @@ def test_a_kernel_that_does_not_tell_is_recorded_without(
     def nothing() -> dict[str, int | None]:
         raise Unavailable("it has no BTF")
 
-    monkeypatch.setattr("tracer.probe.program.scheduling_defines", nothing)
+    monkeypatch.setattr("tracer.probe.variant.scheduling_defines", nothing)
     with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
         assert session.no_scheduling == "it has no BTF"
         assert session.calibrate().scheduling == 0
