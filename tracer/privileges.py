@@ -15,7 +15,6 @@ import signal
 import struct
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum, IntFlag
 from functools import cache
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tracer import errors
+from tracer.children import end_with_parent, fork
 from tracer.errors import NotTraceable, RatError
 from tracer.ownership import caller, callers_groups, callers_rights
 
@@ -48,7 +48,6 @@ class Capability(IntEnum):
 
 
 class _Prctl(IntEnum):
-    SET_PDEATHSIG = 1
     SET_NO_NEW_PRIVS = 38
     CAP_AMBIENT = 47
 
@@ -120,7 +119,7 @@ def run_without_privileges(make: Callable[[], bytes]) -> bytes:
     sys.stdout.flush()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        child = _fork()
+        child = fork()
         if not child:
             os.close(reading)
             _answer(writing, make, blocked)
@@ -165,16 +164,10 @@ def give_up_privileges(*, reads: Path, writes_to: Path | None = None) -> None:
 def _end_idle_threads() -> None:
     """Those of numpy's linear algebra wait for work, and would wait with all rights: it ends them before a fork."""
     if len(os.listdir("/proc/self/task")) > 1:
-        child = _fork()
+        child = fork()
         if not child:
             os._exit(0)
         os.waitpid(child, 0)
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, beside other threads
-        return os.fork()
 
 
 def _caller_may(reads: Path, folders: Sequence[Path]) -> bool:
@@ -198,7 +191,7 @@ def _answer(pipe: int, make: Callable[[], bytes], mask: Iterable[int]) -> NoRetu
             _become_nobody()
             _keep_only(())
             _restrict(())
-            _prctl(_Prctl.SET_PDEATHSIG, signal.SIGKILL)
+            end_with_parent()
             answer = _DONE + make()
         except RatError as error:
             answer = _REFUSED + json.dumps([type(error).__name__, error.what, error.why, error.fix]).encode()

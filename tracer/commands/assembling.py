@@ -24,6 +24,7 @@ import numpy as np
 
 from tracer import assemble
 from tracer.capture import CaptureReader, RingReader, messages
+from tracer.children import fork
 from tracer.model import (
     LOOK,
     OFF_CPU,
@@ -76,7 +77,7 @@ def assembled(reader: CaptureReader | RingReader, events: int) -> Iterator[Assem
         return
     reading, writing = os.pipe()
     try:
-        child = os.fork()
+        child = fork()
     except OSError:  # as many processes as there may be
         os.close(reading)
         os.close(writing)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracer.children import fork
+
 
 @dataclass(slots=True)
 class Job:
@@ -24,7 +26,7 @@ class Job:
 def start_job(what: Callable[[], Any], then: Callable[[Any], None]) -> Job:
     """Do something in a process of its own, which tells what it yields."""
     answer, to_us = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid:
         os.close(to_us)
         os.set_blocking(answer, False)

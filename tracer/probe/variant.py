@@ -6,15 +6,14 @@ Nothing of it depends on what is traced: `compiling_ahead` has it compiled while
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from tracer.children import end_with_parent, fork
 from tracer.errors import RatError
 from tracer.probe.bpf_program import compiled_program, is_kept
 from tracer.probe.kernel import MultiSupport, has_atomic_fetch, has_ring_buffer, read_user_helper, uprobe_multi_support
@@ -30,8 +29,6 @@ _WALK_STEPS = 32
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Its inode: PROC_PID_INIT_INO of linux/proc_ns.h."""
-
-_PR_SET_PDEATHSIG = 1
 
 _NO_RING = "the kernel has no BPF ring buffer (Linux 5.8)"
 _NO_FETCH = "the kernel's BPF programs cannot count when they interrupt each other (Linux 5.12)"
@@ -134,10 +131,7 @@ def _begin(variant: Variant, cache: Path) -> int:
     parent = os.getpid()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        with warnings.catch_warnings():
-            # From 3.12 on a fork beside other threads is warned about: numpy's, which is told of it, waits for work.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
+        child = fork()
         if child == 0:
             _compile(variant, cache, parent)
     finally:
@@ -151,7 +145,7 @@ def _compile(variant: Variant, cache: Path, parent: int) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        end_with_parent()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)

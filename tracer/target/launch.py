@@ -18,13 +18,13 @@ import shutil
 import signal
 import struct
 import time
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
+from tracer.children import fork
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
 from tracer.ownership import caller, callers_groups
 from tracer.privileges import lend_nothing
@@ -145,10 +145,7 @@ def launch(command: Sequence[str]) -> Launched:
     status_read, status_write = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        with warnings.catch_warnings():
-            # From 3.12 on a fork beside other threads is warned about; the child only makes system calls.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        pid = fork()
         if pid == 0:
             os.close(go_write)
             _become_program(program, command, environment, account, go_read, status_write, blocked)

@@ -1,0 +1,25 @@
+"""Forked children of this process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import warnings
+
+_PR_SET_PDEATHSIG = 1
+
+
+def fork() -> int:
+    """As os.fork, beside other threads: those are numpy's, which wait for work and are told of it.
+
+    What the child runs takes no lock that one of them may hold.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 on
+        return os.fork()
+
+
+def end_with_parent() -> None:
+    """From here on this process is killed when the thread that forked it ends; until it becomes another user."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
