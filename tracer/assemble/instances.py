@@ -159,8 +159,9 @@ def identify(polls: Polls, state: State) -> Identities:
     seen = np.flatnonzero(continued & over & in_time & ~gap)
     unseen = entered & suspended & (~same | finished | gap)
     if unseen.any():
-        group = roles.function_group[function]
-        unseen &= (starts >= np.array(state.since)[group]) & ~np.array(state.lossy)[group]
+        batch = state.batch[function]
+        unseen &= state.probed[function]
+        unseen &= (starts >= np.array(state.since)[batch]) & ~np.array(state.lossy)[batch]
     overlapped = np.flatnonzero(continued & ~over)
     is_latest = np.ones(count, np.bool_)
     is_latest[:-1] = ~same[1:]
@@ -338,7 +339,7 @@ def _waits(
     waits["places"] = checked(walked, state.roles.places)
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
-        waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
+        waits["start"][begun] = np.array(state.since)[state.batch[polls.function[after[begun]]]]
         waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
     between = has_before & ~ends
     since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
