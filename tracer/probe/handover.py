@@ -5,9 +5,10 @@ leave, nothing counts from the moment on at which they were told to; of those th
 before the last of them was there.
 
 A link that takes over from another one is switched on before the other one is switched off, so that
-no hit is missed.  In between each hit is sent twice, by programs that run one after the other: the
-two events are neighbours on their thread, of one probe and one stack pointer, and an even link sent
-one of them, an odd one the other.
+no hit is missed.  In between each hit is sent twice, by programs that run one after the other, that of
+the later link first (the kernel puts a new consumer of a uprobe before the others): the two events are
+neighbours on their thread, of one probe and one stack pointer, and an even link sent one of them, an
+odd one the other.
 """
 
 from __future__ import annotations
@@ -61,13 +62,14 @@ class Handover:
     """Takes out one event of two that are of one hit, and the mark that tells them apart."""
 
     def __init__(self, probes: int) -> None:
-        self._probes = probes
+        self._is_odd = np.zeros(probes, np.bool_)  # of each, its latest link
         self._until: int | None = None
         self._has_odd = False
-        self._last = np.zeros(0, EVENT)  # of each thread, the last hit that may have its double yet to come
+        self._last = np.zeros(0, EVENT)  # of each thread its last hit, whose double may be still to come
 
-    def begin(self, time: int) -> None:
-        """Links have taken over from others shortly before `time`."""
+    def begin(self, probes: Collection[int], time: int, *, is_odd: bool) -> None:
+        """A link, odd or even, has taken over these from others shortly before `time`."""
+        self._is_odd[list(probes)] = is_odd
         self._until, self._has_odd = time + _WHILE, True
 
     def without_doubles(self, events: Array) -> Array:
@@ -75,35 +77,31 @@ class Handover:
         if not self._has_odd or not len(events):
             return events
         if self._until is not None:
-            until, self._until = self._until, self._until if int(events["time"][-1]) <= self._until else None
-            events = _left(events, self._doubles(events))
-            if self._until is None and until is not None:
-                self._last = self._last[:0]
+            is_over = int(events["time"][0]) > self._until
+            events = _left(events, self._doubles(events)) if not is_over else events
+            if is_over:
+                self._until, self._last = None, self._last[:0]
         events = events if events.flags.writeable else events.copy()
         events["flags"] &= ~ODD_LINK
         return events
 
     def _doubles(self, events: Array) -> Flags:
         """Which have a neighbour before them that is of the same hit."""
-        is_hit = events["probe"] < self._probes
+        is_hit = events["probe"] < len(self._is_odd)
         hits = np.concatenate([self._last, events[is_hit]])
         order = np.argsort(hits["tid"], kind="stable")
         tid, probe, sp = (hits[name][order] for name in ("tid", "probe", "sp"))
-        odd = (hits["flags"][order] & ODD_LINK) != 0
-        alike = np.zeros(len(hits), np.bool_)
-        alike[1:] = (tid[1:] == tid[:-1]) & (probe[1:] == probe[:-1]) & (sp[1:] == sp[:-1]) & (odd[1:] != odd[:-1])
-        # In a run of neighbours that are all alike each second one is the double of the one before.
-        place = np.arange(len(hits))
-        run = place - np.maximum.accumulate(np.where(alike, 0, place))
-        is_double = np.zeros(len(hits), np.bool_)
-        is_double[order] = run % 2 == 1
+        is_later = ((hits["flags"][order] & ODD_LINK) != 0) == self._is_odd[probe]
+        doubles = np.zeros(len(hits), np.bool_)
+        alike = (tid[1:] == tid[:-1]) & (probe[1:] == probe[:-1]) & (sp[1:] == sp[:-1])
+        doubles[order[1:]] = alike & is_later[:-1] & ~is_later[1:]
         is_last = np.ones(len(hits), np.bool_)
         is_last[:-1] = tid[1:] != tid[:-1]
-        waits = order[is_last & (run % 2 == 0)]
-        doubles = np.zeros(len(events), np.bool_)
-        doubles[is_hit] = is_double[len(self._last) :]
-        self._last = hits[np.sort(waits)]
-        return doubles
+        known = len(self._last)
+        self._last = hits[np.sort(order[is_last])]
+        found = np.zeros(len(events), np.bool_)
+        found[is_hit] = doubles[known:]
+        return found
 
 
 def _left(events: Array, is_out: Flags) -> Array:

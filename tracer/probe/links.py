@@ -108,6 +108,14 @@ class Refused(Exception):
         self.probes = probes
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Probes (ids) that a link, of an odd number or an even one, has taken over from another one."""
+
+    probes: list[int]
+    is_odd: bool
+
+
 @dataclass(eq=False, slots=True)
 class _Part:
     """Probes that came together.  number: as the cookies of its links have it."""
@@ -206,39 +214,35 @@ class Links:
             self._switch(part.number, False)
         self._close(parts)
 
-    def remove(self, probes: Collection[int]) -> bool:
+    def remove(self, probes: Collection[int]) -> list[Handed]:
         """Detach these, which send nothing any more, and no others; only of groups that are DIVISIBLE.
 
-        True: links have taken over from others, so that some hits were sent by both of them.
+        Returns what links have taken over from others, so that some hits were sent by both of them.
         A process that has ended is passed over.  Raises PermissionMissing or AttachFailed; then others than these are
         attached as before.
         """
-        has_moved = False
+        handed = []
         for part in list(self._parts):
             rest = [probe for probe in part.probes if probe.id not in probes]
             if len(rest) == len(part.probes):
                 continue
             if rest:
-                self._replace([part], rest)
-                has_moved = True
+                handed.append(self._replace([part], rest))
             else:
                 self._leave([part])
-        return has_moved
+        return handed
 
-    def gather(self) -> bool:
-        """Let one link take over from many, where there are; True as with remove().  Raises what that raises."""
+    def gather(self) -> list[Handed]:
+        """Let one link take over from many, where there are.  Returns and raises what remove() does."""
         parts = [part for part in self._parts if part.group in DIVISIBLE and part.number]
         even = [part for part in parts if part.number % 2 == 0]
         odd = [part for part in parts if part.number % 2]
         many = max(even, odd, key=len)
         if len(parts) <= _MOST_PARTS:
-            return False
-        for group in DIVISIBLE:
-            old = [part for part in many if part.group is group]
-            self._replace(old, [probe for part in old for probe in part.probes])
-        return True
+            return []
+        return [self._replace(many, [probe for part in many for probe in part.probes])]
 
-    def _replace(self, old: Sequence[_Part], probes: list[Probe]) -> None:
+    def _replace(self, old: Sequence[_Part], probes: list[Probe]) -> Handed:
         """Attach these of the probes that parts have, which are all odd or all even, anew and by one link."""
         follower = _Part(old[0].group, probes, self._number(old[0].number + 1))
         try:
@@ -250,6 +254,7 @@ class Links:
         self._switch(follower.number, True)
         self._parts.append(follower)
         self._leave(old)
+        return Handed([probe.id for probe in probes], is_odd=follower.number % 2 == 1)
 
     def wait(self) -> None:
         """Until all that was detached is gone."""
@@ -260,13 +265,18 @@ class Links:
     def _number(self, parity: int) -> int:
         """A number that no link has, even or odd as this one is."""
         self._closing = [(number, thread) for number, thread in self._closing if thread.is_alive()]
-        taken = {part.number for part in self._parts} | {number for number, _ in self._closing}
-        free = (number for number in range(2 + parity % 2, MAX_LINKS, 2) if number not in taken)
-        number = next(free, None)
+        number = self._free_number(parity)
+        if number is None:
+            self.wait()
+            number = self._free_number(parity)
         if number is None:
             raise AttachFailed("There are too many links.", why=f"{len(self._parts)} are attached")
         self._switch(number, False)
         return number
+
+    def _free_number(self, parity: int) -> int | None:
+        taken = {part.number for part in self._parts} | {number for number, _ in self._closing}
+        return next((number for number in range(2 + parity % 2, MAX_LINKS, 2) if number not in taken), None)
 
     def _in_order(self, probes: Sequence[Probe]) -> list[Probe]:
         return [probe for sites in _SITES for site in sites for probe in probes if probe.site is site]

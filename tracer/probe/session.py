@@ -33,7 +33,7 @@ from tracer.probe.handover import Handover, Pauses
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
-from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Links, MultiAttachment, Refused
+from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
@@ -326,15 +326,14 @@ class ProbeSession:
         unwanted = frozenset(number for number in self._futures if self._functions_of[number] <= unprobed)
         coming, leaving = groups - active, active - groups
         removed = there & unwanted if Group.FUTURES in groups & active else frozenset[int]()
-        changed = time.monotonic_ns()
+        changed = kernel_now()
         if leaving or removed:
             gone = removed.union(*(self._probes_of(group) for group in leaving))
             self._pauses.begin(gone, changed, scheduling=Group.SCHEDULING in leaving)
             self._end(leaving)
             self._silence(removed)
             self._links.detach(leaving)
-            if self._links.remove(removed):
-                self._handover.begin(time.monotonic_ns())
+            self._hand_over(self._links.remove(removed))
         added = frozenset(self._futures) - unwanted if Group.FUTURES in groups else frozenset[int]()
         added = (added - there).union(*(self._probes_of(group) - unwanted for group in coming))
         if added or coming:
@@ -342,9 +341,12 @@ class ProbeSession:
             self._hear(added)
             changed = self._begin(coming)
             self._pauses.end(added, changed, scheduling=Group.SCHEDULING in coming)
-            if self._links.gather():
-                self._handover.begin(time.monotonic_ns())
+            self._hand_over(self._links.gather())
         return changed
+
+    def _hand_over(self, handed: list[Handed]) -> None:
+        for one in handed:
+            self._handover.begin(one.probes, kernel_now(), is_odd=one.is_odd)
 
     def _probes_of(self, group: Group) -> frozenset[int]:
         return frozenset(probe.id for probe in self._plan.probes if probe.group is group)
