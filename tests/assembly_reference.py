@@ -617,7 +617,7 @@ class Reference:
         looks_new = (
             before is None
             or state == 0
-            or (before.over and before.gap and not suspended)
+            or (before.over and before.gap)
             or (not (before.over and before.end <= poll.start) and not overlaps)
         )
         known_same = before is not None and not another and (told == "same" or (told and told == before.id))

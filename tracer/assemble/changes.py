@@ -252,7 +252,7 @@ def _without_exits(state: State, innermost: Flags) -> Flags:
 
 
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
-    """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
+    """Cut polls as dtype LATEST: whether the same future is polled when the group is back, nobody can tell."""
     latest = np.empty(len(frames), LATEST)
     for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start"):
         latest[name] = frames[name]

@@ -144,7 +144,8 @@ def identify(polls: Polls, state: State) -> Identities:
     finished = over & (_before(results) == FINISHED)
     gap = over & _before(polls.gap[order])
     clash = same & ~(over & in_time) & ~roles.may_overlap[function]
-    is_next = (gap & ~suspended) | clash | (has_state & (states == UNRESUMED))
+    # While nobody looked, the future may have gone and another one come to its place: only a task's id could tell.
+    is_next = gap | clash | (has_state & (states == UNRESUMED))
     another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
     begins = fresh & (another | is_next)
     ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function] & ~is_mark), another, begins)

@@ -315,7 +315,7 @@ class ProbeSession:
 
     def set_active(self, groups: frozenset[Group], unprobed: frozenset[int] = frozenset()) -> int:
         """Attach and detach groups, and functions of Group.FUTURES; returns the time in ns (CLOCK_MONOTONIC) of the
-        change.  Either may things come or go.
+        change.  In one call things may come or go, not both: there is one time.
 
         unprobed: functions (indexes into Plan.functions) that are not to be probed although Group.FUTURES is.  No
         event of what leaves is later than the time returned, none of what comes is earlier, though links take
