@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tracer import __version__, model
 from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
@@ -32,6 +30,7 @@ from tracer.model import (
     Recording,
     StackSamples,
 )
+from tracer.probe.expectation import expectation
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.probe.variant import Variant
@@ -72,7 +71,8 @@ class RecordOptions:
     last: ns: only so much is kept, of the latest time, and it goes on when max_size is reached; None: all is kept.
     flight: what looks at that while it is recorded.
     variant: of this kernel, where it is known.
-    asked: what the user asked for, to be shown in the trace.  on_attached: told the plan once the probes are there.
+    asked: what the user asked for, to be shown in the trace.  on_calibrated: told, before the probes are there, what
+    they are expected to cost, in words.  on_attached: told the plan once the probes are there.
     """
 
     duration: float | None
@@ -85,6 +85,7 @@ class RecordOptions:
     variant: Variant | None = None
     shows_progress: bool = False
     on_attached: Callable[[Plan], None] = lambda plan: None
+    on_calibrated: Callable[[str], None] = lambda words: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class Recorder:
             ) as session,
         ):
             costs = calibrate(session)
+            options.on_calibrated(expectation(survey.plan, costs, options.max_overhead))
             self._readers = self._memory_readers(launched)
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
             _wait_for_our_turn()
