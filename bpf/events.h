@@ -19,6 +19,9 @@ enum event_flag {
 	EVENT_FROM_IO = 8,
 };
 
+/* Beside them: the hit came by a link with an odd number.  For probe.handover; no capture has it. */
+#define EVENT_ODD_LINK 64
+
 /* event.probe of a record that tells a task's id, before the entry of its poll: model.TASK_ID_RECORD. */
 #define TASK_ID_RECORD 0xffffffffu
 
@@ -104,7 +107,11 @@ enum wake {
 
 #define NO_OFFSET 0xffffffffu
 
-/* What a probe is for; index = probe id = the link's cookie. */
+/* A link's cookie: the probe's id, and above it the link's number, an index into link_is_on; 0: it is always on. */
+#define LINK_SHIFT 32
+#define MAX_LINKS 64
+
+/* What a probe is for; index = probe id. */
 struct probe {
 	u64 result_mask;
 	u64 result_pending; /* Poll::Pending when (rax & result_mask) is this */
@@ -125,7 +132,9 @@ struct probe {
 	u8 spawn_step;      /* enum spawn_step: one of the first two, and perhaps the third */
 	u8 wakes;           /* enum wake */
 	u8 polls_task;      /* a task poll begins or ends here, of which stacks are taken */
-	u8 _pad[7];
+	u8 is_off;          /* send nothing */
+	u16 turn;           /* counts how often it was off */
+	u8 _pad[4];
 };
 _Static_assert(sizeof(struct probe) == 64, "probe.program.PROBE has 64 bytes");
 

@@ -30,6 +30,7 @@ BPF_ARRAY(probes, struct probe, 1);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
 BPF_ARRAY(epochs, u32, 4);           /* per group: counts its attachments; 0: send nothing */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
+BPF_ARRAY(link_is_on, u32, MAX_LINKS);
 
 /* LRU, because a frame that a panic unwinds never reaches its exit and would stay for ever.
  * An evicted frame's exit has an unknown self, never a wrong one. */
@@ -296,9 +297,9 @@ static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, stru
 	return !failed;
 }
 
-static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp)
+static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u64 sp)
 {
-	u32 tid = pid_tgid, zero = 0, group;
+	u32 tid = pid_tgid, zero = 0, group, id = cookie, link = cookie >> LINK_SHIFT, since, *is_on;
 	struct frame_key key = {.tid = tid, .sp_low = sp, .sp_high = sp >> 32};
 	struct event event = {.sp = sp, .tid = tid, .probe = id};
 	struct probe *probe = probes.lookup(&id);
@@ -308,12 +309,20 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 	u64 task_id = 0, places = 0, call = 0;
 	u32 *epoch;
 
-	if (!probe || !cpu)
+	if (!probe || !cpu || probe->is_off)
 		return 0;
+	if (link) {
+		is_on = link_is_on.lookup(&link);
+		if (!is_on || !*is_on)
+			return 0;
+		if (link & 1)
+			event.flags |= EVENT_ODD_LINK;
+	}
 	group = probe->group;
 	epoch = epochs.lookup(&group);
 	if (!epoch || !*epoch)
 		return 0;
+	since = *epoch + ((u32)probe->turn << 16); /* from when on it was probed without a pause */
 
 	if (probe->roles & PROBE_TASK_ID) {
 		task.header = self_at_entry(ctx, probe);
@@ -394,7 +403,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 #endif
 	if (probe->roles & PROBE_ENTERS) {
 		if (probe->roles & PROBE_REMEMBER) {
-			struct frame begun = {.self = event.self, .probe = id, .epoch = *epoch};
+			struct frame begun = {.self = event.self, .probe = id, .epoch = since};
 
 			frames.update(&key, &begun);
 		}
@@ -406,7 +415,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u32 id, u64 sp
 
 			/* Another function's frame, or one of an earlier attachment, was left
 			 * behind here: its self is not ours. */
-			if (entered && entered->enters == probe->leaves && frame->epoch == *epoch &&
+			if (entered && entered->enters == probe->leaves && frame->epoch == since &&
 			    entered->self != SELF_UNKNOWN) {
 				event.self = frame->self;
 				event.flags |= EVENT_SELF;

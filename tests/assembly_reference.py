@@ -146,8 +146,8 @@ class Clock:
 
 @dataclass
 class Stack:
-    since: dict[Group, int]
-    top: dict[Group, int]
+    since: dict[int, int]  # by function
+    top: dict[int, int]
     process: int
     frames: list[Poll] = field(default_factory=list)
     last: int = -(2**63)
@@ -173,8 +173,10 @@ class Reference:
         self.pids = [p.pid for p in recording.processes]
         self.start = recording.start
         self.active = set(Group)
-        self.since = dict.fromkeys(Group, recording.start)
-        self.lossy = dict.fromkeys(Group, False)
+        self.group_since = dict.fromkeys(Group, recording.start)
+        self.probed = set(range(len(plan.functions)))
+        self.since = dict.fromkeys(self.probed, recording.start)
+        self.lossy = dict.fromkeys(self.probed, False)
         self.lost_until = -(2**63)
         self.stacks: dict[int, Stack] = {}
         self.latest: dict[tuple[int, int, int], Poll] = {}
@@ -213,7 +215,7 @@ class Reference:
                 for key in [key for key in self.wakes if key[0] == process]:
                     self._leave_unanswered(*key)
         elif isinstance(item, Loss):
-            self.lossy = {group: group in (Group.TASKS, Group.FUTURES) for group in Group}
+            self.lossy = dict.fromkeys(self.lossy, True)
             now = max([self.start, *(stack.last for stack in self.stacks.values())])
             self.lost_until = max(self.lost_until, now if item.before is None else item.before)
             self._restart_clocks(self.lost_until)
@@ -234,8 +236,9 @@ class Reference:
 
     def _stack(self, tid: int) -> Stack:
         if tid not in self.stacks:
-            top = {group: 0 if group in self.active else NOWHERE for group in Group}
-            self.stacks[tid] = Stack(dict(self.since), top, 0 if len(self.pids) <= 1 else 0xFFFF)
+            self.stacks[tid] = Stack(
+                dict(self.since), dict.fromkeys(self.since, 0), 0 if len(self.pids) <= 1 else 0xFFFF
+            )
         return self.stacks[tid]
 
     def _learn(self, thread: Thread) -> None:
@@ -300,16 +303,17 @@ class Reference:
         stack = self._stack(tid)
         now = max(min(time, 2**63 - 1), stack.last)
         own = self_ if flags & EventFlag.SELF else None
-        for group in Group:
-            stack.since[group] = min(stack.since[group], now)
+        for function in stack.since:
+            stack.since[function] = min(stack.since[function], now)
         if known.enters is not None:
             entry_state = state if flags & EventFlag.STATE else None
             places = places or self._settled(known.enters, entry_state)
             self._entry(stack, tid, known.enters, own, sp, now, entry_state, told=told, places=places)
             self._seen(stack, sp, now)
         if known.leaves is not None:
-            if sp > stack.top[known.group] and not self.lossy[known.group]:
-                start = min(now, stack.since[self.group[known.leaves]])
+            left = known.leaves
+            if left in self.probed and sp > stack.top[left] and not self.lossy[left]:
+                start = min(now, stack.since[left])
                 self._entry(stack, tid, known.leaves, own, sp, now, None, start)
                 self.count["open_at_start"] += 1
                 stack.last = now
@@ -320,8 +324,8 @@ class Reference:
 
     def _seen(self, stack: Stack, sp: int, now: int) -> None:
         stack.last = now
-        for group in Group:
-            stack.top[group] = max(stack.top[group], sp)
+        for function in stack.top:
+            stack.top[function] = max(stack.top[function], sp)
 
     def _entry(
         self,
@@ -440,7 +444,7 @@ class Reference:
                 flag = 0 if poll.jumped else flag
             below = poll
             poll.flags |= flag
-            if flag == PollFlag.UNWOUND and not any(self.lossy.values()):
+            if flag == PollFlag.UNWOUND and not any(self.lossy[one] for one in self.probed):
                 panicked = poll if self.is_task[poll.function] else self._own_task(stack, poll)
                 if panicked is not None:
                     panicked.flags |= PollFlag.PANICKED
@@ -605,18 +609,15 @@ class Reference:
         before = self.latest.get(key)
         self.latest[key] = poll
         suspended = state is not None and state >= 3
-        group = self.group[poll.function]
         forgotten = before is None or (before.over and (before.result == "finished" or before.gap))
-        if suspended and forgotten and poll.start >= self.since[group] and not self.lossy[group]:
-            unseen_wait = True
-        else:
-            unseen_wait = False
+        unseen_wait = suspended and forgotten and poll.function in self.probed
+        unseen_wait = unseen_wait and poll.start >= self.since[poll.function] and not self.lossy[poll.function]
         overlaps = is_task or not self.has_exit[poll.function]
         another = before is None or before.function != poll.function or (before.over and before.result == "finished")
         looks_new = (
             before is None
             or state == 0
-            or (before.over and before.gap and not suspended)
+            or (before.over and before.gap)
             or (not (before.over and before.end <= poll.start) and not overlaps)
         )
         known_same = before is not None and not another and (told == "same" or (told and told == before.id))
@@ -646,7 +647,12 @@ class Reference:
                 self._wait(before.end, poll.start, poll, flags, shown, poll.places, woken)
         if unseen_wait:
             self._wait(
-                self.since[group], poll.start, poll, WaitFlag.START_UNKNOWN | WaitFlag.STATE, state or 0, poll.places
+                self.since[poll.function],
+                poll.start,
+                poll,
+                WaitFlag.START_UNKNOWN | WaitFlag.STATE,
+                state or 0,
+                poll.places,
             )
 
     def _drop_replaced(self, before: Poll, time: int) -> None:
@@ -741,7 +747,7 @@ class Reference:
 
     def _known_wake(self, before: Poll, end: int, woken: tuple[int, ...]) -> tuple[int, ...]:
         """The first one after the poll before, if none can have been missed."""
-        known_from = max(self.lost_until, self.since[Group.WAKES])
+        known_from = max(self.lost_until, self.group_since[Group.WAKES])
         is_whole = Group.WAKES in self.active and before.start >= known_from
         return woken if woken and is_whole and before.start <= woken[0] <= end else ()
 
@@ -795,7 +801,7 @@ class Reference:
             task.forgotten = True
             is_open = not task.over and not task.ended and not task.replaced and task.outcome not in SURE
             task.lost_until = task.lost_until if task.over else self.lost_until
-            known_from = max(self.lost_until, self.since[Group.TASKS])
+            known_from = max(self.lost_until, self.group_since[Group.TASKS])
             watched = (
                 self._has(EndKind.COMPLETE, task.function) and Group.TASKS in self.active and task.last >= known_from
             )
@@ -891,10 +897,13 @@ class Reference:
 
     def _plan_change(self, change: PlanChange) -> None:
         off, on = self.active - change.active, change.active - self.active
-        self._open_waits(lambda poll: self.group[poll.function] in off, change.time)
+        probed = {function for function, group in enumerate(self.group) if group in change.active}
+        probed -= {one for one in change.unprobed if one < len(self.group) and self.group[one] is Group.FUTURES}
+        leaving, coming = self.probed - probed, probed - self.probed
+        self._open_waits(lambda poll: poll.function in leaving, change.time)
         for poll in self.latest.values():
-            poll.gap |= poll.over and self.group[poll.function] in off
-        self._cut(lambda poll: self.group[poll.function] in off, change.time)
+            poll.gap |= poll.over and poll.function in leaving
+        self._cut(lambda poll: poll.function in leaving, change.time)
         if self.plan.scheduling and Group.SCHEDULING in off:
             self._still_off(lambda tid: True, change.time)
             self._restart_clocks(NEVER)
@@ -907,11 +916,11 @@ class Reference:
             self.births = {}
         if {Group.TASKS, Group.WAKES} & off:
             self.wakes = {}
-        for group in on:
-            self.since[group], self.lossy[group] = change.time, False
+        self.group_since |= dict.fromkeys(on, change.time)
+        self.since |= dict.fromkeys(coming, change.time)
+        self.lossy |= dict.fromkeys(coming, False)
         for stack in self.stacks.values():
-            stack.top.update(dict.fromkeys(off, NOWHERE))
-            stack.top.update(dict.fromkeys(on, 0))
-            for group in on:
-                stack.since[group] = max(change.time, stack.last)
+            stack.top |= dict.fromkeys(coming, 0)
+            stack.since |= dict.fromkeys(coming, max(change.time, stack.last))
+        self.probed = probed
         self.active = set(change.active)

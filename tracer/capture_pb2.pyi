@@ -504,14 +504,16 @@ class Threads(_message.Message):
     def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ...) -> None: ...
 
 class PlanChange(_message.Message):
-    __slots__ = ("time", "active", "reason")
+    __slots__ = ("time", "active", "reason", "unprobed")
     TIME_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    UNPROBED_FIELD_NUMBER: _ClassVar[int]
     time: int
     active: _containers.RepeatedScalarFieldContainer[str]
     reason: str
-    def __init__(self, time: _Optional[int] = ..., active: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    unprobed: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, time: _Optional[int] = ..., active: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., unprobed: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Loss(_message.Message):
     __slots__ = ("cpu", "count", "after", "before")

@@ -1,5 +1,5 @@
 """`scripts/bench [PART …]`: discovery, attach, start, polls, chains, wakes, scheduling, events,
-throughput, snapshots, samples, peers; else all."""
+throughput, snapshots, samples, peers, budget; else all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.bench import (
     attach,
     big,
+    budget,
     chains,
     discovery,
     events,
@@ -39,6 +40,7 @@ PARTS = (
     "snapshots",
     "samples",
     "peers",
+    "budget",
 )
 
 
@@ -83,6 +85,8 @@ def main(parts: list[str]) -> int:
             samples.run(targets)
         if "peers" in wanted:
             peers.run(targets, Path(__file__).parents[2] / ".cache" / "bench" / "peers", Path(scratch))
+        if "budget" in wanted:
+            budget.run(targets)
     return 0
 
 

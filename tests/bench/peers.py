@@ -104,22 +104,22 @@ def _row(name: str, base: Sequence[Figures], figures: Sequence[Figures]) -> list
 
 def _measured(targets: Targets, watcher: Watcher) -> Figures:
     with watcher() as watched:
-        before = _cpu_of(watched.pid)
-        flat_out = _load(targets, watched.port, _FLAT_OUT)
-        cpu = _cpu_of(watched.pid) - before
-        bounded = _load(targets, watched.port, _BOUNDED)
+        before = cpu_of(watched.pid)
+        flat_out = load_on(targets, watched.port, _FLAT_OUT)
+        cpu = cpu_of(watched.pid) - before
+        bounded = load_on(targets, watched.port, _BOUNDED)
     requests = flat_out["requests"]
     return Figures(requests / float(SECONDS), bounded["p99_us"], cpu * 1e6 / requests, watched)
 
 
-def _load(targets: Targets, port: int, arguments: Sequence[str]) -> dict[str, int]:
+def load_on(targets: Targets, port: int, arguments: Sequence[str]) -> dict[str, int]:
     command: list[str | Path] = [targets.path("load", "release"), f"127.0.0.1:{port}", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     totals: dict[str, int] = json.loads(done.stdout)
     return totals
 
 
-def _cpu_of(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
@@ -155,7 +155,7 @@ def _started(command: Sequence[str | Path], *, env: dict[str, str] | None = None
             watched.tool = process
         yield watched
         if watched.tool is not None:
-            servers = _cpu_of(watched.pid)
+            servers = cpu_of(watched.pid)
             os.kill(watched.pid, signal.SIGINT)
             _end(watched)
             assert watched.cpu is not None
@@ -182,6 +182,7 @@ def _by_rat(path: Path, options: Sequence[str], scratch: Path) -> Iterator[Watch
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tool:
             assert tool.stderr is not None
             assert tool.stdout is not None
+            tool.stderr.readline()  # what it expects to cost
             told = tool.stderr.readline()
             assert "attached" in told, told + tool.stderr.read()
             watched.tool = tool

@@ -30,17 +30,17 @@ def run(targets: Targets) -> None:
         path = targets.path("spin", "release")
         with open_elf(path) as image:
             functions = rust.read_binary(image, display_path=str(path)).functions
-        untraced = _polls(targets, mode, None)[0]
+        untraced = polls_traced(targets, mode, None)[0]
         cost = {"untraced": (untraced, "")}
         for name, options in {
             "default": (),
             "--exits ret": ("--exits", "ret"),
             "--exits task": ("--exits", "task"),
         }.items():
-            cost[f"rat-ebpf {name}"] = _polls(targets, mode, options)
+            cost[f"rat-ebpf {name}"] = polls_traced(targets, mode, options)
         tasks = [one for one in functions if one.kind is FunctionKind.TASK]
-        cost["bpftrace, all functions"] = (_polls_with_bpftrace(targets, mode, functions), "")
-        cost["bpftrace, task polls"] = (_polls_with_bpftrace(targets, mode, tasks), "")
+        cost["bpftrace, all functions"] = (polls_with_bpftrace(targets, mode, functions), "")
+        cost["bpftrace, task polls"] = (polls_with_bpftrace(targets, mode, tasks), "")
         peer = cost["bpftrace, all functions"][0] - untraced
         for name, (nanoseconds, told) in cost.items():
             added = nanoseconds - untraced
@@ -52,7 +52,7 @@ def run(targets: Targets) -> None:
     print_table("A poll", head, rows, note)
 
 
-def _polls(targets: Targets, mode: str, options: tuple[str, ...] | None) -> tuple[float, str]:
+def polls_traced(targets: Targets, mode: str, options: tuple[str, ...] | None) -> tuple[float, str]:
     """Nanoseconds per poll, and what the recording received and lost."""
     with targets.run("spin", "release", mode, SECONDS, *ONE_TASK_ONE_WORKER) as running:
         if options is None:
@@ -70,7 +70,7 @@ def _polls(targets: Targets, mode: str, options: tuple[str, ...] | None) -> tupl
             return _per_poll(result.stdout), f"{end.received:,} events, {end.lost:,} lost"
 
 
-def _polls_with_bpftrace(targets: Targets, mode: str, functions: Sequence[PollFunction]) -> float:
+def polls_with_bpftrace(targets: Targets, mode: str, functions: Sequence[PollFunction]) -> float:
     path = targets.path("spin", "release")
     with (
         targets.run("spin", "release", mode, SECONDS, *ONE_TASK_ONE_WORKER) as running,

@@ -74,7 +74,10 @@ def recording(
     until: str = "attached",
     through: Sequence[str] = (),
 ) -> Iterator[Recording]:
-    """Start a recording and wait until it says that its probes are attached, or whatever else it says then."""
+    """Start a recording and wait until it says that its probes are attached, or whatever else it says then.
+
+    Before, it says what they will cost, and nothing else.
+    """
     process = subprocess.Popen(
         [*through, RAT, *map(str, arguments)],
         cwd=cwd,
@@ -87,6 +90,8 @@ def recording(
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
+        if line.startswith("expected to cost it: "):
+            line = process.stderr.readline()
         if until not in line:
             pytest.fail(f"it did not begin: {line}{process.communicate()}")
         yield Recording(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from tests.kernel.turns import EVENTS, POLLS, TASKS, TURN_POLLS, YIELD_POLLS, Tu
 from tracer.errors import NoSuchProcess, NotTraceable
 from tracer.model import Array, Binary, EventFlag, ExitMode, Group, Loss, Plan, PollFunction, Site
 from tracer.probe.plan import make_plan
-from tracer.probe.session import ProbeSession
+from tracer.probe.program import PollProgram
+from tracer.probe.session import Batch, ProbeSession
 
 pytestmark = pytest.mark.kernel
 
@@ -223,6 +225,91 @@ def test_detaching_restores_the_code(turns: Turns, turns_binary: Binary, plan: P
         assert all(before[0] != after[0] == 0xCC for before, after in zip(original, patched, strict=True))
     turns.run()  # pages are restored when their breakpoint is met, or at once
     assert [code(f) for f in turns_binary.functions] == original
+
+
+def number_of(plan: Plan, name: str) -> int:
+    return next(number for number, function in enumerate(plan.functions) if function.name == name)
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_functions_come_and_go_and_the_others_miss_nothing(
+    turns: Turns, turns_binary: Binary, plan: Plan, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the program runs on: the counts are its own, each hit is there once, and what left is whole again."""
+    switch = PollProgram.switch_link
+
+    def switch_slowly(program: PollProgram, link: int, is_on: bool) -> None:
+        switch(program, link, is_on)
+        time.sleep(0.005 if is_on else 0)  # for which two links are on
+
+    monkeypatch.setattr(PollProgram, "switch_link", switch_slowly)
+    rounds, gaps, parts = 100, [], []
+    gone = number_of(plan, "yield")
+
+    def code(function: PollFunction) -> bytes:
+        with Path(f"/proc/{turns.pid}/mem").open("rb") as memory:
+            memory.seek(turns.process.load_bias + function.address)
+            return memory.read(function.size)
+
+    on_disk = Path(turns_binary.path).read_bytes()
+    whole = {f.name: on_disk[f.offset : f.offset + f.size] for f in turns_binary.functions}
+    with session_on(turns, plan, **options) as session:
+        turns.send(f"go {rounds}")
+        for _ in range(4):
+            began = session.set_active(plan.groups, frozenset({gone}))
+            parts += read_for(session, 1.5 if "by_bcc" in options else 0.1)  # by now the link is closed
+            assert code(plan.functions[gone]) == whole["yield"]
+            assert code(plan.functions[number_of(plan, "turns")]) != whole["turns"]
+            gaps.append((began, session.set_active(plan.groups)))
+            parts += read_for(session, 0.05)
+        assert turns.running.stdout is not None
+        while not select.select([turns.running.stdout], [], [], 0)[0]:
+            parts += read_for(session, 0.01)
+        words = turns.answer().split()
+        parts += [session.read(), session.detach()]
+        assert session.received + session.lost == session.sent
+        assert session.received == sum(len(part.events) for part in parts)
+    events = np.concatenate([part.events for part in parts])
+    assert not any(part.losses for part in parts)
+    assert words == ["polls", str(rounds * TURN_POLLS), "yields", str(rounds * YIELD_POLLS)]
+    for entry in (True, False):
+        assert len(of(plan, events, "turns", entry=entry)) == rounds * TURN_POLLS
+    yields = of(plan, events, "yield", entry=True)
+    assert 0 < len(yields) < rounds * YIELD_POLLS
+    for begin, end in gaps:
+        assert not np.any((yields["time"] > begin) & (yields["time"] < end))
+    assert not np.any(events["flags"] & ~np.uint8(15)), "marks of ours are for nobody else"
+    assert {name: code(function) for name, function in zip(whole, turns_binary.functions, strict=True)} == whole
+
+
+def test_many_links_become_one(turns: Turns, plan: Plan) -> None:
+    """Functions that come back one by one do not leave a link each: a link is slow to close."""
+    with session_on(turns, plan) as session:
+        before = links_of_ours()
+        everything, one_by_one = frozenset(range(len(plan.functions))), range(20)
+        for number in one_by_one:
+            some = frozenset({number % len(everything)})
+            session.set_active(plan.groups, some)
+            session.set_active(plan.groups)
+        time.sleep(0.5)
+        assert 0 < before <= links_of_ours() <= before + 10
+        turns.run()
+        events, losses = collect(session)
+    assert not losses
+    assert len(events) == EVENTS
+
+
+def read_for(session: ProbeSession, seconds: float) -> list[Batch]:
+    until, batches = time.monotonic() + seconds, []
+    while time.monotonic() < until:
+        batches.append(session.read())
+        time.sleep(0.005)
+    return batches
+
+
+def links_of_ours() -> int:
+    names = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    return sum("bpf" in str(name.readlink()) and "link" in str(name.readlink()) for name in names if name.is_symlink())
 
 
 def test_the_first_of_two_processes_ends(turns: Turns, turns_executable: Path, plan: Plan) -> None:

@@ -37,6 +37,7 @@ from tracer.model import (
     Tally,
     Thread,
     WaitFlag,
+    functions_of,
 )
 
 PLAN = replace(busy_plan(), scheduling=True)
@@ -81,8 +82,10 @@ def noise(draw: st.DrawFn) -> list[Any]:
 
 def other_items(time: int) -> st.SearchStrategy[Any]:
     times = st.integers(max(time - 30, 0), time + 30)
+    some_functions = st.frozensets(st.integers(0, 9))  # there are fewer
     return st.one_of(
-        st.builds(PlanChange, times, st.frozensets(st.sampled_from(list(Group))), st.just("")),
+        st.builds(PlanChange, times, st.frozensets(st.sampled_from(list(Group))), st.just(""), some_functions),
+        st.builds(PlanChange, times, st.just(frozenset(Group)), st.just(""), some_functions),
         st.builds(Loss, st.just(0), st.just(1), st.none(), times),
         st.builds(ProcessEnd, times, st.integers(4, 6), st.just("")),
         st.lists(st.builds(Thread, st.integers(1, 3), st.integers(4, 6), st.just("t")), max_size=2),
@@ -225,7 +228,32 @@ def damaged(draw: st.DrawFn) -> list[Any]:
     return [Loss(0, lost, None, None), events] if lost and draw(st.booleans()) else [events]
 
 
-inputs = st.one_of(noise(), damaged(), lives().map(lambda events: [events]))
+@st.composite
+def thinned(draw: st.DrawFn) -> list[Any]:
+    """A life of which some functions are not probed now and then: what they do then is not told."""
+    events = draw(lives())
+    cuts = sorted(draw(st.lists(st.integers(0, len(events)), max_size=4)))
+    items: list[Any] = []
+    unprobed: frozenset[int] = frozenset()
+    for begin_, end_ in pairwise([0, *cuts, len(events)]):
+        part = events[begin_:end_]
+        told = np.array([not functions_of_event(event) & unprobed for event in part], np.bool_)
+        items.append(part[told])
+        if end_ == len(events):
+            break
+        unprobed = draw(st.frozensets(st.sampled_from([1, 2, 3, 6])))
+        items.append(PlanChange(int(events["time"][end_ - 1]) if end_ else START, frozenset(Group), "", unprobed))
+    return items
+
+
+def functions_of_event(event: Any) -> frozenset[int]:
+    if event["probe"] >= len(PLAN.probes):
+        return frozenset()
+    probe = PLAN.probes[event["probe"]]
+    return functions_of(probe, PLAN) if probe.group is Group.FUTURES else frozenset()
+
+
+inputs = st.one_of(noise(), damaged(), lives().map(lambda events: [events]), thinned())
 ends = st.one_of(st.none(), st.builds(CaptureEnd, st.integers(0, START + 500), st.just(""), st.just(0), st.just(0)))
 
 # ---------------------------------------------------------------- running
@@ -288,6 +316,19 @@ def test_it_equals_the_reference_in_blocks_of_any_size(
         assert spans.begun["task"].tolist() == sorted(reference.tasks)
         assert sorted(spans.off_cpu.tolist()) == sorted(reference.off_cpu)
         assert tally == reference.tally()
+
+
+@given(thinned())
+def test_nothing_is_told_of_functions_while_they_are_not_probed(items: list[Any]) -> None:
+    polls, waits, tally = assemble(items, None)
+    latest = max([START, *(int(item["time"].max()) for item in items if isinstance(item, np.ndarray) and len(item))])
+    changes = [item for item in items if isinstance(item, PlanChange)]
+    for change, next_ in pairwise([*changes, PlanChange(latest, frozenset(), "")]):
+        for spans in (polls, waits):
+            mine = spans[np.isin(spans["function"], sorted(change.unprobed))]
+            assert not np.any((mine["start"] < next_.time) & (mine["end"] > change.time))
+    cut = polls[np.isin(polls["end"], [change.time for change in changes])]
+    assert tally.open_at_end >= int(np.count_nonzero(cut["flags"] & PollFlag.END_UNKNOWN))
 
 
 @given(inputs, ends)

@@ -15,12 +15,15 @@ from tracer.errors import BadCapture
 from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, StackSamples, Thread
 
 _TIMES = st.integers(0, 2**63 - 1)
+_FUNCTIONS = st.frozensets(st.integers(0, 99))
 _TEXT = st.text(max_size=5)
 _TIDS = st.integers(0, 2**32 - 1)
 _ITEMS = st.one_of(
     st.lists(_TIMES, min_size=1, max_size=3).map(lambda times: events_at(*sorted(times))),
     st.lists(st.builds(Thread, _TIDS, _TIDS, _TEXT), min_size=1, max_size=3),
-    st.builds(PlanChange, _TIMES, st.frozensets(st.sampled_from(list(Group))), _TEXT),
+    st.builds(
+        PlanChange, _TIMES, st.frozensets(st.sampled_from(list(Group))), _TEXT, st.frozensets(st.integers(0, 99))
+    ),
     st.builds(Loss, st.integers(-1, 999), st.integers(0, 2**64 - 1), st.none() | _TIMES, st.none() | _TIMES),
     st.builds(ProcessEnd, _TIMES, _TIDS, _TEXT),
     st.builds(CaptureEnd, _TIMES, _TEXT, st.integers(0, 2**64 - 1), st.integers(0, 9), st.none() | st.floats(0, 1)),

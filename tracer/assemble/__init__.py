@@ -15,7 +15,7 @@ import numpy as np
 
 from tracer.assemble.block import step_events
 from tracer.assemble.chains import settled_places
-from tracer.assemble.changes import end_everything, end_process, learn_threads, note_loss, switch_groups
+from tracer.assemble.changes import change_plan, end_everything, end_process, learn_threads, note_loss
 from tracer.assemble.resting import note_reading, without_polled
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.stacks import note_samples, with_looks
@@ -53,7 +53,7 @@ def step(
             state = without_polled(state, item)
         return with_looks(*_step_blocks(state, item))
     if isinstance(item, PlanChange):
-        return with_looks(*switch_groups(state, item))
+        return with_looks(*change_plan(state, item))
     if isinstance(item, ProcessEnd):
         return with_looks(*end_process(state, item))
     if isinstance(item, StackSamples):

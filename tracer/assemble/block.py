@@ -181,7 +181,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     has_state &= ~of_task
     start = rows.time[row]
     if begun.any():
-        since = stream.threads.since[roles.function_group[function], thread]
+        since = stream.threads.since[state.batch[function], thread]
         start = np.where(begun, np.minimum(start, since), start)
     known = (event_flags & _SELF) != 0
     flags = np.where(has_state, np.uint16(PollFlag.STATE), _NONE)
@@ -278,7 +278,7 @@ def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endin
     exit may have been lost; so has the task whose poll itself was unwound, where the runtime does not catch.
     """
     roles = state.roles
-    unwound = (endings.flags & _UNWOUND) != 0 if not any(state.lossy) else np.zeros(len(is_open), np.bool_)
+    unwound = (endings.flags & _UNWOUND) != 0 if not state.is_lossy else np.zeros(len(is_open), np.bool_)
     own = np.flatnonzero(roles.may_be_root[frames.function])
     own = own[(nesting.parent[own] >= 0) & ~is_open[own] & (((endings.flags[own] & _READY) != 0) | unwound[own])]
     task = nesting.parent[own]

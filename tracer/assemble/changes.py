@@ -1,9 +1,10 @@
-"""Everything but events: groups switched on and off, processes that end, losses, thread names, the end."""
+"""Everything but events: probes that come and go, processes that end, losses, thread names, the end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ from tracer.assemble.schedule import NEVER
 from tracer.assemble.scheduling import cut_off, of_polls, still_off
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
-    ABOVE_ALL,
     FINISHED,
+    FUTURES,
     GROUP_INDEX,
     HANDED_ON,
     HANDING,
@@ -30,7 +31,9 @@ from tracer.assemble.state import (
     UNKNOWN_STATE,
     WAKES,
     Flags,
+    Indexes,
     State,
+    Threads,
 )
 from tracer.assemble.tasks import ended, polled, with_spans, without_over
 from tracer.assemble.wakes import with_open_wakes
@@ -43,7 +46,7 @@ _SCHEDULED = np.uint16(PollFlag.SCHEDULED)
 def note_loss(state: State, loss: Loss) -> State:
     """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
     until = max(state.lost_until, state.now if loss.before is None else loss.before)
-    return replace(state, lossy=(True, True, False, False), lost_until=until, schedule=state.schedule.restarted(until))
+    return replace(state, lossy=(True,) * len(state.lossy), lost_until=until, schedule=state.schedule.restarted(until))
 
 
 def learn_threads(state: State, threads: Sequence[Thread]) -> State:
@@ -59,21 +62,19 @@ def learn_threads(state: State, threads: Sequence[Thread]) -> State:
     return replace(state, threads=replace(known, process=process))
 
 
-def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
-    """End, with an unknown end, what is open in a group that is detached; expect polls under way in a new one."""
+def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
+    """End, with an unknown end, what is open in functions that are detached; expect polls under way in new ones."""
     off = [GROUP_INDEX[group] for group in state.active - change.active]
     on = [GROUP_INDEX[group] for group in change.active - state.active]
-    ended = np.isin(state.roles.function_group[state.frames["function"]], off)
-    paused = np.isin(state.roles.function_group[state.latest["function"]], off)
+    probed = _probed(state, change)
+    leaving, coming = state.probed & ~probed, probed & ~state.probed
+    ended, paused = leaving[state.frames["function"]], leaving[state.latest["function"]]
     waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
     with_open_wakes(waits, waiting(state.latest[paused]), state)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= paused
-    top, since = after.threads.top.copy(), after.threads.since.copy()
-    top[off] = ABOVE_ALL
-    top[on] = 0
-    since[on] = np.maximum(change.time, after.threads.last)
+    batch, threads, batches = _attached(replace(after, probed=state.probed & probed), coming, on, change.time)
     schedule, off_cpu = state.schedule, NO_SPANS.off_cpu
     if state.roles.scheduling and SCHEDULING in off:
         off_cpu = still_off(schedule, np.ones(len(schedule.pending), np.bool_), change.time, state.lost_until)
@@ -84,16 +85,18 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
     left = state.wakes[:0] if {TASKS, WAKES} & set(off) else state.wakes  # more could come unseen
     tasks = with_spans(state.tasks, polls, waits, is_task)
     tasks, over = without_over(tasks, polled(after.frames, is_task), state)
-    lossy = list(state.lossy)
-    group_since = list(state.since)
-    for group in on:
-        lossy[group], group_since[group] = False, change.time
+    more = len(threads.top) - len(state.since)
+    since, lossy = [*state.since, *[0] * more], [*state.lossy, *[False] * more]
+    for number in batches:
+        since[number], lossy[number] = change.time, False
     return replace(
         after,
         active=change.active,
-        since=tuple(group_since),
+        batch=batch,
+        probed=probed,
+        since=tuple(since),
         lossy=tuple(lossy),
-        threads=replace(after.threads, top=top, since=since),
+        threads=threads,
         tasks=tasks,
         births=state.births[:0] if TASKS in off else state.births,  # of others nothing will be seen
         wakes=left,
@@ -103,6 +106,39 @@ def switch_groups(state: State, change: PlanChange) -> tuple[State, Spans]:
         ),
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
     ), _in_order(polls, waits, over, off_cpu)
+
+
+def _probed(state: State, change: PlanChange) -> Flags:
+    """Which functions are, after the change."""
+    active = np.array([group in change.active for group in GROUP_INDEX])
+    probed: Flags = active[state.roles.function_group]
+    unprobed = [number for number in change.unprobed if number < len(probed)]
+    probed[unprobed] &= state.roles.function_group[unprobed] != FUTURES
+    return probed
+
+
+def _attached(state: State, coming: Flags, on: Sequence[int], time: int) -> tuple[Indexes, Threads, list[int]]:
+    """State.batch, its threads, and the batches that begin, when these functions and groups are attached.
+
+    The batch of functions is that of their group, unless others of that are probed; else one that has none.
+    """
+    batch, threads, begun = state.batch.copy(), state.threads, set(on)
+    taken = set(batch[state.probed].tolist())
+    for group in (TASKS, FUTURES):
+        new = coming & (state.roles.function_group == group)
+        if not new.any():
+            continue
+        number = next(number for number in chain([group], count(len(GROUP_INDEX))) if number not in taken)
+        batch[new] = number
+        begun.add(number)
+        if number == len(threads.top):
+            top = np.append(threads.top, threads.top[:1], axis=0)
+            threads = replace(threads, top=top, since=np.append(threads.since, threads.since[:1], axis=0))
+    numbers = sorted(begun)
+    top, since = threads.top.copy(), threads.since.copy()
+    top[numbers] = 0
+    since[numbers] = np.maximum(time, threads.last)
+    return batch, replace(threads, top=top, since=since), numbers
 
 
 def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
@@ -216,7 +252,7 @@ def _without_exits(state: State, innermost: Flags) -> Flags:
 
 
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
-    """Cut polls as dtype LATEST: whether the same future is polled when the group is back, its state must tell."""
+    """Cut polls as dtype LATEST: whether the same future is polled when the group is back, nobody can tell."""
     latest = np.empty(len(frames), LATEST)
     for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start"):
         latest[name] = frames[name]

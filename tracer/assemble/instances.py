@@ -144,7 +144,8 @@ def identify(polls: Polls, state: State) -> Identities:
     finished = over & (_before(results) == FINISHED)
     gap = over & _before(polls.gap[order])
     clash = same & ~(over & in_time) & ~roles.may_overlap[function]
-    is_next = (gap & ~suspended) | clash | (has_state & (states == UNRESUMED))
+    # While nobody looked, the future may have gone and another one come to its place: only a task's id could tell.
+    is_next = gap | clash | (has_state & (states == UNRESUMED))
     another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
     begins = fresh & (another | is_next)
     ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function] & ~is_mark), another, begins)
@@ -159,8 +160,9 @@ def identify(polls: Polls, state: State) -> Identities:
     seen = np.flatnonzero(continued & over & in_time & ~gap)
     unseen = entered & suspended & (~same | finished | gap)
     if unseen.any():
-        group = roles.function_group[function]
-        unseen &= (starts >= np.array(state.since)[group]) & ~np.array(state.lossy)[group]
+        batch = state.batch[function]
+        unseen &= state.probed[function]
+        unseen &= (starts >= np.array(state.since)[batch]) & ~np.array(state.lossy)[batch]
     overlapped = np.flatnonzero(continued & ~over)
     is_latest = np.ones(count, np.bool_)
     is_latest[:-1] = ~same[1:]
@@ -338,7 +340,7 @@ def _waits(
     waits["places"] = checked(walked, state.roles.places)
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
-        waits["start"][begun] = np.array(state.since)[state.roles.function_group[polls.function[after[begun]]]]
+        waits["start"][begun] = np.array(state.since)[state.batch[polls.function[after[begun]]]]
         waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
     between = has_before & ~ends
     since = np.where(between, polls.start[before], np.iinfo(np.int64).min)

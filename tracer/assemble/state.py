@@ -183,7 +183,6 @@ class Roles:
     enters: npt.NDArray[np.int32]
     leaves: npt.NDArray[np.int32]
     is_tail: Flags
-    probe_group: npt.NDArray[np.intp]
     is_task: Flags
     is_job: Flags
     has_exit: Flags
@@ -234,7 +233,6 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         enters=enters,
         leaves=leaves,
         is_tail=np.array([p.is_tail for p in probes] + [False], np.bool_),
-        probe_group=np.array([GROUP_INDEX[p.group] for p in probes] + [FUTURES], np.intp),
         is_task=is_task,
         is_job=np.array([f.is_job for f in functions], np.bool_),
         has_exit=has_exit,
@@ -277,15 +275,15 @@ def _futures(plan: Plan) -> Indexes:
 class Threads:
     """What is known of each thread seen, in the order of tid.
 
-    last: time of its latest event.  top: per group, the highest stack pointer seen since the group was
-    attached; a frame above it may be under way since before.  since: per group, from when on everything
-    is seen on this thread.
+    last: time of its latest event.  top: per batch of functions (State.batch), the highest stack pointer seen since
+    it was attached; a frame above it may be under way since before.  since: per batch, from when on everything is seen
+    on this thread.
     """
 
     tid: npt.NDArray[np.uint32]
     last: Numbers
-    top: Unsigned  # shape (groups, threads)
-    since: Numbers  # shape (groups, threads)
+    top: Unsigned  # shape (batches, threads)
+    since: Numbers  # shape (batches, threads)
     process: npt.NDArray[np.uint16]
 
     def places(self, tids: npt.NDArray[np.uint32]) -> tuple[Indexes, Flags]:
@@ -301,11 +299,10 @@ class Threads:
             return self, place
         new = np.unique(tids[~known])
         at = np.searchsorted(self.tid, new)
-        top = [0 if group in state.active else ABOVE_ALL for group in GROUP_INDEX]
         more = Threads(
             tid=np.insert(self.tid, at, new),
             last=np.insert(self.last, at, np.iinfo(np.int64).min),
-            top=np.insert(self.top, at, np.array(top, np.uint64)[:, None], axis=1),
+            top=np.insert(self.top, at, np.uint64(0), axis=1),
             since=np.insert(self.since, at, np.array(state.since)[:, None], axis=1),
             process=np.insert(self.process, at, 0 if len(state.pids) <= 1 else UNKNOWN_PROCESS),
         )
@@ -340,7 +337,10 @@ panicked; ... did neither."""
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """since: per group, from when on it is attached.  lossy: per group, events were lost since then.
+    """batch: of each function, a number for those that were attached at one time: its group's, or a higher one.
+    probed: which functions are.
+    since: per batch, from when on it is attached.  lossy: per batch, events were lost since then; of functions that
+    are probed.
     lost_until: events from before this time may be missing.
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
@@ -355,6 +355,8 @@ class State:
     start: int
     pids: tuple[int, ...]
     active: frozenset[Group]
+    batch: Indexes
+    probed: Flags
     since: tuple[int, ...]
     lossy: tuple[bool, ...]
     lost_until: int
@@ -378,6 +380,11 @@ class State:
     samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))
 
     @property
+    def is_lossy(self) -> bool:
+        """Events of functions that are probed were lost since they are."""
+        return bool(np.array(self.lossy)[self.batch[self.probed]].any())
+
+    @property
     def now(self) -> int:
         """The latest time seen."""
         return max(self.start, int(self.threads.last.max(initial=self.start)))
@@ -385,11 +392,14 @@ class State:
 
 def first_state(recording: Recording, settled: Unsigned) -> State:
     """settled: see tracer.assemble.chains."""
+    roles = roles_of(recording.plan, settled)
     return State(
-        roles=roles_of(recording.plan, settled),
+        roles=roles,
         start=recording.start,
         pids=tuple(process.pid for process in recording.processes),
         active=frozenset(Group),
+        batch=roles.function_group.astype(np.intp),
+        probed=np.ones(len(roles.is_task), np.bool_),
         since=(recording.start,) * len(GROUP_INDEX),
         lossy=(False,) * len(GROUP_INDEX),
         lost_until=np.iinfo(np.int64).min,

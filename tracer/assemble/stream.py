@@ -48,7 +48,7 @@ class Rows:
 
     time: ns, never falling within a thread.  thread: index into `Stream.threads`.
     source: index into the events, or, of a carried row, into the carried frames; -1 of an end row.
-    begun_before: the entry of a poll that was under way when its group was attached.
+    begun_before: the entry of a poll that was under way when its function was attached.
     """
 
     kind: Small
@@ -225,7 +225,7 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArra
     kind, function = kinds[probe], np.where(roles.enters >= 0, roles.enters, roles.leaves)[probe]
     sp = np.ascontiguousarray(events["sp"])
     time = np.minimum(events["time"], np.uint64(_LATEST)).astype(np.int64)
-    begun = _begun_before(state, threads, thread, sp, kind, roles.probe_group[probe])
+    begun = _begun_before(state, threads, thread, sp, kind, probe)
     source: Indexes = np.arange(len(events))
     twice = begun | ((roles.enters >= 0) & (roles.leaves >= 0))[probe]
     if not twice.any():
@@ -247,17 +247,22 @@ def _kinds(roles: Roles) -> Small:
     return np.where(roles.enters >= 0, np.uint8(ENTRY), np.where(roles.is_mark, np.uint8(MARK), exits))
 
 
-def _begun_before(state: State, threads: Threads, thread: Indexes, sp: Unsigned, kind: Small, group: Indexes) -> Flags:
-    """Which exits belong to polls that were under way when their group was attached.
+def _begun_before(
+    state: State, threads: Threads, thread: Indexes, sp: Unsigned, kind: Small, probe: npt.NDArray[np.uint32]
+) -> Flags:
+    """Which exits belong to polls that were under way when their function was attached.
 
     Those higher on the stack than anything seen on their thread since: a frame below something seen
     was entered later, so that its entry was lost.  After a loss nobody can tell.
     """
-    begun: Flags = ((kind == EXIT) | (kind == TAIL)) & (sp > threads.top[group, thread])
+    leaves = state.roles.leaves
+    batch = state.batch[leaves][probe]  # of what leaves nothing that of the last function: it is no exit
+    begun: Flags = ((kind == EXIT) | (kind == TAIL)) & (sp > threads.top[batch, thread])
     if not begun.any():
         return begun
-    if any(state.lossy):
-        begun &= ~np.array(state.lossy)[group]
+    begun &= state.probed[leaves][probe]
+    if state.is_lossy:
+        begun &= ~np.array(state.lossy)[batch]
     for number in np.unique(thread[begun]):
         rows = np.flatnonzero(thread == number)
         highest = np.maximum.accumulate(np.where(kind[rows] == MARK, np.uint64(0), sp[rows]))

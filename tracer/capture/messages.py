@@ -397,13 +397,17 @@ def read_threads(data: bytes) -> list[Thread]:
 
 def write_plan_change(change: PlanChange) -> bytes:
     return pb.PlanChange(
-        time=change.time, active=sorted(group.value for group in change.active), reason=text(change.reason)
+        time=change.time,
+        active=sorted(group.value for group in change.active),
+        reason=text(change.reason),
+        unprobed=sorted(change.unprobed),
     ).SerializeToString()
 
 
 def read_plan_change(data: bytes) -> PlanChange:
     message = pb.PlanChange.FromString(data)
-    return PlanChange(message.time, frozenset(Group(word) for word in message.active), message.reason)
+    active = frozenset(Group(word) for word in message.active)
+    return PlanChange(message.time, active, message.reason, frozenset(message.unprobed))
 
 
 def write_loss(loss: Loss) -> bytes:

@@ -15,7 +15,7 @@ from tracer.capture.reader import CaptureReader, Item
 from tracer.capture.ring import segments_of
 from tracer.capture.segments import ToldAgain
 from tracer.errors import BadCapture
-from tracer.model import Array, CaptureEnd, Hit, Loss, PlanChange, Recording, Segment, Stacks
+from tracer.model import Array, CaptureEnd, Hit, Loss, Recording, Segment, Stacks
 
 
 class RingReader:
@@ -157,7 +157,7 @@ def begin_of(segment: Segment) -> Iterator[Item]:
     if segment.threads:
         yield list(segment.threads)
     if segment.change is not None:
-        yield PlanChange(segment.time, segment.change.active, segment.change.reason)
+        yield replace(segment.change, time=segment.time)
     yield from segment.ends
 
 

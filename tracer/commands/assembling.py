@@ -225,6 +225,8 @@ def ahead(items: Iterable[T]) -> Generator[T]:
         except BaseException as error:  # noqa: BLE001 - handed over, not swallowed
             put(error)
 
+    import numpy.ma  # noqa: F401 - numpy does at its first need, which two threads must not have at the same time
+
     thread = threading.Thread(target=make, name="ahead")
     thread.start()
     try:

@@ -145,6 +145,7 @@ def run(options: argparse.Namespace) -> ExitCode:
             shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
             variant=ahead.variant,
             on_attached=_announcement(options, survey, began),
+            on_calibrated=_say_nothing if options.quiet else _say_if_heard,
         )
         ahead.wait()
         with flight or contextlib.nullcontext():
@@ -192,6 +193,15 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
         survey = survey_file(launched.executable, selection, exit_mode, options.symbols)
         process = launched_process(launched)
         yield replace(survey, processes=(process,)), [TargetProcess.open(launched.pid)], launched
+
+
+def _say_nothing(words: str) -> None:
+    pass
+
+
+def _say_if_heard(words: str) -> None:
+    with contextlib.suppress(OSError):  # a reader of ours that went away is no reason to stop recording
+        remark(words)
 
 
 def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> Callable[[Plan], None]:

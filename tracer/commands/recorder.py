@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tracer import __version__, model
 from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
@@ -23,16 +21,16 @@ from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
 from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
+    Array,
     CaptureEnd,
-    Group,
     MemoryReading,
     Plan,
     PlanChange,
     ProcessEnd,
     Recording,
     StackSamples,
-    is_scheduling,
 )
+from tracer.probe.expectation import expectation
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.probe.variant import Variant
@@ -59,6 +57,9 @@ MOST_MEMORY = 4 << 30
 
 Writer = CaptureWriter | RingWriter
 
+_MOST_READS, _SOON = 20, 0.001
+"""How often, and after how many seconds, it is asked for events that a preempted program has yet to send."""
+
 LEAST_TO_JUDGE = 1_000_000_000
 """Nanoseconds: a program that ended sooner, or was let go sooner, may have done no more than start."""
 
@@ -70,7 +71,8 @@ class RecordOptions:
     last: ns: only so much is kept, of the latest time, and it goes on when max_size is reached; None: all is kept.
     flight: what looks at that while it is recorded.
     variant: of this kernel, where it is known.
-    asked: what the user asked for, to be shown in the trace.  on_attached: told the plan once the probes are there.
+    asked: what the user asked for, to be shown in the trace.  on_calibrated: told, before the probes are there, what
+    they are expected to cost, in words.  on_attached: told the plan once the probes are there.
     """
 
     duration: float | None
@@ -83,6 +85,7 @@ class RecordOptions:
     variant: Variant | None = None
     shows_progress: bool = False
     on_attached: Callable[[Plan], None] = lambda plan: None
+    on_calibrated: Callable[[str], None] = lambda words: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class Recorder:
             ) as session,
         ):
             costs = calibrate(session)
+            options.on_calibrated(expectation(survey.plan, costs, options.max_overhead))
             self._readers = self._memory_readers(launched)
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
             _wait_for_our_turn()
@@ -285,23 +289,21 @@ class Recorder:
         step = self._guard.observe(kernel_now(), batch.events, lost, self._cpu_time())
         if step is None:
             return
-        before = kernel_now()
-        leaving = session.active - step.active
-        after = session.set_active(step.active)
-        if not leaving:
-            writer.plan_change(PlanChange(before, step.active, step.reason))
-            return
-        # In the capture the change stands behind all events of what leaves, and before what others sent since:
-        # the exit of a task would else seem to unwind the futures that were open inside it.
-        batch = session.read()
-        groups = [*(probe.group for probe in self._survey.plan.probes), Group.TASKS]  # the last: records of tasks' ids
-        leaves, probes = np.array([group in leaving for group in groups], np.bool_), batch.events["probe"]
-        is_leaving = leaves[np.minimum(probes, len(leaves) - 1)]
-        is_leaving = np.where(is_scheduling(probes), Group.SCHEDULING in leaving, is_leaving)
-        is_before = (batch.events["time"] <= after) | is_leaving
-        self._take(writer, Batch(batch.events[is_before], batch.losses))
-        writer.plan_change(PlanChange(after, step.active, step.reason))
-        self._take(writer, Batch(batch.events[~is_before], []))
+        changed = session.set_active(step.active, step.unprobed)
+        # In the capture the change stands behind all events of what leaves, and before all of what comes: the exit of
+        # a task would else seem to unwind the futures that were open inside it.
+        later: list[Array] = []
+        for _ in range(_MOST_READS):
+            batch = session.read()
+            is_before = batch.events["time"] <= changed
+            self._take(writer, Batch(batch.events[is_before], batch.losses))
+            later.append(batch.events[~is_before])
+            if session.complete_until >= changed:
+                break
+            time.sleep(_SOON)
+        writer.plan_change(PlanChange(changed, step.active, step.reason, step.unprobed))
+        for events in later:
+            self._take(writer, Batch(events, []))
 
     def _watch_targets(self, session: ProbeSession, writer: Writer) -> None:
         for pid, target in list(self._running.items()):

@@ -70,7 +70,18 @@ from tracer.model.layouts import (
     VariantTest,
     WordTest,
 )
-from tracer.model.plan import ExitMode, Group, Place, Plan, PlannedEnd, PlannedSpawn, PlannedWake, Probe, Site
+from tracer.model.plan import (
+    ExitMode,
+    Group,
+    Place,
+    Plan,
+    PlannedEnd,
+    PlannedSpawn,
+    PlannedWake,
+    Probe,
+    Site,
+    functions_of,
+)
 from tracer.model.points import CallSite, EndKind, EndPoint, SpawnPoint, SpawnStep, WakeOrigin, WakePoint
 from tracer.model.process import ClockReading, Mapping, Process, Thread
 from tracer.model.spans import LOOK, OFF_CPU, POLL, TASK, WAIT, OffCpuFlag, Outcome, PollFlag, Spans, Tally, WaitFlag
@@ -174,6 +185,7 @@ __all__ = [
     "WakePoint",
     "WakingContext",
     "WordTest",
+    "functions_of",
     "is_foreign",
     "is_scheduling",
     "layouts_of",

@@ -16,11 +16,15 @@ from tracer.model.stacks import Stacks
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
-    """From `time` on only `active` groups are attached; `reason` is a sentence for people."""
+    """From `time` on only `active` groups are attached; `reason` is a sentence for people.
+
+    unprobed: functions (indexes into Plan.functions) that are not probed although Group.FUTURES is.
+    """
 
     time: int
     active: frozenset[Group]
     reason: str
+    unprobed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,3 +139,9 @@ class Plan:
     def sites(self) -> tuple[CallSite, ...]:
         """Those of all binaries, one after the other."""
         return tuple(site for binary in self.binaries for site in binary.sites)
+
+
+def functions_of(probe: Probe, plan: Plan) -> frozenset[int]:
+    """The functions (indexes into Plan.functions) for whose sake it is there; none: it is no function's."""
+    own = {index for index in (probe.enters, probe.leaves) if index is not None}
+    return frozenset(own if probe.ends is None else plan.ends[probe.ends].functions)

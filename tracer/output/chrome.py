@@ -312,8 +312,14 @@ class ChromeWriter:
 
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from now on."""
-        name = f"probed from here: {probed_words(change.active, self._recording.plan.groups)}"
-        self._write([self._instant(change.time, name, {"reason": printable(change.reason)})])
+        plan = self._recording.plan
+        name = f"probed from here: {probed_words(change.active, plan.groups, len(change.unprobed))}"
+        known = sorted(number for number in change.unprobed if number < len(plan.functions))
+        names = ", ".join(short_name(plan.functions[number]) for number in known)
+        args: dict[str, object] = {"reason": printable(change.reason)}
+        if names:
+            args["not probed"] = names
+        self._write([self._instant(change.time, name, args)])
 
     def loss(self, loss: Loss) -> None:
         """Events are missing."""

@@ -100,12 +100,13 @@ def _notes(words: tuple[tuple[int, str], ...], flags: int) -> str:
 _POLLS = frozenset({Group.TASKS, Group.FUTURES})
 
 
-def probed_words(active: frozenset[Group], planned: frozenset[Group]) -> str:
-    """What a plan change leaves attached, of a plan with probes of these groups."""
+def probed_words(active: frozenset[Group], planned: frozenset[Group], unprobed: int = 0) -> str:
+    """What a plan change leaves attached, of a plan with probes of these groups.  unprobed: functions that are not."""
     if not active:
         return "paused"
-    if active >= _POLLS:
-        missing = sorted(planned - active)
+    if active >= _POLLS or unprobed:
+        missing: list[str] = sorted(planned - active)
+        missing += [f"{unprobed:,} function{'s' if unprobed > 1 else ''}"] if unprobed else []
         return f"all but {' and '.join(missing)}" if missing else "all"
     return f"{' and '.join(sorted(active))} only"
 

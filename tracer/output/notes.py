@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Tally
 from tracer.output.carried import CHECK_KEY, SUMMARY, SUMMARY_KEY
 from tracer.output.descriptors import Descriptors, Value
-from tracer.output.labels import duration_words, probed_words
+from tracer.output.labels import duration_words, probed_words, short_name
 
 _MAX_LOSSES = 10_000
 """Losses drawn one by one."""
+
+
+_MAX_NAMES = 100
+"""Functions named in one argument."""
 
 
 class Notes:
@@ -24,6 +28,8 @@ class Notes:
         self._losses = 0
         self._planned = recording.plan.groups
         self._active = self._planned or frozenset(Group)
+        self._unprobed: frozenset[int] = frozenset()
+        self._functions = recording.plan.functions
         self._active_since = recording.start
         self._track = descriptors.track(
             "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
@@ -66,16 +72,21 @@ class Notes:
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
         self._probed_until(change.time)
-        self._active, self._active_since = change.active, change.time
-        self._note(
-            change.time, f"probed from here: {probed_words(change.active, self._planned)}", {"reason": change.reason}
-        )
+        self._active, self._active_since, self._unprobed = change.active, change.time, change.unprobed
+        words = probed_words(change.active, self._planned, len(change.unprobed))
+        self._note(change.time, f"probed from here: {words}", {"reason": change.reason, **self._not_probed()})
+
+    def _not_probed(self) -> dict[str, Value]:
+        known = sorted(number for number in self._unprobed if number < len(self._functions))
+        names = [short_name(self._functions[number]) for number in known[:_MAX_NAMES]]
+        more = [f"{len(known) - _MAX_NAMES:,} more"] if len(known) > _MAX_NAMES else []
+        return {"not probed": ", ".join([*names, *more])} if known else {}
 
     def _probed_until(self, time: int) -> None:
         end = max(time, self._active_since)
-        groups = ", ".join(sorted(self._active)) or "none"
-        words = probed_words(self._active, self._planned)
-        self._descriptors.slice(self._active_since, end, self._probed, words, {"groups": groups})
+        args: dict[str, Value] = {"groups": ", ".join(sorted(self._active)) or "none", **self._not_probed()}
+        words = probed_words(self._active, self._planned, len(self._unprobed))
+        self._descriptors.slice(self._active_since, end, self._probed, words, args)
         self.slices += 1
 
     def loss(self, loss: Loss, latest: int) -> None:

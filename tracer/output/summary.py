@@ -36,6 +36,7 @@ from tracer.output.flight import flight_of
 from tracer.output.jobs import Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
+from tracer.output.probed import ProbedTime
 from tracer.output.scheduled import Scheduled, Split
 from tracer.output.syscalls import syscall_words
 from tracer.output.waiting import AwaitFigures
@@ -66,6 +67,7 @@ class Summary:
         self.names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
         self.changes: list[PlanChange] = []
+        self._probed_time = ProbedTime(recording.plan, recording.start)
         self.ends: list[ProcessEnd] = []
         self.readings: list[MemoryReading] = []
         self.lost = 0
@@ -183,6 +185,7 @@ class Summary:
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
         self.changes.append(change)
+        self._probed_time.change(change)
 
     def loss(self, loss: Loss) -> None:
         """Events are missing."""
@@ -210,8 +213,11 @@ class Summary:
 
     def _whole_run(self) -> Run:
         plan, start = self.recording.plan, self.recording.start
+        shares = {group: self.share_probed(group) for group in plan.groups}
+        if Group.FUTURES in shares:
+            shares[Group.FUTURES] = self._probed_time.least_share(start + int(self.seconds * 1e9))
         lacks = missing(
-            {group: self.share_probed(group) for group in plan.groups},
+            shares,
             is_whole=not self.lost and self.end is not None,
             spawns=self._spawns_probed(),
             knows_stuck=any(reading.stuck is not None for reading in self.readings),
@@ -359,10 +365,14 @@ class Summary:
             "plan_changes": [
                 {
                     "seconds": self.since_start(one.time),
-                    "probed": probed_words(one.active, groups),
+                    "probed": probed_words(one.active, groups, len(one.unprobed)),
                     "reason": one.reason,
                 }
                 for one in self.changes
+            ],
+            "not_always_probed": [
+                {**_whereabouts(functions[index]), "not_probed": length}
+                for index, length in self._probed_time.not_probed(recording.start + int(self.seconds * 1e9))
             ],
             "memory_readings": [
                 {

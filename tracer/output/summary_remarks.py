@@ -7,14 +7,16 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from tracer.model import FunctionKind
 from tracer.output.labels import (
     duration_words,
+    short_name_of,
 )
 from tracer.output.spawn_words import why_unknown
 from tracer.output.tables import Document, plain_text, some
 
 _MOST_NAMED = 2
-_MAX_CHANGES = 4
+_MAX_CHANGES, _MAX_NAMES = 4, 5
 
 
 def _print_unjudged(document: Document, console: Console) -> None:
@@ -68,6 +70,8 @@ def print_remarks(document: Document, console: Console) -> None:
     if changes:
         words = "--max-overhead PERCENT lets them cost more; rat-ebpf sample PID needs no probes"
         console.print(plain_text(words, "dim"))
+    for words in _not_probed(document):
+        console.print(plain_text(words, "yellow"))
     if len(changes) > _MAX_CHANGES:
         more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
         console.print(plain_text(more, "yellow"))
@@ -100,6 +104,20 @@ def print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(f"{probed} ({reasons}{more})"))
     if document["ended"]:
         console.print(plain_text(document["ended"]))
+
+
+def _not_probed(document: Document) -> Iterator[str]:
+    """What was left out to keep the cost down, for how long."""
+    rows = document.get("not_always_probed", [])  # recordings by earlier versions have none
+    if not rows or not document["seconds"]:
+        return
+    whole = document["seconds"] * 1e9
+    names = [
+        f"{short_name_of(one['function'], FunctionKind(one['kind']))} for {one['not_probed'] / whole:.1%} of the time"
+        for one in rows[:_MAX_NAMES]
+    ]
+    more = f"; {some(len(rows) - _MAX_NAMES, 'more function')}" if len(rows) > _MAX_NAMES else ""
+    yield f"not probed, to keep the cost down: {'; '.join(names)}{more}"
 
 
 def _stack_remarks(census: Document | None) -> Iterator[str]:

@@ -4,23 +4,24 @@ A hundredth of one processor is always allowed: nobody feels it, and a program t
 uses so little itself that any share of that would be nothing.
 
 Hits are counted as they arrive and multiplied by what one costs on this machine.  When the share
-is too high, the guard steps down: first the probes of wakes are detached, then what tells of scheduling, then the
-futures' probes, then what is left is attached only in short windows, as often as the budget allows.  It steps up
-again when the measured load fits, more and more reluctantly if that turns out wrong.
+is too high, the dearest of what can be done without is detached first, until the rest fits: single
+functions, the probes of wakes, what tells of scheduling.  Whole tasks come last: where they alone cost
+too much, they are attached only in short windows, as often as the budget allows.
+
+What was detached comes back when it would fit, by what it cost when it was last seen beside the tasks' polls.
+That may have changed meanwhile: now and then, ever more rarely, it is tried.
 
 The decisions know no clock and no kernel: time, hits and CPU time are arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
-import numpy as np
-
-from tracer.model import Array, Group, Plan, is_scheduling
+from tracer.model import Array, Group, Plan
 from tracer.probe.calibration import Costs
+from tracer.probe.load import Meter, Units, percent
 from tracer.probe.session import ProbeSession
 
 _INTERVAL = 250_000_000
@@ -28,14 +29,18 @@ _INTERVAL = 250_000_000
 _ALARM_INTERVAL = 50_000_000
 _ALARM = 4.0
 """Times the allowance: so high a load is acted upon after the alarm interval."""
-_LEAST_OWN = 0.01
-"""Of the CPU time used is the program's own, whatever we think that the probes took: costs are estimates."""
 _WINDOW = 100_000_000
 _LONGEST_PAUSE = 20_000_000_000
+_TARGET = 0.9
+"""Share of the allowance that is left to what stays."""
 _MARGIN = 0.7
 """Share of the allowance that a richer plan must fit into before the guard steps up to it."""
 _PATIENCE = 2_000_000_000
 _LONGEST_PATIENCE = 60_000_000_000
+_TRIAL = 5
+"""Times its patience: after that a unit is tried that should not fit."""
+_NAMED = 3
+"""Functions that a reason names."""
 
 
 def calibrate(session: ProbeSession) -> Costs:
@@ -43,91 +48,61 @@ def calibrate(session: ProbeSession) -> Costs:
     return session.calibrate()
 
 
-class Level(Enum):
-    ALL = "everything"
-    NO_WAKES = "everything but wakes"
-    POLLS = "polls only"
-    TASKS = "task polls only"
-    WINDOWS = "sampled windows"
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What shall be attached from now on, and why, in a sentence for people."""
+    """What shall be attached from now on, and why, in a sentence for people.
+
+    unprobed: functions that shall not be probed although Group.FUTURES is.
+    """
 
     active: frozenset[Group]
     reason: str
+    unprobed: frozenset[int] = frozenset()
 
 
-class _Meter:
-    """What the probes and the program used since `start`."""
+@dataclass(slots=True)
+class _Dropped:
+    """rate: ns a ns that it cost when it was last seen.  relative: ... for each ns that the tasks cost; None: those
+    cost nothing.  fits_since: since when it seems to fit."""
 
-    def __init__(self, start: int, cpu: int) -> None:
-        self.start = start
-        self.cpu = cpu
-        self.cost = dict.fromkeys(Group, 0.0)
-
-    def add(self, cost: Mapping[Group, float]) -> None:
-        for group, one in cost.items():
-            self.cost[group] += one
-
-    def own(self, cpu: int) -> float:
-        """CPU time that the program used for itself."""
-        used = cpu - self.cpu
-        return max(1.0, used * _LEAST_OWN, used - self.spent)
-
-    @property
-    def spent(self) -> float:
-        return sum(self.cost.values())
-
-    def load(self, now: int, cpu: int, budget: float) -> float:
-        """What the probes took, as a multiple of what they may take.
-
-        The budget is a share of the program's own CPU time, or of one processor where that is more: a share of
-        what a program uses that mostly sleeps is nothing.
-        """
-        return self.spent / max(1.0, budget * max(self.own(cpu), now - self.start))
+    rate: float
+    relative: float | None
+    trial_at: int
+    fits_since: int | None = None
 
 
 class Guard:
     """max_overhead: share of the target's own CPU time, or of one processor where that is more, that the probes
     may cost; from 1.0 on it never acts.
 
-    Call observe() with every batch while the plan's groups, or what the last Step said, are attached.
+    Call observe() with every batch while all that the plan has, or what the last Step said, is attached.
     """
 
     def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
-        self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
-        self._is_of = {g: np.array([probe.group is g for probe in plan.probes], dtype=bool) for g in Group}
-        self._cost_of_scheduling = costs.scheduling
-        self._ladder = _ladder(plan.groups)
+        self._names = [function.name for function in plan.functions]
+        self._units = Units(plan, costs)
+        self._has_tasks = Group.TASKS in plan.groups
+        self._windowed = frozenset({Group.TASKS}) if self._has_tasks else frozenset({Group.FUTURES})
         self._budget = max_overhead
-        self._level = Level.ALL
-        self._whole: _Meter | None = None
-        self._meter: _Meter | None = None  # since the last decision; in WINDOWS, since a window began
-        self._window: _Meter | None = None  # in WINDOWS, while one is open
-        self._turned_at = 0  # in WINDOWS, when one began or ended
+        self._whole: Meter | None = None
+        self._meter: Meter | None = None  # since the last decision; in windows, since one began
+        self._window: Meter | None = None  # while one is open
+        self._in_windows = False
+        self._turned_at = 0  # when a window began or ended
         self._last_cpu = 0
-        # What each group costs per cost of TASKS, when last measured.
-        self._relative = {group: 1.0 if group is Group.TASKS else 0.0 for group in Group}
-        self._fits_since: int | None = None
-        self._stepped_up_at: int | None = None
-        self._patience = _PATIENCE
+        self._dropped: dict[int, _Dropped] = {}
+        self._patience: dict[int, int] = {}
+        self._came_at: dict[int, int] = {}
 
     @property
-    def level(self) -> Level:
-        return self._level
+    def in_windows(self) -> bool:
+        """The tasks alone cost too much."""
+        return self._in_windows
 
     @property
     def overhead(self) -> float | None:
-        """The probes' share of the CPU time that the program used, over the whole recording; None before it used any.
-
-        The cost of a hit is an estimate and the CPU time is measured: the share of a program that does nothing
-        but hit probes could come out above 1 and is cut there.
-        """
-        if self._whole is None or self._last_cpu <= self._whole.cpu:
-            return None
-        return min(1.0, self._whole.spent / (self._last_cpu - self._whole.cpu))
+        """The probes' share of the CPU time that the program used since the begin; None before it used any."""
+        return self._whole.share(self._last_cpu) if self._whole is not None else None
 
     def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
         """Count a batch; returns what to attach when that changes.
@@ -137,82 +112,100 @@ class Guard:
         """
         if self._meter is None or self._whole is None:
             # What this batch holds was spent before the CPU time was first read.
-            self._meter, self._whole = _Meter(now, cpu), _Meter(now, cpu)
+            self._meter, self._whole = self._start_meter(now, cpu), self._start_meter(now, cpu)
             return None
         self._last_cpu = cpu
-        self._count(events, lost)
-        if self._budget >= 1.0:
-            return None
-        if self._level is Level.WINDOWS:
-            return self._turn(now, cpu)
-        elapsed = now - self._meter.start
-        load = self._meter.load(now, cpu, self._budget)
-        if elapsed < _ALARM_INTERVAL or (elapsed < _INTERVAL and load < _ALARM):
-            return None
-        step = self._step_down(now, cpu, load) if load > 1 else self._step_up(now, cpu, load)
-        if step is None or step.active:  # else the first pause waits until what was spent is paid for
-            self._meter = _Meter(now, cpu)
-        return step
-
-    def _count(self, events: Array, lost: int) -> None:
-        assert self._meter is not None
-        if not len(events):
-            return
-        probes = events["probe"]
-        hits = np.bincount(probes[probes < len(self._cost)], minlength=len(self._cost))
-        more = 1 + lost / len(events)
-        cost = hits * self._cost * more
-        by_group = {group: float(cost[of].sum()) for group, of in self._is_of.items()}
-        records = int(np.count_nonzero(is_scheduling(probes)))
-        by_group[Group.SCHEDULING] = records * self._cost_of_scheduling * more
+        cost = self._units.cost(events, lost)
         for meter in (self._whole, self._meter, self._window):
             if meter is not None:
-                meter.add(by_group)
+                meter.cost += cost
+        if self._budget >= 1.0:
+            return None
+        if self._in_windows:
+            return self._turn(now, cpu)
+        elapsed, load = now - self._meter.start, self._meter.load(now, cpu)
+        if elapsed < _ALARM_INTERVAL or (elapsed < _INTERVAL and load < _ALARM):
+            return None
+        step = self._step_down(now, cpu) if load > 1 else self._step_up(now, cpu, load)
+        if not self._in_windows:  # else the first pause waits until what was spent is paid for
+            self._meter = self._start_meter(now, cpu)
+        return step
 
-    def _step_down(self, now: int, cpu: int, load: float) -> Step:
-        """The step that is expected to fit; a futures-only plan has no cheaper one than windows."""
+    def _start_meter(self, now: int, cpu: int) -> Meter:
+        return Meter(now, cpu, self._units, self._budget)
+
+    # ---- less
+
+    def _step_down(self, now: int, cpu: int) -> Step:
         assert self._meter is not None
-        if self._stepped_up_at is not None and now - self._stepped_up_at < 2 * self._patience:
-            self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
-        self._stepped_up_at = self._fits_since = None
-        told = f"{_told(self._meter, now, cpu)}, over {_percent(self._budget)}"
-        at, cost = self._rung, self._meter.cost
-        if cost[Group.TASKS]:
-            self._relative |= {group: cost[group] / cost[Group.TASKS] for group in self._ladder[at][1]}
-        for level, groups in self._ladder[at + 1 :]:
-            left = sum(cost[group] for group in groups)
-            if not left or load * left / max(self._meter.spent, left) <= 1:
-                self._level = level
-                return Step(groups, f"{told}: {_ONLY[level]} from here on")
-        self._level = Level.WINDOWS
-        self._turned_at = now
-        return Step(frozenset(), f"{told}: sampled in windows of {_WINDOW // 1_000_000} ms from here on")
+        cost, allowance = self._meter.cost, self._meter.allowance(now, cpu)
+        there = [unit for unit in self._units.droppable if unit not in self._dropped]
+        dearest_first = sorted((unit for unit in there if cost[unit]), key=lambda unit: -cost[unit])
+        gone: list[int] = []
+        left = self._meter.spent
+        for unit in dearest_first:
+            if left <= _TARGET * allowance:
+                break
+            gone.append(unit)
+            left -= cost[unit]
+        told = f"{self._meter.words(now, cpu)}, over {percent(self._budget)}"
+        if left > allowance or (not self._has_tasks and gone == dearest_first):
+            self._drop(there, now)
+            self._in_windows, self._turned_at = True, now
+            return Step(frozenset(), f"{told}: sampled in windows of {_WINDOW // 1_000_000} ms from here on")
+        self._drop(gone, now)
+        return self._step(f"{told}: {self._words(gone)} not probed from here on")
+
+    def _drop(self, units: Sequence[int], now: int) -> None:
+        assert self._meter is not None
+        cost, elapsed = self._meter.cost, max(1, now - self._meter.start)
+        tasks = float(cost[self._units.tasks])
+        for unit in units:
+            patience = self._patience.get(unit, _PATIENCE)
+            came_at = self._came_at.get(unit)
+            is_soon = came_at is not None and now - came_at < 2 * patience
+            patience = min(2 * patience, _LONGEST_PATIENCE) if is_soon else _PATIENCE
+            self._patience[unit] = patience
+            mine = float(cost[unit])
+            relative = mine / tasks if tasks else None
+            self._dropped[unit] = _Dropped(mine / elapsed, relative, now + _TRIAL * patience)
+
+    # ---- more
 
     def _step_up(self, now: int, cpu: int, load: float) -> Step | None:
+        """What fits, the cheapest first; else one that is to be tried."""
         assert self._meter is not None
-        if self._level is Level.ALL:
-            return None
-        above, groups = self._ladder[self._rung - 1]
-        if load * self._growth(groups) > _MARGIN:
-            self._fits_since = None
-            return None
-        if self._fits_since is None:
-            self._fits_since = now
-        if now - self._fits_since < self._patience:
-            return None
-        self._level = above
-        self._stepped_up_at, self._fits_since = now, None
-        return Step(groups, f"{_told(self._meter, now, cpu)}: {above.value} is attached again")
+        elapsed, allowance = now - self._meter.start, self._meter.allowance(now, cpu)
+        tasks = float(self._meter.cost[self._units.tasks])
 
-    @property
-    def _rung(self) -> int:
-        """The place of the level, which is not WINDOWS, in the ladder."""
-        return [level for level, _ in self._ladder].index(self._level)
+        def expected(unit: int) -> float:
+            one = self._dropped[unit]
+            return (one.rate * elapsed if one.relative is None else one.relative * tasks) / allowance
 
-    def _growth(self, groups: frozenset[Group]) -> float:
-        """The cost of these groups per cost of what is attached, as far as it was measured."""
-        now = sum(self._relative[group] for group in self._ladder[self._rung][1])
-        return sum(self._relative[group] for group in groups) / now if now else 1.0
+        due = []
+        for unit in sorted(self._dropped, key=expected):
+            one = self._dropped[unit]
+            load += expected(unit)
+            if load > _MARGIN:
+                one.fits_since = None
+                continue
+            if one.fits_since is None:
+                one.fits_since = now
+            if now - one.fits_since >= self._patience[unit]:
+                due.append(unit)
+        if not due and self._meter.load(now, cpu) <= _MARGIN:
+            due = sorted(
+                (unit for unit, one in self._dropped.items() if one.trial_at <= now),
+                key=lambda unit: self._dropped[unit].trial_at,
+            )[:1]
+        if not due:
+            return None
+        for unit in due:
+            del self._dropped[unit]
+            self._came_at[unit] = now
+        return self._step(f"{self._meter.words(now, cpu)}: {self._words(due)} probed again")
+
+    # ---- windows
 
     def _turn(self, now: int, cpu: int) -> Step | None:
         """Open or close a window when its time has come.
@@ -222,45 +215,34 @@ class Guard:
         """
         assert self._meter is not None
         since = now - self._turned_at
-        level, windowed = self._ladder[-1]
         if self._window is None:
-            if since < _WINDOW or (since < _LONGEST_PAUSE and self._meter.load(now, cpu, self._budget) > 1):
+            if since < _WINDOW or (since < _LONGEST_PAUSE and self._meter.load(now, cpu) > 1):
                 return None
-            self._meter, self._window, self._turned_at = _Meter(now, cpu), _Meter(now, cpu), now
-            return Step(windowed, "a sampled window begins")
+            self._meter, self._window = self._start_meter(now, cpu), self._start_meter(now, cpu)
+            self._turned_at = now
+            return Step(self._windowed, "a sampled window begins")
         if since < _WINDOW:
             return None
-        load, told = self._window.load(now, cpu, self._budget), _told(self._window, now, cpu)
+        load, told = self._window.load(now, cpu), self._window.words(now, cpu)
         self._window, self._turned_at = None, now
         if load > _MARGIN:
             return Step(frozenset(), f"a sampled window ends: {told}")
-        self._level = level
-        self._fits_since = None
-        self._meter = _Meter(now, cpu)
-        return Step(windowed, f"{told}: attached throughout again")
+        self._in_windows = False
+        self._meter = self._start_meter(now, cpu)
+        if not self._has_tasks:
+            self._dropped = {unit: one for unit, one in self._dropped.items() if unit not in self._units.functions}
+        return self._step(f"{told}: attached throughout again")
 
+    # ---- words
 
-_ONLY = {Level.NO_WAKES: "no wakes", Level.POLLS: "polls only", Level.TASKS: "task polls only"}
-"""What is left of a plan, in words."""
+    def _step(self, reason: str) -> Step:
+        active, unprobed = self._units.attached(frozenset(self._dropped))
+        return Step(active, reason, unprobed)
 
-
-def _ladder(groups: frozenset[Group]) -> list[tuple[Level, frozenset[Group]]]:
-    """What can be attached of a plan with these groups, the richest first; the last one is what windows have."""
-    rungs = [(Level.ALL, groups)]
-    without_wakes, polls = groups - {Group.WAKES}, groups & {Group.TASKS, Group.FUTURES}
-    lower = ((Level.NO_WAKES, without_wakes), (Level.POLLS, polls), (Level.TASKS, groups & {Group.TASKS}))
-    for level, fewer in lower:
-        if fewer and fewer != rungs[-1][1]:
-            rungs.append((level, fewer))
-    return rungs
-
-
-def _told(meter: _Meter, now: int, cpu: int) -> str:
-    """The cost in words: of a processor, and of what the program used, probes included."""
-    rate = meter.spent / max(1, now - meter.start)
-    share = _percent(min(1.0, meter.spent / max(1, cpu - meter.cpu)))
-    return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {share} of what the program used"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.3g} %" if share < 1 else f"{share * 100:,.0f} %"
+    def _words(self, units: Sequence[int]) -> str:
+        """The dearest of them by name."""
+        of_groups = {self._units.wakes: "wakes", self._units.scheduling: "scheduling"}
+        names = [of_groups.get(unit) or self._names[unit] for unit in units]
+        more = [f"{len(names) - _NAMED:,} more functions"] if len(names) > _NAMED else []
+        *first, last = [*names[:_NAMED], *more]
+        return f"{', '.join(first)} and {last}" if first else last

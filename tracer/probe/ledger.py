@@ -124,10 +124,12 @@ class Ledger:
     """Turns what the transport yields into batches that are complete and sorted by time.
 
     The first look, before anything is attached, gives losses a time to be after.
+    complete_until: all events up to this time have been released.
     """
 
     def __init__(self, cpu_count: int) -> None:
         self.received = 0
+        self.complete_until = 0
         self._cpus = [_Cpu(number) for number in range(cpu_count)]
         self._held: list[Array] = []
         self._looks: list[Look] = []
@@ -146,7 +148,8 @@ class Ledger:
             cpu.sent, cpu.sent_at = int(look.sent[cpu.number]), look.before
         losses = [loss for found in settled if found for loss in found]
         self._looks.append(look)
-        return self._release(self._complete_until()), losses
+        self.complete_until = max(self.complete_until, self._complete_until())
+        return self._release(self.complete_until), losses
 
     def finish(self, look: Look, events: Array) -> tuple[Array, list[Loss]]:
         """As account(), when nothing more can come: all that is held is released."""

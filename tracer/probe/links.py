@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
@@ -21,13 +22,26 @@ from tracer.probe.kernel import link_uprobe_multi
 from tracer.probe.scheduling import Tracepoints
 
 BCC_LIMIT = 1_000
+DIVISIBLE = frozenset({Group.FUTURES})
+"""Groups whose functions come and go one by one."""
+LINK_SHIFT, MAX_LINKS = 32, 64
+"""As bpf/events.h has them."""
+_MOST_PARTS = 8
+_SITES = ((Site.RETURN,), (Site.EXIT, Site.END, Site.SPAWN, Site.SPAWNED, Site.WAKE, Site.ENTRY))
+"""What one link can have, in the order in which it is attached."""
 _ENOTSUPP = 524  # the kernel's own, what it says of an instruction that it does not probe
 _REFUSED = (_ENOTSUPP, errno.EINVAL, errno.EIO, errno.EILSEQ)
 
 
 class Attachment(Protocol):
-    def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool) -> list[int]:
-        """All of the probes or none; returns what detach() takes.  Raises OSError."""
+    @property
+    def is_divisible(self) -> bool:
+        """Probes that were attached together can be detached one by one."""
+        ...
+
+    def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool, number: int = 0) -> list[int]:
+        """All of the probes or none; returns what detach() takes.  number: the link's, for its cookies.
+        Raises OSError."""
         ...
 
     def detach(self, links: Iterable[int]) -> None: ...
@@ -41,13 +55,14 @@ class MultiAttachment:
     at_return: int
     executables: Sequence[Path]
     filters_process: bool
+    is_divisible: bool = False
 
-    def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool) -> list[int]:
+    def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool, number: int = 0) -> list[int]:
         link = link_uprobe_multi(
             self.at_return if is_return else self.at_instruction,
             str(self.executables[process.binary]),
             [probe.offset for probe in probes],
-            [probe.id for probe in probes],
+            [number << LINK_SHIFT | probe.id for probe in probes],
             is_return=is_return,
             pid=process.pid if self.filters_process else 0,
         )
@@ -65,13 +80,14 @@ class BccAttachment:
     at_instruction: int
     at_return: int
     executables: Sequence[Path]
+    is_divisible: bool = True
 
-    def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool) -> list[int]:
+    def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool, number: int = 0) -> list[int]:
         path = str(self.executables[process.binary])
         links: list[int] = []
         try:
             for probe in probes:
-                name = f"rat_{os.getpid()}_{process.pid}_{probe.id}"
+                name = f"rat_{os.getpid()}_{process.pid}_{number}_{probe.id}"
                 program = self.at_return if is_return else self.at_instruction
                 links.append(attach_uprobe(program, name, path, probe.offset, process.pid, is_return=is_return))
         except OSError:
@@ -92,13 +108,36 @@ class Refused(Exception):
         self.probes = probes
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Probes (ids) that a link, of an odd number or an even one, has taken over from another one."""
+
+    probes: list[int]
+    is_odd: bool
+
+
+@dataclass(eq=False, slots=True)
+class _Part:
+    """Probes that came together.  number: as the cookies of its links have it."""
+
+    group: Group
+    probes: list[Probe]
+    number: int = 0
+    links: list[int] = field(default_factory=list)
+
+
 class Links:
     """What is attached, by group.
 
-    Exits come before entries.  Detaching takes the kernel some 50 ms a link: whoever needs a sharp
-    end stops the group's events first (PollProgram.end_epoch).
+    Exits come before entries.  Detaching takes the kernel some 50 ms a link, and another thread does it: whoever needs
+    a sharp end stops the events first (PollProgram.end_epoch, silence).
 
-    tracepoints: what Group.SCHEDULING is; without, that is never attached.
+    A link is all or nothing.  Where one loses a part of its probes, another one is attached to the rest, takes over,
+    and the first one is closed (see tracer.probe.handover); there are few links that way, each of probes that came
+    together: a link costs 50 ms when it goes.  Links have numbers, by which they are switched on and off; those of
+    BCC's attachment have none, and are all gone before others come.
+
+    tracepoints: what Group.SCHEDULING is; without, that is never attached.  switch: PollProgram.switch_link.
     """
 
     def __init__(
@@ -107,79 +146,198 @@ class Links:
         processes: Sequence[Process],
         probes: Sequence[Probe],
         tracepoints: Tracepoints | None = None,
+        *,
+        switch: Callable[[int, bool], None],
     ) -> None:
         self._attachment = attachment
         self._tracepoints = tracepoints
+        self._switch = switch
         self._processes = tuple(processes)
         self._probes = tuple(probes)
-        self._links: dict[Group, list[int]] = {}
+        self._parts: list[_Part] = []
+        self._closing: list[tuple[int, Thread]] = []
 
     @property
     def active(self) -> frozenset[Group]:
-        return frozenset(self._links)
+        return frozenset(part.group for part in self._parts)
+
+    @property
+    def attached(self) -> frozenset[int]:
+        """The ids of the probes that are attached."""
+        return frozenset(probe.id for part in self._parts for probe in part.probes)
 
     def attach(
         self,
         groups: Iterable[Group],
         *,
+        without: Collection[int] = (),
         skips_ended: bool = False,
     ) -> None:
-        """Attach what is not attached yet.
+        """Attach what is not attached yet of these groups, except the probes `without` (ids).
 
         skips_ended: a process that has ended is passed over, else it raises NoSuchProcess.
-        Raises Refused (then no group asked for is attached), NoSuchProcess, PermissionMissing or
-        AttachFailed.
+        Raises Refused (then nothing asked for is attached), NoSuchProcess, PermissionMissing or AttachFailed.
         """
-        added = [group for group in groups if group not in self._links]
-        if self._tracepoints is None and Group.SCHEDULING in added:
-            added.remove(Group.SCHEDULING)
-        for group in added:
-            self._links[group] = []
+        there, began = self.attached, len(self._parts)
+        active = self.active
         try:
-            for group in added:
+            for group in groups:
                 if group is Group.SCHEDULING:
-                    self._attach_tracepoints()
+                    if self._tracepoints is not None and group not in active:
+                        self._attach_tracepoints()
                     continue
-                for sites in ((Site.RETURN,), (Site.EXIT, Site.END, Site.SPAWN, Site.SPAWNED, Site.WAKE, Site.ENTRY)):
-                    for process in self._processes:
-                        try:
-                            self._attach_sites(group, sites, process)
-                        except NoSuchProcess:
-                            if not skips_ended:
-                                raise
+                left = there.union(without)
+                probes = [probe for probe in self._probes if probe.group is group and probe.id not in left]
+                if not probes:
+                    continue
+                if self._attachment.is_divisible:
+                    self.wait()
+                    parts = [_Part(group, [probe]) for probe in self._in_order(probes)]
+                else:
+                    parts = [_Part(group, probes, self._number(0))]
+                for part in parts:
+                    self._parts.append(part)
+                    self._attach_part(part, skips_ended=skips_ended)
+                    self._switch(part.number, True)
         except BaseException:
-            self.detach(added)
+            self._close(self._parts[began:])
+            del self._parts[began:]
             raise
+
+    def detach(self, groups: Iterable[Group]) -> None:
+        """Detach all of these groups."""
+        self._leave([part for part in self._parts if part.group in groups])
+
+    def _leave(self, parts: Sequence[_Part]) -> None:
+        self._parts = [part for part in self._parts if part not in parts]
+        for part in parts:
+            self._switch(part.number, False)
+        self._close(parts)
+
+    def remove(self, probes: Collection[int]) -> list[Handed]:
+        """Detach these, which send nothing any more, and no others; only of groups that are DIVISIBLE.
+
+        Returns what links have taken over from others, so that some hits were sent by both of them.
+        A process that has ended is passed over.  Raises PermissionMissing or AttachFailed; then others than these are
+        attached as before.
+        """
+        handed = []
+        for part in list(self._parts):
+            rest = [probe for probe in part.probes if probe.id not in probes]
+            if len(rest) == len(part.probes):
+                continue
+            if rest:
+                handed.append(self._replace([part], rest))
+            else:
+                self._leave([part])
+        return handed
+
+    def gather(self) -> list[Handed]:
+        """Let one link take over from many, where there are.  Returns and raises what remove() does."""
+        parts = [part for part in self._parts if part.group in DIVISIBLE and part.number]
+        even = [part for part in parts if part.number % 2 == 0]
+        odd = [part for part in parts if part.number % 2]
+        many = max(even, odd, key=len)
+        if len(parts) <= _MOST_PARTS:
+            return []
+        return [self._replace(many, [probe for part in many for probe in part.probes])]
+
+    def _replace(self, old: Sequence[_Part], probes: list[Probe]) -> Handed:
+        """Attach these of the probes that parts have, which are all odd or all even, anew and by one link."""
+        follower = _Part(old[0].group, probes, self._number(old[0].number + 1))
+        try:
+            self._attach_part(follower, skips_ended=True)
+        except BaseException:
+            self._close([follower])
+            raise
+        # Each hit is sent by one of them or by both: nothing is missed.
+        self._switch(follower.number, True)
+        self._parts.append(follower)
+        self._leave(old)
+        return Handed([probe.id for probe in probes], is_odd=follower.number % 2 == 1)
+
+    def wait(self) -> None:
+        """Until all that was detached is gone."""
+        for _, thread in self._closing:
+            thread.join()
+        self._closing = []
+
+    def _number(self, parity: int) -> int:
+        """A number that no link has, even or odd as this one is."""
+        self._closing = [(number, thread) for number, thread in self._closing if thread.is_alive()]
+        number = self._free_number(parity)
+        if number is None:
+            self.wait()
+            number = self._free_number(parity)
+        if number is None:
+            raise AttachFailed("There are too many links.", why=f"{len(self._parts)} are attached")
+        self._switch(number, False)
+        return number
+
+    def _free_number(self, parity: int) -> int | None:
+        taken = {part.number for part in self._parts} | {number for number, _ in self._closing}
+        return next((number for number in range(2 + parity % 2, MAX_LINKS, 2) if number not in taken), None)
+
+    def _in_order(self, probes: Sequence[Probe]) -> list[Probe]:
+        return [probe for sites in _SITES for site in sites for probe in probes if probe.site is site]
+
+    def _attach_part(self, part: _Part, *, skips_ended: bool) -> None:
+        for sites in _SITES:
+            for process in self._processes:
+                try:
+                    self._attach_sites(part, sites, process)
+                except NoSuchProcess:
+                    if not skips_ended:
+                        raise
+
+    def _close(self, parts: Sequence[_Part]) -> None:
+        """Begin to close their links, each by a thread: the kernel lets them wait together."""
+        for part in parts:
+            if part.group is Group.SCHEDULING:
+                if self._tracepoints is not None:
+                    self._tracepoints.detach(part.links)
+            elif not self._attachment.is_divisible:
+                for link in part.links:
+                    self._close_in_thread(part.number, [link])
+        if self._attachment.is_divisible:  # one after the other, for nothing waits for them
+            links = [link for part in parts if part.group is not Group.SCHEDULING for link in part.links]
+            self._close_in_thread(0, links)
+
+    def _close_in_thread(self, number: int, links: Sequence[int]) -> None:
+        thread = Thread(target=self._attachment.detach, args=(links,), name="detaching")
+        try:
+            thread.start()
+        except RuntimeError:  # this process is ending, or has no room
+            self._attachment.detach(links)
+        else:
+            self._closing.append((number, thread))
 
     def _attach_tracepoints(self) -> None:
         assert self._tracepoints is not None
         try:
-            self._links[Group.SCHEDULING] = self._tracepoints.attach()
+            links = self._tracepoints.attach()
         except OSError as error:
             raise AttachFailed("The kernel refused its tracepoints.", why=str(error), fix="rat-ebpf doctor") from error
+        self._parts.append(_Part(Group.SCHEDULING, [], links=links))
 
-    def _attach_sites(self, group: Group, sites: Sequence[Site], process: Process) -> None:
+    def _attach_sites(self, part: _Part, sites: Sequence[Site], process: Process) -> None:
         """By one link, which attaches in the order given."""
-        probes = [
-            probe
-            for site in sites
-            for probe in self._probes
-            if probe.site is site and probe.group is group and probe.binary == process.binary
-        ]
+        ordered = [probe for site in sites for probe in part.probes if probe.site is site]
+        probes = [probe for probe in ordered if probe.binary == process.binary]
         if not probes:
             return
         is_return = Site.RETURN in sites
         try:
-            self._links[group] += self._attachment.attach(process, probes, is_return=is_return)
+            part.links += self._attachment.attach(process, probes, is_return=is_return, number=part.number)
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise _explained(error, process) from error
-            raise Refused(self._find_refused(process, probes, is_return)) from error
+            raise Refused(self._find_refused(process, probes, is_return, part.number)) from error
 
-    def _find_refused(self, process: Process, probes: Sequence[Probe], is_return: bool) -> dict[int, str]:
+    def _find_refused(self, process: Process, probes: Sequence[Probe], is_return: bool, number: int) -> dict[int, str]:
         """Attach half after half, for a link is all or nothing.  Raises AttachFailed if it is not their fault."""
         try:
-            links = self._attachment.attach(process, probes, is_return=is_return)
+            links = self._attachment.attach(process, probes, is_return=is_return, number=number)
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise _explained(error, process) from error
@@ -190,18 +348,10 @@ class Links:
             return {
                 probe: reason
                 for half in halves
-                for probe, reason in self._find_refused(process, half, is_return).items()
+                for probe, reason in self._find_refused(process, half, is_return, number).items()
             }
         self._attachment.detach(links)
         return {}
-
-    def detach(self, groups: Iterable[Group]) -> None:
-        for group in groups:
-            links = self._links.pop(group, [])
-            if group is Group.SCHEDULING and self._tracepoints is not None:
-                self._tracepoints.detach(links)
-            else:
-                self._attachment.detach(links)
 
 
 def _explained(error: OSError, process: Process) -> RatError:

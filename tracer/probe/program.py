@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +56,9 @@ PROBE = np.dtype(
         ("spawn_step", "u1"),
         ("wakes", "u1"),
         ("polls_task", "u1"),
-        ("_pad", "u1", 7),
+        ("is_off", "u1"),
+        ("turn", "<u2"),
+        ("_pad", "u1", 4),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -151,6 +153,7 @@ class PollProgram:
         self._processes = self.bpf.map("processes", 4, 4)
         self._epochs = self.bpf.map("epochs", 4, 4)
         self._epoch = dict.fromkeys(_GROUPS, 0)
+        self._link_is_on = self.bpf.map("link_is_on", 4, 4)
         self._cpus = self.bpf.map("cpus", 4, CPU_STATE.itemsize * (cpus("possible")[-1] + 1))
         self._threads = self.bpf.map("threads", 4, THREAD.itemsize)
         self._known: set[int] = set()
@@ -161,12 +164,13 @@ class PollProgram:
             entries = self.bpf.map(name, 4, table.itemsize)
             for index, entry in enumerate(table):
                 entries.update(struct.pack("<I", index), entry.tobytes())
-        self._describe(plan, walks.roots)
+        self._records = self._describe(plan, walks.roots)
 
-    def _describe(self, plan: Plan, roots: Sequence[int]) -> None:
+    def _describe(self, plan: Plan, roots: Sequence[int]) -> Array:
         records = probe_records(plan, roots, by_place=self._places is not None)
         for probe, record in zip(plan.probes, records, strict=True):
             self._probes.update(struct.pack("<I", probe.id), record.tobytes())
+        return records
 
     def add_spare(self, plan: Plan) -> Plan:
         """Let a small plan of our own in, beside the real one and instead of another such; returns
@@ -203,6 +207,24 @@ class PollProgram:
     def end_epoch(self, group: Group) -> None:
         """Send no hit of this group from here on."""
         self._set_epoch(group, 0)
+
+    def silence(self, probes: Iterable[int]) -> None:
+        """Send no hit of these probes from here on."""
+        for number in probes:
+            self._records[number]["is_off"] = 1
+            self._probes.update(struct.pack("<I", number), self._records[number].tobytes())
+
+    def hear(self, probes: Iterable[int]) -> None:
+        """Send them again.  Functions under way when they were silenced are forgotten."""
+        for number in probes:
+            self._records[number]["is_off"] = 0
+            self._records[number]["turn"] = (int(self._records[number]["turn"]) + 1) & 0xFFFF
+            self._probes.update(struct.pack("<I", number), self._records[number].tobytes())
+
+    def switch_link(self, link: int, is_on: bool) -> None:
+        """Send what comes by this link (below MAX_LINKS), or do not.  0 is always on."""
+        if link:
+            self._link_is_on.update(struct.pack("<I", link), struct.pack("<I", is_on))
 
     def _set_epoch(self, group: Group, epoch: int) -> None:
         self._epochs.update(struct.pack("<I", _GROUPS.index(group)), struct.pack("<I", epoch))

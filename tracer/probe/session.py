@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing, RatError
-from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread
+from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread, functions_of
 from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
     RECORDS_OF_TURN,
@@ -29,10 +29,11 @@ from tracer.probe.calibration import (
     calibration_plan,
     calibration_process,
 )
+from tracer.probe.handover import Handover, Pauses
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
-from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Links, MultiAttachment, Refused
+from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
@@ -106,9 +107,14 @@ class ProbeSession:
             raise
         self._support = variant.support
         self._attachment = self._choose_attachment(variant.support, self._executables)
-        self._links = Links(self._attachment, self._processes, ())
+        self._links = Links(self._attachment, self._processes, (), switch=self._program.switch_link)
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
+        self._functions_of = [functions_of(probe, plan) for probe in plan.probes]
+        self._futures: list[int] = []
+        self._silent: frozenset[int] = frozenset()
+        self._pauses, self._handover = Pauses(len(plan.probes)), Handover(len(plan.probes))
+        self._left_out = 0
         self._missed = self._missed_since = 0
         self._missed_at: int | None = None
         self._calibration_links: list[Links] = []
@@ -165,13 +171,13 @@ class ProbeSession:
 
     @property
     def received(self) -> int:
-        """Events taken from the transport so far."""
-        return self._ledger.received
+        """Events taken from the transport so far, without those that do not count."""
+        return self._ledger.received - self._left_out
 
     @property
     def sent(self) -> int:
-        """Hits so far, as the kernel side counts them."""
-        return int(self._program.counters().sent.sum()) + self._missed
+        """Hits so far, as the kernel side counts them, without those that do not count."""
+        return int(self._program.counters().sent.sum()) + self._missed - self._left_out
 
     @property
     def lost(self) -> int:
@@ -196,7 +202,15 @@ class ProbeSession:
             refused |= wrong_instructions(executable, [probe for probe in self._plan.probes if probe.binary == binary])
         while True:
             probes = self._without(refused)
-            self._links = Links(self._attachment, self._processes, probes, self._program.tracepoints)
+            self._links.wait()
+            self._links = Links(
+                self._attachment,
+                self._processes,
+                probes,
+                self._program.tracepoints,
+                switch=self._program.switch_link,
+            )
+            self._futures = [one.id for one in probes if one.group is Group.FUTURES and self._functions_of[one.id]]
             try:
                 self._links.attach(groups)
             except Refused as refusal:
@@ -262,7 +276,7 @@ class ProbeSession:
             bare = running.call(_CALLS)
 
             def with_one_more(probe: Probe, calls: int) -> float:
-                links = Links(attachment, [running.process], [probe])
+                links = Links(attachment, [running.process], [probe], switch=self._program.switch_link)
                 self._calibration_links.append(links)
                 links.attach([Group.TASKS])
                 return running.call(calls)
@@ -299,20 +313,51 @@ class ProbeSession:
                 tracepoints.detach(links)
         return max(0.0, seen - bare) / RECORDS_OF_TURN
 
-    def set_active(self, groups: frozenset[Group]) -> int:
-        """Attach and detach groups; returns the time in ns (CLOCK_MONOTONIC) of the change.
+    def set_active(self, groups: frozenset[Group], unprobed: frozenset[int] = frozenset()) -> int:
+        """Attach and detach groups, and functions of Group.FUTURES; returns the time in ns (CLOCK_MONOTONIC) of the
+        change.  In one call things may come or go, not both: there is one time.
 
-        What leaves stops sending at that time, all at once, though its links take longer to close;
-        what comes begins when all of it is attached.
+        unprobed: functions (indexes into Plan.functions) that are not to be probed although Group.FUTURES is.  No
+        event of what leaves is later than the time returned, none of what comes is earlier, though links take
+        longer to open and close.  Others are not disturbed.
         Processes that have ended meanwhile are passed over.  Raises PermissionMissing or AttachFailed.
         """
-        coming, leaving = groups - self._links.active, self._links.active - groups
-        changed = self._end(leaving)
-        self._links.detach(leaving)
-        if coming:
-            self._links.attach(coming, skips_ended=True)
+        there, active = self._links.attached, self._links.active
+        unwanted = frozenset(number for number in self._futures if self._functions_of[number] <= unprobed)
+        coming, leaving = groups - active, active - groups
+        removed = there & unwanted if Group.FUTURES in groups & active else frozenset[int]()
+        changed = kernel_now()
+        if leaving or removed:
+            gone = removed.union(*(self._probes_of(group) for group in leaving))
+            self._pauses.begin(gone, changed, scheduling=Group.SCHEDULING in leaving)
+            self._end(leaving)
+            self._silence(removed)
+            self._links.detach(leaving)
+            self._hand_over(self._links.remove(removed))
+        added = frozenset(self._futures) - unwanted if Group.FUTURES in groups else frozenset[int]()
+        added = (added - there).union(*(self._probes_of(group) - unwanted for group in coming))
+        if added or coming:
+            self._links.attach(groups, without=unwanted, skips_ended=True)
+            self._hear(added)
             changed = self._begin(coming)
+            self._pauses.end(added, changed, scheduling=Group.SCHEDULING in coming)
+            self._hand_over(self._links.gather())
         return changed
+
+    def _hand_over(self, handed: list[Handed]) -> None:
+        for one in handed:
+            self._handover.begin(one.probes, kernel_now(), is_odd=one.is_odd)
+
+    def _probes_of(self, group: Group) -> frozenset[int]:
+        return frozenset(probe.id for probe in self._plan.probes if probe.group is group)
+
+    def _silence(self, probes: frozenset[int]) -> None:
+        self._program.silence(sorted(probes))
+        self._silent |= probes
+
+    def _hear(self, probes: frozenset[int]) -> None:
+        self._program.hear(sorted(probes & self._silent))
+        self._silent -= probes
 
     def _begin(self, groups: frozenset[Group]) -> int:
         for group in groups:
@@ -321,15 +366,25 @@ class ProbeSession:
             self._stacks.begin(self._program.epoch_of(Group.SCHEDULING))
         return kernel_now()
 
-    def _end(self, groups: frozenset[Group]) -> int:
+    def _end(self, groups: frozenset[Group]) -> None:
         for group in groups:
             self._program.end_epoch(group)
-        return kernel_now()
 
     def read(self) -> Batch:
         """What has come since the last call, without waiting."""
         look = self._look()
-        return self._with_misses(Batch(*self._ledger.account(look, self._transport.drain())), look)
+        return self._with_misses(self._sound(*self._ledger.account(look, self._transport.drain())), look)
+
+    def _sound(self, events: Array, losses: list[Loss]) -> Batch:
+        """What counts of them."""
+        left = self._handover.without_doubles(self._pauses.without(events))
+        self._left_out += len(events) - len(left)
+        return Batch(left, losses)
+
+    @property
+    def complete_until(self) -> int:
+        """All events up to this time (ns) have been returned."""
+        return self._ledger.complete_until
 
     def _with_misses(self, batch: Batch, look: Look) -> Batch:
         """Records of which a program was kept from telling are lost, since the look before, no one knows on which
@@ -360,11 +415,12 @@ class ProbeSession:
             self._stacks.end()
         self._end(self._links.active)
         self._links.detach(self._links.active)
+        self._links.wait()
         look = self._look()
         parts = [self._transport.drain()]
         while len(parts[-1]):
             parts.append(self._transport.drain())
-        return self._with_misses(Batch(*self._ledger.finish(look, joined(parts))), look)
+        return self._with_misses(self._sound(*self._ledger.finish(look, joined(parts))), look)
 
     def close(self) -> None:
         """Detach and free everything; harmless when repeated."""
@@ -374,6 +430,8 @@ class ProbeSession:
         atexit.unregister(self.close)
         for links in (self._links, *self._calibration_links):
             links.detach(links.active)
+        for links in (self._links, *self._calibration_links):
+            links.wait()
         self._transport.close()
         if self._stacks is not None:
             self._stacks.close()

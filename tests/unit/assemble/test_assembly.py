@@ -506,7 +506,7 @@ def test_a_wait_is_not_drawn_across_a_time_that_nobody_watched() -> None:
         (JUMPING, 40, 100, WaitFlag.END_UNKNOWN),
         (PLAIN, 200, 250, WaitFlag.START_UNKNOWN | WaitFlag.STATE),
     ]
-    assert [poll["instance"] for poll in result.polls] == [1, 2, 1, 3]
+    assert [poll["instance"] for poll in result.polls] == [1, 2, 3, 4]  # at their addresses may be others by now
 
 
 def test_the_end_of_one_process_ends_only_what_is_its_own() -> None:

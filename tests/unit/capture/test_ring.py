@@ -43,7 +43,7 @@ from tracer.model import (
 
 RECORDING = recording_of(busy_plan())
 SECOND = 1_000_000_000
-CHANGE = PlanChange(START + 50, frozenset({Group.TASKS}), "too much")
+CHANGE = PlanChange(START + 50, frozenset({Group.TASKS, Group.FUTURES}), "too much", frozenset({1}))
 
 
 def ring(
@@ -84,7 +84,7 @@ def test_a_segment_tells_what_was_told_before(tmp_path: Path) -> None:
         assert (segment.received, segment.lost) == (2, 3)
     assert items_of(open_capture(second)) == [
         [Thread(7, 5, "worker")],
-        PlanChange(START + 1, CHANGE.active, CHANGE.reason),
+        replace(CHANGE, time=START + 1),
         ProcessEnd(START + 60, 6, "it ended"),
         *[item for item in items_of(CaptureReader(second)) if not isinstance(item, CaptureEnd)],
         CaptureEnd(START + 200, "done", 8, 2),

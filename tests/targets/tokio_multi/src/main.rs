@@ -1,4 +1,6 @@
 //! Tasks of many shapes on tokio's multi-thread runtime, each with a known number of polls.
+//!
+//! tokio_multi [ROUNDS]: as often as that, one after the other.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -119,8 +121,9 @@ mod right {
     }
 }
 
-fn spawn_all(tasks: &mut JoinSet<u64>) {
-    let mut instance = 0;
+/// first: the number of the first one.  Returns the number after the last one.
+fn spawn_all(tasks: &mut JoinSet<u64>, first: u32) -> u32 {
+    let mut instance = first;
     for (place, count) in TASKS {
         for _ in 0..count {
             match place {
@@ -137,17 +140,21 @@ fn spawn_all(tasks: &mut JoinSet<u64>) {
             instance += 1;
         }
     }
+    instance
 }
 
 fn main() {
+    let rounds: u32 = std::env::args().nth(1).map_or(1, |text| text.parse().unwrap());
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     truth::wait_for_go();
     let checksum = runtime.block_on(async {
         let mut tasks = JoinSet::new();
-        spawn_all(&mut tasks);
-        let mut sum: u64 = 0;
-        while let Some(value) = tasks.join_next().await {
-            sum += value.unwrap();
+        let (mut sum, mut next): (u64, u32) = (0, 0);
+        for _ in 0..rounds {
+            next = spawn_all(&mut tasks, next);
+            while let Some(value) = tasks.join_next().await {
+                sum += value.unwrap();
+            }
         }
         sum
     });
@@ -155,10 +162,10 @@ fn main() {
     let polls: Vec<(&str, u64)> = TASKS
         .iter()
         .flat_map(|&(place, count)| {
-            let polls = u64::from(count * POLLS);
+            let polls = u64::from(rounds * count * POLLS);
             let chain = PLACES[place as usize].chain.iter().map(move |&name| (name, polls));
             // `steps` awaits one Yield fewer than it is polled.
-            let yields = if place == STEPS { 2 * u64::from(count * (POLLS - 1)) } else { 0 };
+            let yields = if place == STEPS { 2 * u64::from(rounds * count * (POLLS - 1)) } else { 0 };
             chain.chain([("truth::future::Yield", yields), ("task", polls)])
         })
         .collect();

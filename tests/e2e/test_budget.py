@@ -1,0 +1,220 @@
+"""What costs too much is not probed, function by function; what is shown all the same is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.e2e.command import rat, recording
+from tests.e2e.seen import Seen
+from tests.e2e.trace import Trace, functions_of
+from tests.running import Targets
+from tests.truth import Kind, enclosing
+from tracer.capture import CaptureReader
+from tracer.commands import recorder
+from tracer.commands.recorder import Recorder, RecordOptions
+from tracer.commands.survey import Selection, survey_processes
+from tracer.model import Array, ExitMode, FunctionKind, Group, Plan, PlanChange
+from tracer.output.labels import short_name_of
+from tracer.probe.calibration import Costs
+from tracer.probe.guard import Step
+from tracer.target.process import TargetProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+ROUNDS = "4"
+TURN = 20_000_000
+"""Nanoseconds between two changes."""
+NEAR = 2_000_000
+"""Nanoseconds: polls of the target so close to a change may be cut."""
+
+
+class Fickle:
+    """In the guard's place: drops some functions, brings others back, and now and then drops them all."""
+
+    in_windows = False
+    overhead = None
+
+    def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
+        self._plan = plan
+        self._random = random.Random(7)
+        self._next: int | None = None
+        self._futures = frozenset(at for at, one in enumerate(plan.functions) if one.kind is not FunctionKind.TASK)
+        self._off: frozenset[int] = frozenset()
+        self._goes = False
+
+    def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
+        if self._next is None and not len(events):
+            return None
+        if self._next is not None and now < self._next:
+            return None
+        self._next = now + TURN
+        self._goes = not self._goes
+        some = frozenset(one for one in self._futures if self._random.random() < (0.4 if self._goes else 0.9))
+        self._off = self._off | some if self._goes else self._off - some
+        if self._goes and self._random.random() < 0.2:
+            self._off = self._futures
+        if self._off == self._futures:
+            return Step(self._plan.groups - {Group.FUTURES}, "as it happens")
+        return Step(self._plan.groups, "as it happens", self._off)
+
+
+@contextmanager
+def our_scheduling() -> Iterator[None]:
+    """A recorder changes it for the rest of its process' life."""
+    before = os.sched_getscheduler(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
+
+
+def unprobed(capture: Path) -> dict[str, npt.NDArray[np.int64]]:
+    """By function's name the times in which one so called was not probed, rows of begin and end."""
+    with CaptureReader(capture) as reader:
+        plan = reader.recording.plan
+        changes = [item for item in reader if isinstance(item, PlanChange)]
+    assert len(changes) > 10
+    off: dict[str, list[tuple[int, int]]] = {}
+    for change, following in zip(changes, [*changes[1:], None], strict=True):
+        for number, function in enumerate(plan.functions):
+            group = Group.TASKS if function.kind is FunctionKind.TASK else Group.FUTURES
+            if group not in change.active or (group is Group.FUTURES and number in change.unprobed):
+                end = following.time if following is not None else 1 << 62
+                off.setdefault(function.name, []).append((change.time, end))
+    return {name: np.array(rows, np.int64) for name, rows in off.items()}
+
+
+def test_what_is_shown_across_gaps_is_true(targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions come and go all the time.  What the target did while one was probed is there; each poll shown is one
+    that it did; no instance is two futures; and none is said to wait while it was being polled."""
+    monkeypatch.setattr(recorder, "Guard", Fickle)
+    profile = "release-debug"
+    capture, output = tmp_path / "x.ratcap", tmp_path / "x.pftrace"
+    with targets.run("tokio_multi", profile, ROUNDS) as running:
+        process = TargetProcess.open(running.pid)
+        survey = survey_processes([process], Selection(), ExitMode.DEFAULT)
+        options = RecordOptions(None, 1, "auto", 1 << 30, {}, on_attached=lambda plan: running.go())
+        with our_scheduling():
+            outcome = Recorder(survey, [process], capture, options).run()
+        result = running.wait()
+    assert result.returncode == 0
+    assert result.log is not None
+    assert outcome.lost == 0
+    assert rat("convert", capture, "-o", output).code == 0
+    trace = Trace(output)
+    seen, off, found = Seen(trace), unprobed(capture), functions_of(targets.path("tokio_multi", profile))
+    assert result.log.dropped == 0
+    checked = missing = shown = waits = 0
+    known: dict[str, set[int]] = {}
+    for index, place in enumerate(result.log.places):
+        records = result.log.records[result.log.records["place"] == index]
+        function = place.chain[-1]
+        if place.kind is Kind.PART or function not in found:
+            continue
+        begin, end = records["begin"].astype(np.int64), records["end"].astype(np.int64)
+        names = found[function]
+        polls = trace.polls(names)
+        around = enclosing(records, polls.starts, polls.ends, polls.tids)
+        gaps = np.concatenate([off[name] for name in names if name in off])
+        is_near = ((begin[:, None] - NEAR < gaps[:, 1]) & (end[:, None] + NEAR > gaps[:, 0])).any(axis=1)
+        assert np.all(around[~is_near] >= 0), f"{function}: polls are missing while it was probed"
+        known.setdefault(function, set()).update(around[around >= 0].tolist())
+        checked += int(np.count_nonzero(~is_near))
+        missing += int(np.count_nonzero(around < 0))
+        # A future of the target, by its number, is the same all over one instance.
+        own = [seen.polls[number] for name in names for number in seen.by_function.get(name, [])]
+        instances = {(poll.tid, poll.start): poll.instance or 0 for poll in own}
+        whose = zip(polls.tids[around[around >= 0]].tolist(), polls.starts[around[around >= 0]].tolist(), strict=True)
+        instance_of = np.array([instances[one] for one in whose], np.int64)
+        is_known = around >= 0
+        is_known[is_known] = instance_of > 0
+        truth = records["instance"][around >= 0].astype(np.int64)
+        for instance in np.unique(instance_of[instance_of > 0]).tolist():
+            mine = truth[instance_of == instance]
+            assert len(set(mine.tolist())) == 1, f"{function}: one instance of several futures"
+            # A poll that was under way when its function was probed again is told of no future.
+            of_future = (records["instance"] == mine[0]) & is_known
+            shown += 1
+            for wait in seen.waits.get(instance, []):
+                inside = of_future & (begin > wait.start) & (end < wait.end)
+                assert not inside.any(), f"{function}: it waits, it is said, while it was polled"
+                waits += 1
+    for function, of_records in known.items():
+        polls = trace.polls(found[function])
+        of_none = [at for at in range(len(polls)) if at not in of_records]
+        own = [seen.polls[number] for name in found[function] for number in seen.by_function.get(name, [])]
+        notes = {(poll.tid, poll.start): poll.note for poll in own}
+        # What was under way at a change is cut there, and may be without what the target measured in it.
+        assert all(notes[int(polls.tids[at]), int(polls.starts[at])] for at in of_none), f"{function}: never polled so"
+        assert len(of_none) < 200
+    assert min(checked, missing, waits) > 1_000
+    assert shown > 200
+
+
+@contextmanager
+def under_load(targets: Targets, port: int, rate: int) -> Iterator[None]:
+    """Requests from eight connections."""
+    program = str(targets.path("load", "release"))
+    command = [program, f"127.0.0.1:{port}", "8", "60", str(rate), "plain"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        try:
+            yield
+        finally:
+            running.kill()
+
+
+def test_the_dearest_futures_of_a_busy_server_go_and_come_back(targets: Targets, tmp_path: Path) -> None:
+    """Under a load they cost too much: the task polls stay, single functions go; when the load is over they are back.
+    The trace and the summary say which and for how long."""
+    output = tmp_path / "server.pftrace"
+    with targets.run("server", "release") as server:
+        options = ("--pid", server.pid, "-d", 9, "-o", output, "--json", "--max-overhead", 8)
+        with recording(*options) as rec:
+            with under_load(targets, server.ready["port"], 3_000):
+                time.sleep(4)
+            done = rec.wait()
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert (said["lost"], said["unmatched_exits"], said["unwound"]) == (0, 0, 0)
+    first, *_, last = said["plan_changes"]
+    assert first["probed"].startswith("all but ")
+    assert first["seconds"] < 3
+    assert (last["probed"], "probed again" in last["reason"]) == ("all", True)
+    trace = Trace(output)
+    rows = trace.processor.query(
+        "select ts, dur, extract_arg(arg_set_id, 'debug.not probed') names from slice s "
+        "join track t on s.track_id = t.id where t.name = 'probed' order by ts"
+    )
+    assert len(rows) == len(said["plan_changes"]) + 1
+    dropped = {str(name) for row in rows for name in str(row["names"] or "").split(", ") if name}
+    assert len(dropped) == len(said["not_always_probed"]) > 0
+    assert {one["kind"] for one in said["not_always_probed"]} <= {"coroutine", "future"}
+    # No poll of one that was not probed, and polls of tasks all the time.
+    for one in said["not_always_probed"]:
+        (name,) = [name for name in dropped if name == short_name_of(one["function"], FunctionKind(one["kind"]))]
+        away = [row for row in rows if name in str(row["names"] or "").split(", ")]
+        assert sum(int(str(row["dur"])) for row in away) == pytest.approx(one["not_probed"], rel=1e-6)
+        polls = trace.polls({one["function"]})
+        for row in away:
+            begin, end = int(str(row["ts"])), int(str(row["ts"])) + int(str(row["dur"]))
+            assert not np.any((polls.starts < end) & (polls.ends > begin))
+    tasks = trace.polls({name for name in trace.functions if name.startswith("task server::serve_connection")})
+    whole = tasks.starts[(tasks.starts > tasks.starts.min() + 200_000_000) & (tasks.starts < tasks.starts.max())]
+    assert np.diff(np.sort(whole)).max() < 1_000_000_000
+    # The busiest one, whose exit is stepped as those of the others are, was among the first to go.
+    until = int(str(rows[0]["ts"])) + int(str(rows[0]["dur"]))
+    futures = {one["function"]: one["kind"] for one in said["functions"] if one["kind"] in ("coroutine", "future")}
+    counts = {name: int(np.count_nonzero(trace.polls({name}).starts < until)) for name in futures}
+    busiest = max(counts, key=lambda name: counts[name])
+    assert short_name_of(busiest, FunctionKind(futures[busiest])) in str(rows[1]["names"]).split(", ")

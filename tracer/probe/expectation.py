@@ -1,0 +1,40 @@
+"""What a poll will cost the program, before anything is attached."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from tracer.model import FunctionKind, Plan
+from tracer.probe.calibration import Costs
+
+_RATE = 10_000
+"""Polls a second for which the share is told."""
+
+
+def expected_costs(plan: Plan, costs: Costs) -> list[float]:
+    """Nanoseconds of the program's CPU time that one poll of each function takes: its entry and, of its exits, which
+    differ, the mean."""
+    entries = [0.0] * len(plan.functions)
+    exits: list[list[float]] = [[] for _ in plan.functions]
+    for probe in plan.probes:
+        cost = costs.of(probe, plan)
+        if probe.enters is not None:
+            entries[probe.enters] += cost
+        elif probe.leaves is not None:
+            exits[probe.leaves].append(cost)
+    return [entry + (sum(some) / len(some) if some else 0.0) for entry, some in zip(entries, exits, strict=True)]
+
+
+def expectation(plan: Plan, costs: Costs, max_overhead: float) -> str:
+    """The same in a sentence for people.  max_overhead: as the guard has it."""
+    expected = list(zip(plan.functions, expected_costs(plan, costs), strict=True))
+    tasks = [cost for one, cost in expected if one.kind is FunctionKind.TASK]
+    futures = [cost for one, cost in expected if one.kind in (FunctionKind.COROUTINE, FunctionKind.FUTURE)]
+    told = []
+    for name, some in (("a poll of a task", tasks), ("a poll of a future", futures)):
+        if some:
+            middle = median(some)
+            share = middle * _RATE / 1e7
+            told.append(f"{name} {middle / 1000:.1f} µs ({_RATE:,} a second: {share:.2g} % of a processor)")
+    limit = "whatever that comes to" if max_overhead >= 1 else f"held below {max_overhead * 100:.3g} % (--max-overhead)"
+    return f"expected to cost it: {', '.join(told)}; {limit}"

@@ -1,0 +1,106 @@
+"""What probes cost the program, measured in what they may: hits times what one hit takes.
+
+The parts of a plan that come and go by themselves are its units: each function of Group.FUTURES, Group.WAKES,
+Group.SCHEDULING, and Group.TASKS as a whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model import Array, Group, Plan, functions_of, is_scheduling
+from tracer.probe.calibration import Costs
+
+Cost = npt.NDArray[np.float64]
+"""Nanoseconds of the program's CPU time, by unit."""
+
+_LEAST_OWN = 0.01
+"""Of the CPU time used is the program's own, whatever we think that the probes took: costs are estimates."""
+
+
+class Units:
+    """Numbers for the units of a plan: those of functions are their indexes into Plan.functions."""
+
+    def __init__(self, plan: Plan, costs: Costs) -> None:
+        count = len(plan.functions)
+        self.wakes, self.scheduling, self.tasks = count, count + 1, count + 2
+        self.count = count + 3
+        self._groups = plan.groups
+        self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
+        self._cost_of_scheduling = costs.scheduling
+        of_group = {Group.TASKS: self.tasks, Group.WAKES: self.wakes}
+        self._unit = np.array(
+            [of_group[one.group] if one.group in of_group else min(functions_of(one, plan)) for one in plan.probes]
+        )
+        self.functions = sorted({int(unit) for unit in self._unit if unit < count})
+
+    @property
+    def droppable(self) -> list[int]:
+        """All but the tasks."""
+        groups = {Group.WAKES: self.wakes, Group.SCHEDULING: self.scheduling}
+        return [*self.functions, *(unit for group, unit in groups.items() if group in self._groups)]
+
+    def cost(self, events: Array, lost: int) -> Cost:
+        """What these hits took, and `lost` more of the same kind.  events: dtype EVENT."""
+        cost = np.zeros(self.count)
+        if not len(events):
+            return cost
+        probes = events["probe"]
+        hits = np.bincount(probes[probes < len(self._cost)], minlength=len(self._cost))
+        cost += np.bincount(self._unit, hits * self._cost, self.count)
+        cost[self.scheduling] = int(np.count_nonzero(is_scheduling(probes))) * self._cost_of_scheduling
+        more: Cost = cost * (1 + lost / len(events))
+        return more
+
+    def attached(self, dropped: frozenset[int]) -> tuple[frozenset[Group], frozenset[int]]:
+        """(groups, functions that are not probed although their group is) without these units."""
+        gone = {Group.WAKES: self.wakes in dropped, Group.SCHEDULING: self.scheduling in dropped}
+        functions = dropped.intersection(self.functions)
+        gone[Group.FUTURES] = len(functions) == len(self.functions)
+        groups = frozenset(group for group in self._groups if not gone.get(group, False))
+        return groups, functions if Group.FUTURES in groups else frozenset()
+
+
+class Meter:
+    """What the probes and the program used since `start`.  budget: as the guard has it."""
+
+    def __init__(self, start: int, cpu: int, units: Units, budget: float) -> None:
+        self.start = start
+        self._cpu = cpu
+        self._budget = budget
+        self.cost: Cost = np.zeros(units.count)
+
+    @property
+    def spent(self) -> float:
+        return float(self.cost.sum())
+
+    def allowance(self, now: int, cpu: int) -> float:
+        """What the probes may take: a share of the program's own CPU time, or of one processor where that is more,
+        for a share of what a program uses that mostly sleeps is nothing."""
+        used = cpu - self._cpu
+        own = max(1.0, used * _LEAST_OWN, used - self.spent)
+        return max(1.0, self._budget * max(own, now - self.start))
+
+    def load(self, now: int, cpu: int) -> float:
+        """What the probes took, as a multiple of what they may take."""
+        return self.spent / self.allowance(now, cpu)
+
+    def share(self, cpu: int) -> float | None:
+        """The probes' share of what the program used; None before it used any.
+
+        The cost of a hit is an estimate and the CPU time is measured: the share of a program that does nothing
+        but hit probes could come out above 1 and is cut there.
+        """
+        return min(1.0, self.spent / (cpu - self._cpu)) if cpu > self._cpu else None
+
+    def words(self, now: int, cpu: int) -> str:
+        """The cost for people: of a processor, and of what the program used, probes included."""
+        rate = self.spent / max(1, now - self.start)
+        share = percent(self.share(cpu) or 0.0)
+        return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {share} of what the program used"
+
+
+def percent(share: float) -> str:
+    """A share for people."""
+    return f"{share * 100:.3g} %" if share < 1 else f"{share * 100:,.0f} %"
