@@ -433,6 +433,9 @@ class Reference:
             return None
         return around if self.future[around.function] == self.future[poll.function] else None
 
+    def _sees_exit(self, poll: Poll) -> bool:
+        return self.has_exit[poll.function] and poll.function in self.probed
+
     def _gone(self, stack: Stack, sp: int, now: int) -> None:
         """Frames up to this stack pointer were left unseen."""
         below: Poll | None = None
@@ -440,7 +443,7 @@ class Reference:
         while stack.frames and stack.frames[-1].sp <= sp:
             poll = stack.frames.pop()
             if below is None or below.sp != poll.sp:
-                flag = PollFlag.UNWOUND if self.has_exit[poll.function] else PollFlag.INFERRED_END
+                flag = PollFlag.UNWOUND if self._sees_exit(poll) else PollFlag.INFERRED_END
                 flag = 0 if poll.jumped else flag
             below = poll
             poll.flags |= flag
@@ -454,7 +457,7 @@ class Reference:
         cap = poll.cap if poll.cap is not None else 2**63 - 1
         poll.end = max(min(end, cap), seen)
         poll.end_latest = max(min(latest, cap), poll.end)
-        poll.over = True
+        poll.over, poll.gap = True, poll.function not in self.probed
         if poll.flags & (PollFlag.ABORTED | PollFlag.PANICKED):
             poll.result = "finished"
         elif poll.flags & PollFlag.RESULT:
@@ -851,17 +854,18 @@ class Reference:
             first = children + first
         return sum(number << 16 * place for place, number in enumerate(ends[:4]))
 
-    def _cut(self, which: Any, time: int) -> set[int]:
-        """Yields the instances whose polls were cut."""
+    def _cut(self, which: Any, time: int, *, goes_on: Any = lambda poll: False) -> set[int]:
+        """Yields the instances whose polls were cut.  What has one inside it that goes on is not over."""
         cut: set[int] = set()
         for stack in self.stacks.values():
-            ended = [poll for poll in stack.frames if which(poll)]
+            frames = stack.frames
+            ended = [one for at, one in enumerate(frames) if which(one) and not any(map(goes_on, frames[at:]))]
             seen = stack.last
             for poll in ended:
                 cap = poll.cap if poll.cap is not None and poll is stack.frames[-1] else 2**63 - 1
                 poll.end = poll.end_latest = max(min(time, cap), seen, poll.start)
                 inside = stack.frames[stack.frames.index(poll) :]
-                if any(self.has_exit[one.function] for one in inside):
+                if any(self._sees_exit(one) for one in inside):
                     poll.flags |= PollFlag.END_UNKNOWN
                     self.count["open_at_end"] += 1
                     self._schedule_cut(poll)
@@ -902,8 +906,11 @@ class Reference:
         leaving, coming = self.probed - probed, probed - self.probed
         self._open_waits(lambda poll: poll.function in leaving, change.time)
         for poll in self.latest.values():
-            poll.gap |= poll.over and poll.function in leaving
-        self._cut(lambda poll: poll.function in leaving, change.time)
+            poll.gap |= poll.over and poll.function in leaving | coming
+        switched = leaving | coming
+        self._cut(
+            lambda poll: poll.function in switched, change.time, goes_on=lambda poll: poll.function not in switched
+        )
         if self.plan.scheduling and Group.SCHEDULING in off:
             self._still_off(lambda tid: True, change.time)
             self._restart_clocks(NEVER)

@@ -120,7 +120,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         state,
         threads=stream.threads,
         frames=open_frames,
-        latest=joined(pick(state.latest, ~involved), latest_of(known, identities, around)),
+        latest=joined(pick(state.latest, ~involved), latest_of(known, identities, around, state.probed)),
         tasks=tasks,
         records=opening.records,
         chains=opening.chains,
@@ -258,7 +258,7 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
     gone = np.flatnonzero(~returned & ~is_open)
     if len(gone):
         last = pairs.last[gone]
-        how = np.where(state.roles.has_exit[frames.function[last]], _UNWOUND, _INFERRED)
+        how = np.where(state.sees_exit[frames.function[last]], _UNWOUND, _INFERRED)
         flags[gone] |= np.where(pairs.tail[last] < 0, how, _NONE)  # else it jumped to something without a probe
     return Endings(
         over=np.where(is_open, STILL_OPEN, _row_order(state, stream, close)),

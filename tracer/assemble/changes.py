@@ -68,12 +68,15 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     on = [GROUP_INDEX[group] for group in change.active - state.active]
     probed = _probed(state, change)
     leaving, coming = state.probed & ~probed, probed & ~state.probed
-    ended, paused = leaving[state.frames["function"]], leaving[state.latest["function"]]
+    paused = leaving[state.latest["function"]]
+    # What has one inside it that is still seen goes on as long.  Of what comes, none may be taken for the next one.
+    switched = (leaving | coming)[state.frames["function"]]
+    ended = switched & _none_inside(state, ~switched)
     waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
     with_open_wakes(waits, waiting(state.latest[paused]), state)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
-    latest["gap"] |= paused
+    latest["gap"] |= (leaving | coming)[latest["function"]]
     batch, threads, batches = _attached(replace(after, probed=state.probed & probed), coming, on, change.time)
     schedule, off_cpu = state.schedule, NO_SPANS.off_cpu
     if state.roles.scheduling and SCHEDULING in off:
@@ -212,7 +215,7 @@ def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
     polls["end"] = np.maximum(np.maximum(np.minimum(time, cap), seen), frames["start"])
     polls["end_latest"] = polls["end"]
     # Without an exit probe an end is seen only by what comes next: nothing came, so it may have ended long ago.
-    inferred = _without_exits(state, innermost)[ended]
+    inferred = _none_inside(state, state.sees_exit[state.frames["function"]])[ended]
     polls["end"][inferred] = np.maximum(seen, frames["start"])[inferred]
     polls["flags"] |= np.where(inferred, _INFERRED_END, _END_UNKNOWN)
     clocks = cut_off(state.schedule, frames["tid"], polls["end"], state.lost_until)
@@ -239,16 +242,15 @@ def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
     ), polls
 
 
-def _without_exits(state: State, innermost: Flags) -> Flags:
-    """The frames in which, as in all that are open inside them, no function has an exit probe.
-
-    innermost: of each frame, whether it is the last one of its thread.
-    """
-    with_exit_from = np.cumsum(state.roles.has_exit[state.frames["function"]][::-1])[::-1]
+def _none_inside(state: State, which: Flags) -> Flags:
+    """The frames that, as all that are open inside them, are none of these."""
+    innermost = np.ones(len(state.frames), np.bool_)
+    innermost[:-1] = state.frames["tid"][1:] != state.frames["tid"][:-1]
+    from_here = np.cumsum(which[::-1])[::-1]
     last = np.flatnonzero(innermost)
     beyond = last[np.searchsorted(last, np.arange(len(innermost)))] + 1
-    without: Flags = with_exit_from == np.append(with_exit_from, 0)[beyond]
-    return without
+    none: Flags = from_here == np.append(from_here, 0)[beyond]
+    return none
 
 
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:

@@ -142,7 +142,7 @@ def identify(polls: Polls, state: State) -> Identities:
     over = same & (_before(overs) <= polls.order[order])
     in_time = _before(polls.end[order]) <= starts
     finished = over & (_before(results) == FINISHED)
-    gap = over & _before(polls.gap[order])
+    gap = over & _before(polls.gap[order] | ~state.probed[function])
     clash = same & ~(over & in_time) & ~roles.may_overlap[function]
     # While nobody looked, the future may have gone and another one come to its place: only a task's id could tell.
     is_next = gap | clash | (has_state & (states == UNRESUMED))
@@ -380,12 +380,13 @@ def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array
     return waits
 
 
-def latest_of(polls: Polls, identities: Identities, task: Unsigned) -> Array:
-    """What to remember of these polls, of which these are the tasks: dtype LATEST."""
+def latest_of(polls: Polls, identities: Identities, task: Unsigned, probed: Flags) -> Array:
+    """What to remember of these polls, of which these are the tasks: dtype LATEST.  probed: as State has it."""
     kept = identities.remembered
     latest = np.empty(len(kept), LATEST)
     for name in LATEST.names or ():
         if name != "task":
             latest[name] = getattr(polls, name)[kept]
     latest["task"], latest["instance"], latest["id"] = task[kept], identities.instance[kept], identities.id[kept]
+    latest["gap"] |= ~probed[latest["function"]]
     return latest

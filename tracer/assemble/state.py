@@ -380,6 +380,11 @@ class State:
     samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))
 
     @property
+    def sees_exit(self) -> Flags:
+        """The functions whose exits are seen now."""
+        return self.roles.has_exit & self.probed
+
+    @property
     def is_lossy(self) -> bool:
         """Events of functions that are probed were lost since they are."""
         return bool(np.array(self.lossy)[self.batch[self.probed]].any())

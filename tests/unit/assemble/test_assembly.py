@@ -509,6 +509,25 @@ def test_a_wait_is_not_drawn_across_a_time_that_nobody_watched() -> None:
     assert [poll["instance"] for poll in result.polls] == [1, 2, 3, 4]  # at their addresses may be others by now
 
 
+def test_a_detached_future_goes_on_as_long_as_one_inside_it() -> None:
+    """Its own end is not seen any more: it is between that of the inner one and that of the outer one."""
+    script = Script()
+    script.enter(10, 900, TASK, 1)
+    script.enter(20, 800, PLAIN, 2)
+    script.enter(30, 700, JUMPING, 3)
+    script.items.append(PlanChange(START + 100, frozenset(Group), "", frozenset({PLAIN})))
+    script.leave(150, 700, JUMPING, PENDING)
+    script.leave(200, 900, TASK)
+    script.items.append(PlanChange(START + 250, frozenset(Group), ""))
+    script.poll(300, 310, PLAIN, 2, READY)
+    result = script.run()
+    result.poll(JUMPING, start=30, end=150)
+    detached, again = (poll for poll in result.polls if poll["function"] == PLAIN)
+    assert (detached["end"], detached["end_latest"], detached["flags"]) == (150, 200, PollFlag.INFERRED_END)
+    assert again["instance"] != detached["instance"]
+    assert not [wait for wait in result.waits if wait["function"] == PLAIN]
+
+
 def test_the_end_of_one_process_ends_only_what_is_its_own() -> None:
     script = Script([[Thread(1, 5, "a"), Thread(2, 6, "b")]])
     script.enter(10, 900, PLAIN, 1, tid=1)
