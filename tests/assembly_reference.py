@@ -400,7 +400,7 @@ class Reference:
         if poll.function != function or poll.jumped:
             self._gone(stack, sp, now)
             return False
-        after = state if flags & EventFlag.STATE else 255
+        after = state if flags & EventFlag.STATE and not self.is_task[function] else 255
         if is_tail:
             poll.jumped, poll.state_after = True, after
             poll.flags |= PollFlag.TAIL
@@ -447,7 +447,7 @@ class Reference:
                 flag = 0 if poll.jumped else flag
             below = poll
             poll.flags |= flag
-            if flag == PollFlag.UNWOUND and not any(self.lossy[one] for one in self.probed):
+            if flag == PollFlag.UNWOUND and poll.start >= self.lost_until:
                 panicked = poll if self.is_task[poll.function] else self._own_task(stack, poll)
                 if panicked is not None:
                     panicked.flags |= PollFlag.PANICKED
@@ -462,7 +462,7 @@ class Reference:
             poll.result = "finished"
         elif poll.flags & PollFlag.RESULT:
             poll.result = "pending" if poll.flags & PollFlag.PENDING else "finished"
-        elif poll.flags & PollFlag.UNWOUND and seen >= self.lost_until:
+        elif poll.flags & PollFlag.UNWOUND and poll.start >= self.lost_until:
             poll.result = "finished"
         elif not poll.flags & PollFlag.TAIL and poll.state_after != 255:
             poll.result = "pending" if poll.state_after >= 3 else "finished" if poll.state_after else "unknown"

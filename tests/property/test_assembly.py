@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.assembly_reference import Reference
@@ -256,6 +256,46 @@ def functions_of_event(event: Any) -> frozenset[int]:
 inputs = st.one_of(noise(), damaged(), lives().map(lambda events: [events]), thinned())
 ends = st.one_of(st.none(), st.builds(CaptureEnd, st.integers(0, START + 500), st.just(""), st.just(0), st.just(0)))
 
+TOLD_AGAIN = [
+    np.array(
+        [
+            (1028, 4096, 16, 1, 28, 0, 0, 3, 17),
+            (1040, 8, 16, 1, 40, 15, 0, 2, 3),
+            (1043, 4096, 0, 1, 43, 1, 0, 3, 14),
+            (1048, 8, 16, 1, 48, 15, 0, 0, 3),
+        ],
+        EVENT,
+    )
+]
+"""A task that ends while it is polled; after that poll its memory tells nothing about it."""
+POLLED_AFTER_A_PANIC = [
+    Loss(0, 1, None, None),
+    np.array(
+        [
+            (1003, 4096, 37, 2, 2, 9, 0, 0, 49),
+            (1011, 4090, 35, 2, 10, 19, 0, 0, 3),
+            (1028, 4096, 37, 3, 27, 9, 0, 0, 17),
+            (1040, 4096, 0, 2, 42, 1, 0, 1, 6),
+            (1056, 4096, 0, 3, 58, 1, 0, 3, 14),
+            (1057, 4096, 37, 2, 59, 9, 0, 3, 1),
+        ],
+        EVENT,
+    ),
+]
+"""Polls of one task at once, of which the first panics, and another one behind both."""
+ENDED_UNCERTAINLY = [
+    Loss(0, 1, None, START),
+    np.array(
+        [
+            (START + 10, 300, 16, 1, 0, 0, 0, 0, 1),
+            (START + 20, 400, 32, 1, 1, 0, 0, 0, 1),
+            (START + 30, 8, 16, 1, 2, 15, 0, 0, 3),
+        ],
+        EVENT,
+    ),
+]
+"""A task whose poll was left unseen, some time after a loss, and that ended then."""
+
 # ---------------------------------------------------------------- running
 
 
@@ -304,6 +344,9 @@ def judge(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> Refer
 
 
 @given(inputs, st.lists(st.integers(1, 9), min_size=1, max_size=4), ends, st.integers(1, 2))
+@example(TOLD_AGAIN, [2], None, 1)
+@example(POLLED_AFTER_A_PANIC, [5], None, 1)
+@example(ENDED_UNCERTAINLY, [9], None, 1)
 def test_it_equals_the_reference_in_blocks_of_any_size(
     items: list[Any], sizes: list[int], end: CaptureEnd | None, processes: int
 ) -> None:

@@ -112,15 +112,17 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     tasks = with_spans(tasks, polls, waits, is_task)
     is_undone = marks.if_idle & candidates.of_marks(identities.idle)
     says = np.where(is_undone, np.uint8(UNDONE), marks.says)
-    tasks = with_ends(tasks, candidates.of_marks(identities.instance), says, candidates.of_marks(identities.again))
+    again, late = candidates.of_marks(identities.again), candidates.of_marks(identities.late)
+    tasks = with_ends(tasks, candidates.of_marks(identities.instance), says, again, late)
     open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
-    tasks, over = without_over(tasks, polled(open_frames, is_task), state)
+    remembered = joined(pick(state.latest, ~involved), latest_of(known, identities, around, state.probed))
+    tasks, over = without_over(tasks, polled(open_frames, is_task), remembered, state)
     tally = state.tally
     after = replace(
         state,
         threads=stream.threads,
         frames=open_frames,
-        latest=joined(pick(state.latest, ~involved), latest_of(known, identities, around, state.probed)),
+        latest=remembered,
         tasks=tasks,
         records=opening.records,
         chains=opening.chains,
@@ -223,7 +225,8 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     if len(jumped):
         jump = pairs.tail[jumped]
         frames.flags[jumped] |= np.uint16(PollFlag.TAIL)
-        fresh = stream.place[jump] >= stream.carried_rows
+        # What is read at the end of a task's poll is no coroutine.
+        fresh = (stream.place[jump] >= stream.carried_rows) & ~roles.is_task[function[jumped]]
         frames.state_after[jumped[fresh]] = _state_after(events, rows.source[jump[fresh]])
         at_end = (rows.kind[jump] == TAIL) & (rows.kind[jump + 1] == END)
         handing = (pairs.child[jumped] >= 0) | at_end
@@ -254,7 +257,7 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
     flags = np.bitwise_or(
         np.where(told, frames.flags & ~_PENDING, frames.flags), np.where(told, result, _NONE), dtype=np.uint16
     )
-    own_exit = (event_flags & _STATE != 0) & (pairs.tail < 0)
+    own_exit = (event_flags & _STATE != 0) & (pairs.tail < 0) & ~state.roles.is_task[frames.function]
     gone = np.flatnonzero(~returned & ~is_open)
     if len(gone):
         last = pairs.last[gone]
@@ -278,7 +281,7 @@ def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endin
     exit may have been lost; so has the task whose poll itself was unwound, where the runtime does not catch.
     """
     roles = state.roles
-    unwound = (endings.flags & _UNWOUND) != 0 if not state.is_lossy else np.zeros(len(is_open), np.bool_)
+    unwound = ((endings.flags & _UNWOUND) != 0) & (frames.start >= state.lost_until)
     own = np.flatnonzero(roles.may_be_root[frames.function])
     own = own[(nesting.parent[own] >= 0) & ~is_open[own] & (((endings.flags[own] & _READY) != 0) | unwound[own])]
     task = nesting.parent[own]

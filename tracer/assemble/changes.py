@@ -77,6 +77,8 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= (leaving | coming)[latest["function"]]
+    interrupted = _interrupted(state.frames[ended], polls, state.lost_until)
+    latest = _newest(np.concatenate([latest, interrupted]), state.roles.key)
     batch, threads, batches = _attached(replace(after, probed=state.probed & probed), coming, on, change.time)
     schedule, off_cpu = state.schedule, NO_SPANS.off_cpu
     if state.roles.scheduling and SCHEDULING in off:
@@ -87,7 +89,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     is_task = state.roles.is_task
     left = state.wakes[:0] if {TASKS, WAKES} & set(off) else state.wakes  # more could come unseen
     tasks = with_spans(state.tasks, polls, waits, is_task)
-    tasks, over = without_over(tasks, polled(after.frames, is_task), state)
+    tasks, over = without_over(tasks, polled(after.frames, is_task), latest, state)
     more = len(threads.top) - len(state.since)
     since, lossy = [*state.since, *[0] * more], [*state.lossy, *[False] * more]
     for number in batches:
@@ -104,9 +106,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
         births=state.births[:0] if TASKS in off else state.births,  # of others nothing will be seen
         wakes=left,
         schedule=schedule,
-        latest=_newest(
-            np.concatenate([latest, _interrupted(state.frames[ended], polls, state.lost_until)]), state.roles.key
-        ),
+        latest=latest,
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
     ), _in_order(polls, waits, over, off_cpu)
 
@@ -259,7 +259,7 @@ def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
     for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
-    result = results_of(polls["flags"], polls["state_after"], polls["end"], lost_until)
+    result = results_of(polls["flags"], polls["state_after"], polls["start"], lost_until)
     latest["result"] = np.where(result == FINISHED, FINISHED, UNKNOWN)
     latest["state_after"], latest["gap"] = UNKNOWN_STATE, True
     known: Array = latest[frames["known"]]

@@ -91,8 +91,8 @@ class Identities:
     instances.  waits: their tasks are still missing.  within: polls in whose tasks the waits are.  since: when the
     poll before each wait began; until: the number of the row in which the one after it did.  Of a wait that has no
     such polls: the least time, and 0.
-    idle: marks of futures that were certainly not being polled; again: of such that had ended, and whose memory may
-    have been another's since.
+    idle: marks of futures that were certainly not being polled; again: of such that had ended; late: and were not being
+    polled any more, so that their memory may have been another's since.
     capped, cap: polls that were over by a certain time, whatever their exits say.
     remembered: polls that are over, the latest of their future, and can be followed by another one.
     new: number of new instances.
@@ -110,18 +110,19 @@ class Identities:
     until: Unsigned
     idle: Flags
     again: Flags
+    late: Flags
     new: int
 
 
-def results_of(flags: npt.NDArray[np.uint16], state_after: Small, seen: Numbers, lost_until: int) -> Small:
+def results_of(flags: npt.NDArray[np.uint16], state_after: Small, start: Numbers, lost_until: int) -> Small:
     """What is known of the ends of polls: by the return value, else by the coroutine's own state.
 
-    A future whose poll a panic ended is finished, unless it was only that the exit was lost: seen is the time of the
-    last event before the end, and events from before `lost_until` may be missing.
+    A future whose poll a panic ended is finished, unless it was only that the exit was lost: of a poll that began
+    before `lost_until` it may be missing.
     """
     # The state that a frame had when it left by a tail jump was not final yet.
     by_state = np.where(flags & np.uint16(PollFlag.TAIL), np.uint8(UNKNOWN), _RESULT_OF_STATE[state_after])
-    panicked = ((flags & np.uint16(PollFlag.UNWOUND)) != 0) & (seen >= lost_until)
+    panicked = ((flags & np.uint16(PollFlag.UNWOUND)) != 0) & (start >= lost_until)
     by_state = np.where(panicked, np.uint8(FINISHED), by_state)
     by_value = np.where(flags & np.uint16(PollFlag.PENDING), np.uint8(PENDING), np.uint8(FINISHED))
     result = np.where(flags & np.uint16(PollFlag.RESULT), by_value, by_state)
@@ -176,8 +177,10 @@ def identify(polls: Polls, state: State) -> Identities:
     id_ = np.empty(count, np.uint64)
     id_[order] = ids
     idle = np.zeros(count, np.bool_)
-    again = np.zeros(count, np.bool_)
+    again, late = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     again[order] = is_mark & finished
+    if again.any():
+        late[order] = again[order] & ~_being_polled(instance[order], overs, polls.order[order])
     idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
     idle &= ~again
     pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
@@ -195,8 +198,20 @@ def identify(polls: Polls, state: State) -> Identities:
         until=until,
         idle=idle,
         again=again,
+        late=late,
         new=new,
     )
+
+
+def _being_polled(instance: Unsigned, over: Unsigned, at: Unsigned) -> Flags:
+    """Whether, of the polls before each one's place, another of the same instance was not over by the row `at`."""
+    by_over = stable_order(over)
+    rank = np.empty(len(over), np.intp)
+    rank[by_over] = np.arange(len(over))
+    base = np.cumsum(instance != _before(instance)) * len(over)
+    latest = np.maximum.accumulate(base + rank) - base
+    polled: Flags = over[by_over[latest]] > at
+    return polled
 
 
 def _fits(before: Small, has_state: Flags, suspended: Flags) -> Flags:

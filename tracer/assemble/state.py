@@ -330,9 +330,9 @@ class Tasks:
     told: Small
 
 
-NOTHING, ANOTHER, END, DONE, UNDONE = 0, 1, 2, 3, 4
-"""Tasks.told: nothing; another task at the header; an end of the task; that of one whose future returned, or
-panicked; ... did neither."""
+NOTHING, ANOTHER, PAST, END, DONE, UNDONE = range(6)
+"""Tasks.told: nothing; another task at the header; that it had ended before; an end of the task; that of one whose
+future returned, or panicked; ... did neither."""
 
 
 @dataclass(frozen=True, slots=True)

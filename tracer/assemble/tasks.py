@@ -16,6 +16,7 @@ from tracer.assemble.state import (
     END,
     NO_TASKS,
     NOTHING,
+    PAST,
     TASKS,
     UNDONE,
     Flags,
@@ -79,20 +80,22 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
     return Tasks(alive, leaving, latest, tasks.told)
 
 
-def with_ends(tasks: Tasks, numbers: Unsigned, says: Small, again: Flags) -> Tasks:
+def with_ends(tasks: Tasks, numbers: Unsigned, says: Small, again: Flags, late: Flags) -> Tasks:
     """Take in the ends of lives: the numbers of tasks, and others, and what is said of each: END, DONE or UNDONE.
 
-    again: what is said of a task that had ended by then; it tells only how, where that is still open.
+    again: what is said of a task that had ended by then; it tells only how, where that is still open, and only as long
+    as a poll of it goes on.  late: none does.
     """
     known = np.isin(numbers, tasks.alive["task"])
     if not known.any():
         return tasks
     leaving, told = tasks.leaving.copy(), tasks.told.copy()
-    row, says, again = np.searchsorted(tasks.alive["task"], numbers[known]), says[known], again[known]
+    row = np.searchsorted(tasks.alive["task"], numbers[known])
+    says, again, late = says[known], again[known], late[known]
     leaving[row] = True
-    np.maximum.at(told, row[~again], says[~again])
+    np.maximum.at(told, row, np.where(again, np.uint8(PAST), says))
     # The last one first, so that the first one counts.
-    later = np.flatnonzero(again & (told[row] == END))[::-1]
+    later = np.flatnonzero(again & ~late & (told[row] == END))[::-1]
     later = later[says[later] != END]
     told[row[later]] = says[later]
     return Tasks(tasks.alive, leaving, tasks.latest, told)
@@ -134,11 +137,18 @@ def _add_polls(alive: Array, leaving: Flags, latest: Numbers, row: Indexes, poll
     leaving |= (surely != 0) & (counts != 0)
 
 
-def without_over(tasks: Tasks, polled: Unsigned, state: State) -> tuple[Tasks, Array]:
-    """Take out the tasks that are over (dtype TASK).  polled: the tasks with a poll under way."""
+def without_over(tasks: Tasks, polled: Unsigned, latest: Array, state: State) -> tuple[Tasks, Array]:
+    """Take out the tasks that are over (dtype TASK).  polled: the tasks with a poll under way.
+
+    latest: LATEST polls that others may follow.  Where polls of a task ran at once, one that came after the last one of
+    it was taken for its poll too, and is added up with the others.
+    """
     if not tasks.leaving.any():
         return tasks, NO_TASKS
     over = tasks.leaving & ~np.isin(tasks.alive["task"], polled)
+    sure = np.flatnonzero(over & _IS_SURE[tasks.alive["outcome"]])
+    rows, known = locate(tasks.alive["task"][sure], latest["instance"])
+    over[sure[rows[known]]] = False
     return _only(tasks, ~over), _resolved(tasks, over, state)
 
 
@@ -168,7 +178,7 @@ def _resolved(tasks: Tasks, which: Flags, state: State) -> Array:
     returned &= state.roles.catches[over["function"]]
     by_end = np.where(waited | (told == UNDONE), np.uint8(Outcome.CANCELLED), np.uint8(Outcome.ENDED))
     by_end = np.where(returned, np.uint8(Outcome.FINISHED), by_end)
-    outcome = np.where(~is_sure & (told >= END), by_end, outcome)
+    outcome = np.where(~is_sure & (told >= PAST), by_end, outcome)
     over["outcome"] = np.where(~is_sure & (told == ANOTHER), np.uint8(Outcome.REPLACED), outcome)
     return over
 

@@ -82,8 +82,12 @@ def test_a_task_whose_future_is_unwound_has_panicked() -> None:
     assert only(ending(0, event(1, 800, ENTER_PLAIN, INSIDE))) is Outcome.PANICKED
     elsewhere = ending(0, event(1, 800, ENTER_PLAIN, HEADER + 0x400))
     assert only(elsewhere) is Outcome.ENDED
-    lost = Loss(0, 1, None, START)
-    assert only([elsewhere[0], lost, *ending(0, event(1, 800, ENTER_PLAIN, INSIDE))[1:]]) is Outcome.ENDED
+
+
+def test_whether_a_future_was_unwound_is_not_known_where_its_exit_may_be_lost() -> None:
+    begin, *rest = ending(0, event(1, 800, ENTER_PLAIN, INSIDE))
+    assert only([begin, Loss(0, 1, None, START + 2), *rest]) is Outcome.ENDED
+    assert only([begin, Loss(0, 1, None, START), *rest]) is Outcome.PANICKED  # lost before it began
 
 
 def test_a_task_whose_future_returned_is_finished() -> None:
