@@ -1,11 +1,12 @@
-"""`scripts/bench [PART …]`: discovery, attach, start, polls, chains, wakes, scheduling, events,
-throughput, snapshots, samples, peers, budget; else all."""
+"""`scripts/bench [PART …]`: the tables of these parts; else of all."""
 
 from __future__ import annotations
 
 import platform
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import (
@@ -27,21 +28,42 @@ from tests.bench import (
 from tests.building import Builds
 from tests.running import Targets
 
-PARTS = (
-    "discovery",
-    "attach",
-    "start",
-    "polls",
-    "chains",
-    "wakes",
-    "scheduling",
-    "events",
-    "throughput",
-    "snapshots",
-    "samples",
-    "peers",
-    "budget",
-)
+_CACHE = Path(__file__).parents[2] / ".cache" / "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the parts share: the programs of tests/targets, and a folder that is empty."""
+
+    targets: Targets
+    scratch: Path
+
+    @property
+    def big(self) -> Path:
+        """The program of more than 100 MB."""
+        return big.build(_CACHE)
+
+
+def _discovery(bench: Bench) -> None:
+    small = [bench.targets.path("spin", "release"), bench.targets.path("tokio_multi", "release-debug")]
+    discovery.run([*small, bench.targets.path("server", "dev"), bench.big])
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "discovery": _discovery,
+    "attach": lambda bench: attach.run(bench.big),
+    "start": lambda bench: start.run(bench.targets, bench.big, bench.scratch),
+    "polls": lambda bench: polls.run(bench.targets),
+    "chains": lambda bench: chains.run(bench.targets),
+    "wakes": lambda bench: wakes.run(bench.targets),
+    "scheduling": lambda bench: scheduling.run(bench.targets),
+    "budget": lambda bench: budget.run(bench.targets),
+    "events": lambda bench: events.run(bench.targets),
+    "throughput": lambda bench: throughput.run(bench.targets),
+    "snapshots": lambda bench: snapshots.run(bench.targets),
+    "samples": lambda bench: samples.run(bench.targets),
+    "peers": lambda bench: peers.run(bench.targets, _CACHE / "peers", bench.scratch),
+}
 
 
 def main(parts: list[str]) -> int:
@@ -50,43 +72,12 @@ def main(parts: list[str]) -> int:
     if unknown:
         print(f"no part called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
-    wanted = parts or list(PARTS)
     cores = len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")])
     print(f"Linux {platform.release()}, {cores} cores")
     with tempfile.TemporaryDirectory() as scratch:
-        targets = Targets(Path(scratch), Builds())
-        program = (
-            big.build(Path(__file__).parents[2] / ".cache" / "bench")
-            if {"discovery", "attach", "start"} & {*wanted}
-            else None
-        )
-        if "discovery" in wanted and program is not None:
-            small = [targets.path("spin", "release"), targets.path("tokio_multi", "release-debug")]
-            discovery.run([*small, targets.path("server", "dev"), program])
-        if "attach" in wanted and program is not None:
-            attach.run(program)
-        if "start" in wanted and program is not None:
-            start.run(targets, program, Path(scratch))
-        if "polls" in wanted:
-            polls.run(targets)
-        if "chains" in wanted:
-            chains.run(targets)
-        if "wakes" in wanted:
-            wakes.run(targets)
-        if "scheduling" in wanted:
-            scheduling.run(targets)
-        if "events" in wanted:
-            events.run(targets)
-        if "throughput" in wanted:
-            throughput.run(targets)
-        if "snapshots" in wanted:
-            snapshots.run(targets)
-        if "samples" in wanted:
-            samples.run(targets)
-        if "peers" in wanted:
-            peers.run(targets, Path(__file__).parents[2] / ".cache" / "bench" / "peers", Path(scratch))
-        if "budget" in wanted:
-            budget.run(targets)
+        bench = Bench(Targets(Path(scratch), Builds()), Path(scratch))
+        for name in parts or PARTS:
+            PARTS[name](bench)
     return 0
 
 
