@@ -16,7 +16,7 @@ from tracer.output.records import pick
 BUSY_LOOP = Rule(
     "busy-loop",
     frozenset({Need.TASKS, Need.WAKES}),
-    {"wakes": 1000, "wakes_per_second": 1000, "share_of_polls": 0.5, "median_poll_ns": 150_000, "share_of_run": 0.05},
+    {"wakes": 1000, "wakes_per_second": 1000, "share_of_polls": 0.5, "median_poll_ns": 250_000, "share_of_run": 0.05},
     "Wait for what it looks for (a Notify, a channel, a timer) instead of waking the task until it is there.",
 )
 
