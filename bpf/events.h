@@ -32,10 +32,11 @@ enum event_flag {
 #define SPAWN_RECORD 0xfffffffdu
 
 /* ... of one that tells that the thread left its CPU, with the task's state (0: it would have run on), and in `sp`
- * the number of the system call that it was in, or one of enum no_syscall: model.SWITCH_OUT_RECORD. */
+ * the number of the system call that it was in, or one of enum no_syscall; in `self` for how many ns it has run:
+ * model.SWITCH_OUT_RECORD. */
 #define SWITCH_OUT_RECORD 0xfffffffcu
 
-/* ... that it got a CPU, `cpu`: model.SWITCH_IN_RECORD. */
+/* ... that it got a CPU, `cpu`, with the same in `self`: model.SWITCH_IN_RECORD. */
 #define SWITCH_IN_RECORD 0xfffffffbu
 
 /* ... that it was woken, with one of enum waking_context in `state`, and in `self` the thread that did it, if one

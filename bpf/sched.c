@@ -4,6 +4,7 @@
  * Of the kernel's structures only what its own BTF tells is read, by tracer/probe/scheduling.py:
  *   SWITCH_PREV, _NEXT, _STATE    which arguments of sched_switch these are; _STATE: where it has one
  *   TASK_PID, _TGID, _STATE, _FLAGS, _STACK    offsets in struct task_struct
+ *   TASK_RAN                      the same of how long it has run, by the scheduler's own account
  *   HAS_USER_REGS                 the helpers that lead to a task's user registers are there
  *
  * These programs interrupt those of uprobes on their CPU, perhaps between taking a sequence number and the
@@ -107,6 +108,13 @@ static __always_inline u8 leaving_state(u64 preempted, u64 state)
 	return (u8)state ? (u8)state : TASK_STATE_OTHER;
 }
 
+/* By that account time that the host had taken away from a virtual machine is none in which its threads ran. */
+static __always_inline void tell_how_long_it_ran(struct event *event, u64 task)
+{
+	if (!bpf_probe_read_kernel(&event->self, sizeof(event->self), (void *)(task + TASK_RAN)))
+		event->flags |= EVENT_SELF;
+}
+
 static __always_inline void begin_record(struct event *event, struct cpu_state *cpu, u32 records)
 {
 	event->cpu = bpf_get_smp_processor_id();
@@ -152,6 +160,7 @@ int at_switch(struct bpf_raw_tracepoint_args *ctx)
 		event.state = leaving_state((u8)ctx->args[SWITCH_PREEMPT], (u32)state);
 		event.flags = EVENT_STATE;
 		event.sp = system_call(user_registers());
+		tell_how_long_it_ran(&event, ctx->args[SWITCH_PREV]);
 		learn_ids(leaving);
 		see_thread(cpu, leaving, leaving >> 32);
 		send((void *)ctx, cpu, &event);
@@ -165,7 +174,8 @@ int at_switch(struct bpf_raw_tracepoint_args *ctx)
 		event.probe = SWITCH_IN_RECORD;
 		event.tid = coming;
 		event.state = event.flags = 0;
-		event.sp = 0;
+		event.sp = event.self = 0;
+		tell_how_long_it_ran(&event, ctx->args[SWITCH_NEXT]);
 		send((void *)ctx, cpu, &event);
 #ifdef STACKS
 		tell_stack(coming, event.time);

@@ -132,12 +132,13 @@ class Task:
 @dataclass
 class Clock:
     """One thread's: known: from when on; off: how it left its CPU, with the time first; early, woken: its latest wake
-    before, its first one after, as (time, by, flags)."""
+    before, its first one after, as (time, by, flags); ran: for how long it had when it got a CPU, -1: not known."""
 
     known: int
     runnable: int = 0
     blocked: int = 0
     got: int = -(2**63)
+    ran: int = -1
     last: int = -(2**63)
     off: tuple[int, ...] | None = None
     early: tuple[int, int, int] | None = None
@@ -510,6 +511,7 @@ class Reference:
     def _switch(self, kind: int, time: int, sp: int, self_: int, tid: int, cpu: int, state: int, flags: int) -> None:
         clock = self._clock(tid)
         clock.last = time = max(time, clock.last)
+        ran = self_ if flags & EventFlag.SELF and self_ < 2**63 else -1
         if kind == WAKING_RECORD:
             by = self_ % 2**32 if flags & EventFlag.SELF else 0
             wake = time, by, int(OffCpuFlag.BY_INTERRUPT) if state == WakingContext.INTERRUPT else 0
@@ -525,7 +527,7 @@ class Reference:
                 clock.known = max(time, self.lost_until)
             number = sp - 2**64 if sp >= 2**63 else sp
             syscall = number if UNKNOWN_SYSCALL <= number < 2**15 else UNKNOWN_SYSCALL
-            clock.off, clock.woken = (time, *self._innermost(tid), syscall, cpu, state), None
+            clock.off, clock.woken = (time, *self._innermost(tid), syscall, cpu, state, ran), None
         else:
             row = None if clock.off is None else self._off_row(tid, clock, time, cpu)
             if row is not None and row[1]:
@@ -535,7 +537,7 @@ class Reference:
                 clock.known = max(time, self.lost_until)
             if row is not None:
                 self.off_cpu.append(row)
-            clock.got, clock.off, clock.early, clock.woken = time, None, None, None
+            clock.got, clock.ran, clock.off, clock.early, clock.woken = time, ran, None, None, None
 
     def _innermost(self, tid: int) -> tuple[int, int, int, int]:
         """(instance, task, function, whether there is one)."""
@@ -549,7 +551,7 @@ class Reference:
         self, tid: int, clock: Clock, end: int, cpu_after: int = 0, *, still: bool = False
     ) -> tuple[int, ...] | None:
         assert clock.off is not None
-        start, instance, task, function, in_poll, syscall, cpu, state = clock.off
+        start, instance, task, function, in_poll, syscall, cpu, state, ran = clock.off
         if state == THREAD_OVER or start < self.lost_until:
             return None
         wake = clock.woken or (None if still else clock.early)
@@ -558,7 +560,9 @@ class Reference:
         flags |= OffCpuFlag.IN_POLL if in_poll else 0
         flags |= OffCpuFlag.END_UNKNOWN if still else 0
         since = min(max(clock.known, clock.got), start)
-        how = syscall, cpu, state, int(flags), since, cpu_after
+        is_whole = clock.known <= clock.got <= start and 0 <= clock.ran <= ran
+        stolen = max(start - since - (ran - clock.ran), 0) if is_whole else -1
+        how = syscall, cpu, state, int(flags), since, cpu_after, stolen
         return start, woken, end, instance, task, function, tid, by, 0, *how
 
     def _still_off(self, which: Any, time: int) -> None:

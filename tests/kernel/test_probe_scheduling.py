@@ -22,6 +22,7 @@ from tracer.model import (
     WAKING_RECORD,
     Array,
     Binary,
+    EventFlag,
     ExitMode,
     Group,
     Plan,
@@ -107,6 +108,25 @@ def test_the_kernel_counts_as_many_switches(turns: Turns, plan: Plan) -> None:
         events = session.read().events
     assert counted > ROUNDS / 2
     assert len(of(events, SWITCH_OUT_RECORD)) == counted
+
+
+def test_how_long_it_ran_is_as_the_kernel_says(turns: Turns, plan: Plan) -> None:
+    """To the nanosecond, by its own account of the thread, which is right while that waits."""
+    with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
+        session.attach()
+        for _ in range(ROUNDS):
+            turns.run()
+        wait_until_it_waits(turns)
+        counted = int(Path(f"/proc/{turns.pid}/schedstat").read_text(encoding="ascii").split()[0])
+        events = session.read().events
+    switches = events[np.isin(events["probe"], [SWITCH_OUT_RECORD, SWITCH_IN_RECORD])]
+    assert np.all(switches["flags"] & EventFlag.SELF)
+    assert int(switches["self"][-1]) == counted
+    ran = switches["self"].astype(np.int64)
+    is_stretch = (switches["probe"][1:] == SWITCH_OUT_RECORD) & (switches["probe"][:-1] == SWITCH_IN_RECORD)
+    assert np.count_nonzero(is_stretch) >= 0.9 * ROUNDS
+    assert np.all(np.diff(ran) >= 0)
+    assert not np.any(np.diff(ran)[~is_stretch & (switches["probe"][1:] == SWITCH_IN_RECORD)]), "it runs on a CPU only"
 
 
 def kernel_counts(turns: Turns) -> int:

@@ -27,6 +27,7 @@ SWITCH = np.dtype(
         ("function", "<u4"),
         ("tid", "<u4"),
         ("by", "<u4"),  # of a wake: the thread
+        ("ran", "<i8"),  # ns for which the thread has run so far, by the scheduler's account; NO_READING: not known
         ("syscall", "<i2"),
         ("cpu", "<u2"),
         ("state", "u1"),
@@ -43,6 +44,7 @@ CLOCK = np.dtype(
         ("runnable", "<i8"),  # ns that it had been so when it last got a CPU
         ("blocked", "<i8"),
         ("got", "<i8"),  # when that was
+        ("ran", "<i8"),  # ns for which it had run by then, by the scheduler's account; NO_READING: not known
         ("last", "<i8"),  # time of the latest record
     ],
     align=True,

@@ -93,6 +93,7 @@ def _clocks_of(schedule: Schedule, tids: Tids) -> Array:
     others = np.flatnonzero(~is_it)
     for name, value in (("known", schedule.since), ("runnable", 0), ("blocked", 0), ("got", EVER), ("last", EVER)):
         found[name][others] = value
+    found["ran"][others] = NO_READING
     found["tid"] = tids
     return found
 
@@ -107,8 +108,10 @@ def switches_of(events: Array, before: Indexes) -> Array:
     is_number = (number >= UNKNOWN_SYSCALL) & (number <= np.iinfo(np.int16).max)
     rows["syscall"] = np.where(is_number, number, UNKNOWN_SYSCALL)
     is_waking = events["probe"] == WAKING_RECORD
-    by_thread = is_waking & ((events["flags"] & np.uint8(EventFlag.SELF)) != 0)
-    rows["by"] = np.where(by_thread, events["self"], np.uint64(0))
+    is_told = (events["flags"] & np.uint8(EventFlag.SELF)) != 0
+    rows["by"] = np.where(is_waking & is_told, events["self"], np.uint64(0))
+    has_ran = ~is_waking & is_told & (events["self"] <= LATEST)
+    rows["ran"] = np.where(has_ran, events["self"].astype(np.int64), NO_READING)
     by_interrupt = is_waking & (events["state"] == WakingContext.INTERRUPT)
     rows["flags"] = np.where(by_interrupt, np.uint8(OffCpuFlag.BY_INTERRUPT), np.uint8(0))
     return rows
@@ -164,11 +167,13 @@ def account(schedule: Schedule, switches: Array, lost_until: int) -> tuple[Accou
         got=np.where(got >= 0, time[got], clocks["got"][thread]),
         is_on=~((last_switch >= 0) & is_out[last_switch]),
     )
-    off["since"] = np.minimum(np.maximum(after.known, after.got)[start], off["start"])
+    ran = np.where(got >= 0, rows["ran"][got], clocks["ran"][thread])
+    _since(off, after.known[start], after.got[start], rows["ran"][start], ran[start])
     off["cpu_after"] = rows["cpu"][ends]
     ended = np.append(begins[1:], len(rows)) - 1
     for name in ("known", "runnable", "blocked", "got"):
         clocks[name] = getattr(after, name)[ended]
+    clocks["ran"] = ran[ended]
     clocks["last"] = np.maximum(clocks["last"], time[ended])  # of a wake that was not kept
     left = _pending(number, ended[thread], last_switch, np.where(twice, number, switch), is_out, is_waking)
     pending = pick(rows, left)
@@ -193,7 +198,7 @@ def still_off(schedule: Schedule, which: Flags, time: int, lost_until: int) -> A
     is_woken = (after > start) & (pending["tid"][after] == pending["tid"][start]) & (pending["state"][start] != 0)
     clocks = _clocks_of(schedule, pending["tid"][start])
     off = _off_cpu(pending, start, np.maximum(clocks["last"], time), np.where(is_woken, number[after], -1))
-    off["since"] = np.minimum(np.maximum(clocks["known"], clocks["got"]), off["start"])
+    _since(off, clocks["known"], clocks["got"], pending["ran"][start], clocks["ran"])
     off["flags"] |= np.uint8(OffCpuFlag.END_UNKNOWN)
     return off
 
@@ -285,6 +290,17 @@ def _off_cpu(rows: Array, start: Indexes, end: Numbers, wake: Indexes) -> Array:
     for name in ("instance", "task", "function", "tid", "syscall", "cpu", "state"):
         off[name] = left[name]
     return off
+
+
+def _since(off: Array, known: Numbers, got: Numbers, ran: Numbers, ran_before: Numbers) -> None:
+    """Tell these rows (OFF_CPU, in place) of the time on a CPU before them.
+
+    known, got: as clocks have them; ran_before, ran: for how long it had run when it got that CPU, and when it left it.
+    """
+    off["since"] = np.minimum(np.maximum(known, got), off["start"])
+    is_whole = (got >= known) & (got <= off["start"]) & (ran_before != NO_READING) & (ran >= ran_before)
+    length = off["start"] - off["since"]
+    off["stolen"] = np.where(is_whole, np.maximum(length - (ran - ran_before), 0), NO_READING)
 
 
 def _summed(values: Numbers, begins: Indexes, thread: Indexes) -> Numbers:

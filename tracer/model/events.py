@@ -55,11 +55,12 @@ signed number, how far the CallSite that was handed over lies from that point's 
 SWITCH_OUT_RECORD = 0xFFFF_FFFC
 """EVENT.probe of a record that is no hit: the thread left its CPU.  `state` has the low bits of the task's state, 0
 when it would have run on; `sp` the number of the system call that it was in, or one of NO_SYSCALL and UNKNOWN_SYSCALL
-as a signed number."""
+as a signed number; `self` (SELF set) for how many ns the thread has run so far.  By the scheduler's account time that a
+host took away from its virtual machine is none of these, where it tells of that at all."""
 
 
 SWITCH_IN_RECORD = 0xFFFF_FFFB
-"""EVENT.probe of a record that is no hit: the thread got a CPU, `cpu`."""
+"""EVENT.probe of a record that is no hit: the thread got a CPU, `cpu`.  `self` as in the record above."""
 
 
 WAKING_RECORD = 0xFFFF_FFFA

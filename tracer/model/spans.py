@@ -75,6 +75,7 @@ OFF_CPU = np.dtype(
         ("flags", "u1"),  # OffCpuFlag
         ("since", "<i8"),  # ns; from when on it had been on that CPU, as far as that is known
         ("cpu_after", "<u2"),  # that it got at `end`
+        ("stolen", "<i8"),  # ns from `since` to `start` that a host took away from its virtual machine; -1: not known
     ],
     align=True,
 )

@@ -52,10 +52,19 @@ class KernelTypes:
         """Raises OSError where the kernel has none, or it may not be read."""
         return cls(path.read_bytes())
 
-    def member(self, structure: str, member: str) -> tuple[int, int] | None:
-        """(offset, size) in bytes of a member that is a number or a pointer; None: there is no such."""
-        at = self._find(_STRUCT, structure)
-        return None if at is None else self._member(at, member, 0)
+    def member(self, structure: str, *path: str) -> tuple[int, int] | None:
+        """(offset, size) in bytes of a member that is a number or a pointer; None: there is no such.
+
+        path: its name, after those of the structures inside each other that it is in.
+        """
+        at, offset = self._find(_STRUCT, structure), 0
+        for name in path:
+            found = None if at is None else self._member(at, name, 0)
+            if found is None:
+                return None
+            offset, at = offset + found[0], found[1]
+        size = self._size(at)
+        return (offset, size) if size else None
 
     def parameters(self, typedef: str) -> list[str] | None:
         """The types of the arguments of what is a pointer to a function: names of structures for pointers to such,
@@ -100,15 +109,17 @@ class KernelTypes:
                 return at
         return None
 
-    def _member(self, at: int, wanted: str, depth: int) -> tuple[int, int] | None:
+    def _member(self, at: int, wanted: str, depth: int) -> tuple[int, int | None] | None:
+        """(offset in bytes, type)."""
+        if self._kind(at) not in (_STRUCT, _UNION):
+            return None
         is_packed = self._words[at + 1] >> 31  # then the upper byte of an offset is a bit field's size
         for one in range(self._count(at)):
             name, number, offset = self._words[at + 3 + 3 * one : at + 6 + 3 * one]
             bits = offset & 0xFFFFFF if is_packed else offset
             inner = self._resolved(number)
             if name and self._name(name) == wanted:
-                size = self._size(inner)
-                return (bits // 8, size) if size and bits % 8 == 0 and not (is_packed and offset >> 24) else None
+                return (bits // 8, inner) if bits % 8 == 0 and not (is_packed and offset >> 24) else None
             if not name and inner is not None and self._kind(inner) in (_STRUCT, _UNION) and depth < _DEEPEST:
                 found = self._member(inner, wanted, depth + 1)
                 if found is not None:

@@ -43,7 +43,10 @@ def _offsets(types: KernelTypes) -> dict[str, int | None]:
     state = types.member("task_struct", "__state") or types.member("task_struct", "state")  # before Linux 5.14
     if state is None:
         raise Unavailable("its struct task_struct has no state")
-    return defines | {"TASK_STATE": state[0], "TASK_STATE_SIZE": state[1]}
+    ran = types.member("task_struct", "se", "sum_exec_runtime")
+    if ran is None:
+        raise Unavailable("its struct task_struct does not tell for how long a task ran")
+    return defines | {"TASK_STATE": state[0], "TASK_STATE_SIZE": state[1], "TASK_RAN": ran[0]}
 
 
 def _arguments(types: KernelTypes) -> dict[str, int | None]:

@@ -59,9 +59,11 @@ def kernel(*, state: str = "__state", with_state_argument: bool = True, helpers:
     named = made.add(TYPEDEF, "pid_t", number)
     inner = made.structure("", [("flags", number, 32), ("stack", pointer, 64)])
     either = made.structure("", [("", inner, 0), ("tgid", named, 128)], kind=UNION)
-    task = made.structure(
-        "task_struct", [(state, made.add(VOLATILE, "", number), 0), ("", either, 64), ("pid", named, 512)]
-    )
+    long = made.add(INT, "unsigned long long", 8, 64)
+    entity = made.structure("sched_entity", [("exec_start", long, 128), ("sum_exec_runtime", long, 192)])
+    waits = made.add(VOLATILE, "", number)
+    members = [(state, waits, 0), ("", either, 64), ("pid", named, 512), ("se", entity, 1024)]
+    task = made.structure("task_struct", members)
     made.structure("odd", [("bits", number, 4 << 24 | 8), ("whole", number, 32)], packed=True)
     to_task = made.add(POINTER, "", task)
     more = [number] if with_state_argument else []
@@ -87,6 +89,9 @@ def test_members_are_found_in_what_has_no_name() -> None:
         "comm": None,
     }
     assert types.member("nothing", "pid") is None
+    assert types.member("task_struct", "se", "sum_exec_runtime") == (128 + 24, 8)
+    assert types.member("task_struct", "se") is None
+    assert types.member("task_struct", "pid", "sum_exec_runtime") is None
 
 
 def test_a_bit_field_is_no_number() -> None:
@@ -99,7 +104,7 @@ def test_what_the_program_needs(tmp_path: Path) -> None:
     path = tmp_path / "btf"
     path.write_bytes(kernel().file())
     offsets = {"TASK_PID": 64, "TASK_TGID": 24, "TASK_FLAGS": 12, "TASK_STACK": 16}
-    state = {"TASK_STATE": 0, "TASK_STATE_SIZE": 4}
+    state = {"TASK_STATE": 0, "TASK_STATE_SIZE": 4, "TASK_RAN": 152}
     switch = {"SWITCH_PREEMPT": 0, "SWITCH_PREV": 1, "SWITCH_NEXT": 2}
     whole = {"SCHEDULING": None, **offsets, **state, **switch, "SWITCH_STATE": 3, "HAS_USER_REGS": None}
     assert scheduling_defines(path) == whole

@@ -65,7 +65,7 @@ class Evidence:
 
     def spans(self, spans: Spans) -> None:
         """Polls and waits."""
-        self._long_polls.add(spans.polls, spans.looks)
+        self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
         self._starved.add(spans.waits)
         self._busy_loops.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from tracer.model import POLL, Array, Finding, PollFlag, Severity, SourceLocation, StackKind, Stacks
 from tracer.output.blockers import Blocker, Blockers, frame_words, period_of, times_of
 from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
@@ -68,6 +70,20 @@ class Long:
         return at_least(self.sure, limit)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unsettled:
+    """A poll (POLL) of which it is not known yet how long its thread ran.
+
+    used: ns that it seems to have run at most.  seen: ns of that which looks account for.  count: of those looks.
+    """
+
+    long: Long
+    poll: np.void
+    used: int
+    seen: int
+    count: int
+
+
 class LongPolls:
     """The long polls of late, and by function what they took; memory grows with the functions only."""
 
@@ -79,15 +95,21 @@ class LongPolls:
         self._workers: set[int] = set()
         self._executors: set[int] = set()  # threads on which a future polls tasks; how long it does so is no matter
         self._by_function: dict[int, Long] = {}
+        self._stolen = Stolen()
+        self._unsettled: deque[_Unsettled] = deque(maxlen=_WINDOW)
 
     def add_in_place(self, calls: Array) -> None:
         """Calls of block_in_place (dtype POLL), before the polls that they are in: others take the tasks over."""
         self._in_place = join([self._in_place, calls], POLL)[-_WINDOW:]
 
-    def add(self, polls: Array, looks: Array) -> None:
-        """dtype POLL, in the order of their ends; LOOK, those in these polls."""
-        if not len(polls):
-            return
+    def add(self, polls: Array, looks: Array, off_cpu: Array) -> None:
+        """dtype POLL, in the order of their ends; LOOK, those in these polls; OFF_CPU."""
+        self._stolen.add(off_cpu)
+        if len(polls):
+            self._add_polls(polls, looks)
+        self._settle()
+
+    def _add_polls(self, polls: Array, looks: Array) -> None:
         tasks = self._is_task[polls["function"]]
         self._workers |= set(np.unique(polls["tid"][tasks]).tolist())
         self._executors |= set(np.unique(polls["tid"][tasks & (polls["depth"] > 0)]).tolist())
@@ -111,16 +133,15 @@ class LongPolls:
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
         one.blockers.add(looks)
         one.lengths[bins_of(np.array([length]))] += 1
-        one.sure[bins_of(np.array([min(length, self._sure(inner, length, looks))]))] += 1
+        one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1
         if length > one.longest:
             one.worst, one.longest = inner.copy(), length
 
-    def _sure(self, poll: np.void, length: int, looks: Array) -> int:
-        """ns that the thread used or blocked.
+    def _sure(self, one: Long, poll: np.void, length: int, looks: Array) -> int:
+        """ns that the thread used or blocked, as far as it is known now.
 
         Looks at what runs come by chance, so that they tell rather less.  Where the kernel's scheduler tells more,
-        that is believed if there were about as many looks as it would take: a virtual machine that its host
-        stops for a while says that its threads ran all that time.
+        `_settle` believes that later on.
         """
         blocks, period = looks["kind"] == StackKind.BLOCKED, period_of(self._stacks)
         count = int(np.count_nonzero(~blocks))
@@ -130,9 +151,26 @@ class LongPolls:
                 return length
             return sum(times_of(pick(looks, blocks), self._stacks)) + seen
         blocked = int(poll["blocked"])
-        used = length - blocked
-        is_believed = used - LEAST <= _MOST_UNSEEN * (count + 1) * period or not period
-        return blocked + (used if is_believed else seen)
+        self._unsettled.append(_Unsettled(one, poll.copy(), length - blocked, seen, count))
+        return blocked + seen
+
+    def _settle(self) -> None:
+        """Of polls whose threads have left their CPUs since, it is known how long they ran.
+
+        A virtual machine that its host stops for a while says that its threads ran all that time.  What the
+        scheduler knows to have been such is taken off; the rest is believed if there were about as many looks as it
+        would take, for not every host tells.
+        """
+        period = period_of(self._stacks)
+        settled = [one for one in self._unsettled if self._stolen.is_known(one.poll)]
+        if settled:
+            left = [one for one in self._unsettled if not self._stolen.is_known(one.poll)]
+            self._unsettled = deque(left, maxlen=_WINDOW)
+        for one in settled:
+            used, blocked = one.used - self._stolen.at_most(one.poll), int(one.poll["blocked"])
+            if used > one.seen and (used - LEAST <= _MOST_UNSEEN * (one.count + 1) * period or not period):
+                one.long.sure[_bin(blocked + min(one.seen, one.used))] -= 1
+                one.long.sure[_bin(blocked + used)] += 1
 
     def roots(self) -> npt.NDArray[np.bool_]:
         """Which of the remembered polls are of tasks."""
@@ -157,6 +195,10 @@ class LongPolls:
             if longest >= limit and (is_usual or one.surely_beyond(limit) > 0):
                 found[function] = one
         return {function: one for function, one in found.items() if int(one.worst["tid"]) in self._workers}
+
+
+def _bin(length: int) -> Integers:
+    return bins_of(np.array([length]))
 
 
 def own_lengths(polls: Array) -> Integers:

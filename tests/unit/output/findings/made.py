@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.perfetto.simulation import ACCEPT, HANDLE, PID, QUERY, ROW, START, TASK, WORKERS, make_recording
 from tracer.model import (
+    OFF_CPU,
     POLL,
     WAIT,
     Array,
@@ -86,6 +87,15 @@ def wait(
     return _row(made)
 
 
+def left(at: float, since: float = 0, stolen: float | None = 0, tid: int = WORKERS[0]) -> np.void:
+    """The thread left its CPU, in ms, and got it again 1 ms later; stolen None: it is not known."""
+    made = np.zeros(1, OFF_CPU)
+    made["since"], made["start"], made["end"] = (START + round(one * MS) for one in (since, at, at + 1))
+    made["tid"], made["stolen"], made["woken"] = tid, -1 if stolen is None else round(stolen * MS), made["end"]
+    made["state"] = 1
+    return _row(made)
+
+
 def task(
     number: int,
     first: float = 0,
@@ -109,11 +119,12 @@ def spans(
     waits: Sequence[np.void] = (),
     over: Sequence[np.void] = (),
     begun: Sequence[np.void] = (),
+    off_cpu: Sequence[np.void] = (),
 ) -> Spans:
     """In the order of their ends."""
     return Spans(
         _joined(polls, POLL, "end"), _joined(waits, WAIT, "end"), _joined(begun, TASK_RECORD, "task"),
-        _joined(over, TASK_RECORD, "task"),
+        _joined(over, TASK_RECORD, "task"), off_cpu=_joined(off_cpu, OFF_CPU, "end"),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tests.unit.output.findings.made import (
     TASK,
     WORKERS,
     found,
+    left,
     poll,
     recording,
     rules,
@@ -115,7 +116,8 @@ def test_lost_events_do_not_silence_it() -> None:
 def test_memory_does_not_grow_with_the_polls() -> None:
     evidence = LongPolls([True] * 6, None)
     for number in range(100):
-        evidence.add(spans([poll(100 * number + k, 20) for k in range(90)]).polls, np.empty(0, LOOK))
+        made = spans([poll(100 * number + k, 20) for k in range(90)])
+        evidence.add(made.polls, np.empty(0, LOOK), made.off_cpu)
     assert len(evidence.recent) == 4096
 
 
@@ -131,7 +133,7 @@ def scheduled(start: float, length: float, runnable: float, blocked: float) -> l
 @pytest.mark.parametrize(("length", "runnable", "is_found"), [(300, 291, False), (300, 289, True), (12, 0, True)])
 def test_waiting_for_a_cpu_is_not_the_polls_doing(length: float, runnable: float, is_found: bool) -> None:
     """Where that is known, one poll is enough."""
-    findings = found(spans(usual() + scheduled(100, length, runnable, 0)))
+    findings = found(spans(usual() + scheduled(100, length, runnable, 0), off_cpu=[left(500)]))
     assert bool(findings) is is_found
     for one in findings:
         assert one.evidence["longest_ns"] == round((length - 0.02 - runnable) * MS)
@@ -149,9 +151,38 @@ def test_a_machine_that_stood_still_did_not_compute(length: int, blocked: int, l
     rows["kind"], rows["tid"], rows["stack"] = StackKind.RUNNING, WORKERS[0], 1
     rows["function"], rows["start"], rows["task"] = TASK, START + 100 * MS, 1
     stacks = Stacks((Stack((Frame("echo::db::query", None, False, "echo"),), True),), StackCensus(period=10 * MS))
-    part = replace(spans(usual() + scheduled(100, length, 0, blocked)), looks=rows)
+    part = replace(spans(usual() + scheduled(100, length, 0, blocked), off_cpu=[left(900)]), looks=rows)
     findings = summary_of(part, of=replace(recording(), stacks=stacks)).findings
     assert rules(findings) == (["long-poll"] if is_found else [])
+
+
+@pytest.mark.parametrize(
+    ("off", "is_found"),
+    [
+        ([left(500)], True),
+        ([left(500, stolen=10)], True),
+        ([left(500, stolen=25)], False),
+        ([left(500, stolen=None)], False),
+        ([left(500, 104, stolen=25)], False),
+        ([left(500, 120.1, stolen=25)], True),  # no more than its share of the poll
+        ([left(500, 120.1, stolen=None)], True),
+        ([left(105, stolen=9), left(500, 106, stolen=9)], True),
+        ([left(105, stolen=None), left(115, 106, stolen=None), left(500, 116, stolen=10)], False),
+        ([left(99, stolen=50), left(500, 99.5)], True),
+        ([left(500, stolen=50, tid=WORKERS[1]), left(500)], True),
+        ([left(129)], False),  # how much of the rest was stolen is not known yet
+        ([], False),
+    ],
+)
+def test_what_the_host_took_is_not_the_polls_doing(off: list[np.void], is_found: bool) -> None:
+    """One poll, that seems to have used its CPU for 30 ms."""
+    part = spans(usual() + scheduled(100, 30, 0, 0), off_cpu=off)
+    assert bool(found(part)) is is_found
+    assert bool(found(spans([*part.polls]), spans(off_cpu=off))) is is_found
+
+
+def test_one_that_blocked_is_long_whatever_the_host_took() -> None:
+    assert found(spans(usual() + scheduled(100, 30, 0, 12), off_cpu=[left(500, stolen=30)]))
 
 
 def test_blocking_is_told_from_computing() -> None:
@@ -171,7 +202,8 @@ def test_what_is_done_in_place_keeps_nobody(in_place: float, is_found: bool) -> 
     functions[ACCEPT] = replace(functions[ACCEPT], kind=FunctionKind.IN_PLACE)
     made = replace(made, plan=replace(made.plan, functions=tuple(functions)))
     call = poll(101, in_place, 1, function=ACCEPT, depth=3, instance=0)
-    findings = summary_of(spans([*usual(), call, *scheduled(100, 300, 0, 0)]), of=made).findings
+    part = spans([*usual(), call, *scheduled(100, 300, 0, 0)], off_cpu=[left(500)])
+    findings = summary_of(part, of=made).findings
     assert bool(findings) is is_found
     assert all(one.evidence["longest_ns"] == round((300 - 0.02 - in_place) * MS) for one in findings)
 
