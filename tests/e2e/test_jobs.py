@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ SHARE = 0.999
 """Of them all, but for the first one on each thread: there the log's buffer is made before it reads the clock."""
 NEAR, NEAR_SHARE = 100_000, 0.05
 """Nanoseconds between what the log and the trace say, or the share of it."""
+NEAR_OF_ALL = 0.97
+"""So many are as near as that: the host of a virtual machine takes its processors away at any time, between the log's
+clock and the probe, too."""
 
 RUNS = [
     pytest.param(target, mode, profile, id="-".join((target, *mode, profile)))
@@ -72,9 +75,12 @@ def trace_of(capture: Path) -> Assembled:
     return Assembled(plan, polls[is_task], of_tasks, tasks, polls[in_place])
 
 
-def near(got: Iterable[int], told: Iterable[int]) -> int:
-    """How many are as they should be."""
-    return sum(abs(one - other) <= max(NEAR, NEAR_SHARE * other) for one, other in zip(got, told, strict=True))
+def assert_near(what: str, got: npt.ArrayLike, told: npt.ArrayLike, but_for: int) -> None:
+    """These times, in ns, are as they should be, with so many exceptions."""
+    off = np.abs(np.array(got, np.int64) - np.array(told, np.int64))
+    right = int(np.count_nonzero(off <= np.maximum(NEAR, NEAR_SHARE * np.array(told))))
+    print(f"{what}: {right} of {len(off)} as long, usually {np.median(off) if len(off) else 0:,.0f} ns off")
+    assert right >= NEAR_OF_ALL * (len(off) - but_for)
 
 
 def instances_of(records: Records, polls: Array) -> dict[int, int]:
@@ -121,9 +127,8 @@ def check_in_place(log: Records, trace: Assembled, tasks: dict[int, int], *, is_
     around = enclosing(told, got["start"], got["end"], got["tid"])
     assert np.all(around >= 0)
     assert [int(one) for one in got["task"][around]] == [tasks[int(one)] for one in told["instance"]]
-    right = near((got["end"] - got["start"])[around], (told["end"] - told["begin"]).astype(np.int64))
-    print(f"{len(got)} calls in place: {right} took as long")
-    assert right >= SHARE * (len(got) - len(np.unique(told["tid"])))
+    lengths = (got["end"] - got["start"])[around], (told["end"] - told["begin"]).astype(np.int64)
+    assert_near("calls in place", *lengths, but_for=len(np.unique(told["tid"])))
 
 
 def check_jobs(log: Records, trace: Assembled, jobs: dict[int, int]) -> None:
@@ -137,14 +142,12 @@ def check_jobs(log: Records, trace: Assembled, jobs: dict[int, int]) -> None:
     numbers = [number for number in jobs if tasks[jobs[number]]["spawned"]]
     told = [int(ran[one]["begin"]) - int(spawned[one]["begin"]) for one in numbers]
     got = [int(tasks[jobs[one]]["first"]) - int(tasks[jobs[one]]["spawned"]) for one in numbers]
-    queued = near(got, told)
     threads = {int(one["tid"]) for one in ran.values()}
-    print(f"{len(jobs)} jobs: {len(numbers)} spawns seen, {queued} queued as long, at most {max(told, default=0)} ns")
-    assert queued >= SHARE * (len(jobs) - len(threads))
+    assert len(numbers) >= SHARE * (len(jobs) - len(threads))
+    assert_near("jobs in the queue", got, told, but_for=len(threads))
     if np.any(log["place"] == WAKE):
-        took = near(*zip(*run_times(log, jobs, polls), strict=True))
-        print(f"{took} ran as long")
-        assert took >= SHARE * (len(jobs) - len(threads))
+        lengths = np.array([*run_times(log, jobs, polls)])
+        assert_near("jobs", lengths[:, 0], lengths[:, 1], but_for=len(threads))
     check_order(log, jobs, polls)
     by = {int(tasks[jobs[one]]["spawned_by"]) for one in jobs}
     assert len(by) == len({int(one["address"]) for one in spawned.values()})
@@ -183,9 +186,9 @@ def check_first_polls(log: Records, trace: Assembled) -> dict[int, int]:
     rows = {int(one["task"]): one for one in trace.tasks}
     numbers = [one for one in tasks if rows[tasks[one]]["spawned"]]
     got = [int(rows[tasks[one]]["first"]) - int(rows[tasks[one]]["spawned"]) for one in numbers]
-    right = near(got, [first[one] - spawned[one] for one in numbers])
-    print(f"{len(tasks)} tasks: {len(numbers)} spawns seen, {right} ready as long")
-    assert right >= SHARE * (len(tasks) - len(np.unique(polled["tid"])))
+    threads = len(np.unique(polled["tid"]))
+    assert len(numbers) >= SHARE * (len(tasks) - threads)
+    assert_near("tasks before their first poll", got, [first[one] - spawned[one] for one in numbers], but_for=threads)
     return tasks
 
 

@@ -302,16 +302,21 @@ class ProbeSession:
         tracepoints = self._program.tracepoints
         if tracepoints is None:
             return 0.0
+        bare, seen = [], []
         with running.beside_us():
-            bare = min(running.turn(_TURNS) for _ in range(_ROUNDS))
+            bare += [running.turn(_TURNS) for _ in range(_ROUNDS)]
             links = tracepoints.attach()
             try:
-                self._program.begin_epoch(Group.SCHEDULING)
-                seen = min(running.turn(_TURNS) for _ in range(_ROUNDS))
+                # By turns: what else the machine does comes and goes.
+                for _ in range(_ROUNDS):
+                    bare.append(running.turn(_TURNS))
+                    self._program.begin_epoch(Group.SCHEDULING)
+                    seen.append(running.turn(_TURNS))
+                    self._program.end_epoch(Group.SCHEDULING)
             finally:
                 self._program.end_epoch(Group.SCHEDULING)
                 tracepoints.detach(links)
-        return max(0.0, seen - bare) / RECORDS_OF_TURN
+        return max(0.0, min(seen) - min(bare)) / RECORDS_OF_TURN
 
     def set_active(self, groups: frozenset[Group], unprobed: frozenset[int] = frozenset()) -> int:
         """Attach and detach groups, and functions of Group.FUTURES; returns the time in ns (CLOCK_MONOTONIC) of the

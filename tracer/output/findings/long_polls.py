@@ -37,8 +37,9 @@ _SHARE = 0.9
 """Of a poll's length, that one inside it takes where that is the one to look at."""
 _UNSURE_LOOKS = 2
 """Of those at one poll, so many say nothing of its length."""
-_MOST_UNSEEN = 2
-"""Times as long as the looks at it account for, a thread may have run."""
+_LEAST_LOOKS, _MOST_UNSEEN = 2, 2
+"""So often at least it was seen to run, and for no more than so many times as long as that accounts for, where the
+scheduler is believed to say for how long: a machine that stands still is looked at once, as it goes on."""
 _WINDOW = 4096
 """Long polls that are remembered."""
 _SCHEDULED = int(PollFlag.SCHEDULED)
@@ -159,7 +160,7 @@ class LongPolls:
 
         A virtual machine that its host stops for a while says that its threads ran all that time.  What the
         scheduler knows to have been such is taken off; the rest is believed if there were about as many looks as it
-        would take, for not every host tells.
+        would take, for no host tells of all.
         """
         period = period_of(self._stacks)
         settled = [one for one in self._unsettled if self._stolen.is_known(one.poll)]
@@ -168,7 +169,8 @@ class LongPolls:
             self._unsettled = deque(left, maxlen=_WINDOW)
         for one in settled:
             used, blocked = one.used - self._stolen.at_most(one.poll), int(one.poll["blocked"])
-            if used > one.seen and (used - LEAST <= _MOST_UNSEEN * (one.count + 1) * period or not period):
+            is_seen = one.count >= _LEAST_LOOKS and used - LEAST <= _MOST_UNSEEN * (one.count + 1) * period
+            if used > one.seen and (is_seen or not period):
                 one.long.sure[_bin(blocked + min(one.seen, one.used))] -= 1
                 one.long.sure[_bin(blocked + used)] += 1
 

@@ -143,7 +143,15 @@ def test_waiting_for_a_cpu_is_not_the_polls_doing(length: float, runnable: float
 
 @pytest.mark.parametrize(
     ("length", "blocked", "looks", "is_found"),
-    [(75, 0, 1, False), (75, 0, 3, True), (75, 0, 7, True), (75, 12, 0, True), (300, 0, 2, False), (14, 0, 0, True)],
+    [
+        (75, 0, 1, False),
+        (75, 0, 3, True),
+        (75, 0, 7, True),
+        (75, 12, 0, True),
+        (300, 0, 2, False),
+        (14, 0, 1, False),
+        (14, 0, 2, True),
+    ],
 )
 def test_a_machine_that_stood_still_did_not_compute(length: int, blocked: int, looks: int, is_found: bool) -> None:
     """What seems to run all the time, and is hardly seen to run when looked at: the host had stopped the machine."""
