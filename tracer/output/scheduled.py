@@ -46,6 +46,19 @@ class Blocking:
     runnable: int
 
 
+@dataclass(frozen=True, slots=True)
+class StolenTime:
+    """What the host took of the time that threads seem to have been on their CPUs.  ns; longest: in one stretch."""
+
+    of: int
+    total: int
+    longest: int
+
+
+LEAST_STOLEN = 100_000
+"""ns of a stretch; the two clocks that tell differ by some microseconds."""
+
+
 class Scheduled:
     """Totals by function."""
 
@@ -56,6 +69,7 @@ class Scheduled:
         self._runnable = np.zeros(count, np.int64)
         self._blocked = np.zeros(count, np.int64)
         self._by_syscall: dict[int, list[int]] = {}
+        self._on_cpu = self._stolen = self._longest_stolen = 0
 
     def add(self, polls: Array, off_cpu: Array) -> None:
         """Count in polls (dtype POLL) and OFF_CPU."""
@@ -65,6 +79,7 @@ class Scheduled:
         np.add.at(self._length, function, known["end"] - known["start"])
         np.add.at(self._runnable, function, known["runnable"])
         np.add.at(self._blocked, function, known["blocked"])
+        self._add_stolen(off_cpu)
         in_polls = pick(off_cpu, is_blocked_in_poll(off_cpu))
         until = blocked_until(in_polls)
         blocked, runnable = until - in_polls["start"], in_polls["end"] - until
@@ -75,6 +90,18 @@ class Scheduled:
             sums[1] += int(blocked[which].sum())
             sums[2] = max(sums[2], int(blocked[which].max()))
             sums[3] += int(runnable[which].sum())
+
+    def _add_stolen(self, off: Array) -> None:
+        known = off["stolen"] >= 0
+        if known.any():
+            stolen = np.where(known & (off["stolen"] >= LEAST_STOLEN), off["stolen"], 0)
+            self._on_cpu += int((off["start"] - off["since"])[known].sum())
+            self._stolen += int(stolen.sum())
+            self._longest_stolen = max(self._longest_stolen, int(stolen.max()))
+
+    def stolen(self) -> StolenTime | None:
+        """None: nothing is known of it."""
+        return StolenTime(self._on_cpu, self._stolen, self._longest_stolen) if self._on_cpu else None
 
     def of(self, function: int) -> Split | None:
         """None: of no poll of this function it is known."""

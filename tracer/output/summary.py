@@ -37,7 +37,7 @@ from tracer.output.jobs import Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.probed import ProbedTime
-from tracer.output.scheduled import Scheduled, Split
+from tracer.output.scheduled import Scheduled, Split, StolenTime
 from tracer.output.syscalls import syscall_words
 from tracer.output.waiting import AwaitFigures
 
@@ -102,6 +102,7 @@ class Summary:
             "probed": self.share_probed(Group.SCHEDULING),
             "switches": self.tally.switches,
             "unpaired": self.tally.unpaired_switches,
+            "stolen": _or_none(self.scheduled.stolen()),
             "blocked_in_polls": [
                 {**asdict(one), "name": syscall_words(one.syscall)} for one in self.scheduled.by_syscall()
             ],
@@ -429,7 +430,7 @@ def _await(function: PollFunction, row: AwaitFigures, known: Whereabouts) -> dic
     }
 
 
-def _or_none(figures: Lengths | Split | None) -> dict[str, Any] | None:
+def _or_none(figures: Lengths | Split | StolenTime | None) -> dict[str, Any] | None:
     return asdict(figures) if figures is not None else None
 
 

@@ -17,6 +17,7 @@ from tracer.output.tables import Document, plain_text, some
 
 _MOST_NAMED = 2
 _MAX_CHANGES, _MAX_NAMES = 4, 5
+_MUCH_STOLEN = 0.01
 
 
 def _print_unjudged(document: Document, console: Console) -> None:
@@ -63,6 +64,13 @@ def print_remarks(document: Document, console: Console) -> None:
     if document.get("no_scheduling"):
         words = f"when threads were on their CPUs is not known: {document['no_scheduling']}"
         console.print(plain_text(words, "yellow"))
+    stolen = (document.get("scheduling") or {}).get("stolen")
+    if stolen and stolen["total"] >= _MUCH_STOLEN * stolen["of"]:
+        took = f"{stolen['total'] / stolen['of']:.1%} of the time that threads seem to have been on their CPUs"
+        words = (
+            f"the host of this virtual machine took {took}, up to {duration_words(stolen['longest'])} of one stretch"
+        )
+        console.print(plain_text(f"{words}: polls in which it did look that much longer", "yellow"))
     changes = document["plan_changes"]
     for change in changes[:_MAX_CHANGES]:
         words = f"from {change['seconds']:.2f} s probed: {change['probed']} ({change['reason']})"

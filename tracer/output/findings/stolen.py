@@ -10,9 +10,8 @@ import numpy as np
 
 from tracer.model import OFF_CPU, Array
 from tracer.output.records import join, pick
+from tracer.output.scheduled import LEAST_STOLEN
 
-_LEAST = 100_000
-"""ns; less is no matter to any rule, and the two clocks differ by some microseconds."""
 _WINDOW = 4096
 
 
@@ -28,7 +27,7 @@ class Stolen:
         if not len(off):
             return
         self._left |= dict(zip(off["tid"].tolist(), off["start"].tolist(), strict=True))
-        lacking = pick(off, (off["stolen"] < 0) | (off["stolen"] >= _LEAST))
+        lacking = pick(off, (off["stolen"] < 0) | (off["stolen"] >= LEAST_STOLEN))
         if len(lacking):
             self._rows = join([self._rows, lacking], OFF_CPU)[-_WINDOW:]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tests.perfetto.simulation import blocks
 from tests.unit.output.findings import test_busy_loops, test_cancellations, test_leaks, test_long_polls, test_starved
-from tests.unit.output.findings.made import START, poll, spans, summary_of, wait
+from tests.unit.output.findings.made import START, left, poll, recording, spans, summary_of, wait
 from tests.unit.output.findings.test_workers import run as unequal
 from tracer.model import Finding, Spans
 from tracer.output.printed_summary import print_summary
@@ -88,3 +88,18 @@ def test_only_so_many_are_printed() -> None:
     lines = rendered(summary)
     assert len([line for line in lines if line.startswith(("critical ", "warning "))]) == 5
     assert "1 more finding: see --json" in lines
+
+
+def test_what_the_host_took_is_said() -> None:
+    """Of what is known, and where it is much."""
+    made = recording()
+    made = replace(made, plan=replace(made.plan, scheduling=True))
+    off = [left(100, stolen=3), left(300, 200, stolen=0.05), left(500, 400, stolen=1), left(900, 600, stolen=None)]
+    summary = summary_of(spans(test_long_polls.usual(), off_cpu=off), of=made)
+    assert summary.as_json()["scheduling"]["stolen"] == {"of": 300_000_000, "total": 4_000_000, "longest": 3_000_000}
+    (line,) = [line for line in rendered(summary) if "the host" in line]
+    assert "took 1.3% of the time that threads seem to have been on their CPUs, up to 3.00 ms of one stretch" in line
+    quiet = summary_of(spans(test_long_polls.usual(), off_cpu=off[1:3]), of=made)
+    assert not [line for line in rendered(quiet) if "the host" in line]
+    unknown = summary_of(spans(test_long_polls.usual(), off_cpu=off[3:]), of=made)
+    assert unknown.as_json()["scheduling"]["stolen"] is None
