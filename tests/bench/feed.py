@@ -5,22 +5,23 @@ under way, in the recording's own format and with its own sequence numbers, as i
 from __future__ import annotations
 
 import ctypes
-import errno
+import itertools
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tracer.model import EVENT, EventFlag, Plan
 from tracer.probe import kernel
 from tracer.probe.kernel import load_program
 
 _SOCKET_FILTER = 1
-_TEST_RUN, _NEXT_MAP_ID, _MAP_BY_ID, _INFORMATION = 10, 12, 14, 15
+_TEST_RUN, _MAP_BY_ID, _INFORMATION = 10, 14, 15
 _NAME_AT, _NAME = 24, 16  # in struct bpf_map_info
-_LOOKUP, _CLOCK, _CPU, _RING_OUTPUT = 1, 5, 8, 130  # enum bpf_func_id
-_NO_WAKEUP = 1
+_LOOKUP, _CLOCK, _CPU, _PERF_OUTPUT, _RING_OUTPUT = 1, 5, 8, 25, 130  # enum bpf_func_id
+_NO_WAKEUP, _CURRENT_CPU = 1, 0xFFFF_FFFF
 _LOST, _SENT = 0, 8  # in struct cpu_state
 _ROUND = 0.005
 _TASKS, _HEADER, _CELL, _SP = 1_000, 0x7E00_0000_0000, 0x480, 0x7F00_0000_0000
@@ -36,18 +37,21 @@ class Fed:
     seconds: float
 
 
-def feed(plan: Plan, rate: float, seconds: float) -> Fed:
-    """Polls of a thousand tasks by one thread a CPU, at so many events a second.
+def feed(pid: int, plan: Plan, transport: str, rate: float, seconds: float) -> Fed:
+    """Polls of a thousand tasks by one thread a CPU, at so many events a second, on the CPUs by turns.
 
-    The recording is that which began last.  Raises StopIteration when none is under way.
+    pid: of the process that records.
     """
     entry, leave = _ends_of_a_poll(plan)
-    events, cpus = _newest_map("events"), _newest_map("cpus")
-    program = load_program(_SOCKET_FILTER, _program(events, cpus, entry, leave), name="feed")
+    events, cpus = _map_of(pid, "events"), _map_of(pid, "cpus")
+    program = load_program(_SOCKET_FILTER, _program(transport, events, cpus, entry, leave), name="feed")
     packet = ctypes.create_string_buffer(64)
+    allowed = os.sched_getaffinity(0)
+    cpu = itertools.cycle(sorted(allowed))
     began, sent = time.monotonic(), 0
     try:
         while sent < int(seconds * rate):
+            os.sched_setaffinity(0, {next(cpu)})
             time.sleep(_ROUND)
             due = int(min(time.monotonic() - began, seconds) * rate) - sent
             fields = (program, 0, len(packet), 0, ctypes.addressof(packet), 0, due, 0)
@@ -56,6 +60,7 @@ def feed(plan: Plan, rate: float, seconds: float) -> Fed:
             sent += due
         return Fed(sent, time.monotonic() - began)
     finally:
+        os.sched_setaffinity(0, allowed)
         for fd in (program, events, cpus):
             os.close(fd)
 
@@ -66,29 +71,16 @@ def _ends_of_a_poll(plan: Plan) -> tuple[int, int]:
     return next((one.id, leaves[one.enters]) for one in plan.probes if one.enters is not None and one.enters in leaves)
 
 
-def _newest_map(name: str) -> int:
-    """A descriptor of the map of that name that was made last."""
-    *_, newest = (number for number in _maps() if _name_of(number) == name)
-    return kernel._bpf(_MAP_BY_ID, struct.pack("<I", newest))
-
-
-def _maps() -> Iterator[int]:
-    number = 0
-    while True:
-        attributes = ctypes.create_string_buffer(struct.pack("<III", number, 0, 0).ljust(128, b"\0"), 128)
-        if kernel._libc.syscall(kernel._BPF_SYSCALL, _NEXT_MAP_ID, attributes, 128):
-            if ctypes.get_errno() != errno.ENOENT:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            return
-        number = int.from_bytes(attributes.raw[4:8], "little")
-        yield number
+def _map_of(pid: int, name: str) -> int:
+    """A descriptor of the map of that name which the process has open."""
+    told = (one.read_text() for one in Path(f"/proc/{pid}/fdinfo").iterdir())
+    maps = {int(line.split()[1]) for text in told for line in text.splitlines() if line.startswith("map_id:")}
+    (number,) = (one for one in maps if _name_of(one) == name)
+    return kernel._bpf(_MAP_BY_ID, struct.pack("<I", number))
 
 
 def _name_of(number: int) -> str:
-    try:
-        fd = kernel._bpf(_MAP_BY_ID, struct.pack("<I", number))
-    except FileNotFoundError:
-        return ""
+    fd = kernel._bpf(_MAP_BY_ID, struct.pack("<I", number))
     try:
         told = ctypes.create_string_buffer(_NAME_AT + _NAME)
         kernel._bpf(_INFORMATION, struct.pack("<IIQ", fd, len(told), ctypes.addressof(told)))
@@ -97,7 +89,7 @@ def _name_of(number: int) -> str:
         os.close(fd)
 
 
-def _program(events: int, cpus: int, entry: int, leave: int) -> bytes:
+def _program(transport: str, events: int, cpus: int, entry: int, leave: int) -> bytes:
     """One event a run: entries and exits by turns, as the sequence numbers of each CPU are even or odd."""
     code: list[bytes] = []
 
@@ -120,6 +112,7 @@ def _program(events: int, cpus: int, entry: int, leave: int) -> bytes:
             **dict.fromkeys(("state", "flags"), 0x73),
         }.items()
     }
+    one(0x7B, 10, 1, -56)  # the context
     one(0x62, 10, 0, -4, 0)  # key = 0
     wide(1, cpus, 1)
     one(0xBF, 2, 10)
@@ -159,12 +152,21 @@ def _program(events: int, cpus: int, entry: int, leave: int) -> bytes:
     one(0x27, 6, 0, 0, int(EventFlag.RESULT | EventFlag.PENDING))
     one(0x07, 6, 0, 0, int(EventFlag.SELF))
     store["flags"](6)
-    wide(1, events, 1)
-    one(0xBF, 2, 10)
-    one(0x07, 2, 0, 0, -48)
-    one(0xB7, 3, 0, 0, EVENT.itemsize)
-    one(0xB7, 4, 0, 0, _NO_WAKEUP)
-    one(0x85, value=_RING_OUTPUT)
+    if transport == "ring":
+        wide(1, events, 1)
+        one(0xBF, 2, 10)
+        one(0x07, 2, 0, 0, -48)
+        one(0xB7, 3, 0, 0, EVENT.itemsize)
+        one(0xB7, 4, 0, 0, _NO_WAKEUP)
+        one(0x85, value=_RING_OUTPUT)
+    else:
+        one(0x79, 1, 10, -56)
+        wide(2, events, 1)
+        wide(3, _CURRENT_CPU)
+        one(0xBF, 4, 10)
+        one(0x07, 4, 0, 0, -48)
+        one(0xB7, 5, 0, 0, EVENT.itemsize)
+        one(0x85, value=_PERF_OUTPUT)
     one(0x15, 0, 0, 2, 0)
     one(0xB7, 1, 0, 0, 1)
     one(0xDB, 9, 1, _LOST, 0)  # cpu->lost += 1
