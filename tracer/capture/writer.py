@@ -65,6 +65,7 @@ class CaptureWriter:
         self._dropped_first = self._dropped_last = 0
         self._max_size = max_size
         self._waiting = np.empty(_BLOCK_EVENTS, EVENT)
+        self._waiting_bytes = _bytes(self._waiting)
         self._waiting_count = 0
         self._waiting_since = 0.0
         payload = recording if isinstance(recording, bytes) else messages.write_recording(recording)
@@ -103,7 +104,7 @@ class CaptureWriter:
             if self._waiting_count == 0:
                 self._waiting_since = time.monotonic()
             part = events[done : done + _BLOCK_EVENTS - self._waiting_count]
-            self._waiting[self._waiting_count : self._waiting_count + len(part)] = part
+            self._waiting_bytes[self._waiting_count : self._waiting_count + len(part)] = _bytes(part)
             self._waiting_count += len(part)
             done += len(part)
             if self._waiting_count == _BLOCK_EVENTS:
@@ -162,7 +163,7 @@ class CaptureWriter:
         self._waiting_count = 0
         times = events["time"]
         if np.any(times[1:] < times[:-1]):  # two batches overlap: a thread's own events are in order already
-            events = events[np.argsort(times, kind="stable")]
+            events = events.take(np.argsort(times, kind="stable"))
             times = events["time"]
         first, last = int(times[0]), int(times[-1])
         if self._append_events(events, first, last):
@@ -236,6 +237,11 @@ class CaptureWriter:
             written = os.write(self._fd, rest)
             self.size += written
             rest = rest[written:]
+
+
+def _bytes(events: Array) -> Array:
+    """The same without a meaning: numpy moves records one field at a time."""
+    return np.ascontiguousarray(events).view((np.void, EVENT.itemsize))
 
 
 def _block(tag: bytes, payload: bytes, *, time: int) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import EVENT, Array, Loss
+from tracer.model import Array, Loss
 from tracer.probe.transport import joined
 
 _MOST_LOOKS = 16
@@ -141,8 +141,8 @@ class Ledger:
         if len(events):
             self._held.append(events)
             for number in np.flatnonzero(np.bincount(events["cpu"])).tolist():
-                is_its = events["cpu"] == number
-                self._cpus[number].receive(events["sequence"][is_its], events["time"][is_its])
+                its = np.flatnonzero(events["cpu"] == number)
+                self._cpus[number].receive(events["sequence"].take(its), events["time"].take(its))
         settled = [cpu.settle(look) for cpu in self._cpus]
         for cpu in self._cpus:
             cpu.sent, cpu.sent_at = int(look.sent[cpu.number]), look.before
@@ -180,9 +180,8 @@ class Ledger:
 
 
 def _sorted(events: Array) -> Array:
-    """By time, stable; whole words are moved, since numpy moves records one field at a time."""
+    """By time, stable.  To take is ten times as fast as an index: numpy then moves records one field at a time."""
     times = events["time"]
     if not np.any(times[1:] < times[:-1]):
         return events
-    words = np.ascontiguousarray(events).view("<u8").reshape(len(events), EVENT.itemsize // 8)
-    return words[np.argsort(times, kind="stable")].view(EVENT).reshape(len(events))
+    return events.take(np.argsort(times, kind="stable"))

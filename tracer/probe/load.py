@@ -47,7 +47,8 @@ class Units:
         if not len(events):
             return cost
         probes = events["probe"]
-        hits = np.bincount(probes[probes < len(self._cost)], minlength=len(self._cost))
+        known = len(self._cost)
+        hits = np.bincount(np.minimum(probes, known), minlength=known + 1)[:known]
         cost += np.bincount(self._unit, hits * self._cost, self.count)
         cost[self.scheduling] = int(np.count_nonzero(is_scheduling(probes))) * self._cost_of_scheduling
         more: Cost = cost * (1 + lost / len(events))
