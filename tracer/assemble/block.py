@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE
-from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick
+from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick, records_of
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
@@ -368,12 +368,9 @@ def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings |
     inner_first = closed[::-1]
     by_close = inner_first[stable_order(endings.over[inner_first])]
     order = by_close[stable_order(end[by_close])]
-    polls = np.empty(len(order), POLL)
-    for name in SHARED_FIELDS:
-        polls[name] = getattr(frames, name)[order]
-    polls["end"], polls["end_latest"] = end[order], end_latest[order]
-    polls["flags"], polls["state_after"] = endings.flags[order], endings.state_after[order]
-    polls["runnable"] = polls["blocked"] = 0
+    columns = {name: getattr(frames, name) for name in SHARED_FIELDS}
+    columns |= {"end": end, "end_latest": end_latest, "flags": endings.flags, "state_after": endings.state_after}
+    polls = records_of(POLL, len(order), columns, order)
     if clocks is not None:
         at_start = (frames.runnable[closed], frames.blocked[closed])
         scheduled = np.zeros((3, len(end)), np.int64)

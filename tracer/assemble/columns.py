@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.state import FRAME, Flags, Indexes, Numbers, Small, Unsigned
 from tracer.model import Array
+
+_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,22 @@ def packed(columns: Frames, at: Indexes) -> Array:
     for name in FRAME.names or ():
         frames[name] = getattr(columns, name)[at]
     return frames
+
+
+def records_of(
+    kind: np.dtype[np.void], count: int, columns: Mapping[str, npt.NDArray[Any]], order: Indexes | None = None
+) -> Array:
+    """The columns, or what is at these places of them, as records; a field without a column is 0.
+
+    Some thousands at a time, which the CPU's cache holds while field after field is written.
+    """
+    records = np.zeros(count, kind)
+    for first in range(0, count, _AT_ONCE):
+        here = slice(first, first + _AT_ONCE)
+        part = records[here]
+        for name, column in columns.items():
+            part[name] = column[here] if order is None else column.take(order[here])
+    return records
 
 
 def pick(records: Array, which: Flags) -> Array:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.chains import NO_STATE, checked
-from tracer.assemble.columns import Frames
+from tracer.assemble.columns import Frames, records_of
 from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import by_address, hashes_of, stable_order
 from tracer.assemble.state import (
@@ -335,28 +335,33 @@ def _waits(
     ambiguous = ((polls.result[before] == UNKNOWN) & ~told) | (start < state.lost_until)
     cancelled = (has_before & ends) | ((polls.flags[after] & _ABORTED) != 0)
 
-    waits = np.zeros(len(after), WAIT)
-    waits["start"] = start
-    waits["end"] = polls.start[after]
-    waits["self"] = polls.self[after]
-    waits["instance"] = instance[own]
-    waits["function"] = polls.function[own]
-    waits["tid"] = polls.tid[own]
     flags = np.bitwise_or(np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE))
     flags |= np.where(cancelled, _CANCELLED, _NONE)
-    waits["flags"] = flags | np.where(is_replaced, _REPLACED, _NONE)
-    waits["state"] = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
+    flags |= np.where(is_replaced, _REPLACED, _NONE)
+    function = polls.function[own]
+    shown = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
     # Nothing was walked at an end: the state alone tells.
     is_end = has_before & ends
     walked = polls.places[after]
     over = np.flatnonzero(is_end)
-    at_end = waits["state"][over].astype(np.intp)
-    walked[over] = state.roles.settled[waits["function"][over], np.where(at_end, at_end, NO_STATE)]
-    waits["places"] = checked(walked, state.roles.places)
+    at_end = shown[over].astype(np.intp)
+    walked[over] = state.roles.settled[function[over], np.where(at_end, at_end, NO_STATE)]
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
-        waits["start"][begun] = np.array(state.since)[state.batch[polls.function[after[begun]]]]
-        waits["flags"][begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
+        start[begun] = np.array(state.since)[state.batch[polls.function[after[begun]]]]
+        flags[begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
+    columns: dict[str, npt.NDArray[Any]] = {
+        "start": start,
+        "end": polls.start[after],
+        "self": polls.self[after],
+        "instance": instance[own],
+        "function": function,
+        "tid": polls.tid[own],
+        "flags": flags,
+        "state": shown,
+        "places": checked(walked, state.roles.places),
+    }
+    waits = records_of(WAIT, len(after), columns)
     between = has_before & ~ends
     since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
     until = np.where(between, polls.order[after], np.uint64(0))

@@ -95,9 +95,8 @@ class Delays:
         self._origins = np.zeros((count, len(WakeOrigin)), np.int64)
         self._woken, self._spawned = Sums(count), Sums(count)
 
-    def add(self, waits: Array, begun: Array) -> None:
-        """Count in waits (dtype WAIT), but for those that no poll has ended, and new tasks (dtype TASK)."""
-        woken = pick(waits, is_answered(waits))
+    def add(self, woken: Array, begun: Array) -> None:
+        """Count in answered waits (dtype WAIT) and new tasks (dtype TASK)."""
         function = woken["function"].astype(np.intp)
         self._woken.add(function, ready_times(woken))
         np.add.at(self._own, function, woken["woken_by"] == woken["instance"])

@@ -29,7 +29,7 @@ from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.blockers import Blocker, Blockers, stack_of, stack_words
 from tracer.output.chains import Chains, Whereabouts
-from tracer.output.delays import Delays, Lengths
+from tracer.output.delays import Delays, Lengths, is_answered
 from tracer.output.findings.gather import Evidence, missing, unjudged
 from tracer.output.findings.run import Run
 from tracer.output.flight import flight_of
@@ -37,6 +37,7 @@ from tracer.output.jobs import Jobs
 from tracer.output.kinds import Spawn, TaskKinds
 from tracer.output.labels import probed_words, state_words
 from tracer.output.probed import ProbedTime
+from tracer.output.records import pick
 from tracer.output.scheduled import Scheduled, Split, StolenTime
 from tracer.output.syscalls import syscall_words
 from tracer.output.waiting import AwaitFigures
@@ -179,8 +180,9 @@ class Summary:
         self.accounts.by_await.forget(spans.over)
         self.kinds.add(spans.over)
         self.scheduled.add(spans.polls, spans.off_cpu)
-        self.delays.add(spans.waits, spans.begun)
-        self._evidence.spans(spans)
+        answered = pick(spans.waits, is_answered(spans.waits))
+        self.delays.add(answered, spans.begun)
+        self._evidence.spans(spans, answered)
         self.blockers.add(spans.looks)
 
     def plan_change(self, change: PlanChange) -> None:

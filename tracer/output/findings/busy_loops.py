@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.model import Array, Finding, LayoutKind, Plan, Severity
-from tracer.output.delays import is_answered
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick
@@ -51,12 +50,9 @@ class BusyLoops:
         self.polls = 0
         self.worst: dict[int, _Worst] = {}
 
-    def add(self, waits: Array, over: Array) -> None:
-        """dtypes WAIT and TASK."""
-        own = pick(
-            waits,
-            is_answered(waits) & ((waits["woken_by"] == waits["instance"]) | np.isin(waits["places"], self._yields)),
-        )
+    def add(self, woken: Array, over: Array) -> None:
+        """Answered waits (dtype WAIT), and dtype TASK."""
+        own = pick(woken, (woken["woken_by"] == woken["instance"]) | np.isin(woken["places"], self._yields))
         if len(own):
             tasks, first, counts = np.unique(own["instance"], return_index=True, return_counts=True)
             last = np.zeros(len(tasks), np.int64)

@@ -63,13 +63,13 @@ class Evidence:
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
 
-    def spans(self, spans: Spans) -> None:
-        """Polls and waits."""
+    def spans(self, spans: Spans, answered: Array) -> None:
+        """Polls and waits; answered: those of the waits of which the wake is known."""
         self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
-        self._starved.add(spans.waits)
-        self._busy_loops.add(spans.waits, spans.over)
+        self._starved.add(answered)
+        self._busy_loops.add(answered, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
-        self._workers.add(spans.polls, spans.waits)
+        self._workers.add(spans.polls, answered)
         self._stuck.add(spans.waits)
 
     def calls_in_place(self, polls: Array) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tracer.model import WAIT, Array, Finding, Severity
-from tracer.output.delays import is_answered, ready_times
+from tracer.output.delays import ready_times
 from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import BINS, at_least, bins_of, percentile
@@ -46,10 +46,9 @@ class Starved:
         self._held = np.empty(0, WAIT)
         self.by_poll: dict[int, _Starved] = {}
 
-    def add(self, waits: Array) -> None:
-        """dtype WAIT; after the polls that ended by the same time."""
+    def add(self, woken: Array) -> None:
+        """Answered waits (dtype WAIT), after the polls that ended by the same time."""
         self._explain()
-        woken = pick(waits, is_answered(waits))
         if not len(woken):
             return
         delay = ready_times(woken)

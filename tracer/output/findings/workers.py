@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tracer.assemble.lookup import distinct
 from tracer.model import Array, Finding, Severity
-from tracer.output.delays import is_answered, ready_times
+from tracer.output.delays import ready_times
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import Integers
 from tracer.output.records import pick
@@ -38,8 +38,8 @@ class Workers:
         mine = {pair & 0xFFFF_FFFF: busy for pair, busy in self._by_function.items() if pair >> 32 == tid}
         return max(mine, key=lambda function: mine[function])
 
-    def add(self, polls: Array, waits: Array) -> None:
-        """dtypes POLL and WAIT."""
+    def add(self, polls: Array, woken: Array) -> None:
+        """dtype POLL, and answered waits (dtype WAIT)."""
         polls = pick(polls, self._is_task[polls["function"]])
         length = polls["end"] - polls["start"]  # what it waited for a CPU is no time for other tasks either
         tids, thread = distinct(polls["tid"])
@@ -51,9 +51,8 @@ class Workers:
             self.busy[tid] += total
             self.polls[tid] += count
             self._by_function[tid << 32 | function] += total
-        told = is_answered(waits)
-        tids, thread = distinct(waits["tid"][told])
-        for tid, total in zip(tids.tolist(), _sums(thread, ready_times(waits)[told]), strict=True):
+        tids, thread = distinct(woken["tid"])
+        for tid, total in zip(tids.tolist(), _sums(thread, ready_times(woken)), strict=True):
             self.ready[tid] += total
 
 
