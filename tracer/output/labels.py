@@ -116,6 +116,7 @@ def short_name(function: PollFunction) -> str:
     return short_name_of(function.name, function.kind)
 
 
+@lru_cache(1 << 14)
 def short_name_of(name: str, kind: FunctionKind) -> str:
     """The same by name and kind."""
     prefix = next((word for word in ("task ", JOB) if name.startswith(word)), "")

@@ -132,7 +132,8 @@ class Waiting:
     def of_kind(self, kind: int) -> list[AwaitFigures]:
         """Of the tasks that run this function, the most waiting first."""
         least = (kind + 1) * self._functions * _STATES
-        return self._figures(key for key in self._rows if least <= key[0] < least + self._functions * _STATES)
+        rows = np.flatnonzero((self._keys >= least) & (self._keys < least + self._functions * _STATES))
+        return self._figures(zip(self._keys[rows].tolist(), self._places[rows].tolist(), strict=True))
 
     def _figures(self, keys: Iterable[tuple[int, int]]) -> list[AwaitFigures]:
         """Those of several kinds at one await as one."""
