@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
@@ -174,7 +173,8 @@ def _file_order(stream: Stream, pairs: Pairs) -> Indexes:
 def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carried: Flags) -> Frames:
     """All frames of the stream; instance and parent of the new ones are still missing."""
     rows, events, roles, row = stream.rows, stream.events, state.roles, pairs.entry
-    source, thread, function = np.where(carried, 0, rows.source[row]), rows.thread[row], rows.function[row]
+    source, thread = np.where(carried, 0, rows.source[row]), rows.thread[row]
+    function = rows.function[row].astype(np.intp)
     begun = rows.begun_before[row]
     event_flags = events["flags"][source]
     has_state = ((event_flags & _STATE) != 0) & ~begun  # what an exit reads is the state after
@@ -234,9 +234,9 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     return frames
 
 
-def _places(stream: Stream, roles: Roles, source: Indexes, function: npt.NDArray[np.int32], state: Indexes) -> Unsigned:
+def _places(stream: Stream, roles: Roles, source: Indexes, function: Indexes, state: Indexes) -> Unsigned:
     """Where polls that begin with these events had been waiting."""
-    settled: Unsigned = roles.settled[function, state]
+    settled: Unsigned = roles.settled.take(function * roles.settled.shape[1] + state)
     if stream.places is None:
         return settled
     told = stream.places[source]

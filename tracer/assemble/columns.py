@@ -68,10 +68,7 @@ def overwrite(columns: Frames, at: Indexes, frames: Array) -> None:
 
 def packed(columns: Frames, at: Indexes) -> Array:
     """The frames at some places as records."""
-    frames = np.empty(len(at), FRAME)
-    for name in FRAME.names or ():
-        frames[name] = getattr(columns, name)[at]
-    return frames
+    return records_of(FRAME, len(at), {name: getattr(columns, name) for name in FRAME.names or ()}, at)
 
 
 def records_of(
@@ -100,3 +97,9 @@ def joined(first: Array, second: Array) -> Array:
     parts = [records.view((np.void, records.dtype.itemsize)) for records in (first, second)]
     records: Array = np.concatenate(parts).view(first.dtype)
     return records
+
+
+def copied(records: Array) -> Array:
+    """The same in memory of its own; as fast as pick."""
+    copy: Array = records.view((np.void, records.dtype.itemsize)).copy().view(records.dtype)
+    return copy

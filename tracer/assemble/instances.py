@@ -403,10 +403,8 @@ def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array
 def latest_of(polls: Polls, identities: Identities, task: Unsigned, probed: Flags) -> Array:
     """What to remember of these polls, of which these are the tasks: dtype LATEST.  probed: as State has it."""
     kept = identities.remembered
-    latest = np.empty(len(kept), LATEST)
-    for name in LATEST.names or ():
-        if name != "task":
-            latest[name] = getattr(polls, name)[kept]
-    latest["task"], latest["instance"], latest["id"] = task[kept], identities.instance[kept], identities.id[kept]
+    columns = {name: getattr(polls, name) for name in LATEST.names or () if name != "task"}
+    columns |= {"task": task, "instance": identities.instance, "id": identities.id}
+    latest = records_of(LATEST, len(kept), columns, kept)
     latest["gap"] |= ~probed[latest["function"]]
     return latest

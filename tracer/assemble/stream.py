@@ -131,7 +131,8 @@ def make_stream(state: State, events: Array) -> Opening:
     is_hit = walked.hits["probe"] != TASK_ID_RECORD
     places = None if walked.told is None else walked.told[is_hit]
     calls = None if called.told is None else called.told[called.hits["probe"] != CHAIN_RECORD][is_hit]
-    probe = np.minimum(events["probe"], len(roles.enters) - 1)
+    # As numpy's own indexes: it converts all others at each use.
+    probe = np.minimum(events["probe"], len(roles.enters) - 1).astype(np.intp)
     usable = roles.is_usable[probe] & (events["sp"] != ABOVE_ALL)
     rejected = len(events) - int(np.count_nonzero(usable))
     if rejected:
@@ -219,7 +220,7 @@ def _only(rows: Rows, which: Indexes) -> Rows:
     return Rows(*(getattr(rows, name)[which] for name in Rows.__slots__))
 
 
-def _event_rows(state: State, threads: Threads, events: Array, probe: npt.NDArray[np.uint32], thread: Indexes) -> Rows:
+def _event_rows(state: State, threads: Threads, events: Array, probe: Indexes, thread: Indexes) -> Rows:
     roles = state.roles
     kinds = _kinds(roles)
     kind, function = kinds[probe], np.where(roles.enters >= 0, roles.enters, roles.leaves)[probe]
@@ -247,9 +248,7 @@ def _kinds(roles: Roles) -> Small:
     return np.where(roles.enters >= 0, np.uint8(ENTRY), np.where(roles.is_mark, np.uint8(MARK), exits))
 
 
-def _begun_before(
-    state: State, threads: Threads, thread: Indexes, sp: Unsigned, kind: Small, probe: npt.NDArray[np.uint32]
-) -> Flags:
+def _begun_before(state: State, threads: Threads, thread: Indexes, sp: Unsigned, kind: Small, probe: Indexes) -> Flags:
     """Which exits belong to polls that were under way when their function was attached.
 
     Those higher on the stack than anything seen on their thread since: a frame below something seen
@@ -257,7 +256,7 @@ def _begun_before(
     """
     leaves = state.roles.leaves
     batch = state.batch[leaves][probe]  # of what leaves nothing that of the last function: it is no exit
-    begun: Flags = ((kind == EXIT) | (kind == TAIL)) & (sp > threads.top[batch, thread])
+    begun: Flags = ((kind == EXIT) | (kind == TAIL)) & (sp > threads.top.take(batch * len(threads.tid) + thread))
     if not begun.any():
         return begun
     begun &= state.probed[leaves][probe]

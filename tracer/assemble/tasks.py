@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tracer.assemble.columns import joined, pick
+from tracer.assemble.columns import copied, joined, pick
 from tracer.assemble.lookup import locate
 from tracer.assemble.state import (
     ANOTHER,
@@ -69,14 +69,12 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
     of_polls, of_waits = (np.flatnonzero(is_task[spans["function"]]) for spans in (polls, waits))
     if not len(of_polls) and not len(of_waits):
         return tasks
-    alive, leaving, latest = tasks.alive.copy(), tasks.leaving.copy(), tasks.latest.copy()
+    alive, leaving, latest = copied(tasks.alive), tasks.leaving.copy(), tasks.latest.copy()
     rows, known = locate(alive["task"], polls["instance"][of_polls])
     _add_polls(alive, leaving, latest, rows[known], polls, of_polls[known])
     rows, known = locate(alive["task"], waits["instance"][of_waits])
     of_waits = of_waits[known]
-    waiting = np.zeros(len(alive), np.int64)
-    np.add.at(waiting, rows[known], waits["end"][of_waits] - waits["start"][of_waits])
-    alive["waiting"] += waiting
+    np.add.at(alive["waiting"], rows[known], waits["end"][of_waits] - waits["start"][of_waits])
     return Tasks(alive, leaving, latest, tasks.told)
 
 
@@ -107,34 +105,35 @@ def _add_polls(alive: Array, leaving: Flags, latest: Numbers, row: Indexes, poll
         return
     start, end, flags = (polls[name][of_tasks] for name in ("start", "end", "flags"))
     length = end - start
-    counts = np.bincount(row, minlength=len(alive))
-    busy = np.zeros(len(alive), np.int64)
-    longest, last, newest = (np.full(len(alive), np.iinfo(np.int64).min) for _ in range(3))
-    np.add.at(busy, row, length)
-    np.maximum.at(longest, row, length)
-    np.maximum.at(last, row, end)
+    np.add.at(alive["polls"], row, np.uint64(1))
+    np.add.at(alive["busy"], row, length)
+    np.maximum.at(alive["longest"], row, length)
+    np.maximum.at(alive["last"], row, end)
+    # The rest is done for the tasks that were polled: of all that are alive they may be few.
+    polled = np.zeros(len(alive), np.bool_)
+    polled[row] = True
+    at = np.flatnonzero(polled)
+    place = np.empty(len(alive), np.intp)
+    place[at] = np.arange(len(at))
+    row = place[row]
+    newest = np.full(len(at), np.iinfo(np.int64).min)
     np.maximum.at(newest, row, start)
-    alive["polls"] += counts.astype(np.uint64)
-    alive["busy"] += busy
-    alive["longest"] = np.maximum(alive["longest"], longest)
-    alive["last"] = np.maximum(alive["last"], last)
     # The result of the poll that began last counts, in whatever order their ends were seen.
     result = _OUTCOMES[(flags & (_RESULT | _PENDING)) // _RESULT]
-    outcome = np.zeros(len(alive), np.uint8)
+    outcome = np.zeros(len(at), np.uint8)
     outcome[row[(result == Outcome.WAITING) & (start == newest[row])]] = Outcome.WAITING
-    before = alive["outcome"].copy()
-    outcome = np.where(newest >= latest, outcome, np.uint8(0))
-    outcome = np.where(newest > latest, outcome, np.maximum(before, outcome))
-    np.maximum(latest, newest, out=latest)
+    before, newest_before = alive["outcome"][at], latest[at]
+    outcome = np.where(newest >= newest_before, outcome, np.uint8(0))
+    outcome = np.where(newest > newest_before, outcome, np.maximum(before, outcome))
+    latest[at] = np.maximum(newest_before, newest)
     sure = np.where(flags & _PANICKED, np.uint8(_BY_RANK.index(Outcome.PANICKED)), np.uint8(0))
     sure = np.where(flags & _ABORTED, np.uint8(_BY_RANK.index(Outcome.CANCELLED)), sure)
     sure = np.where(result == Outcome.FINISHED, np.uint8(_BY_RANK.index(Outcome.FINISHED)), sure)
     surely = np.where(_IS_SURE[before], _RANK[before], np.uint8(0))
     told = np.flatnonzero(sure)
     np.maximum.at(surely, row[told], sure[told])
-    outcome = np.where(surely != 0, np.array(_BY_RANK, np.uint8)[surely], outcome)
-    alive["outcome"] = np.where(counts != 0, outcome, before)
-    leaving |= (surely != 0) & (counts != 0)
+    alive["outcome"][at] = np.where(surely != 0, np.array(_BY_RANK, np.uint8)[surely], outcome)
+    leaving[at] |= surely != 0
 
 
 def without_over(tasks: Tasks, polled: Unsigned, latest: Array, state: State) -> tuple[Tasks, Array]:
