@@ -6,6 +6,7 @@ It reads like the rules: a stack for each thread, a dictionary of the latest pol
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class Poll:
     runnable: int = 0
     blocked: int = 0
     clock: tuple[int, int] | None = None
+    blind: bool = False  # its exit may be unseen
 
     def row(self) -> tuple[int, ...]:
         return (
@@ -176,6 +178,7 @@ class Reference:
         self.active = set(Group)
         self.group_since = dict.fromkeys(Group, recording.start)
         self.probed = set(range(len(plan.functions)))
+        self.entries_only: set[int] = set()
         self.since = dict.fromkeys(self.probed, recording.start)
         self.lossy = dict.fromkeys(self.probed, False)
         self.lost_until = -(2**63)
@@ -373,7 +376,7 @@ class Reference:
             self._task(stack),
             0 if around is None or self.is_task[around.function] else around.instance,
         )
-        poll.places = places
+        poll.places, poll.blind = places, not self._sees_exits(function)
         if start is None:
             self._read_clock(poll)
         if own is not None:
@@ -434,8 +437,8 @@ class Reference:
             return None
         return around if self.future[around.function] == self.future[poll.function] else None
 
-    def _sees_exit(self, poll: Poll) -> bool:
-        return self.has_exit[poll.function] and poll.function in self.probed
+    def _sees_exits(self, function: int) -> bool:
+        return self.has_exit[function] and function in self.probed and function not in self.entries_only
 
     def _gone(self, stack: Stack, sp: int, now: int) -> None:
         """Frames up to this stack pointer were left unseen."""
@@ -444,7 +447,7 @@ class Reference:
         while stack.frames and stack.frames[-1].sp <= sp:
             poll = stack.frames.pop()
             if below is None or below.sp != poll.sp:
-                flag = PollFlag.UNWOUND if self._sees_exit(poll) else PollFlag.INFERRED_END
+                flag = PollFlag.INFERRED_END if poll.blind else PollFlag.UNWOUND
                 flag = 0 if poll.jumped else flag
             below = poll
             poll.flags |= flag
@@ -619,7 +622,7 @@ class Reference:
         forgotten = before is None or (before.over and (before.result == "finished" or before.gap))
         unseen_wait = suspended and forgotten and poll.function in self.probed
         unseen_wait = unseen_wait and poll.start >= self.since[poll.function] and not self.lossy[poll.function]
-        overlaps = is_task or not self.has_exit[poll.function]
+        overlaps = is_task or (before is not None and before.blind)
         another = before is None or before.function != poll.function or (before.over and before.result == "finished")
         looks_new = (
             before is None
@@ -639,7 +642,7 @@ class Reference:
         else:
             poll.instance, poll.id = before.instance, before.id
             if not before.over:
-                if not poll.flags & PollFlag.START_UNKNOWN:
+                if not poll.flags & PollFlag.START_UNKNOWN and before.tid != poll.tid:
                     before.cap = poll.start
             elif before.end <= poll.start and not before.gap and not poll.flags & PollFlag.START_UNKNOWN:
                 flags = shown = 0
@@ -869,7 +872,8 @@ class Reference:
                 cap = poll.cap if poll.cap is not None and poll is stack.frames[-1] else 2**63 - 1
                 poll.end = poll.end_latest = max(min(time, cap), seen, poll.start)
                 inside = stack.frames[stack.frames.index(poll) :]
-                if any(self._sees_exit(one) for one in inside):
+                handed = [one.jumped and one.sp == after.sp for one, after in pairwise(inside)]
+                if any(not one.blind and not jumped for one, jumped in zip(inside, [*handed, False], strict=True)):
                     poll.flags |= PollFlag.END_UNKNOWN
                     self.count["open_at_end"] += 1
                     self._schedule_cut(poll)
@@ -934,4 +938,9 @@ class Reference:
             stack.top |= dict.fromkeys(coming, 0)
             stack.since |= dict.fromkeys(coming, max(change.time, stack.last))
         self.probed = probed
+        self.entries_only = {one for one in change.entries_only if one < len(self.group)}
+        self.entries_only &= {function for function in probed if self.group[function] is Group.FUTURES}
+        for stack in self.stacks.values():
+            for poll in stack.frames:
+                poll.blind |= not self._sees_exits(poll.function)
         self.active = set(change.active)

@@ -504,16 +504,18 @@ class Threads(_message.Message):
     def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ...) -> None: ...
 
 class PlanChange(_message.Message):
-    __slots__ = ("time", "active", "reason", "unprobed")
+    __slots__ = ("time", "active", "reason", "unprobed", "entries_only")
     TIME_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     UNPROBED_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_ONLY_FIELD_NUMBER: _ClassVar[int]
     time: int
     active: _containers.RepeatedScalarFieldContainer[str]
     reason: str
     unprobed: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, time: _Optional[int] = ..., active: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., unprobed: _Optional[_Iterable[int]] = ...) -> None: ...
+    entries_only: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, time: _Optional[int] = ..., active: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., unprobed: _Optional[_Iterable[int]] = ..., entries_only: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Loss(_message.Message):
     __slots__ = ("cpu", "count", "after", "before")

@@ -53,13 +53,17 @@ class Fickle:
         self._off: frozenset[int] = frozenset()
         self._goes = False
 
-    def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
-        if self._next is None and not len(events):
-            return None
-        if self._next is not None and now < self._next:
-            return None
+    def is_time(self, now: int, events: Array) -> bool:
+        """For a change; the first one comes with the first events."""
+        if (self._next is None and not len(events)) or (self._next is not None and now < self._next):
+            return False
         self._next = now + TURN
         self._goes = not self._goes
+        return True
+
+    def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
+        if not self.is_time(now, events):
+            return None
         some = frozenset(one for one in self._futures if self._random.random() < (0.4 if self._goes else 0.9))
         self._off = self._off | some if self._goes else self._off - some
         if self._goes and self._random.random() < 0.2:

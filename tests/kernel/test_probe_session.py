@@ -243,7 +243,7 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
         time.sleep(0.005 if is_on else 0)  # for which two links are on
 
     monkeypatch.setattr(PollProgram, "switch_link", switch_slowly)
-    rounds, gaps, parts = 100, [], []
+    rounds, gaps, parts = 100, [], list[Batch]()
     gone = number_of(plan, "yield")
 
     def code(function: PollFunction) -> bytes:
@@ -262,11 +262,7 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
             assert code(plan.functions[number_of(plan, "turns")]) != whole["turns"]
             gaps.append((began, session.set_active(plan.groups)))
             parts += read_for(session, 0.05)
-        assert turns.running.stdout is not None
-        while not select.select([turns.running.stdout], [], [], 0)[0]:
-            parts += read_for(session, 0.01)
-        words = turns.answer().split()
-        parts += [session.read(), session.detach()]
+        words = answer_while_read(turns, session, parts)
         assert session.received + session.lost == session.sent
         assert session.received == sum(len(part.events) for part in parts)
     events = np.concatenate([part.events for part in parts])
@@ -280,6 +276,83 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
         assert not np.any((yields["time"] > begin) & (yields["time"] < end))
     assert not np.any(events["flags"] & ~np.uint8(15)), "marks of ours are for nobody else"
     assert {name: code(function) for name, function in zip(whole, turns_binary.functions, strict=True)} == whole
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_exits_come_and_go_and_the_entries_stay(turns: Turns, plan: Plan, options: dict[str, Any]) -> None:
+    """While the program runs on: every entry is there, and every exit but for those in the time without.  What an exit
+    tells of its future is of the call that it ends, never of one that ended unseen at the same place."""
+    rounds, gaps, parts = 100, [], list[Batch]()
+    blind = number_of(plan, "turns")
+    function = plan.functions[blind]
+
+    def is_probed() -> list[bool]:
+        """At its entry, and at its exits."""
+        with Path(f"/proc/{turns.pid}/mem").open("rb") as memory:
+            bias = turns.process.load_bias + function.address - function.offset
+            places = [function.offset, *(site.offset for site in function.exits)]
+            return [memory.seek(bias + place) >= 0 and memory.read(1) == b"\xcc" for place in places]
+
+    exits = [True] * len(function.exits)
+    with session_on(turns, plan, **options) as session:
+        turns.send(f"go {rounds}")
+        for _ in range(4):
+            began = session.set_active(plan.groups, frozenset(), frozenset({blind}))
+            parts += read_for(session, 1.5 if "by_bcc" in options else 0.1)  # by now the link is closed
+            assert is_probed() == [True, *(not one for one in exits)]
+            gaps.append((began, session.set_active(plan.groups)))
+            parts += read_for(session, 0.05)
+            assert is_probed() == [True, *exits]
+        words = answer_while_read(turns, session, parts)
+        assert session.received + session.lost == session.sent
+    assert words == ["polls", str(rounds * TURN_POLLS), "yields", str(rounds * YIELD_POLLS)]
+    assert not any(part.losses for part in parts)
+    events = np.concatenate([part.events for part in parts])
+    for entry in (True, False):
+        assert len(of(plan, events, "yield", entry=entry)) == rounds * YIELD_POLLS
+    assert len(of(plan, events, "turns", entry=True)) == rounds * TURN_POLLS
+    left = of(plan, events, "turns", entry=False)
+    assert 0 < len(left) < rounds * TURN_POLLS
+    for begin, end in gaps:
+        assert not np.any((left["time"] > begin) & (left["time"] < end))
+    mine = np.concatenate([of(plan, events, "turns", entry=True), left])
+    mine = mine[np.argsort(mine["time"], kind="stable")]
+    enters = np.isin(mine["probe"], [probe.id for probe in plan.probes if probe.enters == blind])
+    known = (mine["flags"] & EventFlag.SELF) != 0
+    at = np.flatnonzero(~enters)
+    assert np.all(enters[at - 1]), "an exit is behind its entry"
+    agrees = mine["self"][at] == mine["self"][at - 1]
+    assert np.all(agrees | ~known[at])
+    whole = np.ones(len(at), np.bool_)
+    for begin, end in gaps:  # what was under way when they came back is told of no future
+        whole &= ~((mine["time"][at - 1] < end) & (mine["time"][at] > begin))
+    assert np.all(known[at][whole])
+    assert whole.any()
+    assert np.count_nonzero(~whole) <= len(gaps)
+
+
+def test_an_exit_without_probe_is_not_waited_for(turns: Turns, plan: Plan) -> None:
+    """Nothing is remembered of calls whose exits are not probed, also when the function was away in between."""
+    blind = frozenset({number_of(plan, "turns")})
+    with session_on(turns, plan) as session:
+        turns.run()
+        session.set_active(plan.groups, frozenset(), blind)
+        session.set_active(plan.groups, blind)
+        turns.run()
+        session.set_active(plan.groups, frozenset(), blind)
+        turns.run()
+        assert list(session._program.bpf.map("frames", 12, 16)) == []
+        before = session.read().events
+        session.set_active(plan.groups)
+        turns.run()
+        events, losses = collect(session)
+    assert not losses
+    turn = [len(of(plan, before, "turns", entry=entry)) for entry in (True, False)]
+    assert turn == [2 * TURN_POLLS, TURN_POLLS]
+    exits = of(plan, events, "turns", entry=False)
+    assert len(exits) == TURN_POLLS
+    assert np.all(exits["flags"] & EventFlag.SELF)
+    assert np.all(exits["flags"] & EventFlag.RESULT)
 
 
 def test_many_links_become_one(turns: Turns, plan: Plan) -> None:
@@ -305,6 +378,16 @@ def read_for(session: ProbeSession, seconds: float) -> list[Batch]:
         batches.append(session.read())
         time.sleep(0.005)
     return batches
+
+
+def answer_while_read(turns: Turns, session: ProbeSession, parts: list[Batch]) -> list[str]:
+    """The words of its answer; what came until then, and with the end of the session, is in `parts` then."""
+    assert turns.running.stdout is not None
+    while not select.select([turns.running.stdout], [], [], 0)[0]:
+        parts += read_for(session, 0.01)
+    words = turns.answer().split()
+    parts += [session.read(), session.detach()]
+    return words
 
 
 def links_of_ours() -> int:

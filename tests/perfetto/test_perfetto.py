@@ -43,6 +43,7 @@ from tracer.model import (
     Thread,
     WaitFlag,
 )
+from tracer.output.labels import short_name
 from tracer.output.perfetto import PerfettoWriter
 
 Load = Callable[[Path], TraceProcessor]
@@ -340,6 +341,7 @@ def test_what_was_missed(write: Write, trace_processor: Load) -> None:
         Loss(1, 11, None, None),
         ProcessEnd(at + 20_000_000, PID, "it exited"),
         PlanChange(at + 21_000_000, frozenset(), "over budget"),
+        PlanChange(at + 22_000_000, frozenset({Group.TASKS, Group.FUTURES}), "", frozenset({1}), frozenset({0, 2})),
     ]
     end = CaptureEnd(START + 50_000_000, "the process ended", 1164, 32, 0.031)
     trace = trace_processor(write(steps, make_recording(duration="5"), end).path)
@@ -348,8 +350,12 @@ def test_what_was_missed(write: Write, trace_processor: Load) -> None:
     assert [(r["name"], r["ts"], r["ts"] + r["dur"]) for r in probed] == [
         ("all", START, at),
         ("tasks only", at, at + 21_000_000),
-        ("paused", at + 21_000_000, START + 50_000_000),
+        ("paused", at + 21_000_000, at + 22_000_000),
+        ("all but 1 function, entries only of 2 functions", at + 22_000_000, START + 50_000_000),
     ]
+    names = trace.query(f"select extract_arg(arg_set_id, 'debug.entries only') names {tracks} where t.name = 'probed'")
+    functions = make_recording().plan.functions
+    assert [r["names"] for r in names if r["names"]] == [f"{short_name(functions[0])}, {short_name(functions[2])}"]
     lost = trace.query(f"select s.name, ts, dur, depth {tracks} where t.name like 'CPU %' order by ts")
     assert [(r["name"], r["ts"] - at, r["dur"], r["depth"]) for r in lost] == [
         ("5 events lost", 100, 200, 0),

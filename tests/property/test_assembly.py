@@ -37,6 +37,7 @@ from tracer.model import (
     Tally,
     Thread,
     WaitFlag,
+    exits_apart,
     functions_of,
 )
 
@@ -47,6 +48,7 @@ TAIL_OF = {0: 14, 1: 4, 2: 12}
 MADE = 21
 WOKEN = (22, 23)
 SCHEDULING = (SWITCH_OUT_RECORD, SWITCH_IN_RECORD, WAKING_RECORD)
+EXITS = exits_apart(PLAN)
 CALLS = [call_told(site.address) for site in SITES]
 
 # ---------------------------------------------------------------- inputs
@@ -84,8 +86,8 @@ def other_items(time: int) -> st.SearchStrategy[Any]:
     times = st.integers(max(time - 30, 0), time + 30)
     some_functions = st.frozensets(st.integers(0, 9))  # there are fewer
     return st.one_of(
-        st.builds(PlanChange, times, st.frozensets(st.sampled_from(list(Group))), st.just(""), some_functions),
-        st.builds(PlanChange, times, st.just(frozenset(Group)), st.just(""), some_functions),
+        st.builds(PlanChange, times, st.frozensets(st.sampled_from(list(Group))), st.just(""), *[some_functions] * 2),
+        st.builds(PlanChange, times, st.just(frozenset(Group)), st.just(""), *[some_functions] * 2),
         st.builds(Loss, st.just(0), st.just(1), st.none(), times),
         st.builds(ProcessEnd, times, st.integers(4, 6), st.just("")),
         st.lists(st.builds(Thread, st.integers(1, 3), st.integers(4, 6), st.just("t")), max_size=2),
@@ -94,7 +96,10 @@ def other_items(time: int) -> st.SearchStrategy[Any]:
 
 @dataclass
 class Life:
-    """A program that runs: what it does and, as it does it, what it should be seen to do."""
+    """A program that runs: what it does and, as it does it, what it should be seen to do.
+
+    spread: how many stack pointers there are for what one poll calls; one where all is called by one function.
+    """
 
     draw: Any
     time: int = START + 1
@@ -102,6 +107,7 @@ class Life:
     states: dict[int, int] = field(default_factory=dict)
     ids: dict[int, int] = field(default_factory=dict)
     tasks: int = 0
+    spread: int = 3
 
     def event(self, tid: int, sp: int, probe: int, self_: int, state: int, flags: int, after: int = 1) -> None:
         self.time += after
@@ -124,7 +130,7 @@ class Life:
             after = 0
         self.event(tid, sp, ENTRY_OF[function], self_, state, known | task_id, after)
         for _ in range(self.draw(st.integers(0, 2)) if depth < 3 else 0):
-            self.poll(tid, sp - 16 * self.draw(st.integers(1, 3)), depth + 1)
+            self.poll(tid, sp - 16 * self.draw(st.integers(1, self.spread)), depth + 1)
         if self.draw(st.integers(0, 4)) == 0:
             self.end(tid, self_, function)
         if self.draw(st.integers(0, 4)) == 0:
@@ -206,9 +212,9 @@ class Life:
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> Array:
+def lives(draw: st.DrawFn, spread: int = 3) -> Array:
     """The events of some threads that each run polls in turn; one thread's run into another's at times."""
-    life = Life(draw)
+    life = Life(draw, spread=spread)
     for _ in range(draw(st.integers(1, 10))):
         if draw(st.integers(0, 3)) == 0:
             life.make(draw(st.integers(1, 3)), 4096)
@@ -252,6 +258,24 @@ def thinned(draw: st.DrawFn) -> list[Any]:
     return items
 
 
+@st.composite
+def blinded(draw: st.DrawFn) -> tuple[Array, list[Any]]:
+    """A life, and the same when the exits of some functions are not probed now and then."""
+    events = draw(lives(spread=1))
+    cuts = sorted(draw(st.lists(st.integers(0, len(events)), max_size=4)))
+    items: list[Any] = []
+    blind: frozenset[int] = frozenset()
+    for begin_, end_ in pairwise([0, *cuts, len(events)]):
+        part = events[begin_:end_]
+        items.append(part[~np.isin(part["probe"], [one for number in blind for one in EXITS[number]])])
+        if end_ == len(events):
+            break
+        blind = draw(st.frozensets(st.sampled_from(sorted(EXITS))))
+        time = int(events["time"][end_ - 1]) if end_ else START
+        items.append(PlanChange(time, frozenset(Group), "", frozenset(), blind))
+    return events, items
+
+
 def functions_of_event(event: Any) -> frozenset[int]:
     if event["probe"] >= len(PLAN.probes):
         return frozenset()
@@ -259,7 +283,9 @@ def functions_of_event(event: Any) -> frozenset[int]:
     return functions_of(probe, PLAN) if probe.group is Group.FUTURES else frozenset()
 
 
-inputs = st.one_of(noise(), damaged(), lives().map(lambda events: [events]), thinned())
+inputs = st.one_of(
+    noise(), damaged(), lives().map(lambda events: [events]), thinned(), blinded().map(lambda both: both[1])
+)
 ends = st.one_of(st.none(), st.builds(CaptureEnd, st.integers(0, START + 500), st.just(""), st.just(0), st.just(0)))
 
 TOLD_AGAIN = [
@@ -382,6 +408,41 @@ def test_nothing_is_told_of_functions_while_they_are_not_probed(items: list[Any]
             assert not np.any(told)
     cut = polls[np.isin(polls["end"], [change.time for change in changes])]
     assert tally.open_at_end >= int(np.count_nonzero(cut["flags"] & PollFlag.END_UNKNOWN))
+
+
+@given(blinded())
+def test_without_exits_the_same_is_told_with_bounds(both: tuple[Array, list[Any]]) -> None:
+    """Every poll is there; its end is as exact as before, or lies between the two times that are told.  No panic is
+    made up, no result, and no wait."""
+    events, items = both
+    end = CaptureEnd(int(events["time"].max(initial=START)) + 1, "", 0, 0)
+    whole, waits, tally = assemble([events], end)
+    polls, fewer_waits, less = assemble(items, end)
+    assert (less.unmatched_exits, less.open_at_start) == (tally.unmatched_exits, tally.open_at_start)
+    known = {(int(poll["tid"]), int(poll["start"])): poll for poll in whole}
+    assert len(polls) == len(known) == len(whole)
+    bounded = PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.END_UNKNOWN | PollFlag.TAIL
+    for poll in polls:
+        true, flags = known[int(poll["tid"]), int(poll["start"])], int(poll["flags"])
+        assert (true["function"], true["state"]) == (poll["function"], poll["state"])
+        for flag in (PollFlag.UNWOUND, PollFlag.PANICKED, PollFlag.RESULT):
+            assert not flags & flag or int(true["flags"]) & flag
+        if int(true["flags"]) & bounded:
+            continue
+        if flags & PollFlag.END_UNKNOWN:  # what is inside it was unwound, and only its own exit would have told
+            assert true["end"] <= poll["end"]
+        elif flags & bounded:
+            assert poll["end"] <= true["end"] <= poll["end_latest"]
+        else:
+            assert (poll["end"], poll["end_latest"]) == (true["end"], true["end_latest"])
+            assert flags & (PollFlag.RESULT | PollFlag.PENDING) == int(true["flags"]) & (
+                PollFlag.RESULT | PollFlag.PENDING
+            )
+    told = {(int(wait["function"]), int(wait["self"]), int(wait["end"])) for wait in waits}
+    # What panicked here is polled again as a task, or dropped with any state, which is not so in programs.
+    unsure = WaitFlag.AMBIGUOUS | WaitFlag.END_UNKNOWN | WaitFlag.CANCELLED
+    sure = fewer_waits[(fewer_waits["flags"] & unsure == 0) & ~np.isin(fewer_waits["function"], (0, 5))]
+    assert told >= {(int(wait["function"]), int(wait["self"]), int(wait["end"])) for wait in sure}
 
 
 @given(inputs, ends)

@@ -22,7 +22,7 @@ _ITEMS = st.one_of(
     st.lists(_TIMES, min_size=1, max_size=3).map(lambda times: events_at(*sorted(times))),
     st.lists(st.builds(Thread, _TIDS, _TIDS, _TEXT), min_size=1, max_size=3),
     st.builds(
-        PlanChange, _TIMES, st.frozensets(st.sampled_from(list(Group))), _TEXT, st.frozensets(st.integers(0, 99))
+        PlanChange, _TIMES, st.frozensets(st.sampled_from(list(Group))), _TEXT, *[st.frozensets(st.integers(0, 99))] * 2
     ),
     st.builds(Loss, st.integers(-1, 999), st.integers(0, 2**64 - 1), st.none() | _TIMES, st.none() | _TIMES),
     st.builds(ProcessEnd, _TIMES, _TIDS, _TEXT),

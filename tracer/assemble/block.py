@@ -215,6 +215,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         known=known,
         handing=np.full(count, NOT_HANDED, np.uint8),
         telling=np.full(count, NOT_READ, np.uint8),
+        blind=~state.sees_exit[function],
     )
     if stream.ids is not None and stream.telling is not None:
         read = np.flatnonzero(roles.is_task[function] & ~begun & ~carried)
@@ -261,7 +262,7 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
     gone = np.flatnonzero(~returned & ~is_open)
     if len(gone):
         last = pairs.last[gone]
-        how = np.where(state.sees_exit[frames.function[last]], _UNWOUND, _INFERRED)
+        how = np.where(frames.blind[last], _INFERRED, _UNWOUND)
         flags[gone] |= np.where(pairs.tail[last] < 0, how, _NONE)  # else it jumped to something without a probe
     return Endings(
         over=np.where(is_open, STILL_OPEN, _row_order(state, stream, close)),

@@ -86,6 +86,7 @@ class Candidates:
             state_after=join(latest["state_after"], untouched["state_after"], endings.state_after, UNKNOWN_STATE),
             result=join(latest["result"], unknown, result, FINISHED),
             gap=gap,
+            blind=named("blind", False),
             instance=named("instance", 0),
             is_mark=is_mark,
             old_count=len(self.old),

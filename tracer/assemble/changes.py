@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import chain, count
 
@@ -66,7 +66,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     """End, with an unknown end, what is open in functions that are detached; expect polls under way in new ones."""
     off = [GROUP_INDEX[group] for group in state.active - change.active]
     on = [GROUP_INDEX[group] for group in change.active - state.active]
-    probed = _probed(state, change)
+    probed, entries_only = _probed(state, change)
     leaving, coming = state.probed & ~probed, probed & ~state.probed
     paused = leaving[state.latest["function"]]
     # What has one inside it that is still seen goes on as long.  Of what comes, none may be taken for the next one.
@@ -79,6 +79,9 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     latest["gap"] |= (leaving | coming)[latest["function"]]
     interrupted = _interrupted(state.frames[ended], polls, state.lost_until)
     latest = _newest(np.concatenate([latest, interrupted]), state.roles.key)
+    sees_exit = replace(state, probed=probed, entries_only=entries_only).sees_exit
+    frames = after.frames.copy()
+    frames["blind"] |= ~sees_exit[frames["function"]]
     batch, threads, batches = _attached(replace(after, probed=state.probed & probed), coming, on, change.time)
     schedule, off_cpu = state.schedule, NO_SPANS.off_cpu
     if state.roles.scheduling and SCHEDULING in off:
@@ -99,6 +102,8 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
         active=change.active,
         batch=batch,
         probed=probed,
+        entries_only=entries_only,
+        frames=frames,
         since=tuple(since),
         lossy=tuple(lossy),
         threads=threads,
@@ -111,13 +116,20 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     ), _in_order(polls, waits, over, off_cpu)
 
 
-def _probed(state: State, change: PlanChange) -> Flags:
-    """Which functions are, after the change."""
+def _probed(state: State, change: PlanChange) -> tuple[Flags, Flags]:
+    """State.probed and entries_only after the change."""
     active = np.array([group in change.active for group in GROUP_INDEX])
     probed: Flags = active[state.roles.function_group]
-    unprobed = [number for number in change.unprobed if number < len(probed)]
-    probed[unprobed] &= state.roles.function_group[unprobed] != FUTURES
-    return probed
+    is_future = state.roles.function_group == FUTURES
+    probed &= ~(_flags(change.unprobed, len(probed)) & is_future)
+    return probed, probed & _flags(change.entries_only, len(probed)) & is_future
+
+
+def _flags(numbers: Collection[int], count: int) -> Flags:
+    """Which of `count` are among these numbers; others may be."""
+    flags = np.zeros(count, np.bool_)
+    flags[[number for number in numbers if number < count]] = True
+    return flags
 
 
 def _attached(state: State, coming: Flags, on: Sequence[int], time: int) -> tuple[Indexes, Threads, list[int]]:
@@ -215,7 +227,9 @@ def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
     polls["end"] = np.maximum(np.maximum(np.minimum(time, cap), seen), frames["start"])
     polls["end_latest"] = polls["end"]
     # Without an exit probe an end is seen only by what comes next: nothing came, so it may have ended long ago.
-    inferred = _none_inside(state, state.sees_exit[state.frames["function"]])[ended]
+    # What left by a jump ends when the next one inside it does.
+    jumped = (state.frames["handing"] == HANDING) & ~innermost
+    inferred = _none_inside(state, ~state.frames["blind"] & ~jumped)[ended]
     polls["end"][inferred] = np.maximum(seen, frames["start"])[inferred]
     polls["flags"] |= np.where(inferred, _INFERRED_END, _END_UNKNOWN)
     clocks = cut_off(state.schedule, frames["tid"], polls["end"], state.lost_until)
@@ -256,7 +270,7 @@ def _none_inside(state: State, which: Flags) -> Flags:
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
     """Cut polls as dtype LATEST: whether the same future is polled when the group is back, nobody can tell."""
     latest = np.empty(len(frames), LATEST)
-    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start"):
+    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start", "blind"):
         latest[name] = frames[name]
     latest["end"] = polls["end"]
     result = results_of(polls["flags"], polls["state_after"], polls["start"], lost_until)

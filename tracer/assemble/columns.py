@@ -41,6 +41,7 @@ class Frames:
     known: Flags
     handing: Small
     telling: Small
+    blind: Flags
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Polls:
     others began in this block.  Among those are marks: no polls, but the ends of the futures; they finish them.
 
     over: order of the row that ended the poll; 0: in an earlier block; STILL_OPEN.  end, result,
-    state_after: valid when it is over.  gap: see LATEST.  instance: valid for the old ones.
+    state_after: valid when it is over.  gap, blind: see LATEST.  instance: valid for the old ones.
     """
 
     function: npt.NDArray[np.uint32]
@@ -80,6 +80,7 @@ class Polls:
     state_after: Small
     result: Small
     gap: Flags
+    blind: Flags
     instance: Unsigned
     is_mark: Flags
     old_count: int
@@ -144,7 +145,8 @@ def identify(polls: Polls, state: State) -> Identities:
     in_time = _before(polls.end[order]) <= starts
     finished = over & (_before(results) == FINISHED)
     gap = over & _before(polls.gap[order] | ~state.probed[function])
-    clash = same & ~(over & in_time) & ~roles.may_overlap[function]
+    # A task poll gives the task back before it returns; and an end that is inferred is seen late.
+    clash = same & ~(over & in_time) & ~(roles.is_task[function] | _before(polls.blind[order]))
     # While nobody looked, the future may have gone and another one come to its place: only a task's id could tell.
     is_next = gap | clash | (has_state & (states == UNRESUMED))
     another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
@@ -164,7 +166,9 @@ def identify(polls: Polls, state: State) -> Identities:
         batch = state.batch[function]
         unseen &= state.probed[function]
         unseen &= (starts >= np.array(state.since)[batch]) & ~np.array(state.lossy)[batch]
-    overlapped = np.flatnonzero(continued & ~over)
+    # On one thread it may as well be inside the poll before, at an address that several futures have.
+    tid = polls.tid[order]
+    overlapped = np.flatnonzero(continued & ~over & (_before(tid) != tid))
     is_latest = np.ones(count, np.bool_)
     is_latest[:-1] = ~same[1:]
     # A finished poll is still needed while an earlier one is open, which would be taken for the latest.

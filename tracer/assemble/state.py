@@ -57,6 +57,7 @@ FRAME = np.dtype(
         ("known", "?"),  # `self` is known
         ("handing", "u1"),  # Handing
         ("telling", "u1"),  # Telling
+        ("blind", "?"),  # its exit may come, or may have come, while those of its function are not probed
     ],
     align=True,
 )
@@ -86,6 +87,7 @@ LATEST = np.dtype(
         ("result", "u1"),  # Result
         ("state_after", "u1"),
         ("gap", "?"),  # its function was not traced for a while since
+        ("blind", "?"),  # as FRAME has it
         ("start", "<i8"),
     ],
     align=True,
@@ -168,9 +170,7 @@ class Roles:
     is_usable: it is of something; is_mark: of what is no row of a stack.  enters, leaves: function index or -1;
     ends: index into Plan.ends or -1; makes: a task is made there, or (queues) handed to a pool.  wakes: index
     into Plan.wakes or -1; effective: of Plan.wakes, the tests of headers of tasks whose wakes lead to polls.
-    may_overlap: functions whose poll can still be open on one thread when the next poll of the instance begins on
-    another: a task poll gives the task back before it returns, and the end of a function without exit probes is seen
-    late.  future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
+    future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.  settled: see
     tracer.assemble.chains.  places: how many the plan has.  scheduling: as Plan has it.
@@ -187,7 +187,6 @@ class Roles:
     is_job: Flags
     has_exit: Flags
     function_group: npt.NDArray[np.intp]
-    may_overlap: Flags
     future: Indexes
     may_be_root: Flags
     key: npt.NDArray[np.uint32]
@@ -237,7 +236,6 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         is_job=np.array([f.is_job for f in functions], np.bool_),
         has_exit=has_exit,
         function_group=function_group,
-        may_overlap=is_task | ~has_exit,
         future=future,
         may_be_root=~is_task & np.isin(future, future[is_task]),
         key=np.where(is_task, np.argmax(is_task) if len(is_task) else 0, np.arange(len(functions))).astype(np.uint32),
@@ -338,7 +336,7 @@ future returned, or panicked; ... did neither."""
 @dataclass(frozen=True, slots=True)
 class State:
     """batch: of each function, a number for those that were attached at one time: its group's, or a higher one.
-    probed: which functions are.
+    probed: which functions are; entries_only: of which of them the exits are not.
     since: per batch, from when on it is attached.  lossy: per batch, events were lost since then; of functions that
     are probed.
     lost_until: events from before this time may be missing.
@@ -357,6 +355,7 @@ class State:
     active: frozenset[Group]
     batch: Indexes
     probed: Flags
+    entries_only: Flags
     since: tuple[int, ...]
     lossy: tuple[bool, ...]
     lost_until: int
@@ -382,7 +381,7 @@ class State:
     @property
     def sees_exit(self) -> Flags:
         """The functions whose exits are seen now."""
-        return self.roles.has_exit & self.probed
+        return self.roles.has_exit & self.probed & ~self.entries_only
 
     @property
     def is_lossy(self) -> bool:
@@ -405,6 +404,7 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         active=frozenset(Group),
         batch=roles.function_group.astype(np.intp),
         probed=np.ones(len(roles.is_task), np.bool_),
+        entries_only=np.zeros(len(roles.is_task), np.bool_),
         since=(recording.start,) * len(GROUP_INDEX),
         lossy=(False,) * len(GROUP_INDEX),
         lost_until=np.iinfo(np.int64).min,

@@ -401,13 +401,16 @@ def write_plan_change(change: PlanChange) -> bytes:
         active=sorted(group.value for group in change.active),
         reason=text(change.reason),
         unprobed=sorted(change.unprobed),
+        entries_only=sorted(change.entries_only),
     ).SerializeToString()
 
 
 def read_plan_change(data: bytes) -> PlanChange:
     message = pb.PlanChange.FromString(data)
     active = frozenset(Group(word) for word in message.active)
-    return PlanChange(message.time, active, message.reason, frozenset(message.unprobed))
+    return PlanChange(
+        message.time, active, message.reason, frozenset(message.unprobed), frozenset(message.entries_only)
+    )
 
 
 def write_loss(loss: Loss) -> bytes:

@@ -289,7 +289,7 @@ class Recorder:
         step = self._guard.observe(kernel_now(), batch.events, lost, self._cpu_time())
         if step is None:
             return
-        changed = session.set_active(step.active, step.unprobed)
+        changed = session.set_active(step.active, step.unprobed, step.entries_only)
         # In the capture the change stands behind all events of what leaves, and before all of what comes: the exit of
         # a task would else seem to unwind the futures that were open inside it.
         later: list[Array] = []
@@ -301,7 +301,7 @@ class Recorder:
             if session.complete_until >= changed:
                 break
             time.sleep(_SOON)
-        writer.plan_change(PlanChange(changed, step.active, step.reason, step.unprobed))
+        writer.plan_change(PlanChange(changed, step.active, step.reason, step.unprobed, step.entries_only))
         for events in later:
             self._take(writer, Batch(events, []))
 

@@ -80,6 +80,7 @@ from tracer.model.plan import (
     PlannedWake,
     Probe,
     Site,
+    exits_apart,
     functions_of,
 )
 from tracer.model.points import CallSite, EndKind, EndPoint, SpawnPoint, SpawnStep, WakeOrigin, WakePoint
@@ -185,6 +186,7 @@ __all__ = [
     "WakePoint",
     "WakingContext",
     "WordTest",
+    "exits_apart",
     "functions_of",
     "is_foreign",
     "is_scheduling",

@@ -19,12 +19,14 @@ class PlanChange:
     """From `time` on only `active` groups are attached; `reason` is a sentence for people.
 
     unprobed: functions (indexes into Plan.functions) that are not probed although Group.FUTURES is.
+    entries_only: others of that group of which the exits are not probed, only the rest.
     """
 
     time: int
     active: frozenset[Group]
     reason: str
     unprobed: frozenset[int] = frozenset()
+    entries_only: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.model.binary import Binary
-from tracer.model.functions import InstructionCost, PollFunction, Refusal
+from tracer.model.functions import FunctionKind, InstructionCost, PollFunction, Refusal
 from tracer.model.layouts import Layout
 from tracer.model.points import CallSite, EndPoint, SpawnPoint, WakePoint
 
@@ -15,6 +15,7 @@ class ExitMode(StrEnum):
     """How the end of a poll is seen."""
 
     DEFAULT = "default"  # futures by their exit instructions, tokio's task poll by a return probe
+    AUTO = "auto"  # the same; where that costs too much, futures get entries only for a while
     RET = "ret"  # everything by exit instructions
     TASK = "task"  # task polls have exits; futures below get entries only
     URETPROBE = "uretprobe"  # everything by return probes; only where the binary cannot unwind
@@ -139,6 +140,28 @@ class Plan:
     def sites(self) -> tuple[CallSite, ...]:
         """Those of all binaries, one after the other."""
         return tuple(site for binary in self.binaries for site in binary.sites)
+
+
+def exits_apart(plan: Plan) -> dict[int, frozenset[int]]:
+    """The probes (ids) at the exits of each future's function (index into Plan.functions) that can come and go while
+    its entry stays.
+
+    None of a blocking call in place: how long that lasts is all that it tells.  None either where a probe has two
+    roles, of one function or of two.
+    """
+    exits: dict[int, set[int]] = {}
+    mixed: set[int] = set()
+    for probe in plan.probes:
+        if probe.leaves is not None and probe.group is Group.FUTURES:
+            exits.setdefault(probe.leaves, set()).add(probe.id)
+            if probe.enters is not None:
+                mixed |= {probe.enters, probe.leaves}
+    kinds = (FunctionKind.COROUTINE, FunctionKind.FUTURE)
+    return {
+        function: frozenset(ids)
+        for function, ids in sorted(exits.items())
+        if function not in mixed and plan.functions[function].kind in kinds
+    }
 
 
 def functions_of(probe: Probe, plan: Plan) -> frozenset[int]:

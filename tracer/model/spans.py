@@ -17,7 +17,7 @@ class PollFlag(IntFlag):
     START_UNKNOWN = 1  # it was under way when the probes were attached
     END_UNKNOWN = 2  # it was under way when they were detached, or its exit was lost
     UNWOUND = 4  # a panic (or a lost exit) ended it: `end` is when it was last seen, `end_latest` a bound
-    INFERRED_END = 8  # its function has no exit probe: same meaning of `end` and `end_latest`
+    INFERRED_END = 8  # its exit was not probed: same meaning of `end` and `end_latest`
     TAIL = 16  # it left by a jump; it ends with its callee
     RESULT = 32  # the result is known
     PENDING = 64  # ... and it is Pending, else Ready

@@ -313,12 +313,12 @@ class ChromeWriter:
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from now on."""
         plan = self._recording.plan
-        name = f"probed from here: {probed_words(change.active, plan.groups, len(change.unprobed))}"
-        known = sorted(number for number in change.unprobed if number < len(plan.functions))
-        names = ", ".join(short_name(plan.functions[number]) for number in known)
+        name = f"probed from here: {probed_words(change, plan.groups)}"
         args: dict[str, object] = {"reason": printable(change.reason)}
-        if names:
-            args["not probed"] = names
+        for key, numbers in (("not probed", change.unprobed), ("entries only", change.entries_only)):
+            known = sorted(number for number in numbers if number < len(plan.functions))
+            if known:
+                args[key] = ", ".join(short_name(plan.functions[number]) for number in known)
         self._write([self._instant(change.time, name, args)])
 
     def loss(self, loss: Loss) -> None:

@@ -13,6 +13,7 @@ from tracer.model import (
     UNRESUMED,
     FunctionKind,
     Group,
+    PlanChange,
     PollFlag,
     PollFunction,
     SourceLocation,
@@ -24,7 +25,7 @@ _POLL_FLAGS = (
     (int(PollFlag.START_UNKNOWN), "was under way when tracing began"),
     (int(PollFlag.END_UNKNOWN), "end not seen: drawn to the end of the trace"),
     (int(PollFlag.UNWOUND), "unwound by a panic (or its exit was lost)"),
-    (int(PollFlag.INFERRED_END), "end inferred: its function has no exit probe"),
+    (int(PollFlag.INFERRED_END), "end inferred: its exit was not probed"),
     (int(PollFlag.ABORTED), "the task was aborted before: its future was dropped, not polled"),
     (int(PollFlag.PANICKED), "the task's future panicked"),
     (int(PollFlag.TAIL), "left by a jump, ends with its callee"),
@@ -100,15 +101,21 @@ def _notes(words: tuple[tuple[int, str], ...], flags: int) -> str:
 _POLLS = frozenset({Group.TASKS, Group.FUTURES})
 
 
-def probed_words(active: frozenset[Group], planned: frozenset[Group], unprobed: int = 0) -> str:
-    """What a plan change leaves attached, of a plan with probes of these groups.  unprobed: functions that are not."""
+def probed_words(change: PlanChange, planned: frozenset[Group]) -> str:
+    """What a plan change leaves attached, of a plan with probes of these groups."""
+    active, unprobed, blind = change.active, len(change.unprobed), len(change.entries_only)
     if not active:
         return "paused"
-    if active >= _POLLS or unprobed:
+    if active >= _POLLS or unprobed or blind:
         missing: list[str] = sorted(planned - active)
-        missing += [f"{unprobed:,} function{'s' if unprobed > 1 else ''}"] if unprobed else []
-        return f"all but {' and '.join(missing)}" if missing else "all"
+        missing += [_functions(unprobed)] if unprobed else []
+        words = f"all but {' and '.join(missing)}" if missing else "all"
+        return f"{words}, entries only of {_functions(blind)}" if blind else words
     return f"{' and '.join(sorted(active))} only"
+
+
+def _functions(count: int) -> str:
+    return f"{count:,} function{'s' if count > 1 else ''}"
 
 
 def short_name(function: PollFunction) -> str:

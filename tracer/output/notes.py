@@ -27,10 +27,8 @@ class Notes:
         self.slices = 0
         self._losses = 0
         self._planned = recording.plan.groups
-        self._active = self._planned or frozenset(Group)
-        self._unprobed: frozenset[int] = frozenset()
+        self._probes = PlanChange(recording.start, self._planned or frozenset(Group), "")
         self._functions = recording.plan.functions
-        self._active_since = recording.start
         self._track = descriptors.track(
             "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
         )
@@ -72,21 +70,25 @@ class Notes:
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
         self._probed_until(change.time)
-        self._active, self._active_since, self._unprobed = change.active, change.time, change.unprobed
-        words = probed_words(change.active, self._planned, len(change.unprobed))
-        self._note(change.time, f"probed from here: {words}", {"reason": change.reason, **self._not_probed()})
+        self._probes = change
+        words = probed_words(change, self._planned)
+        self._note(change.time, f"probed from here: {words}", {"reason": change.reason, **self._named()})
 
-    def _not_probed(self) -> dict[str, Value]:
-        known = sorted(number for number in self._unprobed if number < len(self._functions))
-        names = [short_name(self._functions[number]) for number in known[:_MAX_NAMES]]
-        more = [f"{len(known) - _MAX_NAMES:,} more"] if len(known) > _MAX_NAMES else []
-        return {"not probed": ", ".join([*names, *more])} if known else {}
+    def _named(self) -> dict[str, Value]:
+        """The functions of which not all is probed."""
+        named: dict[str, Value] = {}
+        for key, numbers in (("not probed", self._probes.unprobed), ("entries only", self._probes.entries_only)):
+            known = sorted(number for number in numbers if number < len(self._functions))
+            names = [short_name(self._functions[number]) for number in known[:_MAX_NAMES]]
+            more = [f"{len(known) - _MAX_NAMES:,} more"] if len(known) > _MAX_NAMES else []
+            named |= {key: ", ".join([*names, *more])} if known else {}
+        return named
 
     def _probed_until(self, time: int) -> None:
-        end = max(time, self._active_since)
-        args: dict[str, Value] = {"groups": ", ".join(sorted(self._active)) or "none", **self._not_probed()}
-        words = probed_words(self._active, self._planned, len(self._unprobed))
-        self._descriptors.slice(self._active_since, end, self._probed, words, args)
+        end = max(time, self._probes.time)
+        args: dict[str, Value] = {"groups": ", ".join(sorted(self._probes.active)) or "none", **self._named()}
+        words = probed_words(self._probes, self._planned)
+        self._descriptors.slice(self._probes.time, end, self._probed, words, args)
         self.slices += 1
 
     def loss(self, loss: Loss, latest: int) -> None:

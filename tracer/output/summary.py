@@ -368,7 +368,7 @@ class Summary:
             "plan_changes": [
                 {
                     "seconds": self.since_start(one.time),
-                    "probed": probed_words(one.active, groups, len(one.unprobed)),
+                    "probed": probed_words(one, groups),
                     "reason": one.reason,
                 }
                 for one in self.changes
@@ -376,6 +376,10 @@ class Summary:
             "not_always_probed": [
                 {**_whereabouts(functions[index]), "not_probed": length}
                 for index, length in self._probed_time.not_probed(recording.start + int(self.seconds * 1e9))
+            ],
+            "exits_not_always_probed": [
+                {**_whereabouts(functions[index]), "entries_only": length}
+                for index, length in self._probed_time.entries_only(recording.start + int(self.seconds * 1e9))
             ],
             "memory_readings": [
                 {

@@ -116,16 +116,21 @@ def print_remarks(document: Document, console: Console) -> None:
 
 def _not_probed(document: Document) -> Iterator[str]:
     """What was left out to keep the cost down, for how long."""
-    rows = document.get("not_always_probed", [])  # recordings by earlier versions have none
-    if not rows or not document["seconds"]:
-        return
-    whole = document["seconds"] * 1e9
-    names = [
-        f"{short_name_of(one['function'], FunctionKind(one['kind']))} for {one['not_probed'] / whole:.1%} of the time"
-        for one in rows[:_MAX_NAMES]
-    ]
-    more = f"; {some(len(rows) - _MAX_NAMES, 'more function')}" if len(rows) > _MAX_NAMES else ""
-    yield f"not probed, to keep the cost down: {'; '.join(names)}{more}"
+    left_out = (
+        ("not_always_probed", "not_probed", "not probed"),
+        ("exits_not_always_probed", "entries_only", "probed without their exits (polls in that time end by inference)"),
+    )
+    for key, length, words in left_out:
+        rows = document.get(key, [])  # recordings by earlier versions have none
+        if not rows or not document["seconds"]:
+            continue
+        whole = document["seconds"] * 1e9
+        names = [
+            f"{short_name_of(one['function'], FunctionKind(one['kind']))} for {one[length] / whole:.1%} of the time"
+            for one in rows[:_MAX_NAMES]
+        ]
+        more = f"; {some(len(rows) - _MAX_NAMES, 'more function')}" if len(rows) > _MAX_NAMES else ""
+        yield f"{words}, to keep the cost down: {'; '.join(names)}{more}"
 
 
 def _stack_remarks(census: Document | None) -> Iterator[str]:

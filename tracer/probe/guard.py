@@ -5,11 +5,13 @@ uses so little itself that any share of that would be nothing.
 
 Hits are counted as they arrive and multiplied by what one costs on this machine.  When the share
 is too high, the dearest of what can be done without is detached first, until the rest fits: single
-functions, the probes of wakes, what tells of scheduling.  Whole tasks come last: where they alone cost
+functions, the probes of wakes, what tells of scheduling.  With ExitMode.AUTO a function first loses only its exits,
+which are its dearest part, and is dropped when that is not enough.  Whole tasks come last: where they alone cost
 too much, they are attached only in short windows, as often as the budget allows.
 
 What was detached comes back when it would fit, by what it cost when it was last seen beside the tasks' polls.
-That may have changed meanwhile: now and then, ever more rarely, it is tried.
+That may have changed meanwhile: now and then, ever more rarely, it is tried.  What exits would cost is known, as
+long as the entries are seen.
 
 The decisions know no clock and no kernel: time, hits and CPU time are arguments.
 """
@@ -53,17 +55,19 @@ class Step:
     """What shall be attached from now on, and why, in a sentence for people.
 
     unprobed: functions that shall not be probed although Group.FUTURES is.
+    entries_only: others of that group of which the exits shall not be.
     """
 
     active: frozenset[Group]
     reason: str
     unprobed: frozenset[int] = frozenset()
+    entries_only: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
 class _Dropped:
-    """rate: ns a ns that it cost when it was last seen.  relative: ... for each ns that the tasks cost; None: those
-    cost nothing.  fits_since: since when it seems to fit."""
+    """rate: ns a ns that it cost when it was last seen.  relative: ... for each ns that the tasks cost, or its
+    function's entries; None: those cost nothing.  fits_since: since when it seems to fit."""
 
     rate: float
     relative: float | None
@@ -140,26 +144,29 @@ class Guard:
         assert self._meter is not None
         cost, allowance = self._meter.cost, self._meter.allowance(now, cpu)
         there = [unit for unit in self._units.droppable if unit not in self._dropped]
-        dearest_first = sorted((unit for unit in there if cost[unit]), key=lambda unit: -cost[unit])
+        costly = {unit for unit in there if cost[unit]}
         gone: list[int] = []
         left = self._meter.spent
-        for unit in dearest_first:
-            if left <= _TARGET * allowance:
-                break
+        while costly and left > _TARGET * allowance:
+            # What is seen of a function without its exits goes after them.
+            whole = {self._units.function_of.get(unit) for unit in costly}
+            unit = max(costly - whole, key=lambda unit: cost[unit])
+            costly.remove(unit)
             gone.append(unit)
             left -= cost[unit]
         told = f"{self._meter.words(now, cpu)}, over {percent(self._budget)}"
-        if left > allowance or (not self._has_tasks and gone == dearest_first):
+        if left > allowance or (not self._has_tasks and not costly):
             self._drop(there, now)
             self._in_windows, self._turned_at = True, now
             return Step(frozenset(), f"{told}: sampled in windows of {_WINDOW // 1_000_000} ms from here on")
+        # Exits that were not hit go with their functions.
+        gone += [unit for unit in there if self._units.function_of.get(unit) in gone and unit not in gone]
         self._drop(gone, now)
-        return self._step(f"{told}: {self._words(gone)} not probed from here on")
+        return self._step(f"{told}: {self._gone_words(gone)} from here on")
 
     def _drop(self, units: Sequence[int], now: int) -> None:
         assert self._meter is not None
         cost, elapsed = self._meter.cost, max(1, now - self._meter.start)
-        tasks = float(cost[self._units.tasks])
         for unit in units:
             patience = self._patience.get(unit, _PATIENCE)
             came_at = self._came_at.get(unit)
@@ -167,7 +174,8 @@ class Guard:
             patience = min(2 * patience, _LONGEST_PATIENCE) if is_soon else _PATIENCE
             self._patience[unit] = patience
             mine = float(cost[unit])
-            relative = mine / tasks if tasks else None
+            beside = float(cost[self._units.function_of.get(unit, self._units.tasks)])
+            relative = mine / beside if beside else None
             self._dropped[unit] = _Dropped(mine / elapsed, relative, now + _TRIAL * patience)
 
     # ---- more
@@ -177,25 +185,39 @@ class Guard:
         assert self._meter is not None
         elapsed, allowance = now - self._meter.start, self._meter.allowance(now, cpu)
         tasks = float(self._meter.cost[self._units.tasks])
-
-        def expected(unit: int) -> float:
+        expected: dict[int, float] = {}
+        for unit in sorted(self._dropped):  # functions before their exits
             one = self._dropped[unit]
-            return (one.rate * elapsed if one.relative is None else one.relative * tasks) / allowance
+            function = self._units.function_of.get(unit)
+            if one.relative is None:
+                spent = one.rate * elapsed
+            elif function is None:
+                spent = one.relative * tasks
+            elif function in self._dropped:
+                spent = one.relative * expected[function] * allowance
+            else:
+                spent = one.relative * float(self._meter.cost[function])
+            expected[unit] = spent / allowance
 
-        due = []
-        for unit in sorted(self._dropped, key=expected):
+        def whole(unit: int) -> float:
+            """With the function that has to be there before."""
+            function = self._units.function_of.get(unit)
+            return expected[unit] + (expected.get(function, 0.0) if function is not None else 0.0)
+
+        due: list[int] = []
+        for unit in sorted(expected, key=whole):
             one = self._dropped[unit]
-            load += expected(unit)
+            load += expected[unit]
             if load > _MARGIN:
                 one.fits_since = None
                 continue
             if one.fits_since is None:
                 one.fits_since = now
-            if now - one.fits_since >= self._patience[unit]:
+            if now - one.fits_since >= self._patience[unit] and self._has_function(unit, due):
                 due.append(unit)
         if not due and self._meter.load(now, cpu) <= _MARGIN:
             due = sorted(
-                (unit for unit, one in self._dropped.items() if one.trial_at <= now),
+                (unit for unit, one in self._dropped.items() if one.trial_at <= now and self._is_guess(unit)),
                 key=lambda unit: self._dropped[unit].trial_at,
             )[:1]
         if not due:
@@ -203,7 +225,17 @@ class Guard:
         for unit in due:
             del self._dropped[unit]
             self._came_at[unit] = now
-        return self._step(f"{self._meter.words(now, cpu)}: {self._words(due)} probed again")
+        return self._step(f"{self._meter.words(now, cpu)}: {self._come_words(due)} again")
+
+    def _has_function(self, unit: int, due: Sequence[int]) -> bool:
+        """What it cannot be without is there, or comes with it."""
+        function = self._units.function_of.get(unit)
+        return function is None or function not in self._dropped or function in due
+
+    def _is_guess(self, unit: int) -> bool:
+        """Nothing that is seen now tells what it would cost."""
+        function = self._units.function_of.get(unit)
+        return function is None or (function not in self._dropped and self._dropped[unit].relative is None)
 
     # ---- windows
 
@@ -230,14 +262,36 @@ class Guard:
         self._in_windows = False
         self._meter = self._start_meter(now, cpu)
         if not self._has_tasks:
-            self._dropped = {unit: one for unit, one in self._dropped.items() if unit not in self._units.functions}
+            of_futures = {*self._units.functions, *self._units.function_of}
+            self._dropped = {unit: one for unit, one in self._dropped.items() if unit not in of_futures}
         return self._step(f"{told}: attached throughout again")
 
     # ---- words
 
     def _step(self, reason: str) -> Step:
-        active, unprobed = self._units.attached(frozenset(self._dropped))
-        return Step(active, reason, unprobed)
+        active, unprobed, entries_only = self._units.attached(frozenset(self._dropped))
+        return Step(active, reason, unprobed, entries_only)
+
+    def _gone_words(self, gone: Sequence[int]) -> str:
+        """What is not probed any more, and of what the entries still are."""
+        of = self._units.function_of
+        wholly = [unit for unit in gone if unit not in of]
+        blind = [of[unit] for unit in gone if unit in of and of[unit] not in wholly]
+        told = [f"{self._words(wholly)} not probed"] if wholly else []
+        told += [f"only entries of {self._words(blind)} probed"] if blind else []
+        return ", ".join(told)
+
+    def _come_words(self, due: Sequence[int]) -> str:
+        of = self._units.function_of
+        exits = [of[unit] for unit in due if unit in of]
+        units = [unit for unit in due if unit not in of]
+        blind = [unit for unit in units if unit in of.values() and unit not in exits]
+        wholly = [unit for unit in units if unit not in blind]
+        apart = [function for function in exits if function not in units]
+        told = [f"{self._words(wholly)} probed"] if wholly else []
+        told += [f"entries of {self._words(blind)} probed"] if blind else []
+        told += [f"exits of {self._words(apart)} probed"] if apart else []
+        return ", ".join(told)
 
     def _words(self, units: Sequence[int]) -> str:
         """The dearest of them by name."""

@@ -1,7 +1,7 @@
 """What probes cost the program, measured in what they may: hits times what one hit takes.
 
 The parts of a plan that come and go by themselves are its units: each function of Group.FUTURES, Group.WAKES,
-Group.SCHEDULING, and Group.TASKS as a whole.
+Group.SCHEDULING, and Group.TASKS as a whole.  With ExitMode.AUTO the exits of a function are a unit of their own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Group, Plan, functions_of, is_scheduling
+from tracer.model import Array, ExitMode, Group, Plan, exits_apart, functions_of, is_scheduling
 from tracer.probe.calibration import Costs
 
 Cost = npt.NDArray[np.float64]
@@ -20,12 +20,17 @@ _LEAST_OWN = 0.01
 
 
 class Units:
-    """Numbers for the units of a plan: those of functions are their indexes into Plan.functions."""
+    """Numbers for the units of a plan: those of functions are their indexes into Plan.functions.
+
+    function_of: of each unit of exits its function's, without which it cannot be.
+    """
 
     def __init__(self, plan: Plan, costs: Costs) -> None:
         count = len(plan.functions)
         self.wakes, self.scheduling, self.tasks = count, count + 1, count + 2
-        self.count = count + 3
+        exits = exits_apart(plan) if plan.exit_mode is ExitMode.AUTO else {}
+        self.function_of = dict(enumerate(exits, count + 3))
+        self.count = count + 3 + len(exits)
         self._groups = plan.groups
         self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
         self._cost_of_scheduling = costs.scheduling
@@ -34,12 +39,14 @@ class Units:
             [of_group[one.group] if one.group in of_group else min(functions_of(one, plan)) for one in plan.probes]
         )
         self.functions = sorted({int(unit) for unit in self._unit if unit < count})
+        for unit, function in self.function_of.items():
+            self._unit[list(exits[function])] = unit
 
     @property
     def droppable(self) -> list[int]:
-        """All but the tasks."""
+        """All but the tasks; exits before their functions."""
         groups = {Group.WAKES: self.wakes, Group.SCHEDULING: self.scheduling}
-        return [*self.functions, *(unit for group, unit in groups.items() if group in self._groups)]
+        return [*self.function_of, *self.functions, *(unit for group, unit in groups.items() if group in self._groups)]
 
     def cost(self, events: Array, lost: int) -> Cost:
         """What these hits took, and `lost` more of the same kind.  events: dtype EVENT."""
@@ -54,13 +61,17 @@ class Units:
         more: Cost = cost * (1 + lost / len(events))
         return more
 
-    def attached(self, dropped: frozenset[int]) -> tuple[frozenset[Group], frozenset[int]]:
-        """(groups, functions that are not probed although their group is) without these units."""
+    def attached(self, dropped: frozenset[int]) -> tuple[frozenset[Group], frozenset[int], frozenset[int]]:
+        """(groups, functions that are not probed although their group is, others whose exits are not) without these
+        units."""
         gone = {Group.WAKES: self.wakes in dropped, Group.SCHEDULING: self.scheduling in dropped}
         functions = dropped.intersection(self.functions)
         gone[Group.FUTURES] = len(functions) == len(self.functions)
         groups = frozenset(group for group in self._groups if not gone.get(group, False))
-        return groups, functions if Group.FUTURES in groups else frozenset()
+        if Group.FUTURES not in groups:
+            return groups, frozenset(), frozenset()
+        blind = frozenset(function for unit, function in self.function_of.items() if unit in dropped)
+        return groups, functions, blind - functions
 
 
 class Meter:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,6 +165,7 @@ class PollProgram:
             for index, entry in enumerate(table):
                 entries.update(struct.pack("<I", index), entry.tobytes())
         self._records = self._describe(plan, walks.roots)
+        self._remembers = (self._records["roles"] & _REMEMBER) != 0
 
     def _describe(self, plan: Plan, roots: Sequence[int]) -> Array:
         records = probe_records(plan, roots, by_place=self._places is not None)
@@ -208,17 +209,36 @@ class PollProgram:
         """Send no hit of this group from here on."""
         self._set_epoch(group, 0)
 
-    def silence(self, probes: Iterable[int]) -> None:
-        """Send no hit of these probes from here on."""
-        for number in probes:
-            self._records[number]["is_off"] = 1
-            self._probes.update(struct.pack("<I", number), self._records[number].tobytes())
+    def silence(self, probes: Sequence[int]) -> None:
+        """Send no hit of these probes from here on.  What begins is not remembered for an exit that is among them."""
+        self._records["is_off"][probes] = 1
+        self._remember(self._of_their_functions(probes))
 
-    def hear(self, probes: Iterable[int]) -> None:
-        """Send them again.  Functions under way when they were silenced are forgotten."""
-        for number in probes:
-            self._records[number]["is_off"] = 0
-            self._records[number]["turn"] = (int(self._records[number]["turn"]) + 1) & 0xFFFF
+    def hear(self, probes: Sequence[int]) -> None:
+        """Send them again.  Calls of their functions that began before are forgotten."""
+        self._records["is_off"][probes] = 0
+        changed = self._of_their_functions(probes)
+        self._records["turn"][changed] += 1  # an entry and its exit must agree
+        self._remember(changed)
+
+    def _of_their_functions(self, probes: Sequence[int]) -> list[int]:
+        """These, and all others that enter or leave the same functions."""
+        records = self._records
+        functions = np.union1d(records["enters"][probes], records["leaves"][probes])
+        functions = functions[functions != 0]
+        others = np.isin(records["enters"], functions) | np.isin(records["leaves"], functions)
+        others[probes] = True
+        found: list[int] = np.flatnonzero(others).tolist()
+        return found
+
+    def _remember(self, changed: Sequence[int]) -> None:
+        """Tell the kernel side these probes, of which entries remember only for exits that are heard."""
+        heard = np.unique(self._records["leaves"][self._records["is_off"] == 0])
+        remembers = self._remembers & np.isin(self._records["enters"], heard)
+        self._records["roles"] = np.where(
+            remembers, self._records["roles"] | _REMEMBER, self._records["roles"] & ~np.uint8(_REMEMBER)
+        )
+        for number in changed:
             self._probes.update(struct.pack("<I", number), self._records[number].tobytes())
 
     def switch_link(self, link: int, is_on: bool) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing, RatError
-from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread, functions_of
+from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread, exits_apart, functions_of
 from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
     RECORDS_OF_TURN,
@@ -111,6 +111,7 @@ class ProbeSession:
         self._ledger = Ledger(cpus("possible")[-1] + 1)
         self._refusals: list[Refusal] = []
         self._functions_of = [functions_of(probe, plan) for probe in plan.probes]
+        self._exits = exits_apart(plan)
         self._futures: list[int] = []
         self._silent: frozenset[int] = frozenset()
         self._pauses, self._handover = Pauses(len(plan.probes)), Handover(len(plan.probes))
@@ -318,17 +319,24 @@ class ProbeSession:
                 tracepoints.detach(links)
         return max(0.0, min(seen) - min(bare)) / RECORDS_OF_TURN
 
-    def set_active(self, groups: frozenset[Group], unprobed: frozenset[int] = frozenset()) -> int:
+    def set_active(
+        self,
+        groups: frozenset[Group],
+        unprobed: frozenset[int] = frozenset(),
+        entries_only: frozenset[int] = frozenset(),
+    ) -> int:
         """Attach and detach groups, and functions of Group.FUTURES; returns the time in ns (CLOCK_MONOTONIC) of the
         change.  In one call things may come or go, not both: there is one time.
 
-        unprobed: functions (indexes into Plan.functions) that are not to be probed although Group.FUTURES is.  No
+        unprobed: functions (indexes into Plan.functions) that are not to be probed although Group.FUTURES is.
+        entries_only: others of that group of which the exits are not to be, of those in exits_apart(plan).  No
         event of what leaves is later than the time returned, none of what comes is earlier, though links take
         longer to open and close.  Others are not disturbed.
         Processes that have ended meanwhile are passed over.  Raises PermissionMissing or AttachFailed.
         """
         there, active = self._links.attached, self._links.active
         unwanted = frozenset(number for number in self._futures if self._functions_of[number] <= unprobed)
+        unwanted = unwanted.union(*(self._exits[function] for function in entries_only))
         coming, leaving = groups - active, active - groups
         removed = there & unwanted if Group.FUTURES in groups & active else frozenset[int]()
         changed = kernel_now()

@@ -528,6 +528,100 @@ def test_a_detached_future_goes_on_as_long_as_one_inside_it() -> None:
     assert not [wait for wait in result.waits if wait["function"] == PLAIN]
 
 
+def without_exits(at: int, *functions: int) -> PlanChange:
+    return PlanChange(START + at, frozenset(Group), "", frozenset(), frozenset(functions))
+
+
+def test_a_poll_that_is_open_when_exits_go_ends_between_two_events() -> None:
+    script = Script()
+    script.enter(10, 900, TASK, 1)
+    script.enter(20, 800, PLAIN, 2, state=3)
+    script.items.append(without_exits(100, PLAIN))
+    script.enter(120, 700, JUMPING, 3)
+    script.leave(150, 700, JUMPING, PENDING)
+    script.leave(200, 900, TASK)
+    result = script.run()
+    result.poll(PLAIN, start=20, end=150, end_latest=200, flags=PollFlag.INFERRED_END | PollFlag.STATE)
+    result.poll(JUMPING, start=120, end=150, end_latest=150)
+    result.poll(TASK, start=10, end=200, end_latest=200, flags=0)
+
+
+def test_a_poll_whose_exit_went_unseen_is_not_taken_for_unwound_when_exits_are_back() -> None:
+    script = Script([without_exits(0, PLAIN)])
+    script.enter(10, 800, PLAIN, 2)
+    script.enter(20, 800, PLAIN, 3, tid=2)
+    script.items.append(without_exits(50))
+    script.leave(60, 800, PLAIN, PENDING)  # its entry was seen
+    script.enter(70, 900, TASK, 1, tid=2)
+    script.enter(80, 800, PLAIN, 4, tid=2)
+    script.leave(90, 900, TASK, tid=2)
+    polls = [(p["self"], p["end"], p["end_latest"], p["flags"]) for p in script.run().polls if p["function"] == PLAIN]
+    assert polls == [
+        (2, 60, 60, PollFlag.RESULT | PollFlag.PENDING),
+        (3, 20, 70, PollFlag.INFERRED_END),
+        (4, 80, 90, PollFlag.UNWOUND),
+    ]
+
+
+def test_a_poll_whose_exit_may_have_gone_unseen_is_not_said_to_be_under_way_at_the_end() -> None:
+    script = Script()
+    script.enter(10, 800, PLAIN, 2)
+    script.items.append(without_exits(50, PLAIN))
+    script.items.append(without_exits(60))
+    script.enter(70, 800, PLAIN, 3, tid=2)
+    result = script.run()
+    polls = [(poll["self"], poll["end"], poll["end_latest"], poll["flags"]) for poll in result.polls]
+    assert polls == [(2, 10, 1_000, PollFlag.INFERRED_END), (3, 1_000, 1_000, PollFlag.END_UNKNOWN)]
+    assert result.tally.open_at_end == 1
+
+
+def test_without_exits_a_future_is_one_on_two_threads() -> None:
+    """Its poll on the first one was over when the second one's began, though nothing told it there."""
+    script = Script([without_exits(0, PLAIN)])
+    script.enter(10, 800, PLAIN, 2, state=3)
+    script.items.append(without_exits(50))
+    script.poll(60, 70, PLAIN, 2, READY, state=3, tid=2)
+    script.enter(80, 900, TASK, 1)
+    result = script.run()
+    first, second = (poll for poll in result.polls if poll["function"] == PLAIN)
+    if first["start"] > second["start"]:
+        first, second = second, first
+    assert first["instance"] == second["instance"]
+    assert (first["end"], first["end_latest"]) == (10, 60)
+
+
+def test_a_function_goes_in_two_steps_and_comes_back_in_two() -> None:
+    """While its entries are seen its waits go on; where they are not, nobody knows."""
+    script = Script()
+    script.poll(10, 20, PLAIN, 1, PENDING)
+    script.items.append(without_exits(30, PLAIN))
+    script.enter(40, 500, PLAIN, 1, state=3)
+    script.items.append(PlanChange(START + 100, frozenset(Group), "", frozenset({PLAIN})))
+    script.items.append(without_exits(200, PLAIN))
+    script.enter(210, 500, PLAIN, 1, state=4)
+    script.items.append(without_exits(300))
+    script.poll(310, 320, PLAIN, 1, READY, state=5)
+    result = script.run()
+    assert [(p["start"], p["end"], p["end_latest"]) for p in result.polls] == [
+        (10, 20, 20),
+        (40, 40, 100),
+        (210, 210, 310),
+        (310, 320, 320),
+    ]
+    waits = [(w["start"], w["end"], w["state"], w["flags"]) for w in result.waits]
+    assert waits == [
+        (20, 40, 3, WaitFlag.STATE),
+        (200, 210, 4, WaitFlag.START_UNKNOWN | WaitFlag.STATE),
+        (210, 310, 5, WaitFlag.STATE),
+    ]
+
+
+def test_no_change_takes_the_exits_of_tasks() -> None:
+    script = Script([without_exits(0, TASK, 99)])
+    script.poll(10, 20, TASK, 1)
+    script.run().poll(TASK, start=10, end=20, end_latest=20, flags=0)
+
+
 def test_the_end_of_one_process_ends_only_what_is_its_own() -> None:
     script = Script([[Thread(1, 5, "a"), Thread(2, 6, "b")]])
     script.enter(10, 900, PLAIN, 1, tid=1)

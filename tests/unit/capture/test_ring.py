@@ -43,7 +43,7 @@ from tracer.model import (
 
 RECORDING = recording_of(busy_plan())
 SECOND = 1_000_000_000
-CHANGE = PlanChange(START + 50, frozenset({Group.TASKS, Group.FUTURES}), "too much", frozenset({1}))
+CHANGE = PlanChange(START + 50, frozenset({Group.TASKS, Group.FUTURES}), "too much", frozenset({1}), frozenset({0}))
 
 
 def ring(

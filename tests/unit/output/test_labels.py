@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracer.model import FunctionKind, Group, PollFunction, Source, SourceLocation
+from tracer.model import FunctionKind, Group, PlanChange, PollFunction, Source, SourceLocation
 from tracer.output.labels import (
     duration_words,
     place_words,
@@ -94,6 +94,14 @@ def test_states_and_groups() -> None:
     whole, polls = frozenset(Group), frozenset({Group.TASKS, Group.FUTURES})
     groups = [whole, polls, frozenset({Group.TASKS}), frozenset[Group]()]
     without = ["all", "all but scheduling and wakes", "tasks only", "paused"]
-    assert [probed_words(g, whole) for g in groups] == without
-    assert probed_words(whole - {Group.WAKES}, whole) == "all but wakes"
-    assert [probed_words(g, polls) for g in groups] == ["all", "all", "tasks only", "paused"]
+    changes = [PlanChange(0, active, "") for active in groups]
+    assert [probed_words(one, whole) for one in changes] == without
+    assert probed_words(PlanChange(0, whole - {Group.WAKES}, ""), whole) == "all but wakes"
+    assert [probed_words(one, polls) for one in changes] == ["all", "all", "tasks only", "paused"]
+    less = [
+        PlanChange(0, whole, "", frozenset({1}), frozenset({2, 3})),
+        PlanChange(0, whole, "", frozenset(), frozenset({2})),
+    ]
+    assert [probed_words(one, whole) for one in less] == [
+        "all but 1 function, entries only of 2 functions", "all, entries only of 1 function",
+    ]  # fmt: skip

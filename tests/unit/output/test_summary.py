@@ -28,6 +28,7 @@ from tracer.model import (
 )
 from tracer.output.accounts import Accounts
 from tracer.output.histogram import PERCENTILE_ERROR
+from tracer.output.labels import short_name
 from tracer.output.printed_list import print_functions
 from tracer.output.summary import Summary
 
@@ -194,6 +195,23 @@ def test_one_screen() -> None:
         lines = rendered(summary, width).splitlines()
         assert max(map(len, lines)) <= width
         assert not [line for line in lines if re.search(r" [\d.,]+…", line)]
+
+
+def test_what_was_probed_by_its_entries_only() -> None:
+    """A function that is not probed at all is not among them, nor one that nobody knows."""
+    functions = make_recording().plan.functions
+    summary = summed(simulate())
+    blind = frozenset({QUERY, len(functions)})
+    summary.plan_change(PlanChange(START + 1_000_000_000, frozenset(Group), "7 %", frozenset(), blind))
+    summary.plan_change(PlanChange(START + 1_500_000_000, frozenset(Group), "9 %", frozenset({QUERY}), frozenset()))
+    summary.plan_change(PlanChange(START + 2_500_000_000, frozenset(Group), "3 %", frozenset({QUERY}), blind))
+    summary.plan_change(PlanChange(START + 4_500_000_000, frozenset(Group), "2 %"))
+    document = summary.as_json()
+    (row,) = document["exits_not_always_probed"]
+    assert (row["function"], row["entries_only"]) == (functions[QUERY].name, 500_000_000)
+    assert [row["not_probed"] for row in document["not_always_probed"]] == [3_000_000_000]
+    words = "probed without their exits (polls in that time end by inference), to keep the cost down: "
+    assert f"{words}{short_name(functions[QUERY])} for 10.0% of the time" in " ".join(rendered(summary).split())
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:

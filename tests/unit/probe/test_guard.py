@@ -29,6 +29,7 @@ from tracer.probe.plan import make_plan
 COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000, scheduling=1_000)
 BOTH = frozenset({Group.TASKS, Group.FUTURES})
 TASKS = frozenset({Group.TASKS})
+NONE = frozenset[int]()
 TICK = 10_000_000
 
 
@@ -47,7 +48,7 @@ class Load:
 class World:
     def __init__(self, plan: Plan, max_overhead: float = 0.05) -> None:
         self.guard = Guard(plan, COSTS, max_overhead)
-        self.active, self.unprobed = plan.groups, frozenset[int]()
+        self.active, self.unprobed, self.entries_only = plan.groups, frozenset[int](), frozenset[int]()
         self.now = 1_000
         self.cpu = 0
         self.steps: list[tuple[float, Step]] = []
@@ -56,6 +57,8 @@ class World:
 
     def rate(self, probe: Probe, load: Load) -> float:
         if probe.group not in self.active or functions_of(probe, self.plan) & self.unprobed:
+            return 0.0
+        if probe.leaves in self.entries_only:
             return 0.0
         if probe.group is not Group.FUTURES:
             return load.tasks if probe.group is Group.TASKS else load.wakes
@@ -77,7 +80,7 @@ class World:
             self.cpu += int(load.cpu * TICK + cost)
             step = self.guard.observe(self.now, batch, 0, self.cpu)
             if step is not None:
-                self.active, self.unprobed = step.active, step.unprobed
+                self.active, self.unprobed, self.entries_only = step.active, step.unprobed, step.entries_only
                 self.steps.append((self.now / 1e9, step))
         return [step for _, step in self.steps[begin:]]
 
@@ -87,15 +90,15 @@ class World:
         return self.cost / (self.cpu - self.cost)
 
 
-def futures_plan(count: int, *, tasks: bool = True) -> Plan:
+def futures_plan(count: int, *, tasks: bool = True, exit_mode: ExitMode = ExitMode.DEFAULT) -> Plan:
     futures = [function(f"app::f{n}", 0x100 * (n + 1), entry_cost=InstructionCost.EMULATED) for n in range(count)]
     every = [*futures, task("raw::poll", 0x100 * (count + 1))] if tasks else futures
-    return make_plan([binary(*every)], exit_mode=ExitMode.DEFAULT)
+    return make_plan([binary(*every)], exit_mode=exit_mode)
 
 
 def with_wakes(plan: Plan) -> Plan:
     wake = WakePoint(0x18000, 0x8000, "wake", HeaderTest(0, 6, 0), cost=InstructionCost.EMULATED)
-    return make_plan([replace(plan.binaries[0], wakes=(wake,))], exit_mode=ExitMode.DEFAULT)
+    return make_plan([replace(plan.binaries[0], wakes=(wake,))], exit_mode=plan.exit_mode)
 
 
 @pytest.fixture
@@ -224,11 +227,74 @@ def test_the_last_function_of_a_plan_without_tasks_is_sampled() -> None:
     assert [(step.active, step.unprobed) for step in steps] == [(frozenset({Group.FUTURES}), frozenset({0}))]
 
 
+def test_a_function_loses_its_exits_first() -> None:
+    """They are stepped, its entry is not: without them it fits."""
+    world = World(futures_plan(4, exit_mode=ExitMode.AUTO))
+    steps = world.run(8, Load(2_000, (500, 9_000, 300, 300)))
+    assert [(step.active, step.unprobed, step.entries_only) for step in steps] == [(BOTH, NONE, frozenset({1}))]
+    assert steps[0].reason.endswith("over 5 %: only entries of app::f1 probed from here on")
+
+
+def test_it_is_dropped_when_its_entries_alone_cost_too_much_and_comes_back_in_the_other_order() -> None:
+    world = World(futures_plan(4, exit_mode=ExitMode.AUTO))
+    steps = world.run(3, Load(2_000, (500, 60_000, 600, 300)))
+    assert [(step.active, step.unprobed, step.entries_only) for step in steps] == [(BOTH, frozenset({1}), NONE)]
+    assert steps[0].reason.endswith(": app::f1 not probed from here on")
+    # By what it cost beside the tasks, now only its entries would fit.
+    steps = world.run(4, Load(200, (100, 20_000, 100, 100)))
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(NONE, frozenset({1}))]
+    assert steps[0].reason.endswith(": entries of app::f1 probed again")
+    # The tasks are as busy; but that it calmed down its entries tell, so that nothing needs to be tried.
+    steps = world.run(4, Load(200, (100, 1_000, 100, 100)))
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(NONE, NONE)]
+    assert steps[0].reason.endswith(": exits of app::f1 probed again")
+
+
+def test_exits_that_would_not_fit_are_not_tried() -> None:
+    """Their cost is known by the entries."""
+    world = World(futures_plan(2, exit_mode=ExitMode.AUTO))
+    steps = world.run(120, Load(2_000, (9_000, 100)))
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(NONE, frozenset({0}))]
+
+
+def test_what_is_dearest_goes_next_whether_exits_or_a_whole_function() -> None:
+    world = World(futures_plan(3, exit_mode=ExitMode.AUTO))
+    steps = world.run(3, Load(1_000, (30_000, 1_500, 1_000)))
+    # The exits of f0 (300 ms a second), then its entries (30 ms): before the exits of f1 (15 ms).
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(frozenset({0}), NONE)]
+    world = World(futures_plan(3, exit_mode=ExitMode.AUTO))
+    steps = world.run(3, Load(1_000, (15_000, 2_500, 1_000)))
+    # Here the exits of f1 (25 ms) go before the entries of f0 (15 ms), and that is enough.
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(NONE, frozenset({0, 1}))]
+    assert steps[0].reason.endswith("only entries of app::f0 and app::f1 probed from here on")
+
+
+def test_both_kinds_in_one_sentence() -> None:
+    world = World(futures_plan(3, exit_mode=ExitMode.AUTO))
+    steps = world.run(3, Load(2_000, (40_000, 3_000, 300)))
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(frozenset({0}), frozenset({1}))]
+    assert steps[0].reason.endswith(": app::f0 not probed, only entries of app::f1 probed from here on")
+
+
+def test_tasks_keep_their_exits_until_all_futures_are_gone() -> None:
+    world = World(futures_plan(3, exit_mode=ExitMode.AUTO))
+    world.run(30, Load(100_000, (100_000, 50_000, 100)))
+    assert world.guard.in_windows
+    for _, step in world.steps:
+        assert not step.entries_only or Group.TASKS in step.active
+        assert step.active in (NONE, TASKS)
+    world.run(90, Load(100, (0, 0, 0)))
+    assert (world.active, world.unprobed, world.entries_only) == (BOTH, NONE, NONE)
+
+
 @settings(max_examples=20)
-@given(st.lists(st.tuples(*[st.integers(0, 40_000)] * 5, st.sampled_from([0.05, 0.5, 2.0])), min_size=1, max_size=4))
-def test_any_load_is_held(loads: list[tuple[float, ...]]) -> None:
+@given(
+    st.lists(st.tuples(*[st.integers(0, 40_000)] * 5, st.sampled_from([0.05, 0.5, 2.0])), min_size=1, max_size=4),
+    st.sampled_from([ExitMode.DEFAULT, ExitMode.AUTO]),
+)
+def test_any_load_is_held(loads: list[tuple[float, ...]], exit_mode: ExitMode) -> None:
     """What changes all the time costs a little more: it is noticed when it has been spent."""
-    world = World(with_wakes(futures_plan(3)))
+    world = World(with_wakes(futures_plan(3, exit_mode=exit_mode)))
     for tasks, *futures, wakes, cpu in loads:
         world.run(20, Load(tasks, tuple(futures), cpu, wakes))
     own = (world.cpu - world.cost) / max(1e-9, world.now)
@@ -236,6 +302,8 @@ def test_any_load_is_held(loads: list[tuple[float, ...]]) -> None:
     for _, step in world.steps:
         assert step.active <= world.plan.groups
         assert not step.unprobed or Group.FUTURES in step.active
+        assert not step.entries_only or (Group.FUTURES in step.active and exit_mode is ExitMode.AUTO)
+        assert not step.entries_only & step.unprobed
 
 
 def test_lost_hits_cost_as_much(plan: Plan) -> None:

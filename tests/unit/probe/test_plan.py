@@ -24,6 +24,7 @@ from tracer.model import (
     PollFunction,
     Site,
     WakePoint,
+    exits_apart,
 )
 from tracer.probe.plan import make_plan
 
@@ -45,6 +46,7 @@ def sites(plan: Plan, name: str) -> list[Site]:
     ("mode", "future", "tokio", "async_task"),
     [
         (ExitMode.DEFAULT, Site.EXIT, Site.RETURN, Site.EXIT),
+        (ExitMode.AUTO, Site.EXIT, Site.RETURN, Site.EXIT),
         (ExitMode.RET, Site.EXIT, Site.EXIT, Site.EXIT),
         (ExitMode.TASK, None, Site.RETURN, Site.EXIT),
     ],
@@ -54,6 +56,19 @@ def test_exits_by_mode(mode: ExitMode, future: Site | None, tokio: Site, async_t
     assert sites(plan, "app::fetch") == [Site.ENTRY] + [future] * (future is not None)
     assert sites(plan, "raw::poll") == [Site.ENTRY, tokio]
     assert sites(plan, "RawTask::run") == [Site.ENTRY, async_task]
+
+
+def test_exits_that_can_go_without_their_entry() -> None:
+    """Those of futures; not where one instruction is the entry, too, of this function or of one inside it."""
+    inner = function("inner", 0x810, size=0x10, exits=(ExitSite(0x81E, ExitKind.RET),))
+    outer = function("outer", 0x800, exits=(ExitSite(0x810, ExitKind.TAIL), ExitSite(0x81F, ExitKind.RET)))
+    alone = function("alone", 0x400, exits=(ExitSite(0x400, ExitKind.TAIL),))
+    in_place = function("in_place", 0x500, kind=FunctionKind.IN_PLACE)
+    two = function("two", 0x600, exits=(ExitSite(0x610, ExitKind.RET), ExitSite(0x61F, ExitKind.RET)))
+    plan = make_plan([binary(FUTURE, outer, inner, TOKIO, alone, in_place, two)], exit_mode=ExitMode.AUTO)
+    found = {plan.functions[number].name: exits for number, exits in exits_apart(plan).items()}
+    assert found.keys() == {FUTURE.name, "two"}
+    assert sorted(plan.probes[one].offset for one in found["two"]) == [0x610, 0x61F]
 
 
 def test_where_nothing_unwinds_return_probes_are_safe() -> None:
