@@ -24,8 +24,10 @@ SPAWN, RUN, WAKE, NEW_TASK, POLL, IN_PLACE = range(6)
 """Places of the log."""
 SHARE = 0.999
 """Of them all, but for the first one on each thread: there the log's buffer is made before it reads the clock."""
-NEAR, NEAR_SHARE = 100_000, 0.05
-"""Nanoseconds between what the log and the trace say, or the share of it."""
+NEAR, NEAR_SHARE = {"dev": 400_000, "release": 100_000}, 0.05
+"""Nanoseconds between what the log and the trace say, or the share of it.  What is not optimised has many instructions
+probed in between that the kernel steps, for ten to twenty thousand each.
+"""
 NEAR_OF_ALL = 0.97
 """So many are as near as that: the host of a virtual machine takes its processors away at any time, between the log's
 clock and the probe, too."""
@@ -44,13 +46,15 @@ RUNS = [
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """polls: of tasks and jobs, waits: of tasks, tasks: as they began; dtypes POLL, WAIT, TASK.  in_place: as polls."""
+    """polls: of tasks and jobs, waits: of tasks, tasks: as they began; dtypes POLL, WAIT, TASK.  in_place: as polls.
+    near: as NEAR has it."""
 
     plan: Plan
     polls: Array
     waits: Array
     tasks: Array
     in_place: Array
+    near: int
 
     @property
     def is_job(self) -> npt.NDArray[np.bool_]:
@@ -65,20 +69,20 @@ def go_first(pid: int) -> None:
         os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(1))
 
 
-def trace_of(capture: Path) -> Assembled:
+def trace_of(capture: Path, near: int) -> Assembled:
     recording, parts, _ = assembled(capture)
     plan, spans = recording.plan, joined(parts)
     polls, waits, tasks = spans.polls, spans.waits, spans.begun
     is_task = np.isin(polls["instance"], tasks["task"])
     in_place = np.array([one.kind is FunctionKind.IN_PLACE for one in plan.functions])[polls["function"]]
     of_tasks = waits[np.isin(waits["instance"], tasks["task"])]
-    return Assembled(plan, polls[is_task], of_tasks, tasks, polls[in_place])
+    return Assembled(plan, polls[is_task], of_tasks, tasks, polls[in_place], near)
 
 
-def assert_near(what: str, got: npt.ArrayLike, told: npt.ArrayLike, but_for: int) -> None:
+def assert_near(what: str, got: npt.ArrayLike, told: npt.ArrayLike, near: int, but_for: int) -> None:
     """These times, in ns, are as they should be, with so many exceptions."""
     off = np.abs(np.array(got, np.int64) - np.array(told, np.int64))
-    right = int(np.count_nonzero(off <= np.maximum(NEAR, NEAR_SHARE * np.array(told))))
+    right = int(np.count_nonzero(off <= np.maximum(near, NEAR_SHARE * np.array(told))))
     print(f"{what}: {right} of {len(off)} as long, usually {np.median(off) if len(off) else 0:,.0f} ns off")
     assert right >= NEAR_OF_ALL * (len(off) - but_for)
 
@@ -108,7 +112,7 @@ def test_jobs_and_first_polls(
         done = rec.wait()
     assert (result.returncode, done.code) == (0, 0), done.err
     assert result.log is not None
-    log, trace = result.log.records, trace_of(capture)
+    log, trace = result.log.records, trace_of(capture, NEAR[profile])
     of_job = trace.is_job[trace.polls["function"]]
     jobs = instances_of(log[log["place"] == RUN], trace.polls[of_job])
     check_jobs(log, trace, jobs)
@@ -116,7 +120,7 @@ def test_jobs_and_first_polls(
     if target != "jobs_async_std":
         check_wakes(log, trace, jobs, first)
     check_in_place(log, trace, first, is_possible=mode == ("multi",))
-    check_summary(capture, log)
+    check_summary(capture, log, trace.near)
 
 
 def check_in_place(log: Records, trace: Assembled, tasks: dict[int, int], *, is_possible: bool) -> None:
@@ -128,7 +132,7 @@ def check_in_place(log: Records, trace: Assembled, tasks: dict[int, int], *, is_
     assert np.all(around >= 0)
     assert [int(one) for one in got["task"][around]] == [tasks[int(one)] for one in told["instance"]]
     lengths = (got["end"] - got["start"])[around], (told["end"] - told["begin"]).astype(np.int64)
-    assert_near("calls in place", *lengths, but_for=len(np.unique(told["tid"])))
+    assert_near("calls in place", *lengths, trace.near, but_for=len(np.unique(told["tid"])))
 
 
 def check_jobs(log: Records, trace: Assembled, jobs: dict[int, int]) -> None:
@@ -144,10 +148,10 @@ def check_jobs(log: Records, trace: Assembled, jobs: dict[int, int]) -> None:
     got = [int(tasks[jobs[one]]["first"]) - int(tasks[jobs[one]]["spawned"]) for one in numbers]
     threads = {int(one["tid"]) for one in ran.values()}
     assert len(numbers) >= SHARE * (len(jobs) - len(threads))
-    assert_near("jobs in the queue", got, told, but_for=len(threads))
+    assert_near("jobs in the queue", got, told, trace.near, but_for=len(threads))
     if np.any(log["place"] == WAKE):
         lengths = np.array([*run_times(log, jobs, polls)])
-        assert_near("jobs", lengths[:, 0], lengths[:, 1], but_for=len(threads))
+        assert_near("jobs", lengths[:, 0], lengths[:, 1], trace.near, but_for=len(threads))
     check_order(log, jobs, polls)
     by = {int(tasks[jobs[one]]["spawned_by"]) for one in jobs}
     assert len(by) == len({int(one["address"]) for one in spawned.values()})
@@ -188,7 +192,8 @@ def check_first_polls(log: Records, trace: Assembled) -> dict[int, int]:
     got = [int(rows[tasks[one]]["first"]) - int(rows[tasks[one]]["spawned"]) for one in numbers]
     threads = len(np.unique(polled["tid"]))
     assert len(numbers) >= SHARE * (len(tasks) - threads)
-    assert_near("tasks before their first poll", got, [first[one] - spawned[one] for one in numbers], but_for=threads)
+    ready = [first[one] - spawned[one] for one in numbers]
+    assert_near("tasks before their first poll", got, ready, trace.near, but_for=threads)
     return tasks
 
 
@@ -211,7 +216,7 @@ def check_wakes(log: Records, trace: Assembled, jobs: dict[int, int], tasks: dic
     assert right >= SHARE * len(wakes)
 
 
-def check_summary(capture: Path, log: Records) -> None:
+def check_summary(capture: Path, log: Records, near: int) -> None:
     """Jobs are counted as jobs, and nowhere else."""
     done = rat("report", "--json", capture)
     assert done.code == 0, done.err
@@ -227,4 +232,5 @@ def check_summary(capture: Path, log: Records) -> None:
     assert (document["in_place"] or {"jobs": 0})["jobs"] == in_place
     ran = log[log["place"] == RUN]
     total = sum(one["ran"]["total"] for one in document["jobs"])
-    assert total == pytest.approx(int((ran["end"] - ran["begin"]).sum()), rel=2 * NEAR_SHARE)
+    told = int((ran["end"] - ran["begin"]).sum())
+    assert (1 - NEAR_SHARE) * told <= total <= (1 + NEAR_SHARE) * told + near * jobs
