@@ -36,11 +36,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A line with its innermost poll (POLL), and the times off the CPU (OFF_CPU) in that."""
+    """A line with its innermost poll (POLL), and the times off the CPU (OFF_CPU) in that.
+
+    stolen: ns that the host may have taken of it; of such the thread's own clock knows nothing.
+    """
 
     line: Line
     poll: np.void
     off: Array
+    stolen: int
 
     @property
     def near(self) -> float:
@@ -48,7 +52,9 @@ class Matched:
 
     @property
     def longest(self) -> np.void:
-        one: np.void = self.off[np.argmax(self.off["end"] - self.off["start"])]
+        """Of those in which it did not want to run on."""
+        waits = self.off[self.off["state"] != 0]
+        one: np.void = waits[np.argmax(waits["end"] - waits["start"])]
         return one
 
 
@@ -60,9 +66,11 @@ def matched(lines: list[Line], spans: Spans) -> list[Matched]:
         assert len(around), line
         poll = around[np.argmin(around["end"] - around["start"])]
         off = spans.off_cpu[spans.off_cpu["tid"] == line.tid]
+        before = off[(off["since"] < poll["end"]) & (off["start"] > poll["start"])]
+        stolen = int(np.maximum(before["stolen"], 0).sum())
         off = off[(off["start"] >= poll["start"]) & (off["end"] <= poll["end"])]
         if poll["flags"] & PollFlag.SCHEDULED:
-            found.append(Matched(line, poll, off))
+            found.append(Matched(line, poll, off, stolen))
     return found
 
 
@@ -100,15 +108,17 @@ def test_time_on_the_cpu_is_the_threads_own(run: list[Matched]) -> None:
         on_cpu = int(poll["end"] - poll["start"] - poll["runnable"] - poll["blocked"])
         off = int(poll["runnable"] + poll["blocked"])
         own = one.line.end - one.line.begin - one.line.cpu
-        if abs(on_cpu - one.line.cpu) > one.near or abs(off - own) > one.near:
-            apart.append((one.line.what, on_cpu, one.line.cpu, off, own))
+        is_used = one.line.cpu - one.near <= on_cpu <= one.line.cpu + one.stolen + one.near
+        if not is_used or not own - one.stolen - one.near <= off <= own + one.near:
+            apart.append((one.line.what, on_cpu, one.line.cpu, off, own, one.stolen))
     # A poll can lose its CPU between its own begin, or end, and that of the measurement.
     assert len(apart) <= 0.05 * len(run), apart
 
 
 def test_who_sleeps_is_blocked_until_the_timer(run: list[Matched]) -> None:
     for one in of(run, "sleep"):
-        assert ASLEEP <= one.poll["blocked"] <= ASLEEP + one.near + NEAR
+        asleep = one.line.end - one.line.begin - one.line.cpu  # longer than was asked for, where the host was late
+        assert ASLEEP <= one.poll["blocked"] <= asleep + one.near
         longest = one.longest
         assert longest["syscall"] == CLOCK_NANOSLEEP
         assert longest["flags"] & OffCpuFlag.BY_INTERRUPT
