@@ -30,6 +30,7 @@ _MODES = {
     "rat-ebpf": (),
     "rat-ebpf --exits ret": ("--exits", "ret"),
     "rat-ebpf --exits task": ("--exits", "task"),
+    "rat-ebpf --exits auto": ("--exits", "auto"),
     "rat-ebpf, any cost": ("--max-overhead", "100"),
 }
 
