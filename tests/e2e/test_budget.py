@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -178,47 +179,60 @@ def under_load(targets: Targets, port: int, rate: int) -> Iterator[None]:
             running.kill()
 
 
-def test_the_dearest_futures_of_a_busy_server_go_and_come_back(targets: Targets, tmp_path: Path) -> None:
-    """Under a load they cost too much: the task polls stay, single functions go; when the load is over they are back.
-    The trace and the summary say which and for how long."""
-    output = tmp_path / "server.pftrace"
+def busy_for_a_while(targets: Targets, output: Path, *options: str) -> dict[str, Any]:
+    """The summary of a recording of a server that has much to do for four seconds, and nothing for as long."""
     with targets.run("server", "release") as server:
-        options = ("--pid", server.pid, "-d", 9, "-o", output, "--json", "--max-overhead", 8)
-        with recording(*options) as rec:
+        cost = ("-d", 9, "-o", output, "--json", "--max-overhead", 8)
+        with recording("--pid", server.pid, *cost, *options) as rec:
             with under_load(targets, server.ready["port"], 3_000):
                 time.sleep(4)
             done = rec.wait()
     assert done.code == 0, done.err
-    said = json.loads(done.out)
+    said: dict[str, Any] = json.loads(done.out)
     assert (said["lost"], said["unmatched_exits"], said["unwound"]) == (0, 0, 0)
+    return said
+
+
+def rows_of_probed(trace: Trace, argument: str) -> list[tuple[int, int, list[str]]]:
+    """(begin, end, the functions that this argument names), of each slice of the track "probed"."""
+    rows = trace.processor.query(
+        f"select ts, dur, extract_arg(arg_set_id, 'debug.{argument}') names from slice s "
+        "join track t on s.track_id = t.id where t.name = 'probed' order by ts"
+    )
+    times = [(int(str(row["ts"])), int(str(row["dur"]))) for row in rows]
+    names = [[name for name in str(row["names"] or "").split(", ") if name] for row in rows]
+    return [(begin, begin + length, some) for (begin, length), some in zip(times, names, strict=True)]
+
+
+def test_the_dearest_futures_of_a_busy_server_go_and_come_back(targets: Targets, tmp_path: Path) -> None:
+    """Under a load they cost too much: the task polls stay, single functions go; when the load is over they are back.
+    The trace and the summary say which and for how long."""
+    output = tmp_path / "server.pftrace"
+    said = busy_for_a_while(targets, output)
     first, *_, last = said["plan_changes"]
     assert first["probed"].startswith("all but ")
     assert first["seconds"] < 3
     assert (last["probed"], "probed again" in last["reason"]) == ("all", True)
     trace = Trace(output)
-    rows = trace.processor.query(
-        "select ts, dur, extract_arg(arg_set_id, 'debug.not probed') names from slice s "
-        "join track t on s.track_id = t.id where t.name = 'probed' order by ts"
-    )
+    rows = rows_of_probed(trace, "not probed")
     assert len(rows) == len(said["plan_changes"]) + 1
-    dropped = {str(name) for row in rows for name in str(row["names"] or "").split(", ") if name}
+    dropped = {name for *_, names in rows for name in names}
     assert len(dropped) == len(said["not_always_probed"]) > 0
     assert {one["kind"] for one in said["not_always_probed"]} <= {"coroutine", "future"}
     # No poll of one begins while it is not probed, and polls of tasks all the time.
     for one in said["not_always_probed"]:
         (name,) = [name for name in dropped if name == short_name_of(one["function"], FunctionKind(one["kind"]))]
-        away = [row for row in rows if name in str(row["names"] or "").split(", ")]
-        assert sum(int(str(row["dur"])) for row in away) == pytest.approx(one["not_probed"], rel=1e-6)
+        away = [(begin, end) for begin, end, names in rows if name in names]
+        assert sum(end - begin for begin, end in away) == pytest.approx(one["not_probed"], rel=1e-6)
         polls = trace.polls({one["function"]})
-        for row in away:
-            begin, end = int(str(row["ts"])), int(str(row["ts"])) + int(str(row["dur"]))
+        for begin, end in away:
             assert not np.any((polls.starts > begin) & (polls.starts < end))
     tasks = trace.polls({name for name in trace.functions if name.startswith("task server::serve_connection")})
     whole = tasks.starts[(tasks.starts > tasks.starts.min() + 200_000_000) & (tasks.starts < tasks.starts.max())]
     assert np.diff(np.sort(whole)).max() < 1_000_000_000
     # The busiest one, whose exit is stepped as those of the others are, was among the first to go.
-    until = int(str(rows[0]["ts"])) + int(str(rows[0]["dur"]))
+    until = rows[0][1]
     futures = {one["function"]: one["kind"] for one in said["functions"] if one["kind"] in ("coroutine", "future")}
     counts = {name: int(np.count_nonzero(trace.polls({name}).starts < until)) for name in futures}
     busiest = max(counts, key=lambda name: counts[name])
-    assert short_name_of(busiest, FunctionKind(futures[busiest])) in str(rows[1]["names"]).split(", ")
+    assert short_name_of(busiest, FunctionKind(futures[busiest])) in rows[1][2]

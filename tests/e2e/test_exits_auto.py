@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.assembled import assembled, joined
 from tests.e2e.command import rat, recording
-from tests.e2e.test_budget import Fickle, our_scheduling, under_load
+from tests.e2e.test_budget import Fickle, busy_for_a_while, our_scheduling, rows_of_probed
 from tests.e2e.test_truth import assert_counts
 from tests.e2e.trace import Trace, functions_of
 from tests.running import Result, Targets
@@ -153,36 +152,24 @@ def test_the_dearest_futures_of_a_busy_server_lose_their_exits_first(targets: Ta
     """The trace and the summary say of which futures only the entries were probed, and for how long; their polls are
     there in that time, with inferred ends.  When the load is over their exits are back."""
     output = tmp_path / "server.pftrace"
-    with targets.run("server", "release") as server:
-        options = ("--pid", server.pid, "-d", 9, "-o", output, "--json", "--max-overhead", 8, "--exits", "auto")
-        with recording(*options) as rec:
-            with under_load(targets, server.ready["port"], 3_000):
-                time.sleep(4)
-            done = rec.wait()
-    assert done.code == 0, done.err
-    said = json.loads(done.out)
+    said = busy_for_a_while(targets, output, "--exits", "auto")
     assert said["exits"] == "auto"
-    assert (said["lost"], said["unmatched_exits"], said["unwound"]) == (0, 0, 0)
     first, *_, last = said["plan_changes"]
     assert "entries only of" in first["probed"]
     assert "only entries of" in first["reason"]
     assert last["probed"] == "all"
     trace = Trace(output)
-    rows = trace.processor.query(
-        "select ts, dur, extract_arg(arg_set_id, 'debug.entries only') names from slice s "
-        "join track t on s.track_id = t.id where t.name = 'probed' order by ts"
-    )
+    rows = rows_of_probed(trace, "entries only")
     assert len(rows) == len(said["plan_changes"]) + 1
-    blind = {str(name) for row in rows for name in str(row["names"] or "").split(", ") if name}
+    blind = {name for *_, names in rows for name in names}
     assert len(blind) == len(said["exits_not_always_probed"]) > 0
     inferred = 0
     for one in said["exits_not_always_probed"]:
         assert one["kind"] in ("coroutine", "future")
         (name,) = [name for name in blind if name == short_name_of(one["function"], FunctionKind(one["kind"]))]
-        without = [row for row in rows if name in str(row["names"] or "").split(", ")]
-        assert sum(int(str(row["dur"])) for row in without) == pytest.approx(one["entries_only"], rel=1e-6)
-        for row in without:
-            begin, end = int(str(row["ts"])), int(str(row["ts"])) + int(str(row["dur"]))
+        without = [(begin, end) for begin, end, names in rows if name in names]
+        assert sum(end - begin for begin, end in without) == pytest.approx(one["entries_only"], rel=1e-6)
+        for begin, end in without:
             ends = trace.processor.query(
                 "select extract_arg(arg_set_id, 'debug.note') note from slice where category = 'poll' and "
                 f"extract_arg(arg_set_id, 'debug.function') = '{one['function']}' and ts > {begin} and ts < {end}"
