@@ -19,7 +19,7 @@ import pytest
 from tests.e2e.command import rat, recording
 from tests.e2e.seen import Seen
 from tests.e2e.trace import Trace, functions_of
-from tests.running import Targets
+from tests.running import Result, Targets
 from tests.truth import Kind, enclosing
 from tracer.capture import CaptureReader
 from tracer.commands import recorder
@@ -100,22 +100,27 @@ def unprobed(capture: Path) -> dict[str, npt.NDArray[np.int64]]:
     return {name: np.array(rows, np.int64) for name, rows in off.items()}
 
 
+def record_all(targets: Targets, profile: str, capture: Path, exits: ExitMode) -> Result:
+    """tokio_multi from its begin to its end, by a recorder in this process."""
+    with targets.run("tokio_multi", profile, ROUNDS) as running:
+        process = TargetProcess.open(running.pid)
+        survey = survey_processes([process], Selection(), exits)
+        options = RecordOptions(None, 1, "auto", 1 << 30, {}, on_attached=lambda plan: running.go())
+        with our_scheduling():
+            outcome = Recorder(survey, [process], capture, options).run()
+        result = running.wait()
+    assert (result.returncode, outcome.lost) == (0, 0)
+    return result
+
+
 def test_what_is_shown_across_gaps_is_true(targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Functions come and go all the time.  What the target did while one was probed is there; each poll shown is one
     that it did; no instance is two futures; and none is said to wait while it was being polled."""
     monkeypatch.setattr(recorder, "Guard", Fickle)
     profile = "release-debug"
     capture, output = tmp_path / "x.ratcap", tmp_path / "x.pftrace"
-    with targets.run("tokio_multi", profile, ROUNDS) as running:
-        process = TargetProcess.open(running.pid)
-        survey = survey_processes([process], Selection(), ExitMode.DEFAULT)
-        options = RecordOptions(None, 1, "auto", 1 << 30, {}, on_attached=lambda plan: running.go())
-        with our_scheduling():
-            outcome = Recorder(survey, [process], capture, options).run()
-        result = running.wait()
-    assert result.returncode == 0
+    result = record_all(targets, profile, capture, ExitMode.DEFAULT)
     assert result.log is not None
-    assert outcome.lost == 0
     assert rat("convert", capture, "-o", output).code == 0
     trace = Trace(output)
     seen, off, found = Seen(trace), unprobed(capture), functions_of(targets.path("tokio_multi", profile))

@@ -12,25 +12,22 @@ import pytest
 
 from tests.assembled import assembled, joined
 from tests.e2e.command import rat, recording
-from tests.e2e.test_budget import Fickle, busy_for_a_while, our_scheduling, rows_of_probed
+from tests.e2e.test_budget import Fickle, busy_for_a_while, record_all, rows_of_probed
 from tests.e2e.test_truth import assert_counts
 from tests.e2e.trace import Trace, functions_of
 from tests.running import Result, Targets
 from tests.truth import Kind, enclosing
 from tracer.capture import CaptureReader
 from tracer.commands import recorder
-from tracer.commands.recorder import Recorder, RecordOptions
-from tracer.commands.survey import Selection, survey_file, survey_processes
+from tracer.commands.survey import Selection, survey_file
 from tracer.model import Array, ExitMode, FunctionKind, Plan, PlanChange, PollFlag, WaitFlag, exits_apart
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Step
-from tracer.target.process import TargetProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
 PROFILE = "release-debug"
-ROUNDS = "4"
 EXCESS = 100_000
 """Nanoseconds by which a traced poll may be longer than the interval measured inside it, for 99 of 100."""
 UNSURE = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
@@ -54,15 +51,7 @@ class FickleWithExits(Fickle):
 
 def record_fickly(targets: Targets, capture: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
     monkeypatch.setattr(recorder, "Guard", FickleWithExits)
-    with targets.run("tokio_multi", PROFILE, ROUNDS) as running:
-        process = TargetProcess.open(running.pid)
-        survey = survey_processes([process], Selection(), ExitMode.AUTO)
-        options = RecordOptions(None, 1, "auto", 1 << 30, {}, on_attached=lambda plan: running.go())
-        with our_scheduling():
-            outcome = Recorder(survey, [process], capture, options).run()
-        result = running.wait()
-    assert (result.returncode, outcome.lost) == (0, 0)
-    return result
+    return record_all(targets, PROFILE, capture, ExitMode.AUTO)
 
 
 def test_polls_without_exits_end_between_the_bounds_that_are_told(

@@ -91,9 +91,9 @@ def _clocks_of(schedule: Schedule, tids: Tids) -> Array:
     at, is_it = locate(schedule.clocks["tid"], tids)
     found = schedule.clocks.take(at) if len(schedule.clocks) else np.zeros(len(tids), CLOCK)
     others = np.flatnonzero(~is_it)
-    for name, value in (("known", schedule.since), ("runnable", 0), ("blocked", 0), ("got", EVER), ("last", EVER)):
+    nothing = {"known": schedule.since, "runnable": 0, "blocked": 0, "got": EVER, "ran": NO_READING, "last": EVER}
+    for name, value in nothing.items():
         found[name][others] = value
-    found["ran"][others] = NO_READING
     found["tid"] = tids
     return found
 

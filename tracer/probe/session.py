@@ -303,9 +303,9 @@ class ProbeSession:
         tracepoints = self._program.tracepoints
         if tracepoints is None:
             return 0.0
-        bare, seen = [], []
+        seen = []
         with running.beside_us():
-            bare += [running.turn(_TURNS) for _ in range(_ROUNDS)]
+            bare = [running.turn(_TURNS) for _ in range(_ROUNDS)]
             links = tracepoints.attach()
             try:
                 # By turns: what else the machine does comes and goes.

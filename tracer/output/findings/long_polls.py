@@ -133,7 +133,7 @@ class LongPolls:
             return
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
         one.blockers.add(looks)
-        one.lengths[bins_of(np.array([length]))] += 1
+        one.lengths[_bin(length)] += 1
         one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1
         if length > one.longest:
             one.worst, one.longest = inner.copy(), length
@@ -152,7 +152,9 @@ class LongPolls:
                 return length
             return sum(times_of(pick(looks, blocks), self._stacks)) + seen
         blocked = int(poll["blocked"])
-        self._unsettled.append(_Unsettled(one, poll.copy(), length - blocked, seen, count))
+        used = length - blocked
+        seen = min(seen, used)
+        self._unsettled.append(_Unsettled(one, poll.copy(), used, seen, count))
         return blocked + seen
 
     def _settle(self) -> None:
@@ -162,16 +164,16 @@ class LongPolls:
         scheduler knows to have been such is taken off; the rest is believed if there were about as many looks as it
         would take, for no host tells of all.
         """
-        period = period_of(self._stacks)
-        settled = [one for one in self._unsettled if self._stolen.is_known(one.poll)]
-        if settled:
-            left = [one for one in self._unsettled if not self._stolen.is_known(one.poll)]
-            self._unsettled = deque(left, maxlen=_WINDOW)
-        for one in settled:
+        period, before = period_of(self._stacks), self._unsettled
+        self._unsettled = deque(maxlen=_WINDOW)
+        for one in before:
+            if not self._stolen.is_known(one.poll):
+                self._unsettled.append(one)
+                continue
             used, blocked = one.used - self._stolen.at_most(one.poll), int(one.poll["blocked"])
             is_seen = one.count >= _LEAST_LOOKS and used - LEAST <= _MOST_UNSEEN * (one.count + 1) * period
             if used > one.seen and (is_seen or not period):
-                one.long.sure[_bin(blocked + min(one.seen, one.used))] -= 1
+                one.long.sure[_bin(blocked + one.seen)] -= 1
                 one.long.sure[_bin(blocked + used)] += 1
 
     def roots(self) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracer.assemble.lookup import distinct
 from tracer.model import OFF_CPU, Array
 from tracer.output.records import join, pick
 from tracer.output.scheduled import LEAST_STOLEN
@@ -26,7 +27,10 @@ class Stolen:
         """dtype OFF_CPU, in the order of their ends."""
         if not len(off):
             return
-        self._left |= dict(zip(off["tid"].tolist(), off["start"].tolist(), strict=True))
+        tids, thread = distinct(off["tid"])
+        latest = np.full(len(tids), np.iinfo(np.int64).min)
+        np.maximum.at(latest, thread, off["start"])
+        self._left |= dict(zip(tids.tolist(), latest.tolist(), strict=True))
         lacking = pick(off, (off["stolen"] < 0) | (off["stolen"] >= LEAST_STOLEN))
         if len(lacking):
             self._rows = join([self._rows, lacking], OFF_CPU)[-_WINDOW:]
