@@ -1,8 +1,8 @@
 """What one hit of a probe costs on this machine, measured before anything is attached.
 
 It is measured on a process of our own, never on the target: a program of a few instructions,
-written here byte by byte (there is no compiler where we run), which calls one function as often as
-it is told.  The real BPF program runs at its probes.
+written here byte by byte (there is no compiler where we run), which calls a function of its own as
+often as it is told.  The real BPF program runs at its probes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
+from statistics import median
 
 from tracer.errors import AttachFailed
 from tracer.model import (
@@ -39,21 +41,40 @@ from tracer.model import (
 _BASE = 0x400000
 _CODE_AT = 0x78  # after the ELF header and one program header
 _CODE = bytes.fromhex(
-    # next: read(0, rsp, 8); leave unless 8 bytes came
-    "31c0 31ff 4889e6 ba08000000 0f05 4883f808 7527"
-    # rbx = how often; rdi = readable memory, as a future's self
-    "488b1c24 4889e7"
-    # again: call function; count down
-    "e824000000 48ffcb 75f6"
+    # next: read(0, rsp, 16); leave unless 16 bytes came
+    "31c0 31ff 4889e6 ba10000000 0f05 4883f810 752a"
+    # rbx = how often; r12 = what to call; rdi = readable memory, as a future's self
+    "488b1c24 4c8b642408 4889e7"
+    # again: call r12; count down
+    "41ffd4 48ffcb 75f8"
     # write(1, rsp, 1); back to next
-    "b801000000 bf01000000 4889e6 ba01000000 0f05 ebc5"
+    "b801000000 bf01000000 4889e6 ba01000000 0f05 ebc2"
     # then: exit, code 0
     "b83c000000 31ff 0f05"
-    # function: push rbp; pop rbp; ret
-    "55 5d c3"
 )
-_FUNCTION_AT = _CODE_AT + len(_CODE) - 3
-_RET_AT = _FUNCTION_AT + 2
+_FUNCTION = bytes.fromhex("55 5d c3")
+"""push rbp; pop rbp; ret: one for each Trial."""
+_FUNCTIONS_AT = _CODE_AT + len(_CODE)
+_RET = 2
+
+_CALLS = 100
+_ROUNDS = 20
+"""How often all trials are called so often.  A cost is the median of what two of them differ by in a round: clocks go
+faster and slower, and where a host takes our CPU away, that of a process may go on, and in another round stand still.
+"""
+
+
+class Trial(IntEnum):
+    """The functions of the program, by what is probed of them."""
+
+    BARE = 0
+    ENTERED = 1
+    RETURNED = 2
+    """As ENTERED, and a return probe."""
+    STATE = 3
+    """As RETURNED, and a coroutine's state is read at both."""
+    LEFT = 4
+    """As RETURNED, and its `ret`."""
 
 
 _WALK_COST = 4
@@ -117,63 +138,95 @@ class Costs:
         return (self.stepped if is_stepped else self.emulated) + _SPAWN_COST * self.state
 
 
-def calibration_plan(state_offset: int | None) -> Plan:
-    """The program's one function with every kind of probe: entry, exit instruction, return."""
-    function = PollFunction(
-        address=_BASE + _FUNCTION_AT,
-        offset=_FUNCTION_AT,
-        size=3,
-        name="calibration",
-        kind=FunctionKind.COROUTINE,
-        source=Source.CODE,
-        exits=(ExitSite(_RET_AT, ExitKind.RET),),
-        self_register=Register.RDI,
-        state_offset=state_offset,
-        entry_cost=InstructionCost.EMULATED,
-    )
-    binary = Binary("calibration", None, "x86_64", _CODE_AT + len(_CODE), "none", False, (function,))
+def calibration_plan() -> Plan:
+    """A function of the program for each Trial, with the probes of that."""
+    functions = tuple(_function(trial) for trial in Trial)
+    sites = [
+        *((trial, Site.ENTRY) for trial in (Trial.ENTERED, Trial.RETURNED, Trial.STATE, Trial.LEFT)),
+        *((trial, Site.RETURN) for trial in (Trial.RETURNED, Trial.STATE, Trial.LEFT)),
+        (Trial.LEFT, Site.EXIT),
+    ]
     return Plan(
-        binaries=(binary,),
-        functions=(function,),
-        function_binary=(0,),
-        probes=(
-            Probe(0, 0, _FUNCTION_AT, Site.ENTRY, Group.TASKS, 0, None, cost=InstructionCost.EMULATED),
-            Probe(1, 0, _RET_AT, Site.EXIT, Group.TASKS, None, 0),
-            Probe(2, 0, _FUNCTION_AT, Site.RETURN, Group.TASKS, None, 0),
-        ),
+        binaries=(Binary("calibration", None, "x86_64", _size(), "none", False, functions),),
+        functions=functions,
+        function_binary=(0,) * len(functions),
+        probes=tuple(_probe(number, trial, site) for number, (trial, site) in enumerate(sites)),
         refusals=(),
         exit_mode=ExitMode.DEFAULT,
     )
 
 
+def _function(trial: Trial) -> PollFunction:
+    offset = _FUNCTIONS_AT + trial * len(_FUNCTION)
+    return PollFunction(
+        address=_BASE + offset,
+        offset=offset,
+        size=len(_FUNCTION),
+        name=f"calibration::{trial.name.lower()}",
+        kind=FunctionKind.COROUTINE,
+        source=Source.CODE,
+        exits=(ExitSite(offset + _RET, ExitKind.RET),),
+        self_register=Register.RDI,
+        state_offset=0 if trial is Trial.STATE else None,
+        entry_cost=InstructionCost.EMULATED,
+    )
+
+
+def _probe(number: int, trial: Trial, site: Site) -> Probe:
+    offset = _FUNCTIONS_AT + trial * len(_FUNCTION)
+    if site is Site.ENTRY:
+        return Probe(number, 0, offset, site, Group.TASKS, int(trial), None, cost=InstructionCost.EMULATED)
+    return Probe(number, 0, offset + (_RET if site is Site.EXIT else 0), site, Group.TASKS, None, int(trial))
+
+
 class CalibrationProcess:
-    """A process that calls its function on demand."""
+    """A process that calls its functions on demand."""
 
     def __init__(self, running: subprocess.Popen[bytes]) -> None:
         self._running = running
         self.process = Process(running.pid, 0, "calibration", (), "calibration", 0, 0)
         self.executable = Path(f"/proc/{running.pid}/exe")
 
-    def call(self, count: int) -> float:
-        """CPU time of one call in ns, the mean of `count`."""
+    def costs(self, scheduling: float) -> Costs:
+        """While the probes of calibration_plan() are attached.  scheduling: what a record of that costs, ns.
+
+        Raises AttachFailed when the process has died.
+        """
+        for trial in Trial:
+            self._call(trial)
+        rounds = [[self._call(trial) for trial in Trial] for _ in range(_ROUNDS)]
+
+        def more(of: Trial, than: Trial) -> float:
+            return median(times[of] - times[than] for times in rounds)
+
+        return Costs(
+            emulated=more(Trial.ENTERED, Trial.BARE),
+            stepped=more(Trial.LEFT, Trial.RETURNED),
+            returned=more(Trial.RETURNED, Trial.ENTERED),
+            state=max(0.0, more(Trial.STATE, Trial.RETURNED) / 2),
+            scheduling=scheduling,
+        )
+
+    def _call(self, trial: Trial) -> float:
+        """CPU time of one call in ns, the mean of _CALLS."""
+        before = self._cpu_time()
+        self._say(_CALLS, trial)
+        return (self._cpu_time() - before) / _CALLS
+
+    def _say(self, count: int, trial: Trial) -> None:
+        """Returns when it has called the trial's function `count` times."""
         assert self._running.stdin is not None
         assert self._running.stdout is not None
-        before = self._cpu_time()
-        self._running.stdin.write(struct.pack("<Q", count))
+        self._running.stdin.write(struct.pack("<QQ", count, _BASE + _FUNCTIONS_AT + trial * len(_FUNCTION)))
         if not self._running.stdout.read(1):
-            raise AttachFailed("The cost of a probe cannot be measured: the calibration program died.")
-        return (self._cpu_time() - before) / count
+            raise AttachFailed("What probes cost cannot be measured: the calibration program died.")
 
     def turn(self, count: int) -> float:
         """Time in which the process is woken, answers and waits again, in ns, the mean of `count`; with beside_us()
         nothing else happens in it."""
-        assert self._running.stdin is not None
-        assert self._running.stdout is not None
-        once, before = struct.pack("<Q", 1), time.perf_counter_ns()
+        before = time.perf_counter_ns()
         for _ in range(count):
-            self._running.stdin.write(once)
-            if not self._running.stdout.read(1):
-                raise AttachFailed("The cost of a switch cannot be measured: the calibration program died.")
+            self._say(1, Trial.BARE)
         return (time.perf_counter_ns() - before) / count
 
     @contextmanager
@@ -225,8 +278,12 @@ def calibration_process() -> Iterator[CalibrationProcess]:
 
 def _elf() -> bytes:
     """A static executable of one segment (System V ABI, x86-64)."""
-    size = _CODE_AT + len(_CODE)
+    size = _size()
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, _BASE + _CODE_AT, 64, 0, 0, 64, 56, 1, 64, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)
-    return ident + header + segment + _CODE
+    return ident + header + segment + _CODE + _FUNCTION * len(Trial)
+
+
+def _size() -> int:
+    return _FUNCTIONS_AT + len(_FUNCTION) * len(Trial)

@@ -83,7 +83,7 @@ _THREADS = 16_384
 _TASKS = 131_072
 """Tasks whose ids are known to be told; one that is not among them is told again: 10 MiB of kernel memory."""
 
-_SPARE_PROBES = 4
+_SPARE_PROBES = 8
 
 
 @dataclass(frozen=True, slots=True)

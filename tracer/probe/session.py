@@ -47,10 +47,8 @@ from tracer.terminal import shell_word
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
 _PAGE = 4096
-_CALLS = 2_000
-"""Hits by which a cost is measured: some milliseconds each."""
 _TURNS, _ROUNDS = 100, 10
-"""The same of turns; the quickest of some rounds counts, which nobody else disturbed."""
+"""By which the cost of scheduling is measured; the quickest of the rounds counts, which nobody else disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,37 +264,19 @@ class ProbeSession:
         Raises AttachFailed when that process cannot be run or probed.
         """
         with calibration_process() as running:
-            plan = self._program.add_spare(calibration_plan(state_offset=None))
-            entry, leave, back = plan.probes
+            plan = self._program.add_spare(calibration_plan())
             attachment = self._choose_attachment(self._support, [running.executable])
             self._program.trace(running.process, plan)
-
             scheduling = self._cost_of_scheduling(running)
+            links = Links(attachment, [running.process], plan.probes, switch=self._program.switch_link)
+            self._calibration_links.append(links)
+            links.attach([Group.TASKS])
             self._program.begin_epoch(Group.TASKS)
-            running.call(_CALLS)
-            bare = running.call(_CALLS)
-
-            def with_one_more(probe: Probe, calls: int) -> float:
-                links = Links(attachment, [running.process], [probe], switch=self._program.switch_link)
-                self._calibration_links.append(links)
-                links.attach([Group.TASKS])
-                return running.call(calls)
-
-            entered = with_one_more(entry, _CALLS)
-            returned = with_one_more(back, _CALLS)
-            left = with_one_more(leave, _CALLS // 4)
-            self._program.add_spare(calibration_plan(state_offset=0))
-            with_state = running.call(_CALLS // 4)
+            costs = running.costs(scheduling)
         self._program.end_epoch(Group.TASKS)
         self._transport.drain()
         self._program.start_counting()
-        return Costs(
-            emulated=entered - bare,
-            stepped=left - returned,
-            returned=returned - entered,
-            state=max(0.0, with_state - left) / 2,  # at the entry and at the exit; the return finds it done
-            scheduling=scheduling,
-        )
+        return costs
 
     def _cost_of_scheduling(self, running: CalibrationProcess) -> float:
         """Of one record, in ns: by turns that the process and ours take on one CPU, with and without."""
