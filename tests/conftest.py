@@ -66,6 +66,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks[item.path])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that runs once more does so on what is recorded anew: else it would find what it found before."""
+    if getattr(item, "execution_count", 1) > 1 and isinstance(item, pytest.Function):
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            for definition in definitions:
+                if definition.scope == "module":
+                    definition.finish(item._request)  # type: ignore[arg-type]  # it asks only for the node
+
+
 def _rank(item: pytest.Item) -> int:
     return 2 if _measures(item) else int("targets" in getattr(item, "fixturenames", ()))
 
