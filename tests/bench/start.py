@@ -19,7 +19,7 @@ from tracer.capture import CaptureReader
 ROUNDS = 5
 RAT = Path(sys.executable).parent / "rat-ebpf"
 _CACHE = "/var/cache/rat-ebpf"
-_FORGETFUL = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {_CACHE} && exec "$@"', "sh")
+_FORGETFUL = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o mode=700 none {_CACHE} && exec "$@"', "sh")
 """Runs a command that finds nothing of what earlier runs kept."""
 
 
