@@ -282,6 +282,14 @@ static __always_inline u64 recall_call(struct pt_regs *ctx, const struct probe *
 	return told;
 }
 
+/* Whether the latest call here was the one before `address`: its return address is still there, below the stack. */
+static __always_inline int is_back_at(u64 address, u64 sp)
+{
+	u64 back = 0;
+
+	return !read_user(&back, sizeof(back), (void *)sp) && back == address;
+}
+
 /* False: the transport had no room. */
 static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, struct event *event)
 {
@@ -300,8 +308,8 @@ static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, stru
 static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u64 sp)
 {
 	u32 tid = pid_tgid, zero = 0, group, id = cookie, link = cookie >> LINK_SHIFT, since, *is_on;
-	struct frame_key key = {.tid = tid, .sp_low = sp, .sp_high = sp >> 32};
-	struct event event = {.sp = sp, .tid = tid, .probe = id};
+	struct frame_key key = {.tid = tid};
+	struct event event = {.tid = tid, .probe = id};
 	struct probe *probe = probes.lookup(&id);
 	struct cpu_state *cpu = cpus.lookup(&zero);
 	struct task_key task = {};
@@ -322,6 +330,14 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u6
 	epoch = epochs.lookup(&group);
 	if (!epoch || !*epoch)
 		return 0;
+	if (probe->after_call) {
+		sp -= sizeof(u64);
+		if (!is_back_at(ctx->ip - (probe->after_call - 1), sp))
+			return 0;
+	}
+	event.sp = sp;
+	key.sp_low = sp;
+	key.sp_high = sp >> 32;
 	since = *epoch + ((u32)probe->turn << 16); /* from when on it was probed without a pause */
 
 	if (probe->roles & PROBE_TASK_ID) {

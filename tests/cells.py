@@ -68,6 +68,7 @@ TARGETS = (
     "async_std_sample",
     "async_std_sample_waiting",
     "panics",
+    "returns",
     "cut_short",
     "deep",
     "spin",
@@ -94,7 +95,7 @@ TARGETS = (
 OLD = ("tokio_multi", "tokio_current", "smol_log")
 """Those of them that tests/targets_old builds."""
 
-LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", "panics")
+LOGGING = ("tokio_multi", "tokio_current", "async_std_log", "smol_log", "deep", "panics", "returns")
 """Those that keep a log of their polls."""
 
 PAIRWISE = {

@@ -15,14 +15,16 @@ class SourceLocation(_message.Message):
     def __init__(self, file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
 
 class ExitSite(_message.Message):
-    __slots__ = ("offset", "kind", "cost")
+    __slots__ = ("offset", "kind", "cost", "after")
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     offset: int
     kind: str
     cost: str
-    def __init__(self, offset: _Optional[int] = ..., kind: _Optional[str] = ..., cost: _Optional[str] = ...) -> None: ...
+    after: int
+    def __init__(self, offset: _Optional[int] = ..., kind: _Optional[str] = ..., cost: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
 
 class ResultEncoding(_message.Message):
     __slots__ = ("mask", "pending")
@@ -143,7 +145,7 @@ class CallSites(_message.Message):
     def __init__(self, files: _Optional[_Iterable[str]] = ..., distances: _Optional[_Iterable[int]] = ..., file: _Optional[_Iterable[int]] = ..., line: _Optional[_Iterable[int]] = ..., column: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PollFunction(_message.Message):
-    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "is_job", "layout", "layout_source")
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "is_job", "returned", "layout", "layout_source")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +166,7 @@ class PollFunction(_message.Message):
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     ABORTED_FIELD_NUMBER: _ClassVar[int]
     IS_JOB_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     address: int
@@ -186,9 +189,10 @@ class PollFunction(_message.Message):
     task_id: TaskIdPath
     aborted: HeaderTest
     is_job: bool
+    returned: _containers.RepeatedCompositeFieldContainer[ExitSite]
     layout: int
     layout_source: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_job: _Optional[bool] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_job: _Optional[bool] = ..., returned: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
 
 class LayoutEdge(_message.Message):
     __slots__ = ("value", "offset", "is_pointer", "child")
@@ -289,7 +293,7 @@ class Binary(_message.Message):
     def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[SpawnPoint, _Mapping]]] = ..., sites: _Optional[_Union[CallSites, _Mapping]] = ..., wakes: _Optional[_Iterable[_Union[WakePoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends", "spawns", "wakes")
+    __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends", "spawns", "wakes", "after")
     BINARY_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +305,7 @@ class Probe(_message.Message):
     ENDS_FIELD_NUMBER: _ClassVar[int]
     SPAWNS_FIELD_NUMBER: _ClassVar[int]
     WAKES_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     binary: int
     offset: int
     site: str
@@ -312,7 +317,8 @@ class Probe(_message.Message):
     ends: int
     spawns: int
     wakes: int
-    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ..., spawns: _Optional[int] = ..., wakes: _Optional[int] = ...) -> None: ...
+    after: int
+    def __init__(self, binary: _Optional[int] = ..., offset: _Optional[int] = ..., site: _Optional[str] = ..., group: _Optional[str] = ..., enters: _Optional[int] = ..., leaves: _Optional[int] = ..., is_tail: _Optional[bool] = ..., cost: _Optional[str] = ..., ends: _Optional[int] = ..., spawns: _Optional[int] = ..., wakes: _Optional[int] = ..., after: _Optional[int] = ...) -> None: ...
 
 class PlannedFunction(_message.Message):
     __slots__ = ("binary", "index", "changed")

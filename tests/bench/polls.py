@@ -24,9 +24,9 @@ ONE_TASK_ONE_WORKER = ("1", "1")
 
 
 def run(targets: Targets) -> None:
-    """One table: the nested spinner and the bare one, release with symbols only, in every mode."""
+    """One table: the nested spinners and the bare one, release with symbols only, in every mode."""
     rows = []
-    for mode in ("nested", "bare"):
+    for mode in ("nested", "called", "bare"):
         path = targets.path("spin", "release")
         with open_elf(path) as image:
             functions = rust.read_binary(image, display_path=str(path)).functions

@@ -83,7 +83,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         name=text(function.name),
         kind=function.kind.value,
         source=function.source.value,
-        exits=[pb.ExitSite(offset=e.offset, kind=e.kind.value, cost=e.cost.value) for e in function.exits],
+        exits=[_write_exit(site) for site in function.exits],
         names=[text(name) for name in function.names],
         crate=maybe_text(function.crate),
         location=write_location(function.location),
@@ -99,6 +99,7 @@ def _write_function(function: PollFunction) -> pb.PollFunction:
         layout_source=function.layout_source,
         aborted=write_test(function.aborted),
         is_job=function.is_job,
+        returned=[_write_exit(site) for site in function.returned],
     )
 
 
@@ -110,7 +111,7 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         name=message.name,
         kind=FunctionKind(message.kind),
         source=Source(message.source),
-        exits=tuple(ExitSite(e.offset, ExitKind(e.kind), InstructionCost(e.cost)) for e in message.exits),
+        exits=tuple(_read_exit(one) for one in message.exits),
         names=tuple(message.names),
         crate=message.crate if message.HasField("crate") else None,
         location=read_location(message.location) if message.HasField("location") else None,
@@ -126,7 +127,16 @@ def _read_function(message: pb.PollFunction) -> PollFunction:
         layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
         aborted=read_test(message.aborted) if message.HasField("aborted") else None,
         is_job=message.is_job,
+        returned=tuple(_read_exit(one) for one in message.returned),
     )
+
+
+def _write_exit(site: ExitSite) -> pb.ExitSite:
+    return pb.ExitSite(offset=site.offset, kind=site.kind.value, cost=site.cost.value, after=site.after)
+
+
+def _read_exit(message: pb.ExitSite) -> ExitSite:
+    return ExitSite(message.offset, ExitKind(message.kind), InstructionCost(message.cost), message.after)
 
 
 def _write_end_point(point: EndPoint) -> pb.EndPoint:
@@ -256,6 +266,7 @@ def _write_plan(plan: Plan) -> pb.Plan:
                 ends=p.ends,
                 spawns=p.spawns,
                 wakes=p.wakes,
+                after=p.after,
             )
             for p in plan.probes
         ],
@@ -326,6 +337,7 @@ def _read_probe(number: int, message: pb.Probe, plan: pb.Plan, binaries: int) ->
         ends=checked_index(message.ends, len(plan.ends)) if message.HasField("ends") else None,
         spawns=checked_index(message.spawns, len(plan.spawns)) if message.HasField("spawns") else None,
         wakes=checked_index(message.wakes, len(plan.wakes)) if message.HasField("wakes") else None,
+        after=message.after,
     )
 
 

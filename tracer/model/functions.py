@@ -33,6 +33,7 @@ class Register(StrEnum):
 class ExitKind(StrEnum):
     RET = "ret"
     TAIL = "tail"  # a jump out of the function: its callee returns in its place
+    RETURNED = "returned"  # an instruction of a caller, which runs soon after the return
 
 
 class InstructionCost(StrEnum):
@@ -62,11 +63,15 @@ def is_foreign(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ExitSite:
-    """One instruction by which a function is left.  offset: bytes into the file."""
+    """One instruction by which a function is left, or (RETURNED) which a caller runs then.
+
+    offset: bytes into the file.  after: of such a one, how many bytes after the call.
+    """
 
     offset: int
     kind: ExitKind
     cost: InstructionCost = InstructionCost.STEPPED
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,8 @@ class PollFunction:
     awaits: by state, ascending; empty where nothing is known of them.  layout: of what `self` points to, index
     into Binary.layouts (in a plan, into Plan.layouts); None when it leads to no future, or is not known.
     layout_source: where state_offset, awaits and layout come from; None when nothing is known of them.
+    returned: instructions of its callers, of which every return passes one: cheaper to probe than `exits`; empty where
+    not all callers are known, or one has no such instruction.
     """
 
     address: int
@@ -147,6 +154,7 @@ class PollFunction:
     layout_source: Source | None = None
     aborted: HeaderTest | None = None  # of a task poll: passed at its entry, it will drop the future, not poll it
     is_job: bool = False  # of a task poll: what it runs is a blocking job, on a thread of the pool for such
+    returned: tuple[ExitSite, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,10 @@ _FUNCTIONS_AT = _CODE_AT + len(_CODE)
 _RET = 2
 
 _CALLS = 100
-_ROUNDS = 20
-"""How often all trials are called so often.  A cost is the median of what two of them differ by in a round: clocks go
-faster and slower, and where a host takes our CPU away, that of a process may go on, and in another round stand still.
+_ROUNDS, _MOST_ROUNDS = 20, 200
+"""How often all trials are called so often.  A cost is the median of what two of them differ by in a round: processors
+run faster and slower.  Where a host takes ours away, the clock of a process may go on, and later stand still for as
+long; such rounds do not count.
 """
 
 
@@ -124,6 +125,8 @@ class Costs:
             state += self._of_spawn(plan.spawns[probe.spawns], plan)
         if probe.site is Site.RETURN:
             return self.returned + state
+        if probe.site is Site.RETURNED:
+            state += self.state / 2  # the return address is read
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state
 
     def _of_spawn(self, spawn: PlannedSpawn, plan: Plan) -> float:
@@ -194,7 +197,15 @@ class CalibrationProcess:
         """
         for trial in Trial:
             self._call(trial)
-        rounds = [[self._call(trial) for trial in Trial] for _ in range(_ROUNDS)]
+        rounds: list[list[float]] = []
+        for _ in range(_MOST_ROUNDS):
+            times = [self._call(trial) for trial in Trial]
+            if min(times) > 0:  # else the clock stood still
+                rounds.append(times)
+            if len(rounds) == _ROUNDS:
+                break
+        if not rounds:
+            raise AttachFailed("What probes cost cannot be measured: the clock of a process stands still here.")
 
         def more(of: Trial, than: Trial) -> float:
             return median(times[of] - times[than] for times in rounds)

@@ -16,6 +16,7 @@ _REFUSED_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
 """lock and the segment overrides: uprobes refuse the first (errno 524), and to be safe all."""
 _BREAKPOINT = 0xCC
 _RETURNS = (b"\xc3", b"\xc2", b"\xf3\xc3", b"\xf2\xc3")
+_CALL, _CALL_SIZE = 0xE8, 5
 _REX = range(0x40, 0x50)
 
 
@@ -23,6 +24,10 @@ def wrong_instructions(executable: Path, probes: Sequence[Probe]) -> dict[int, s
     """Probe id → why this probe must not be attached."""
     with executable.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
         reasons = {probe.id: _reason(probe, data[probe.offset : probe.offset + 3]) for probe in probes}
+        for probe in probes:
+            call = probe.offset - probe.after - _CALL_SIZE
+            if probe.site is Site.RETURNED and (call < 0 or data[call : call + 1] != bytes([_CALL])):
+                reasons[probe.id] = "expected a call before it"
     return {probe: reason for probe, reason in reasons.items() if reason is not None}
 
 
@@ -38,9 +43,20 @@ def _reason(probe: Probe, code: bytes) -> str | None:
             return f"expected a jump out of the function, found {code.hex(' ')}"
         if not probe.is_tail and not code.startswith(_RETURNS):
             return f"expected a return instruction, found {code.hex(' ')}"
+    if probe.site is Site.RETURNED and not _is_emulated(code):
+        return f"expected a jump, call, push or nop, found {code.hex(' ')}"
     if probe.site is Site.SPAWNED and not code.startswith(_RETURNS):
         return f"expected a return instruction, found {code.hex(' ')}"
     return None
+
+
+def _is_emulated(code: bytes) -> bool:
+    """push, nop, call rel32, jmp rel32 or rel8, a conditional jump."""
+    if code[0] == 0x0F:
+        return 0x80 <= code[1] <= 0x8F
+    if code[0] == 0x41:
+        return 0x50 <= code[1] <= 0x57
+    return 0x50 <= code[0] <= 0x57 or 0x70 <= code[0] <= 0x7F or code[0] in (0x90, _CALL, 0xE9, 0xEB)
 
 
 def _is_jump(code: bytes) -> bool:

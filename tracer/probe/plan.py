@@ -64,6 +64,7 @@ def make_plan(
         _require_abort(binaries)
     functions: list[PollFunction] = []
     function_binary: list[int] = []
+    own_places = [_own_places(binary) for binary in binaries]
     layouts = layouts_of(binaries)
     begin = 0
     refusals: list[Refusal] = []
@@ -76,6 +77,8 @@ def make_plan(
                 continue
             has_return = _has_return_probe(function, binary, exit_mode)
             exits = () if has_return or _is_entry_only(function, exit_mode) else function.exits
+            if exits and exit_mode is not ExitMode.RET and own_places[number].isdisjoint(_offsets(function.returned)):
+                exits = function.returned or exits
             if not exits and not has_return and not _is_entry_only(function, exit_mode):
                 reason = "no exit instruction was found"
                 refusals.append(Refusal(function.name, reason, function.address, function.location))
@@ -215,12 +218,13 @@ def _probes(
             id=number,
             binary=binary,
             offset=offset,
-            site=Site.EXIT if place.enters is None else Site.ENTRY,
+            site=_site(place),
             group=_group(functions[index]),
             enters=place.enters,
             leaves=place.leaves,
             is_tail=place.exit is not None and place.exit.kind is ExitKind.TAIL,
             cost=cost,
+            after=place.exit.after if place.exit is not None else 0,
         )
     for number, (binary, offset, index) in enumerate(returns, len(places)):
         yield Probe(
@@ -233,6 +237,26 @@ def _probes(
             leaves=index,
             cost=InstructionCost.EMULATED,
         )
+
+
+def _site(place: _Place) -> Site:
+    if place.enters is not None:
+        return Site.ENTRY
+    return Site.RETURNED if place.exit is not None and place.exit.kind is ExitKind.RETURNED else Site.EXIT
+
+
+def _own_places(binary: Binary) -> set[int]:
+    """Where probes of their own may be, whatever is chosen: nobody's return is seen there."""
+    functions = binary.functions
+    return {
+        *(function.offset for function in functions),
+        *(site.offset for function in functions for site in function.exits),
+        *(point.offset for points in (binary.ends, binary.spawns, binary.wakes) for point in points),
+    }
+
+
+def _offsets(sites: Iterable[ExitSite]) -> set[int]:
+    return {site.offset for site in sites}
 
 
 def _group(function: PollFunction) -> Group:

@@ -58,7 +58,8 @@ PROBE = np.dtype(
         ("polls_task", "u1"),
         ("is_off", "u1"),
         ("turn", "<u2"),
-        ("_pad", "u1", 4),
+        ("after_call", "u1"),
+        ("_pad", "u1", 3),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -355,6 +356,8 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             record["exit_state"] = _state_offset(function)
             if probe.is_tail:
                 record["roles"] |= _TAIL
+            if probe.site is Site.RETURNED:
+                record["after_call"] = probe.after + 1
             if function.result is not None:
                 record["roles"] |= _RESULT
                 record["result_mask"] = function.result.mask

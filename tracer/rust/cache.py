@@ -172,19 +172,19 @@ def _to_location(stored: list[Any] | None) -> SourceLocation | None:
 
 def _from_function(f: PollFunction) -> list[Any]:
     return [
-        f.address, f.offset, f.size, f.name, f.kind, f.source, [[e.offset, e.kind, e.cost] for e in f.exits],
+        f.address, f.offset, f.size, f.name, f.kind, f.source, _from_exits(f.exits),
         f.names, f.crate, _from_location(f.location), f.self_register, f.context_register, f.state_offset,
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [_from_await(a) for a in f.awaits], f.layout,
         [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, f.layout_source,
-        _from_test(f.aborted), f.is_job,
+        _from_test(f.aborted), f.is_job, _from_exits(f.returned),
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
      state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source,
-     aborted, is_job) = row  # fmt: skip
+     aborted, is_job, returned) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -192,7 +192,7 @@ def _to_function(row: list[Any]) -> PollFunction:
         name=str(name),
         kind=FunctionKind(kind),
         source=Source(source),
-        exits=tuple(ExitSite(int(at), ExitKind(way), InstructionCost(cost)) for at, way, cost in exits),
+        exits=_to_exits(exits),
         names=tuple(names),
         crate=crate,
         location=_to_location(location),
@@ -208,7 +208,16 @@ def _to_function(row: list[Any]) -> PollFunction:
         layout_source=Source(layout_source) if layout_source is not None else None,
         aborted=_to_test(aborted),
         is_job=bool(is_job),
+        returned=_to_exits(returned),
     )
+
+
+def _from_exits(sites: tuple[ExitSite, ...]) -> list[list[Any]]:
+    return [[site.offset, site.kind, site.cost, site.after] for site in sites]
+
+
+def _to_exits(rows: list[list[Any]]) -> tuple[ExitSite, ...]:
+    return tuple(ExitSite(int(at), ExitKind(way), InstructionCost(cost), int(after)) for at, way, cost, after in rows)
 
 
 def _from_test(test: HeaderTest | None) -> list[int] | None:

@@ -45,6 +45,8 @@ class Disassembler:
 
     def __init__(self) -> None:
         self._budget = _BUDGET
+        self._calls: set[int] = set()
+        self._read: set[int] = set()
         self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
     def body(
@@ -68,8 +70,11 @@ class Disassembler:
         if not instructions:
             return Body((), InstructionCost.STEPPED, _UNREADABLE)
         entry_cost = cost_of(code[: instructions[0][1]])
+        self._read.add(address)
         for index, (start, size, mnemonic, operands) in enumerate(instructions):
             kind = None
+            if mnemonic == "call":
+                self._calls.add(start)
             if mnemonic[0] == "j" or mnemonic.endswith("jmp"):
                 if operands.startswith("0x"):
                     target = int(operands, 16)
@@ -93,6 +98,17 @@ class Disassembler:
         if last[0] + last[1] != end:
             return Body((), entry_cost, _UNREADABLE)
         return Body(tuple(exits), entry_cost)
+
+    def has_call(self, image: ElfImage, start: int, size: int, address: int) -> bool:
+        """Whether an instruction of the function at `start` is a call at this address."""
+        if start not in self._read and size <= _MAX_CODE:
+            self._read.add(start)
+            self._budget -= size
+            code = image.read(start, size) if self._budget >= 0 else None
+            for at, _, mnemonic, _ in self._engine.disasm_lite(code or b"", start):
+                if mnemonic == "call":
+                    self._calls.add(at)
+        return address in self._calls
 
 
 def entry_site(image: ElfImage, address: int) -> tuple[int, InstructionCost] | None:

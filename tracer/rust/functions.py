@@ -46,6 +46,7 @@ from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, generic_arguments, is_closure
 from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
+from tracer.rust.returns import Returns
 from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, job_name, job_of, spawned_future, task_name
 from tracer.rust.scan import CodeScan
 from tracer.rust.spawn_callers import SpawnCallers
@@ -132,6 +133,7 @@ def find_functions(
         symbols = "symbol table" if symbol_count else "none"
     if not without_debug_info:
         functions = code.filled_in(functions)
+    functions = code.returned(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     current = information.current_task(image, named)
     spawns, sites = code.spawns(functions, information)
@@ -182,6 +184,11 @@ class _Code:
                 targets[candidate.address] = target
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
+
+    def returned(self, functions: list[PollFunction]) -> list[PollFunction]:
+        """The functions with where their callers go on."""
+        sites = Returns(self._image, self._named, self._scan, self._disassembler).of(functions)
+        return [replace(one, returned=sites[one.address]) if one.address in sites else one for one in functions]
 
     def spawns(
         self, functions: list[PollFunction], information: _DebugInformation

@@ -8,7 +8,7 @@ panic_const_async_fn_resumed` (or `..._panic` after a panic); rustc 1.80 and lat
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -84,6 +84,38 @@ class CodeScan:
                 found += [(at, at + 6, target) for at, target in _pairs(base + indirect[chosen], led)]
         return found
 
+    def references(self, targets: Collection[int]) -> tuple[list[tuple[int, int]], set[int]]:
+        """((address, target) of all direct calls of these functions, those that may be come to in another way).
+
+        Other ways: a jump; an address that is taken, in code or in data; a name by which other objects find it.  Where
+        not all of those can be seen, all may be come to so: in a program that must be loaded at a fixed address, and
+        where relocations are packed.
+        """
+        image = self._image
+        wanted = np.array(sorted(targets), np.int64)
+        if not image.is_relocatable or not image.has_section(".rela.dyn") or image.has_section(".relr.dyn"):
+            return [], set(targets)
+        calls: list[tuple[int, int]] = []
+        others = {*self._pointers(wanted)[:, 1].tolist(), *self._exported(wanted)}
+        for base, code in image.executable_code():
+            if len(code) <= _MAX_CALL:
+                continue
+            starts = np.nonzero(code[:-4] == 0xE8)[0]
+            led = base + starts + 5 + _displacements(code, starts + 1)
+            chosen = np.isin(led, wanted)
+            calls += _pairs(base + starts[chosen], led[chosen])
+            others.update(*(np.intersect1d(led, wanted).tolist() for led in _other_ways(code, base)))
+        return calls, others
+
+    def _exported(self, targets: npt.NDArray[np.int64]) -> list[int]:
+        """Those that have a name for other objects."""
+        if not self._image.has_section(".dynsym"):
+            return []
+        found: list[int] = np.intersect1d(
+            self._image.symbols_of(".dynsym").table["address"].astype(np.int64), targets
+        ).tolist()
+        return found
+
     def is_resumption(self, address: int) -> bool:
         """Whether the call or jump at an address is to that panic."""
         at = int(np.searchsorted(self._resumptions, address))
@@ -157,6 +189,18 @@ def _calls(
         indirect = np.nonzero((code[:-5] == 0xFF) & ((code[1:-4] == 0x15) | (code[1:-4] == 0x25)))[0]
         found.append(base + indirect[np.isin(base + indirect + 6 + _displacements(code, indirect + 2), slots)])
     return found
+
+
+def _other_ways(code: npt.NDArray[np.uint8], base: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Where jumps lead to, and what is loaded by `lea`: of everything that looks like one."""
+    far = np.nonzero(code[:-4] == 0xE9)[0]
+    yield base + far + 5 + _displacements(code, far + 1)
+    conditional = np.nonzero((code[:-5] == 0x0F) & (code[1:-4] & 0xF0 == 0x80))[0]
+    yield base + conditional + 6 + _displacements(code, conditional + 2)
+    near = np.nonzero((code[:-1] == 0xEB) | (code[:-1] & 0xF0 == 0x70))[0]
+    yield base + near + 2 + code[near + 1].view(np.int8).astype(np.int64)
+    loads = np.nonzero((code[:-6] & 0xF8 == 0x48) & (code[1:-5] == 0x8D) & (code[2:-4] & 0xC7 == 0x05))[0]
+    yield base + loads + 7 + _displacements(code, loads + 3)
 
 
 def _pairs(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> list[tuple[int, int]]:

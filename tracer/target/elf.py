@@ -64,9 +64,9 @@ class ElfImage:
     """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`, or `open_split_file`.
 
     data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
-    is_dynamic: it names a dynamic loader.  thread_local_block: bytes from a thread's pointer down to the begin of its
-    thread-local variables, when it is the executable; None: it has none.  frame_header: link-time address of its
-    .eh_frame_hdr; None: it has none.
+    is_dynamic: it names a dynamic loader.  is_relocatable: it can be loaded anywhere.
+    thread_local_block: bytes from a thread's pointer down to the begin of its thread-local variables, when it is the
+    executable; None: it has none.  frame_header: link-time address of its .eh_frame_hdr; None: it has none.
     A section or an address that the file does not have is None.
     """
 
@@ -82,6 +82,7 @@ class ElfImage:
             if any(segment.vaddr + segment.memsz >= 1 << 63 for segment in self.segments):
                 raise _damaged(path, "its addresses are out of range")
             self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
+            self.is_relocatable = elf.header.e_type == "ET_DYN"
             self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
             self.thread_local_block = _thread_local_block(elf)
             self.frame_header = _frame_header(elf)

@@ -58,6 +58,40 @@ def test_exits_by_mode(mode: ExitMode, future: Site | None, tokio: Site, async_t
     assert sites(plan, "RawTask::run") == [Site.ENTRY, async_task]
 
 
+RETURNED = ExitSite(0x650, ExitKind.RETURNED, InstructionCost.EMULATED, after=2)
+
+
+@pytest.mark.parametrize("mode", list(ExitMode))
+def test_exits_are_seen_in_the_callers_where_that_is_cheaper(mode: ExitMode) -> None:
+    called = replace(FUTURE, returned=(RETURNED, replace(RETURNED, offset=0x670, after=5)))
+    plan = make_plan([binary(called, can_unwind=False)], exit_mode=mode)
+    found = [(probe.site, probe.offset, probe.cost, probe.after) for probe in plan.probes if probe.leaves == 0]
+    assert found == {
+        ExitMode.DEFAULT: [
+            (Site.RETURNED, 0x650, InstructionCost.EMULATED, 2),
+            (Site.RETURNED, 0x670, InstructionCost.EMULATED, 5),
+        ],
+        ExitMode.RET: [(Site.EXIT, 0x11F, InstructionCost.STEPPED, 0)],
+        ExitMode.TASK: [],
+        ExitMode.URETPROBE: [(Site.RETURN, 0x100, InstructionCost.EMULATED, 0)],
+    }.get(mode, found)
+    if mode is ExitMode.AUTO:
+        assert {site for site, *_ in found} == {Site.RETURNED}
+        assert exits_apart(plan) == {0: frozenset(probe.id for probe in plan.probes if probe.leaves == 0)}
+
+
+def test_no_exit_is_seen_where_something_else_may_be_probed() -> None:
+    """Of what is chosen or not: a place has one probe."""
+    called = replace(FUTURE, returned=(RETURNED,))
+    leaves_there = function("leaves", 0x640, exits=(ExitSite(0x650, ExitKind.TAIL),))
+    begins_there = function("begins", 0x650)
+    for other in (leaves_there, begins_there):
+        plan = make_plan([binary(called, other)], exit_mode=ExitMode.DEFAULT, exclude=[re.compile(other.name)])
+        assert sites(plan, FUTURE.name) == [Site.ENTRY, Site.EXIT]
+    elsewhere = make_plan([binary(called), binary(begins_there)], exit_mode=ExitMode.DEFAULT)
+    assert sites(elsewhere, FUTURE.name) == [Site.ENTRY, Site.RETURNED]
+
+
 def test_exits_that_can_go_without_their_entry() -> None:
     """Those of futures; not where one instruction is the entry, too, of this function or of one inside it."""
     inner = function("inner", 0x810, size=0x10, exits=(ExitSite(0x81E, ExitKind.RET),))

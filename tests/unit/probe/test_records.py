@@ -6,6 +6,7 @@ import ctypes
 import re
 import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from tracer.model import (
     WakePoint,
 )
 from tracer.probe import perf
-from tracer.probe.instructions import _reason
+from tracer.probe.instructions import _reason, wrong_instructions
 from tracer.probe.plan import make_plan
 from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
 from tracer.probe.sources import bpf_folder
@@ -134,6 +135,15 @@ def test_a_tail_jump_is_told() -> None:
     assert records["roles"].tolist() == [ENTERS | REMEMBER, LEAVES | TAIL | RECALL]
 
 
+def test_how_far_after_the_call_a_return_is_seen() -> None:
+    site = ExitSite(0x650, ExitKind.RETURNED, InstructionCost.EMULATED, after=7)
+    called = function("app::fetch", 0x100, state_offset=0x20, returned=(site,))
+    plan = make_plan([binary(called)], exit_mode=ExitMode.DEFAULT)
+    records = probe_records(plan, by_place=False)
+    assert records["roles"].tolist() == [ENTERS | REMEMBER, LEAVES | RECALL]
+    assert records["after_call"].tolist() == [0, 8]
+
+
 def sample(number: int) -> bytes:
     event = np.zeros(1, EVENT)
     event["time"] = number
@@ -179,12 +189,28 @@ def test_perf_records(records: list[bytes], times: list[int], dropped: int) -> N
         ("c3cccc", Site.EXIT, True, False),
         ("c3", Site.EXIT, False, False),
         ("c3cccc", Site.RETURN, False, True),
+        ("740285", Site.RETURNED, False, True),
+        ("0f8400", Site.RETURNED, False, True),
+        ("e80000", Site.RETURNED, False, True),
+        ("415485", Site.RETURNED, False, True),
+        ("85c074", Site.RETURNED, False, False),
+        ("0f1f00", Site.RETURNED, False, False),
+        ("4885c0", Site.RETURNED, False, False),
     ],
 )
 def test_bytes_that_may_be_probed(code: str, site: Site, is_tail: bool, is_fine: bool) -> None:
     entered, left = (0, None) if site is Site.ENTRY else (None, 0)
     probe = Probe(0, 0, 0, site, Group.FUTURES, entered, left, is_tail, InstructionCost.STEPPED)
     assert (_reason(probe, bytes.fromhex(code)) is None) is is_fine
+
+
+@pytest.mark.parametrize(("code", "is_fine"), [("e800000000 85c0 7402", True), ("ff15000000 85c0 7402", False)])
+def test_a_return_is_seen_only_after_a_call(tmp_path: Path, code: str, is_fine: bool) -> None:
+    executable = tmp_path / "program"
+    executable.write_bytes(bytes.fromhex(code) + bytes(16))
+    probe = Probe(0, 0, 7, Site.RETURNED, Group.FUTURES, None, 0, cost=InstructionCost.EMULATED, after=2)
+    assert (wrong_instructions(executable, [probe]) == {}) is is_fine
+    assert wrong_instructions(executable, [replace(probe, after=9)]) != {}
 
 
 def test_the_way_to_a_tasks_id() -> None:

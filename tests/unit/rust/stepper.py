@@ -43,12 +43,18 @@ class SeenPoll:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """polls: in the order of their ends.  output: what the program printed.  unmatched: exits without entry."""
+    """polls: in the order of their ends.  output: what the program printed.  unmatched: exits without entry.
+
+    returned: of those functions whose callers are said to show it, the polls that these showed.  misled: how often one
+    showed what was not so.
+    """
 
     polls: list[SeenPoll]
     output: str
     unmatched: int
     left_open: int
+    returned: int
+    misled: int
 
 
 def _call(request: int, pid: int, address: object = None, data: object = None) -> None:
@@ -62,6 +68,7 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
         [path],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, "TRUTH_NO_WAIT": ""},
         preexec_fn=_ask_for_tracing,  # noqa: PLW1509 - one system call, no lock of ours is involved
     )
     pid = process.pid
@@ -76,12 +83,18 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
             for function in functions
             for site in function.exits
         }
-        saved = {address: os.pread(memory, 1, address) for address in {*entries, *exits}}
+        returns = {
+            site.offset - function.offset + function.address + bias: (function, site.after)
+            for function in functions
+            for site in function.returned
+        }
+        saved = {address: os.pread(memory, 1, address) for address in {*entries, *exits, *returns}}
         for address in saved:
             os.pwrite(memory, BREAKPOINT, address)
         polls: list[SeenPoll] = []
         stack: list[tuple[int, SeenPoll]] = []
-        unmatched = 0
+        unmatched = returned = misled = 0
+        left_at: tuple[int, PollFunction] | None = None
         registers = Registers()
         _call(CONT, pid)
         while True:
@@ -100,8 +113,16 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
                 function, kind = exits[address]
                 if stack and stack[-1] == (registers.rsp, stack[-1][1]) and stack[-1][1].function == function:
                     polls.append(_left(stack.pop()[1], kind, registers))
+                    left_at = registers.rsp, function
                 else:
                     unmatched += 1
+            if address in returns:
+                function, after = returns[address]
+                sp = registers.rsp - 8
+                if int.from_bytes(os.pread(memory, 8, sp), "little") == address - after:
+                    returned += left_at == (sp, function)
+                    misled += left_at != (sp, function)
+                    left_at = None
             registers.rip = address
             _call(SETREGS, pid, None, ctypes.byref(registers))
             os.pwrite(memory, saved[address], address)
@@ -110,7 +131,8 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
             os.pwrite(memory, BREAKPOINT, address)
             _call(CONT, pid)
         assert process.stdout is not None
-        return Run(polls, process.stdout.read().decode(), unmatched, len(stack))
+        output = process.stdout.read().decode()
+        return Run(polls, output, unmatched, len(stack), returned, misled)
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,0 +1,70 @@
+"""Where callers go on: by small pieces of machine code, and by breakpoints in a program of misleading callers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.running import Targets
+from tests.unit.rust.stepper import run_with_breakpoints
+from tracer import rust
+from tracer.rust.returns import next_emulated
+from tracer.target.elf import open_elf
+
+
+@pytest.mark.parametrize(
+    ("code", "after"),
+    [
+        ("7402", 0),  # je
+        ("85c0 7402", 2),  # test eax, eax; je
+        ("85c0 0f8400010000", 2),
+        ("4989c6 4d85f6 7502", 6),  # mov r14, rax; test r14, r14; jne
+        ("4889442410 eb00", 5),  # mov [rsp + 16], rax; jmp
+        ("0f1f00 7402", 3),
+        ("90", 0),
+        ("e800000000", 0),
+        ("ff1500000000 7402", None),  # call [rip]: the return address is gone
+        ("4883c428 7402", None),  # add rsp, 40
+        ("5b 7402", None),  # pop rbx
+        ("c9 7402", None),  # leave
+        ("c3", None),
+        ("ffe0", None),
+        ("0f0b 7402", None),
+        ("0f05 7402", None),
+        ("f4 7402", None),
+        ("cc 7402", None),
+        ("06 7402", None),  # no instruction
+        ("", None),
+    ],
+)
+def test_the_next_emulated_instruction(code: str, after: int | None) -> None:
+    for keeps_rax in (False, True):
+        assert next_emulated(bytes.fromhex(code), keeps_rax=keeps_rax) == after
+
+
+@pytest.mark.parametrize("code", ["31c0 7402", "2401 7402", "b001 7402", "488b4424 08 7402", "4891 7402", "0fa2 7402"])
+def test_where_the_result_is_in_rax_it_stays_there(code: str) -> None:
+    content = bytes.fromhex(code)
+    assert next_emulated(content, keeps_rax=False) == len(content) - 2
+    assert next_emulated(content, keeps_rax=True) is None
+
+
+@pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
+def test_every_return_is_shown_and_nothing_else(targets: Targets, profile: str) -> None:
+    path = targets.path("returns", profile)
+    with open_elf(path) as image:
+        functions = rust.read_binary(image, display_path=str(path)).functions
+    shown = [function for function in functions if function.returned and function.name.startswith("returns::")]
+    assert {one.name for one in shown} >= {"returns::Left", "returns::Right", "returns::Deep", "returns::Either"}
+    run = run_with_breakpoints(path, shown)
+    assert (run.unmatched, run.left_open) == (0, 0)
+    assert len(run.polls) > 4_000
+    assert (run.returned, run.misled) == (len(run.polls), 0)
+
+
+def test_who_is_found_in_another_way_too_is_left_out(targets: Targets) -> None:
+    """By a pointer in a table of methods, or in a register."""
+    path = targets.path("returns", "release")
+    with open_elf(path) as image:
+        functions = rust.read_binary(image, display_path=str(path)).functions
+    others = {one.name: one.returned for one in functions if one.name in ("returns::Taken", "returns::work")}
+    assert others == {"returns::Taken": (), "returns::work": ()}
