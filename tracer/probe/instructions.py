@@ -16,7 +16,7 @@ _REFUSED_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
 """lock and the segment overrides: uprobes refuse the first (errno 524), and to be safe all."""
 _BREAKPOINT = 0xCC
 _RETURNS = (b"\xc3", b"\xc2", b"\xf3\xc3", b"\xf2\xc3")
-_CALL, _CALL_SIZE = 0xE8, 5
+_CALL, _MOST_CALL = 0xE8, 6
 _REX = range(0x40, 0x50)
 
 
@@ -25,8 +25,9 @@ def wrong_instructions(executable: Path, probes: Sequence[Probe]) -> dict[int, s
     with executable.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
         reasons = {probe.id: _reason(probe, data[probe.offset : probe.offset + 3]) for probe in probes}
         for probe in probes:
-            call = probe.offset - probe.after - _CALL_SIZE
-            if probe.site is Site.RETURNED and (call < 0 or data[call : call + 1] != bytes([_CALL])):
+            back = probe.offset - probe.after
+            before = data[max(0, back - _MOST_CALL) : max(0, back)]
+            if probe.site is Site.RETURNED and not _ends_in_call(before):
                 reasons[probe.id] = "expected a call before it"
     return {probe: reason for probe, reason in reasons.items() if reason is not None}
 
@@ -48,6 +49,11 @@ def _reason(probe: Probe, code: bytes) -> str | None:
     if probe.site is Site.SPAWNED and not code.startswith(_RETURNS):
         return f"expected a return instruction, found {code.hex(' ')}"
     return None
+
+
+def _ends_in_call(code: bytes) -> bool:
+    """call rel32, or call [rip + disp32]."""
+    return code[-5:-4] == bytes([_CALL]) or code[-6:-4] == b"\xff\x15"
 
 
 def _is_emulated(code: bytes) -> bool:

@@ -45,7 +45,7 @@ class Disassembler:
 
     def __init__(self) -> None:
         self._budget = _BUDGET
-        self._calls: set[int] = set()
+        self._returns: set[int] = set()
         self._read: set[int] = set()
         self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
@@ -74,7 +74,7 @@ class Disassembler:
         for index, (start, size, mnemonic, operands) in enumerate(instructions):
             kind = None
             if mnemonic == "call":
-                self._calls.add(start)
+                self._returns.add(start + size)
             if mnemonic[0] == "j" or mnemonic.endswith("jmp"):
                 if operands.startswith("0x"):
                     target = int(operands, 16)
@@ -99,16 +99,16 @@ class Disassembler:
             return Body((), entry_cost, _UNREADABLE)
         return Body(tuple(exits), entry_cost)
 
-    def has_call(self, image: ElfImage, start: int, size: int, address: int) -> bool:
-        """Whether an instruction of the function at `start` is a call at this address."""
+    def has_return(self, image: ElfImage, start: int, size: int, address: int) -> bool:
+        """Whether a call of the function at `start` returns to this address."""
         if start not in self._read and size <= _MAX_CODE:
             self._read.add(start)
             self._budget -= size
             code = image.read(start, size) if self._budget >= 0 else None
-            for at, _, mnemonic, _ in self._engine.disasm_lite(code or b"", start):
+            for at, length, mnemonic, _ in self._engine.disasm_lite(code or b"", start):
                 if mnemonic == "call":
-                    self._calls.add(at)
-        return address in self._calls
+                    self._returns.add(at + length)
+        return address in self._returns
 
 
 def entry_site(image: ElfImage, address: int) -> tuple[int, InstructionCost] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import capstone
 import numpy as np
@@ -55,7 +56,7 @@ class Returns:
         callers: defaultdict[int, list[int]] = defaultdict(list)
         for address, target in calls:
             callers[target].append(address)
-        ends = self._ends_of_functions(address for address, target in calls if target not in others)
+        ends = self._ends_of_callers(address for address, target in calls if target not in others)
         found = {}
         for target, addresses in callers.items():
             if target in others or len(addresses) > _MAX_CALLERS:
@@ -65,8 +66,8 @@ class Returns:
                 found[target] = tuple(site for site in sites if site is not None)
         return found
 
-    def _ends_of_functions(self, addresses: Iterable[int]) -> dict[int, int]:
-        """By the address of a call where its function ends; without those that are no instructions of a function."""
+    def _ends_of_callers(self, addresses: Iterable[int]) -> dict[int, int]:
+        """By where a call returns to, where its function ends; without what is no call of a function."""
         table = self._named.symbols().table
         table = table[((table["info"] & 15) == FUNCTION) & (table["size"] > 0)]
         table = table[np.argsort(table["address"], kind="stable")]
@@ -77,13 +78,12 @@ class Returns:
             if at < 0:
                 continue
             start, size = int(starts[at]), int(table["size"][at])
-            if address < start + size and self._disassembler.has_call(self._image, start, size, address):
+            if address < start + size and self._disassembler.has_return(self._image, start, size, address):
                 found[address] = start + size
         return found
 
-    def _site(self, call: int, end: int | None, callee: PollFunction) -> ExitSite | None:
-        """What a return from there passes; None: nothing that would do."""
-        back = call + 5
+    def _site(self, back: int, end: int | None, callee: PollFunction) -> ExitSite | None:
+        """What a return to there passes; None: nothing that would do."""
         offset = self._image.offset_of(back)
         if end is None or offset is None or self._image.segment_of(back) != self._image.segment_of(callee.address):
             return None
@@ -98,9 +98,7 @@ class Returns:
 def next_emulated(code: bytes, *, keeps_rax: bool) -> int | None:
     """Where the first instruction is that the kernel emulates, in bytes; None when what comes before it leads away,
     moves the stack pointer or, where that matters, changes rax."""
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    engine.detail = True
-    for instruction in engine.disasm(code, 0):
+    for instruction in _engine().disasm(code, 0):
         if cost_of(bytes(instruction.bytes)) is InstructionCost.EMULATED:
             return int(instruction.address)
         _, written = instruction.regs_access()
@@ -110,6 +108,13 @@ def next_emulated(code: bytes, *, keeps_rax: bool) -> int | None:
         if changed & _STACK_POINTER or (keeps_rax and changed & _RESULT):
             return None
     return None
+
+
+@cache
+def _engine() -> capstone.Cs:
+    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    engine.detail = True
+    return engine
 
 
 def _could_gain(function: PollFunction) -> bool:

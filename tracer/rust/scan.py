@@ -22,6 +22,12 @@ _MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
 _RELATIVE = 8  # R_X86_64_RELATIVE
 _MAX_CALL = 6
+_CALL_BY_TABLE = b"\xff\x15"
+_IMMEDIATES = (0, 1, 4)
+"""Bytes that instructions have behind a displacement."""
+_BLOCK = 1 << 20
+_NEAR = 130
+"""Bytes that a short jump leads at most."""
 
 
 class CodeScan:
@@ -85,27 +91,42 @@ class CodeScan:
         return found
 
     def references(self, targets: Collection[int]) -> tuple[list[tuple[int, int]], set[int]]:
-        """((address, target) of all direct calls of these functions, those that may be come to in another way).
+        """((where it returns to, target) of all calls of these functions, those that may be come to in another way).
 
-        Other ways: a jump; an address that is taken, in code or in data; a name by which other objects find it.  Where
-        not all of those can be seen, all may be come to so: in a program that must be loaded at a fixed address, and
-        where relocations are packed.
+        Calls are direct, or by the loader's table.  Other ways: a jump; an address that is taken, in code or in data; a
+        name by which other objects find it.  Where not all of those can be seen, all may be come to so: in a program
+        that must be loaded at a fixed address, and where relocations are packed.
         """
         image = self._image
         wanted = np.array(sorted(targets), np.int64)
         if not image.is_relocatable or not image.has_section(".rela.dyn") or image.has_section(".relr.dyn"):
             return [], set(targets)
+        pointers = self._pointers(wanted)
+        is_slot = self._is_in_table(pointers[:, 0])
+        slots = dict(_pairs(*pointers[is_slot].T))
         calls: list[tuple[int, int]] = []
-        others = {*self._pointers(wanted)[:, 1].tolist(), *self._exported(wanted)}
+        others = {*pointers[~is_slot, 1].tolist(), *self._exported(wanted)}
         for base, code in image.executable_code():
             if len(code) <= _MAX_CALL:
                 continue
             starts = np.nonzero(code[:-4] == 0xE8)[0]
             led = base + starts + 5 + _displacements(code, starts + 1)
-            chosen = np.isin(led, wanted)
-            calls += _pairs(base + starts[chosen], led[chosen])
-            others.update(*(np.intersect1d(led, wanted).tolist() for led in _other_ways(code, base)))
+            chosen = _among(led, wanted)
+            calls += _pairs(base + starts[chosen] + 5, led[chosen])
+            others.update(*(led[_among(led, wanted)].tolist() for led in _other_ways(code, base, wanted)))
+            for at, slot in _uses(code, base, np.array(sorted(slots), np.int64)):
+                if bytes(code[max(0, at - 2) : at]) == _CALL_BY_TABLE:
+                    calls.append((base + at + 4, slots[slot]))
+                else:
+                    others.add(slots[slot])
         return calls, others
+
+    def _is_in_table(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether they are in the global offset table, which only code uses."""
+        begin, content = self._image.section_address(".got"), self._image.section(".got")
+        if begin is None or content is None:
+            return np.zeros(len(places), np.bool_)
+        return (places >= begin) & (places < begin + len(content))
 
     def _exported(self, targets: npt.NDArray[np.int64]) -> list[int]:
         """Those that have a name for other objects."""
@@ -191,16 +212,45 @@ def _calls(
     return found
 
 
-def _other_ways(code: npt.NDArray[np.uint8], base: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Where jumps lead to, and what is loaded by `lea`: of everything that looks like one."""
+def _other_ways(
+    code: npt.NDArray[np.uint8], base: int, targets: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Where jumps lead to, and what is loaded by `lea`: of everything that looks like one, and could be of a target."""
     far = np.nonzero(code[:-4] == 0xE9)[0]
     yield base + far + 5 + _displacements(code, far + 1)
     conditional = np.nonzero((code[:-5] == 0x0F) & (code[1:-4] & 0xF0 == 0x80))[0]
     yield base + conditional + 6 + _displacements(code, conditional + 2)
-    near = np.nonzero((code[:-1] == 0xEB) | (code[:-1] & 0xF0 == 0x70))[0]
+    around = (targets[:, None] - base + np.arange(-_NEAR, _NEAR)).ravel()
+    around = around[(around >= 0) & (around < len(code) - 1)]
+    near = around[(code[around] == 0xEB) | (code[around] & 0xF0 == 0x70)]
     yield base + near + 2 + code[near + 1].view(np.int8).astype(np.int64)
     loads = np.nonzero((code[:-6] & 0xF8 == 0x48) & (code[1:-5] == 0x8D) & (code[2:-4] & 0xC7 == 0x05))[0]
     yield base + loads + 7 + _displacements(code, loads + 3)
+
+
+def _uses(code: npt.NDArray[np.uint8], base: int, slots: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """(position of the displacement, slot) of everything that looks as if an instruction used one of these."""
+    if not len(slots):
+        return
+    for begin in range(0, len(code) - 3, _BLOCK):
+        for shift in range(4):
+            first = begin + shift
+            count = (min(begin + _BLOCK + 3, len(code)) - first) // 4
+            if count <= 0:
+                continue
+            at = first + 4 * np.arange(count)
+            led = code[first : first + 4 * count].view("<i4") + (base + 4 + at)
+            near = (led >= slots[0] - max(_IMMEDIATES)) & (led <= slots[-1])
+            at, led = at[near], led[near]
+            for immediate in _IMMEDIATES:
+                used = _among(led, slots - immediate)
+                yield from _pairs(at[used], led[used] + immediate)
+
+
+def _among(values: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Which of many values are among a few, which are sorted."""
+    near = np.nonzero((values >= wanted[0]) & (values <= wanted[-1]))[0]
+    return near[np.isin(values[near], wanted)]
 
 
 def _pairs(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -204,11 +204,11 @@ def test_bytes_that_may_be_probed(code: str, site: Site, is_tail: bool, is_fine:
     assert (_reason(probe, bytes.fromhex(code)) is None) is is_fine
 
 
-@pytest.mark.parametrize(("code", "is_fine"), [("e800000000 85c0 7402", True), ("ff15000000 85c0 7402", False)])
+@pytest.mark.parametrize(("code", "is_fine"), [("90e800000000", True), ("ff1500000000", True), ("ff25e8000000", False)])
 def test_a_return_is_seen_only_after_a_call(tmp_path: Path, code: str, is_fine: bool) -> None:
     executable = tmp_path / "program"
-    executable.write_bytes(bytes.fromhex(code) + bytes(16))
-    probe = Probe(0, 0, 7, Site.RETURNED, Group.FUTURES, None, 0, cost=InstructionCost.EMULATED, after=2)
+    executable.write_bytes(bytes.fromhex(code + "85c0 7402") + bytes(16))
+    probe = Probe(0, 0, 8, Site.RETURNED, Group.FUTURES, None, 0, cost=InstructionCost.EMULATED, after=2)
     assert (wrong_instructions(executable, [probe]) == {}) is is_fine
     assert wrong_instructions(executable, [replace(probe, after=9)]) != {}
 
