@@ -77,6 +77,30 @@ def test_no_exit_is_missed_and_none_is_made_up(targets: Targets, tmp_path: Path,
         assert np.quantile(excess.astype(np.int64), 0.99) <= EXCESS
 
 
+def test_beside_a_tool_that_replaces_return_addresses(targets: Targets, tmp_path: Path) -> None:
+    """What a call left below the stack pointer is that tool's own address then."""
+    captures = [tmp_path / "callers.ratcap", tmp_path / "returns.ratcap"]
+    options = ("--format", "capture", "--max-overhead", 100)
+    with targets.run("tokio_multi", "abort") as running:
+        first = (*options, "-o", captures[0])
+        second = (*options, "-o", captures[1], "--exits", "uretprobe")
+        with recording("--pid", running.pid, *first) as one, recording("--pid", running.pid, *second) as other:
+            running.go()
+            assert running.wait().returncode == 0
+            assert (one.wait().code, other.wait().code) == (0, 0)
+    counts = []
+    for capture in captures:
+        described, parts, tally = assembled(capture)
+        polls = joined(parts).polls
+        assert tally.unmatched_exits == 0
+        assert not np.any(polls["flags"] & (PollFlag.UNWOUND | PollFlag.INFERRED_END))
+        names = [one.name for one in described.plan.functions]
+        counts.append(Counter(names[number] for number in polls["function"]))
+        if capture is captures[0]:
+            assert Site.RETURNED in {probe.site for probe in described.plan.probes}
+    assert counts[0] == counts[1]
+
+
 def test_results_are_those_at_the_exit_instructions(targets: Targets, tmp_path: Path) -> None:
     seen = []
     for exits in (ExitMode.DEFAULT, ExitMode.RET):

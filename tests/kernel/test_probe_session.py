@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.kernel.turns import EVENTS, POLLS, TASKS, TURN_POLLS, YIELD_POLLS, Turns, started
+from tests.kernel.turns import EVENTS, POLLS, TASKS, TURN_POLLS, YIELD_POLLS, Turns, started, with_callers
 from tracer.errors import NoSuchProcess, NotTraceable
 from tracer.model import Array, Binary, EventFlag, ExitMode, Group, Loss, Plan, PollFunction, Site
 from tracer.probe.plan import make_plan
@@ -69,8 +69,29 @@ def return_plan(turns_binary: Binary) -> Plan:
     return make_plan([replace(turns_binary, can_unwind=False)], exit_mode=ExitMode.URETPROBE)
 
 
+@pytest.fixture
+def caller_plan(turns_binary: Binary) -> Plan:
+    """The exits of Yield::poll are seen in its callers."""
+    plan = make_plan([with_callers(turns_binary)], exit_mode=ExitMode.DEFAULT)
+    assert Site.RETURNED in {probe.site for probe in plan.probes}
+    return plan
+
+
 @pytest.mark.parametrize("options", WAYS)
-@pytest.mark.parametrize("plan_name", ["plan", "return_plan"])
+def test_exits_in_callers_beside_return_probes(
+    turns: Turns, caller_plan: Plan, return_plan: Plan, options: dict[str, Any]
+) -> None:
+    """A return probe takes the place of the return address that the call leaves."""
+    with session_on(turns, return_plan, **options) as other, session_on(turns, caller_plan, **options) as session:
+        assert turns.run() == (TURN_POLLS, YIELD_POLLS)
+        events, _ = collect(session)
+        assert len(collect(other)[0]) == EVENTS
+    assert len(of(caller_plan, events, "yield", entry=False)) == YIELD_POLLS
+    assert len(events) == EVENTS
+
+
+@pytest.mark.parametrize("options", WAYS)
+@pytest.mark.parametrize("plan_name", ["plan", "return_plan", "caller_plan"])
 def test_every_poll_is_seen_once(
     turns: Turns, plan_name: str, options: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
@@ -88,7 +109,7 @@ def test_every_poll_is_seen_once(
 
 
 @pytest.mark.parametrize("options", WAYS)
-@pytest.mark.parametrize("plan_name", ["plan", "return_plan"])
+@pytest.mark.parametrize("plan_name", ["plan", "return_plan", "caller_plan"])
 def test_entries_and_exits_pair_by_stack_pointer(
     turns: Turns, plan_name: str, options: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
@@ -114,7 +135,11 @@ def test_entries_and_exits_pair_by_stack_pointer(
 
 
 @pytest.mark.parametrize("options", WAYS)
-def test_state_and_result_tell_where_a_future_is(turns: Turns, plan: Plan, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("plan_name", ["plan", "caller_plan"])
+def test_state_and_result_tell_where_a_future_is(
+    turns: Turns, plan_name: str, options: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    plan: Plan = request.getfixturevalue(plan_name)
     with session_on(turns, plan, **options) as session:
         turns.run()
         events, _ = collect(session)

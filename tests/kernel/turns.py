@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import capstone
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from tracer import rust
 from tracer.model import (
     Binary,
     ExitKind,
@@ -29,6 +30,7 @@ from tracer.model import (
     ResultEncoding,
     Source,
 )
+from tracer.target.elf import open_elf
 
 SOURCE = Path(__file__).parent / "programs" / "turns.rs"
 TASKS, POLLS = 23, 47
@@ -67,6 +69,17 @@ def describe(executable: Path) -> Binary:
             code = list(decoder.disasm_lite(data[offset : offset + size], offset))
             functions.append(_function(match[2] or "yield", address, offset, size, code))
     return Binary(str(executable), None, "x86_64", len(data), "symbol table", True, tuple(functions))
+
+
+def with_callers(binary: Binary) -> Binary:
+    """The same with where the callers of Yield::poll go on."""
+    path = Path(binary.path)
+    with open_elf(path) as image:
+        functions = rust.read_binary(image, display_path=binary.path).functions
+    returned = {function.address: function.returned for function in functions}
+    return replace(
+        binary, functions=tuple(replace(one, returned=returned.get(one.address, ())) for one in binary.functions)
+    )
 
 
 def _function(name: str, address: int, offset: int, size: int, code: list[Any]) -> PollFunction:
