@@ -110,6 +110,15 @@ class Disassembler:
                     self._returns.add(at + length)
         return address in self._returns
 
+    def may_jump_anywhere(self, code: bytes) -> bool:
+        """Whether a function has a jump through a register or memory, or cannot be read to its end."""
+        end = 0
+        for start, size, mnemonic, operands in self._engine.disasm_lite(code, 0):
+            end = start + size
+            if (mnemonic[0] == "j" or mnemonic.endswith("jmp")) and not operands.startswith("0x"):
+                return True
+        return end != len(code)
+
 
 def entry_site(image: ElfImage, address: int) -> tuple[int, InstructionCost] | None:
     """(file offset, cost) of a probe where a function begins; None when the kernel takes none there."""

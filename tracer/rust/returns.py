@@ -3,27 +3,32 @@
 A probe on `ret` is single-stepped, which costs 15 times what an emulated instruction does.  Most often the caller
 runs one of those soon after: `test eax, eax; je`.  Every return passes it, so that the function's exit can be seen
 there.  Other ways may lead there, too; a probe tells them apart by the return address, which the call has left below
-the stack pointer and which nothing has overwritten yet.
+the stack pointer and which nothing has overwritten yet.  Behind the future of a tokio task there is a short call
+before that jump: its return address is looked for then, where no other way leads to that call.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache, cached_property
+from typing import NamedTuple
 
 import capstone
 import numpy as np
 
 from tracer.model import ExitKind, ExitSite, FunctionKind, InstructionCost, PollFunction
 from tracer.rust.exits import Disassembler, cost_of
-from tracer.rust.scan import CodeScan
+from tracer.rust.scan import CALL_BY_TABLE, CodeScan
 from tracer.target.elf import ElfImage
 from tracer.target.symbols import FUNCTION
 
 _MAX_DISTANCE = 64
 """Bytes after the call."""
-_MAX_CALLERS = 16
+_MAX_CALLERS = 64
+_PASSED = re.compile(rb"TaskIdGuard[^\0]{0,80}4drop")
+"""What tokio calls as soon as a task's future has returned: it sets back a number of the thread, in some ns."""
 _KINDS = (FunctionKind.COROUTINE, FunctionKind.FUTURE)
 _STACK_POINTER = frozenset({"rsp", "esp", "sp"})
 _LEADING_AWAY = (
@@ -56,18 +61,18 @@ class Returns:
         callers: defaultdict[int, list[int]] = defaultdict(list)
         for address, target in calls:
             callers[target].append(address)
-        ends = self._ends_of_callers(address for address, target in calls if target not in others)
+        known = self._callers(address for address, target in calls if target not in others)
         found = {}
         for target, addresses in callers.items():
             if target in others or len(addresses) > _MAX_CALLERS:
                 continue
-            sites = [self._site(address, ends.get(address), wanted[target]) for address in addresses]
+            sites = [self._site(address, known.get(address), wanted[target]) for address in addresses]
             if all(site is not None for site in sites):
                 found[target] = tuple(site for site in sites if site is not None)
         return found
 
-    def _ends_of_callers(self, addresses: Iterable[int]) -> dict[int, int]:
-        """By where a call returns to, where its function ends; without what is no call of a function."""
+    def _callers(self, addresses: Iterable[int]) -> dict[int, _Caller]:
+        """By where a call returns to, its function; without what is no call of a function."""
         table = self._named.symbols().table
         table = table[((table["info"] & 15) == FUNCTION) & (table["size"] > 0)]
         table = table[np.argsort(table["address"], kind="stable")]
@@ -79,28 +84,63 @@ class Returns:
                 continue
             start, size = int(starts[at]), int(table["size"][at])
             if address < start + size and self._disassembler.has_return(self._image, start, size, address):
-                found[address] = start + size
+                found[address] = _Caller(start, start + size)
         return found
 
-    def _site(self, back: int, end: int | None, callee: PollFunction) -> ExitSite | None:
+    def _site(self, back: int, caller: _Caller | None, callee: PollFunction) -> ExitSite | None:
         """What a return to there passes; None: nothing that would do."""
         offset = self._image.offset_of(back)
-        if end is None or offset is None or self._image.segment_of(back) != self._image.segment_of(callee.address):
+        if caller is None or offset is None or self._image.segment_of(back) != self._image.segment_of(callee.address):
             return None
-        code = self._image.read_up_to(back, min(_MAX_DISTANCE, end - back))
+        code = self._image.read_up_to(back, min(_MAX_DISTANCE, caller.end - back))
         reads_rax = callee.result is not None and callee.state_offset is None
-        after = next_emulated(code, keeps_rax=reads_rax)
-        return (
-            ExitSite(offset + after, ExitKind.RETURNED, InstructionCost.EMULATED, after) if after is not None else None
-        )
+        found = next_emulated(code, back, keeps_rax=reads_rax, passed=self._passed)
+        if found is None or (found.at != found.after and self._may_come_from_elsewhere(back, found, caller)):
+            return None
+        return ExitSite(offset + found.at, ExitKind.RETURNED, InstructionCost.EMULATED, found.after)
+
+    @cached_property
+    def _passed(self) -> frozenset[int]:
+        """Where the loader puts the addresses of functions that may run before a return is seen."""
+        symbols = self._named.symbols()
+        return self._scan.slots_of(symbols.table["address"][symbols.matching(_PASSED)].tolist())
+
+    def _may_come_from_elsewhere(self, back: int, found: Next, caller: _Caller) -> bool:
+        """Whether the second call may be made without the first one: its return address then proves too little."""
+        between = range(back + 1, back + found.at - found.after + 1)
+        code = self._image.read(caller.start, caller.end - caller.start) or b""
+        return self._scan.is_led_to(between) or self._disassembler.may_jump_anywhere(code)
 
 
-def next_emulated(code: bytes, *, keeps_rax: bool) -> int | None:
-    """Where the first instruction is that the kernel emulates, in bytes; None when what comes before it leads away,
-    moves the stack pointer or, where that matters, changes rax."""
+class _Caller(NamedTuple):
+    start: int
+    end: int
+
+
+class Next(NamedTuple):
+    """An instruction, in bytes after the return (at) and after the latest one (after)."""
+
+    at: int
+    after: int
+
+
+def next_emulated(code: bytes, address: int, *, keeps_rax: bool, passed: Collection[int] = ()) -> Next | None:
+    """The first instruction that the kernel emulates; None when what comes before it leads away, moves the stack
+    pointer or, where that matters, changes rax.
+
+    passed: the calls of what these places hold lead back.
+    """
+    latest = 0
     for instruction in _engine().disasm(code, 0):
-        if cost_of(bytes(instruction.bytes)) is InstructionCost.EMULATED:
-            return int(instruction.address)
+        content = bytes(instruction.bytes)
+        at, end = int(instruction.address), int(instruction.address) + len(content)
+        if cost_of(content) is InstructionCost.EMULATED:
+            return Next(at, at - latest)
+        if content[:2] == CALL_BY_TABLE and not keeps_rax:
+            if address + end + int.from_bytes(content[2:], "little", signed=True) not in passed:
+                return None
+            latest = end
+            continue
         _, written = instruction.regs_access()
         changed = {instruction.reg_name(register) for register in written}
         if any(instruction.group(group) for group in _LEADING_AWAY) or instruction.mnemonic in _ENDS:

@@ -22,7 +22,7 @@ _MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
 _RELATIVE = 8  # R_X86_64_RELATIVE
 _MAX_CALL = 6
-_CALL_BY_TABLE = b"\xff\x15"
+CALL_BY_TABLE = b"\xff\x15"
 _IMMEDIATES = (0, 1, 4)
 """Bytes that instructions have behind a displacement."""
 _BLOCK = 1 << 20
@@ -115,11 +115,25 @@ class CodeScan:
             calls += _pairs(base + starts[chosen] + 5, led[chosen])
             others.update(*(led[_among(led, wanted)].tolist() for led in _other_ways(code, base, wanted)))
             for at, slot in _uses(code, base, np.array(sorted(slots), np.int64)):
-                if bytes(code[max(0, at - 2) : at]) == _CALL_BY_TABLE:
+                if bytes(code[max(0, at - 2) : at]) == CALL_BY_TABLE:
                     calls.append((base + at + 4, slots[slot]))
                 else:
                     others.add(slots[slot])
         return calls, others
+
+    def slots_of(self, targets: Collection[int]) -> frozenset[int]:
+        """Where the loader puts the addresses of these functions."""
+        return frozenset(self._slots(np.array(sorted(targets), np.int64)).tolist())
+
+    def is_led_to(self, addresses: Collection[int]) -> bool:
+        """Whether anything that looks like a jump, or takes an address, could lead to one of these."""
+        wanted = np.array(sorted(addresses), np.int64)
+        return any(
+            len(_among(led, wanted))
+            for base, code in self._image.executable_code()
+            if len(code) > _MAX_CALL
+            for led in _other_ways(code, base, wanted)
+        )
 
     def _is_in_table(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether they are in the global offset table, which only code uses."""

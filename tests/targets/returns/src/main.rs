@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::runtime::Builder;
-use truth::{apart, begin, opaque, Kind, Outcome, Place};
+use truth::{begin, opaque, Kind, Outcome, Place};
 
 const TASKS: u32 = 60;
 
@@ -198,7 +198,7 @@ fn main() {
     let runtime = Builder::new_current_thread().build().unwrap();
     truth::wait_for_go();
     let checksum = runtime.block_on(async {
-        let tasks: Vec<_> = (0..TASKS).map(|instance| tokio::spawn(apart(work(instance)))).collect();
+        let tasks: Vec<_> = (0..TASKS).map(|instance| tokio::spawn(work(instance))).collect();
         let mut sum = 0;
         for task in tasks {
             sum += task.await.unwrap();
