@@ -21,6 +21,9 @@ _BUDGET = 64 << 20
 _TABLE_WINDOW = 8
 """Instructions before an indirect jump in which the load from its jump table is looked for."""
 
+_SOMEWHERE = 1 << 20
+"""An address; capstone writes those of jumps as numbers with 0x, if they are not below ten."""
+
 _UNREADABLE = "its machine code could not be read to the end"
 
 _BAD_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
@@ -113,8 +116,8 @@ class Disassembler:
     def may_jump_anywhere(self, code: bytes) -> bool:
         """Whether a function has a jump through a register or memory, or cannot be read to its end."""
         end = 0
-        for start, size, mnemonic, operands in self._engine.disasm_lite(code, 0):
-            end = start + size
+        for start, size, mnemonic, operands in self._engine.disasm_lite(code, _SOMEWHERE):
+            end = start + size - _SOMEWHERE
             if (mnemonic[0] == "j" or mnemonic.endswith("jmp")) and not operands.startswith("0x"):
                 return True
         return end != len(code)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.running import Targets
 from tests.unit.rust.stepper import run_with_breakpoints
 from tracer import rust
+from tracer.rust.exits import Disassembler
 from tracer.rust.returns import next_emulated
-from tracer.target.elf import open_elf
+from tracer.rust.scan import CodeScan
+from tracer.target.elf import ElfImage, open_elf
 
 
 @pytest.mark.parametrize(
@@ -77,3 +84,44 @@ def test_who_is_found_in_another_way_too_is_left_out(targets: Targets) -> None:
         functions = rust.read_binary(image, display_path=str(path)).functions
     (taken,) = (one for one in functions if one.name == "returns::Taken")
     assert taken.returned == ()
+
+
+class Code:
+    """An image of nothing but these instructions, at 0x1000."""
+
+    def __init__(self, code: str) -> None:
+        self._code = np.frombuffer(bytes.fromhex(code) + bytes(8), np.uint8)
+
+    def executable_code(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        yield 0x1000, self._code
+
+
+@pytest.mark.parametrize(
+    ("code", "is_led_to"),
+    [
+        ("90 e9fa0f0000", True),  # jmp 0x2000
+        ("90 0f84f90f0000", True),  # je 0x2000
+        ("90 488d05f80f0000", True),  # lea rax, [rip + ...]
+        ("90 4c8d3df80f0000", True),  # lea r15, [rip + ...]
+        ("90 e8fa0f0000", False),  # call 0x2000
+        ("90 e9fb0f0000", False),  # jmp 0x2001
+    ],
+)
+def test_ways_that_lead_into_the_middle(code: str, is_led_to: bool) -> None:
+    scan = CodeScan(cast(ElfImage, Code(code)), cast(ElfImage, None))
+    assert scan.is_led_to([0x2000]) is is_led_to
+
+
+@pytest.mark.parametrize(("code", "target"), [("90 eb10", 0x1013), ("90 90 75fd", 0x1001)])
+def test_short_jumps_that_lead_into_the_middle(code: str, target: int) -> None:
+    scan = CodeScan(cast(ElfImage, Code(code)), cast(ElfImage, None))
+    assert scan.is_led_to([target])
+    assert not scan.is_led_to([target + 1])
+
+
+@pytest.mark.parametrize(
+    ("code", "may"),
+    [("90 c3", False), ("7401 90 c3", False), ("ffe0", True), ("ff24c500200000", True), ("90 06", True), ("", False)],
+)
+def test_jumps_that_may_lead_anywhere(code: str, may: bool) -> None:
+    assert Disassembler().may_jump_anywhere(bytes.fromhex(code)) is may
