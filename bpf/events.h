@@ -136,7 +136,8 @@ struct probe {
 	u8 is_off;          /* send nothing */
 	u16 turn;           /* counts how often it was off */
 	u8 after_call;      /* 1 + bytes from the return address to here, of an exit that is seen in the caller; 0: no such */
-	u8 _pad[3];
+	u8 is_call;         /* what is entered is called here */
+	u8 _pad[2];
 };
 _Static_assert(sizeof(struct probe) == 64, "probe.program.PROBE has 64 bytes");
 

@@ -336,6 +336,8 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u6
 	epoch = epochs.lookup(&group);
 	if (!epoch || !*epoch)
 		return 0;
+	if (probe->is_call)
+		sp -= sizeof(u64);
 	if (probe->after_call) {
 		sp -= sizeof(u64);
 		if (!is_back_at(ctx->ip - (probe->after_call - 1), sp))

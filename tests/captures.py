@@ -244,6 +244,7 @@ _RICH = PollFunction(
         AwaitPoint(5, SourceLocation("src/main.rs", 9), None, is_verified=False),
     ),
     layout_source=Source.TWIN,
+    called=(0x12F0, 2**40),
     returned=(ExitSite(0x1300, ExitKind.RETURNED, InstructionCost.EMULATED, after=7),),
 )
 _TASK = PollFunction(
@@ -324,7 +325,8 @@ EVERYTHING = Recording(
             Probe(4, 0, 0x3000, Site.END, Group.FUTURES, None, None, ends=1),
             Probe(5, 0, 0x3020, Site.SPAWNED, Group.TASKS, None, None, cost=InstructionCost.EMULATED, spawns=0),
             Probe(6, 0, 0x3050, Site.WAKE, Group.WAKES, None, None, wakes=1),
-            Probe(7, 0, 0x1300, Site.RETURNED, Group.FUTURES, None, 0, cost=InstructionCost.EMULATED, after=7),
+            Probe(7, 0, 0x12F0, Site.CALL, Group.FUTURES, 0, None, cost=InstructionCost.EMULATED),
+            Probe(8, 0, 0x1300, Site.RETURNED, Group.FUTURES, None, 0, cost=InstructionCost.EMULATED, after=7),
         ),
         refusals=(Refusal("x", "over budget"),),
         exit_mode=ExitMode.RET,

@@ -145,7 +145,7 @@ class CallSites(_message.Message):
     def __init__(self, files: _Optional[_Iterable[str]] = ..., distances: _Optional[_Iterable[int]] = ..., file: _Optional[_Iterable[int]] = ..., line: _Optional[_Iterable[int]] = ..., column: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PollFunction(_message.Message):
-    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "is_job", "returned", "layout", "layout_source")
+    __slots__ = ("address", "offset", "size", "name", "kind", "source", "exits", "names", "crate", "location", "self_register", "context_register", "state_offset", "result", "runtime", "entry_cost", "awaits", "task_id", "aborted", "is_job", "returned", "called", "layout", "layout_source")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +167,7 @@ class PollFunction(_message.Message):
     ABORTED_FIELD_NUMBER: _ClassVar[int]
     IS_JOB_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
+    CALLED_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     address: int
@@ -190,9 +191,10 @@ class PollFunction(_message.Message):
     aborted: HeaderTest
     is_job: bool
     returned: _containers.RepeatedCompositeFieldContainer[ExitSite]
+    called: _containers.RepeatedScalarFieldContainer[int]
     layout: int
     layout_source: str
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_job: _Optional[bool] = ..., returned: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., exits: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ..., crate: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., self_register: _Optional[str] = ..., context_register: _Optional[str] = ..., state_offset: _Optional[int] = ..., result: _Optional[_Union[ResultEncoding, _Mapping]] = ..., runtime: _Optional[str] = ..., entry_cost: _Optional[str] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., task_id: _Optional[_Union[TaskIdPath, _Mapping]] = ..., aborted: _Optional[_Union[HeaderTest, _Mapping]] = ..., is_job: _Optional[bool] = ..., returned: _Optional[_Iterable[_Union[ExitSite, _Mapping]]] = ..., called: _Optional[_Iterable[int]] = ..., layout: _Optional[int] = ..., layout_source: _Optional[str] = ...) -> None: ...
 
 class LayoutEdge(_message.Message):
     __slots__ = ("value", "offset", "is_pointer", "child")

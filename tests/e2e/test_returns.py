@@ -54,6 +54,8 @@ def test_no_exit_is_missed_and_none_is_made_up(targets: Targets, tmp_path: Path,
     if exits is ExitMode.DEFAULT:
         assert {name for name in CALLED if sites[name] == {Site.RETURNED}} == CALLED
         assert sites["returns::Taken"] == {Site.EXIT}
+        entered = {plan.functions[probe.enters].name: probe.site for probe in plan.probes if probe.enters is not None}
+        assert profile != "dev" or {entered[name] for name in CALLED} == {Site.CALL}
         assert sites[TASK] == {Site.EXIT if profile == "dev" else Site.RETURNED}
     else:
         assert Site.RETURNED not in {probe.site for probe in plan.probes}

@@ -71,9 +71,9 @@ def return_plan(turns_binary: Binary) -> Plan:
 
 @pytest.fixture
 def caller_plan(turns_binary: Binary) -> Plan:
-    """The exits of Yield::poll are seen in its callers."""
+    """Entries and exits of Yield::poll are seen in its callers."""
     plan = make_plan([with_callers(turns_binary)], exit_mode=ExitMode.DEFAULT)
-    assert Site.RETURNED in {probe.site for probe in plan.probes}
+    assert {probe.site for probe in plan.probes} == {Site.ENTRY, Site.EXIT, Site.CALL, Site.RETURNED}
     return plan
 
 

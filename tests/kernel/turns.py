@@ -72,13 +72,17 @@ def describe(executable: Path) -> Binary:
 
 
 def with_callers(binary: Binary) -> Binary:
-    """The same with where the callers of Yield::poll go on."""
+    """The same with where the callers of Yield::poll call it and go on."""
     path = Path(binary.path)
     with open_elf(path) as image:
         functions = rust.read_binary(image, display_path=binary.path).functions
-    returned = {function.address: function.returned for function in functions}
+    known = {function.address: function for function in functions}
     return replace(
-        binary, functions=tuple(replace(one, returned=returned.get(one.address, ())) for one in binary.functions)
+        binary,
+        functions=tuple(
+            replace(one, called=known[one.address].called, returned=known[one.address].returned)
+            for one in binary.functions
+        ),
     )
 
 

@@ -66,6 +66,7 @@ def write_function(function: PollFunction) -> pb.PollFunction:
         layout_source=function.layout_source,
         aborted=write_test(function.aborted),
         is_job=function.is_job,
+        called=function.called,
         returned=[_write_exit(site) for site in function.returned],
     )
 
@@ -94,6 +95,7 @@ def read_function(message: pb.PollFunction) -> PollFunction:
         layout_source=Source(message.layout_source) if message.HasField("layout_source") else None,
         aborted=read_test(message.aborted) if message.HasField("aborted") else None,
         is_job=message.is_job,
+        called=tuple(message.called),
         returned=tuple(_read_exit(one) for one in message.returned),
     )
 

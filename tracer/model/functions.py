@@ -128,6 +128,8 @@ class PollFunction:
     awaits: by state, ascending; empty where nothing is known of them.  layout: of what `self` points to, index
     into Binary.layouts (in a plan, into Plan.layouts); None when it leads to no future, or is not known.
     layout_source: where state_offset, awaits and layout come from; None when nothing is known of them.
+    called: the calls of it, as offsets into the file; cheaper to probe than its first instruction.  Empty where that is
+    cheap, too, or not all callers are known.
     returned: instructions of its callers, of which every return passes one: cheaper to probe than `exits`; empty where
     not all callers are known, or one has no such instruction.
     """
@@ -154,6 +156,7 @@ class PollFunction:
     layout_source: Source | None = None
     aborted: HeaderTest | None = None  # of a task poll: passed at its entry, it will drop the future, not poll it
     is_job: bool = False  # of a task poll: what it runs is a blocking job, on a thread of the pool for such
+    called: tuple[int, ...] = ()
     returned: tuple[ExitSite, ...] = ()
 
 

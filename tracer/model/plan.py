@@ -25,6 +25,7 @@ class ExitMode(StrEnum):
 
 class Site(StrEnum):
     ENTRY = "entry"
+    CALL = "call"  # an entry, at a call
     EXIT = "exit"
     RETURN = "return"
     RETURNED = "returned"  # an exit, at an instruction of the caller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import mean, median
 
 from tracer.model import FunctionKind, Plan
 from tracer.probe.calibration import Costs
@@ -12,17 +12,21 @@ _RATE = 10_000
 
 
 def expected_costs(plan: Plan, costs: Costs) -> list[float]:
-    """Nanoseconds of the program's CPU time that one poll of each function takes: its entry and, of its exits, which
-    differ, the mean."""
-    entries = [0.0] * len(plan.functions)
+    """Nanoseconds of the program's CPU time that one poll of each function takes: its entry and its exit.  Where one
+    of them can be seen in several places, which differ, the mean."""
+    entries: list[list[float]] = [[] for _ in plan.functions]
     exits: list[list[float]] = [[] for _ in plan.functions]
     for probe in plan.probes:
         cost = costs.of(probe, plan)
         if probe.enters is not None:
-            entries[probe.enters] += cost
+            entries[probe.enters].append(cost)
         elif probe.leaves is not None:
             exits[probe.leaves].append(cost)
-    return [entry + (sum(some) / len(some) if some else 0.0) for entry, some in zip(entries, exits, strict=True)]
+    return [_mean(ways_in) + _mean(ways_out) for ways_in, ways_out in zip(entries, exits, strict=True)]
+
+
+def _mean(costs: list[float]) -> float:
+    return mean(costs) if costs else 0.0
 
 
 def expectation(plan: Plan, costs: Costs, max_overhead: float) -> str:

@@ -44,6 +44,8 @@ def _reason(probe: Probe, code: bytes) -> str | None:
             return f"expected a jump out of the function, found {code.hex(' ')}"
         if not probe.is_tail and not code.startswith(_RETURNS):
             return f"expected a return instruction, found {code.hex(' ')}"
+    if probe.site is Site.CALL and code[0] != _CALL:
+        return f"expected a call, found {code.hex(' ')}"
     if probe.site is Site.RETURNED and not _is_emulated(code):
         return f"expected a jump, call, push or nop, found {code.hex(' ')}"
     if probe.site is Site.SPAWNED and not code.startswith(_RETURNS):

@@ -27,7 +27,10 @@ DIVISIBLE = frozenset({Group.FUTURES})
 LINK_SHIFT, MAX_LINKS = 32, 64
 """As bpf/events.h has them."""
 _MOST_PARTS = 8
-_SITES = ((Site.RETURN,), (Site.EXIT, Site.RETURNED, Site.END, Site.SPAWN, Site.SPAWNED, Site.WAKE, Site.ENTRY))
+_SITES = (
+    (Site.RETURN,),
+    (Site.EXIT, Site.RETURNED, Site.END, Site.SPAWN, Site.SPAWNED, Site.WAKE, Site.CALL, Site.ENTRY),
+)
 """What one link can have, in the order in which it is attached."""
 _ENOTSUPP = 524  # the kernel's own, what it says of an instruction that it does not probe
 _REFUSED = (_ENOTSUPP, errno.EINVAL, errno.EIO, errno.EILSEQ)

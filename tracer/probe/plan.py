@@ -9,7 +9,7 @@ async-task's catch depends on a flag at run time, so that its task polls have no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from re import Pattern
 from typing import TypeVar
 
@@ -64,7 +64,7 @@ def make_plan(
         _require_abort(binaries)
     functions: list[PollFunction] = []
     function_binary: list[int] = []
-    own_places = [_own_places(binary) for binary in binaries]
+    occupied = [_Occupied.of(binary) for binary in binaries]
     layouts = layouts_of(binaries)
     begin = 0
     refusals: list[Refusal] = []
@@ -76,9 +76,7 @@ def make_plan(
             if not _is_wanted(function, include, exclude, generated_only):
                 continue
             has_return = _has_return_probe(function, binary, exit_mode)
-            exits = () if has_return or _is_entry_only(function, exit_mode) else function.exits
-            if exits and exit_mode is not ExitMode.RET and own_places[number].isdisjoint(_offsets(function.returned)):
-                exits = function.returned or exits
+            entries, exits = _ways(function, occupied[number], exit_mode, has_return)
             if not exits and not has_return and not _is_entry_only(function, exit_mode):
                 reason = "no exit instruction was found"
                 refusals.append(Refusal(function.name, reason, function.address, function.location))
@@ -86,7 +84,8 @@ def make_plan(
             index = len(functions)
             functions.append(function if function.layout is None else replace(function, layout=begin + function.layout))
             function_binary.append(number)
-            places.setdefault((number, function.offset), _Place()).enters = index
+            for offset in entries:
+                places.setdefault((number, offset), _Place()).enters = index
             for site in exits:
                 place = places.setdefault((number, site.offset), _Place())
                 place.leaves, place.exit = index, site
@@ -214,16 +213,17 @@ def _probes(
         index = place.enters if place.enters is not None else place.leaves
         assert index is not None, "a place is made for an entry or an exit"
         cost = functions[index].entry_cost if place.exit is None else place.exit.cost
+        site = _site(place, offset, functions)
         yield Probe(
             id=number,
             binary=binary,
             offset=offset,
-            site=_site(place),
+            site=site,
             group=_group(functions[index]),
             enters=place.enters,
             leaves=place.leaves,
             is_tail=place.exit is not None and place.exit.kind is ExitKind.TAIL,
-            cost=cost,
+            cost=InstructionCost.EMULATED if site is Site.CALL else cost,
             after=place.exit.after if place.exit is not None else 0,
         )
     for number, (binary, offset, index) in enumerate(returns, len(places)):
@@ -239,24 +239,42 @@ def _probes(
         )
 
 
-def _site(place: _Place) -> Site:
+def _site(place: _Place, offset: int, functions: Sequence[PollFunction]) -> Site:
     if place.enters is not None:
-        return Site.ENTRY
+        return Site.ENTRY if offset == functions[place.enters].offset else Site.CALL
     return Site.RETURNED if place.exit is not None and place.exit.kind is ExitKind.RETURNED else Site.EXIT
 
 
-def _own_places(binary: Binary) -> set[int]:
-    """Where probes of their own may be, whatever is chosen: nobody's return is seen there."""
-    functions = binary.functions
-    return {
-        *(function.offset for function in functions),
-        *(site.offset for function in functions for site in function.exits),
-        *(point.offset for points in (binary.ends, binary.spawns, binary.wakes) for point in points),
-    }
+@dataclass(frozen=True, slots=True)
+class _Occupied:
+    """Places of a binary: those that may have probes of their own, whatever is chosen, and those of returns."""
+
+    own: frozenset[int]
+    returned: frozenset[int]
+
+    @staticmethod
+    def of(binary: Binary) -> _Occupied:
+        functions = binary.functions
+        own = {
+            *(function.offset for function in functions),
+            *(site.offset for function in functions for site in function.exits),
+            *(point.offset for points in (binary.ends, binary.spawns, binary.wakes) for point in points),
+        }
+        return _Occupied(frozenset(own), frozenset(site.offset for one in functions for site in one.returned))
 
 
-def _offsets(sites: Iterable[ExitSite]) -> set[int]:
-    return {site.offset for site in sites}
+def _ways(
+    function: PollFunction, occupied: _Occupied, exit_mode: ExitMode, has_return: bool
+) -> tuple[Sequence[int], Sequence[ExitSite]]:
+    """Where it is seen to be entered, as offsets, and to be left by an instruction: in its callers where that is
+    cheaper and nothing else is seen there."""
+    exits = () if has_return or _is_entry_only(function, exit_mode) else function.exits
+    if exit_mode in (ExitMode.RET, ExitMode.URETPROBE):
+        return (function.offset,), exits
+    if exits and function.returned and occupied.own.isdisjoint(site.offset for site in function.returned):
+        exits = function.returned
+    is_free = (occupied.own | occupied.returned).isdisjoint(function.called)
+    return function.called if function.called and is_free else (function.offset,), exits
 
 
 def _group(function: PollFunction) -> Group:

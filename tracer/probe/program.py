@@ -59,7 +59,8 @@ PROBE = np.dtype(
         ("is_off", "u1"),
         ("turn", "<u2"),
         ("after_call", "u1"),
-        ("_pad", "u1", 3),
+        ("is_call", "u1"),
+        ("_pad", "u1", 2),
     ]
 )
 CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
@@ -316,6 +317,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
             record["roles"] |= _ENTERS
             record["enters"] = probe.enters + 1
             record["polls_task"] = _polls_task(entered)
+            record["is_call"] = probe.site is Site.CALL
             record["self"] = _REGISTERS[entered.self_register]
             record["entry_state"] = _state_offset(entered)
             record["walk"] = roots[probe.enters] if roots else 0

@@ -177,14 +177,14 @@ def _from_function(f: PollFunction) -> list[Any]:
         [f.result.mask, f.result.pending] if f.result is not None else None, f.runtime, f.entry_cost,
         [_from_await(a) for a in f.awaits], f.layout,
         [f.task_id.vtable, f.task_id.offset] if f.task_id is not None else None, f.layout_source,
-        _from_test(f.aborted), f.is_job, _from_exits(f.returned),
+        _from_test(f.aborted), f.is_job, f.called, _from_exits(f.returned),
     ]  # fmt: skip
 
 
 def _to_function(row: list[Any]) -> PollFunction:
     (address, offset, size, name, kind, source, exits, names, crate, location, self_register, context_register,
      state_offset, result, runtime, entry_cost, awaits, layout, task_id, layout_source,
-     aborted, is_job, returned) = row  # fmt: skip
+     aborted, is_job, called, returned) = row  # fmt: skip
     return PollFunction(
         address=int(address),
         offset=int(offset),
@@ -208,6 +208,7 @@ def _to_function(row: list[Any]) -> PollFunction:
         layout_source=Source(layout_source) if layout_source is not None else None,
         aborted=_to_test(aborted),
         is_job=bool(is_job),
+        called=tuple(int(one) for one in called),
         returned=_to_exits(returned),
     )
 

@@ -77,9 +77,8 @@ class CandidateCode:
         return {address: target for address, target in targets.items() if shared[target] == 1}
 
     def returned(self, functions: list[PollFunction]) -> list[PollFunction]:
-        """The functions with where their callers go on."""
-        sites = Returns(self._image, self._named, self._scan, self._disassembler).of(functions)
-        return [replace(one, returned=sites[one.address]) if one.address in sites else one for one in functions]
+        """The functions with where their callers call them and go on."""
+        return Returns(self._image, self._named, self._scan, self._disassembler).of(functions)
 
     def spawns(
         self, functions: list[PollFunction], information: DebugInformation

@@ -48,7 +48,7 @@ class Disassembler:
 
     def __init__(self) -> None:
         self._budget = _BUDGET
-        self._returns: set[int] = set()
+        self._calls: dict[int, int] = {}
         self._read: set[int] = set()
         self._engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
@@ -77,7 +77,7 @@ class Disassembler:
         for index, (start, size, mnemonic, operands) in enumerate(instructions):
             kind = None
             if mnemonic == "call":
-                self._returns.add(start + size)
+                self._calls[start + size] = start
             if mnemonic[0] == "j" or mnemonic.endswith("jmp"):
                 if operands.startswith("0x"):
                     target = int(operands, 16)
@@ -102,16 +102,16 @@ class Disassembler:
             return Body((), entry_cost, _UNREADABLE)
         return Body(tuple(exits), entry_cost)
 
-    def has_return(self, image: ElfImage, start: int, size: int, address: int) -> bool:
-        """Whether a call of the function at `start` returns to this address."""
+    def call_before(self, image: ElfImage, start: int, size: int, address: int) -> int | None:
+        """Where the call of the function at `start` is that returns to this address; None: there is none."""
         if start not in self._read and size <= _MAX_CODE:
             self._read.add(start)
             self._budget -= size
             code = image.read(start, size) if self._budget >= 0 else None
             for at, length, mnemonic, _ in self._engine.disasm_lite(code or b"", start):
                 if mnemonic == "call":
-                    self._returns.add(at + length)
-        return address in self._returns
+                    self._calls[at + length] = at
+        return self._calls.get(address)
 
     def may_jump_anywhere(self, code: bytes) -> bool:
         """Whether a function has a jump through a register or memory, or cannot be read to its end."""

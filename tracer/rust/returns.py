@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from tracer.model import ExitKind, ExitSite, FunctionKind, InstructionCost, PollFunction
 from tracer.rust.exits import Disassembler, cost_of
-from tracer.rust.scan import CALL_BY_TABLE, CodeScan
+from tracer.rust.scan import CALL, CALL_BY_TABLE, CodeScan
 from tracer.target.elf import ElfImage
 from tracer.target.symbols import FUNCTION
 
@@ -52,24 +53,39 @@ class Returns:
         self._scan = scan
         self._disassembler = disassembler
 
-    def of(self, functions: Sequence[PollFunction]) -> dict[int, tuple[ExitSite, ...]]:
-        """By address the sites of those functions for which they are worth it."""
-        wanted = {function.address: function for function in functions if _could_gain(function)}
+    def of(self, functions: Sequence[PollFunction]) -> list[PollFunction]:
+        """The functions with where they are seen to be called and to return, if that is cheaper than in themselves."""
+        wanted = {one.address: one for one in functions if _gains_by_calls(one) or _gains_by_returns(one)}
         if not wanted:
-            return {}
-        calls, others = self._scan.references(wanted)
-        callers: defaultdict[int, list[int]] = defaultdict(list)
-        for address, target in calls:
-            callers[target].append(address)
-        known = self._callers(address for address, target in calls if target not in others)
+            return list(functions)
+        returns, others = self._scan.references(wanted)
+        of_function: defaultdict[int, list[int]] = defaultdict(list)
+        for address, target in returns:
+            if target not in others:
+                of_function[target].append(address)
+        callers = self._callers(address for several in of_function.values() for address in several)
         found = {}
-        for target, addresses in callers.items():
-            if target in others or len(addresses) > _MAX_CALLERS:
-                continue
-            sites = [self._site(address, known.get(address), wanted[target]) for address in addresses]
-            if all(site is not None for site in sites):
-                found[target] = tuple(site for site in sites if site is not None)
-        return found
+        for target, addresses in of_function.items():
+            if len(addresses) <= _MAX_CALLERS and all(address in callers for address in addresses):
+                found[target] = self._seen_by(wanted[target], {address: callers[address] for address in addresses})
+        return [found.get(function.address, function) for function in functions]
+
+    def _seen_by(self, function: PollFunction, callers: dict[int, _Caller]) -> PollFunction:
+        """callers: by where the call returns to."""
+        if _gains_by_calls(function):
+            calls = [self._call(caller) for caller in callers.values()]
+            if None not in calls:
+                function = replace(function, called=tuple(one for one in calls if one is not None))
+        if _gains_by_returns(function):
+            sites = [self._site(address, caller, function) for address, caller in callers.items()]
+            if None not in sites:
+                function = replace(function, returned=tuple(site for site in sites if site is not None))
+        return function
+
+    def _call(self, caller: _Caller) -> int | None:
+        """The offset of a call that the kernel emulates."""
+        code = self._image.read_up_to(caller.call, 1)
+        return self._image.offset_of(caller.call) if code == CALL else None
 
     def _callers(self, addresses: Iterable[int]) -> dict[int, _Caller]:
         """By where a call returns to, its function; without what is no call of a function."""
@@ -83,14 +99,17 @@ class Returns:
             if at < 0:
                 continue
             start, size = int(starts[at]), int(table["size"][at])
-            if address < start + size and self._disassembler.has_return(self._image, start, size, address):
-                found[address] = _Caller(start, start + size)
+            if address >= start + size:
+                continue
+            call = self._disassembler.call_before(self._image, start, size, address)
+            if call is not None:
+                found[address] = _Caller(start, start + size, call)
         return found
 
-    def _site(self, back: int, caller: _Caller | None, callee: PollFunction) -> ExitSite | None:
+    def _site(self, back: int, caller: _Caller, callee: PollFunction) -> ExitSite | None:
         """What a return to there passes; None: nothing that would do."""
         offset = self._image.offset_of(back)
-        if caller is None or offset is None or self._image.segment_of(back) != self._image.segment_of(callee.address):
+        if offset is None or self._image.segment_of(back) != self._image.segment_of(callee.address):
             return None
         code = self._image.read_up_to(back, min(_MAX_DISTANCE, caller.end - back))
         reads_rax = callee.result is not None and callee.state_offset is None
@@ -113,8 +132,11 @@ class Returns:
 
 
 class _Caller(NamedTuple):
+    """A function, and a call in it: addresses."""
+
     start: int
     end: int
+    call: int
 
 
 class Next(NamedTuple):
@@ -157,7 +179,11 @@ def _engine() -> capstone.Cs:
     return engine
 
 
-def _could_gain(function: PollFunction) -> bool:
+def _gains_by_calls(function: PollFunction) -> bool:
+    return function.kind in _KINDS and function.entry_cost is InstructionCost.STEPPED
+
+
+def _gains_by_returns(function: PollFunction) -> bool:
     return (
         function.kind in _KINDS
         and all(site.kind is ExitKind.RET for site in function.exits)

@@ -22,7 +22,7 @@ _MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
 _RELATIVE = 8  # R_X86_64_RELATIVE
 _MAX_CALL = 6
-CALL_BY_TABLE = b"\xff\x15"
+CALL, CALL_BY_TABLE = b"\xe8", b"\xff\x15"
 _IMMEDIATES = (0, 1, 4)
 """Bytes that instructions have behind a displacement."""
 _BLOCK = 1 << 20

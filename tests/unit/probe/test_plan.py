@@ -80,6 +80,28 @@ def test_exits_are_seen_in_the_callers_where_that_is_cheaper(mode: ExitMode) -> 
         assert exits_apart(plan) == {0: frozenset(probe.id for probe in plan.probes if probe.leaves == 0)}
 
 
+@pytest.mark.parametrize("mode", list(ExitMode))
+def test_entries_are_seen_at_calls_where_that_is_cheaper(mode: ExitMode) -> None:
+    called = replace(FUTURE, called=(0x640, 0x660), returned=(RETURNED,))
+    plan = make_plan([binary(called, can_unwind=False)], exit_mode=mode)
+    found = [(probe.site, probe.offset, probe.cost) for probe in plan.probes if probe.enters == 0]
+    if mode in (ExitMode.RET, ExitMode.URETPROBE):
+        assert found == [(Site.ENTRY, 0x100, InstructionCost.EMULATED)]
+    else:
+        assert found == [
+            (Site.CALL, 0x640, InstructionCost.EMULATED),
+            (Site.CALL, 0x660, InstructionCost.EMULATED),
+        ]
+
+
+@pytest.mark.parametrize("offset", [0x650, 0x100, 0x11F, 0x200])
+def test_no_entry_is_seen_where_something_else_may_be_probed(offset: int) -> None:
+    """Least of all where a return is seen: it comes before the call."""
+    called = replace(FUTURE, called=(0x640, offset), returned=(RETURNED,))
+    plan = make_plan([binary(called, TOKIO)], exit_mode=ExitMode.DEFAULT)
+    assert sites(plan, FUTURE.name) == [Site.ENTRY, Site.RETURNED]
+
+
 def test_no_exit_is_seen_where_something_else_may_be_probed() -> None:
     """Of what is chosen or not: a place has one probe."""
     called = replace(FUTURE, returned=(RETURNED,))

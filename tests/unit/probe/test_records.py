@@ -144,6 +144,14 @@ def test_how_far_after_the_call_a_return_is_seen() -> None:
     assert records["after_call"].tolist() == [0, 8]
 
 
+def test_what_is_entered_by_a_call() -> None:
+    called = function("app::fetch", 0x100, state_offset=0x20, called=(0x640,))
+    plan = make_plan([binary(called)], exit_mode=ExitMode.DEFAULT)
+    records = {plan.probes[index].site: one for index, one in enumerate(probe_records(plan, by_place=False))}
+    assert {site: int(one["is_call"]) for site, one in records.items()} == {Site.CALL: 1, Site.EXIT: 0}
+    assert records[Site.CALL]["roles"] == ENTERS | REMEMBER
+
+
 def sample(number: int) -> bytes:
     event = np.zeros(1, EVENT)
     event["time"] = number
@@ -189,6 +197,8 @@ def test_perf_records(records: list[bytes], times: list[int], dropped: int) -> N
         ("c3cccc", Site.EXIT, True, False),
         ("c3", Site.EXIT, False, False),
         ("c3cccc", Site.RETURN, False, True),
+        ("e80000", Site.CALL, False, True),
+        ("ff1500", Site.CALL, False, False),
         ("740285", Site.RETURNED, False, True),
         ("0f8400", Site.RETURNED, False, True),
         ("e80000", Site.RETURNED, False, True),
@@ -199,7 +209,7 @@ def test_perf_records(records: list[bytes], times: list[int], dropped: int) -> N
     ],
 )
 def test_bytes_that_may_be_probed(code: str, site: Site, is_tail: bool, is_fine: bool) -> None:
-    entered, left = (0, None) if site is Site.ENTRY else (None, 0)
+    entered, left = (0, None) if site in (Site.ENTRY, Site.CALL) else (None, 0)
     probe = Probe(0, 0, 0, site, Group.FUTURES, entered, left, is_tail, InstructionCost.STEPPED)
     assert (_reason(probe, bytes.fromhex(code)) is None) is is_fine
 

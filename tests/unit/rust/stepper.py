@@ -45,14 +45,15 @@ class SeenPoll:
 class Run:
     """polls: in the order of their ends.  output: what the program printed.  unmatched: exits without entry.
 
-    returned: of those functions whose callers are said to show it, the polls that these showed.  misled: how often one
-    showed what was not so.
+    called, returned: of those functions whose callers are said to show it, the polls of which these showed the begin,
+    or the end.  misled: how often one showed what was not so.
     """
 
     polls: list[SeenPoll]
     output: str
     unmatched: int
     left_open: int
+    called: int
     returned: int
     misled: int
 
@@ -88,12 +89,18 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
             for function in functions
             for site in function.returned
         }
-        saved = {address: os.pread(memory, 1, address) for address in {*entries, *exits, *returns}}
+        calls = {
+            offset - function.offset + function.address + bias: function
+            for function in functions
+            for offset in function.called
+        }
+        saved = {address: os.pread(memory, 1, address) for address in {*entries, *exits, *calls, *returns}}
         for address in saved:
             os.pwrite(memory, BREAKPOINT, address)
         polls: list[SeenPoll] = []
         stack: list[tuple[int, SeenPoll]] = []
-        unmatched = returned = misled = 0
+        unmatched = called = returned = misled = 0
+        called_at: tuple[int, PollFunction] | None = None
         left_at: tuple[int, PollFunction] | None = None
         registers = Registers()
         _call(CONT, pid)
@@ -107,7 +114,13 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
             assert os.WSTOPSIG(status) == signal.SIGTRAP, status
             _call(GETREGS, pid, None, ctypes.byref(registers))
             address = registers.rip - 1
+            if address in calls:
+                called_at = registers.rsp - 8, calls[address]
             if address in entries:
+                if entries[address].called:
+                    called += called_at == (registers.rsp, entries[address])
+                    misled += called_at != (registers.rsp, entries[address])
+                    called_at = None
                 stack.append((registers.rsp, _entered(entries[address], registers, memory)))
             if address in exits:
                 function, kind = exits[address]
@@ -132,7 +145,7 @@ def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
             _call(CONT, pid)
         assert process.stdout is not None
         output = process.stdout.read().decode()
-        return Run(polls, output, unmatched, len(stack), returned, misled)
+        return Run(polls, output, unmatched, len(stack), called, returned, misled)
     finally:
         if process.returncode is None:
             process.kill()

@@ -37,6 +37,7 @@ def test_every_poll_is_seen_with_its_future_and_result(
     assert (run.unmatched, run.left_open) == (0, 0)
     assert len(run.polls) == len(truth)
     assert run.misled == 0
+    assert run.called == sum(bool(poll.function.called) for poll in run.polls)
     assert run.returned == sum(bool(poll.function.returned) for poll in run.polls)
     polled: dict[int, int] = {}
     for poll, (name, address, is_pending) in zip(run.polls, truth, strict=True):

@@ -65,15 +65,17 @@ def test_a_call_that_is_passed(place: int, found: tuple[int, int] | None) -> Non
 
 
 @pytest.mark.parametrize("profile", ["dev", "release", "release-debug"])
-def test_every_return_is_shown_and_nothing_else(targets: Targets, profile: str) -> None:
+def test_every_call_and_return_is_shown_and_nothing_else(targets: Targets, profile: str) -> None:
     path = targets.path("returns", profile)
     with open_elf(path) as image:
         functions = rust.read_binary(image, display_path=str(path)).functions
     shown = [function for function in functions if function.returned and function.name.startswith("returns::")]
     assert {one.name for one in shown} >= {"returns::Left", "returns::Right", "returns::Deep", "returns::Either"}
+    assert profile != "dev" or all(one.called for one in shown if one.name != "&mut returns::Taken")
     run = run_with_breakpoints(path, shown)
     assert (run.unmatched, run.left_open) == (0, 0)
     assert len(run.polls) > 4_000
+    assert run.called == sum(bool(poll.function.called) for poll in run.polls)
     assert (run.returned, run.misled) == (len(run.polls), 0)
 
 
