@@ -1,10 +1,11 @@
-"""Where the callers of a function go on after it, when all of them are known.
+"""Where the callers of a function call it, and go on after it, when all of them are known.
 
 A probe on `ret` is single-stepped, which costs 15 times what an emulated instruction does.  Most often the caller
 runs one of those soon after: `test eax, eax; je`.  Every return passes it, so that the function's exit can be seen
-there.  Other ways may lead there, too; a probe tells them apart by the return address, which the call has left below
-the stack pointer and which nothing has overwritten yet.  Behind the future of a tokio task there is a short call
-before that jump: its return address is looked for then, where no other way leads to that call.
+there; its entry at the call, where its first instruction would be stepped.  Other ways may lead to where it goes on,
+too; a probe tells them apart by the return address, which the call has left below the stack pointer and which nothing
+has overwritten yet.  Behind the future of a tokio task there is a short call before that jump: its return address is
+looked for then, where no other way leads to that call.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def next_emulated(code: bytes, address: int, *, keeps_rax: bool, passed: Collect
         content = bytes(instruction.bytes)
         at, end = int(instruction.address), int(instruction.address) + len(content)
         if cost_of(content) is InstructionCost.EMULATED:
-            return Next(at, at - latest)
+            return None if _is_loop(instruction) else Next(at, at - latest)
         if content[:2] == CALL_BY_TABLE and not keeps_rax:
             if address + end + int.from_bytes(content[2:], "little", signed=True) not in passed:
                 return None
@@ -170,6 +171,11 @@ def next_emulated(code: bytes, address: int, *, keeps_rax: bool, passed: Collect
         if changed & _STACK_POINTER or (keeps_rax and changed & _RESULT):
             return None
     return None
+
+
+def _is_loop(instruction: capstone.CsInsn) -> bool:
+    """Whether it leads back to what is behind the call: it may run more often than the function returns."""
+    return bool(instruction.group(capstone.CS_GRP_JUMP)) and 0 <= instruction.operands[0].imm <= instruction.address
 
 
 @cache

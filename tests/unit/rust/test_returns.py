@@ -39,6 +39,9 @@ from tracer.target.elf import ElfImage, open_elf
         ("0f05 7402", None),
         ("f4 7402", None),
         ("cc 7402", None),
+        ("85c0 75fc", None),  # a loop
+        ("ebfe", None),
+        ("85c0 75fb", 2),  # to the call
         ("06 7402", None),  # no instruction
         ("", None),
     ],
