@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,25 +170,15 @@ def test_what_is_shown_across_gaps_is_true(targets: Targets, tmp_path: Path, mon
     assert shown > 200
 
 
-@contextmanager
-def under_load(targets: Targets, port: int, rate: int) -> Iterator[None]:
-    """Requests from eight connections."""
-    program = str(targets.path("load", "release"))
-    command = [program, f"127.0.0.1:{port}", "8", "60", str(rate), "plain"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
-        try:
-            yield
-        finally:
-            running.kill()
-
-
 def busy_for_a_while(targets: Targets, output: Path, *options: str) -> dict[str, Any]:
-    """The summary of a recording of a server that has much to do for four seconds, and nothing for as long."""
-    with targets.run("server", "release") as server:
-        cost = ("-d", 9, "-o", output, "--json", "--max-overhead", 8)
-        with recording("--pid", server.pid, *cost, *options) as rec:
-            with under_load(targets, server.ready["port"], 3_000):
-                time.sleep(4)
+    """The summary of a recording of a program that has much to do for four seconds, and nothing for as long.
+
+    The exits of its futures, which are polled through pointers, are stepped.
+    """
+    with targets.run("paced", "release", "1000", "4", "5") as running:
+        cost = ("-d", 9, "-o", output, "--json", "--max-overhead", 3)
+        with recording("--pid", running.pid, *cost, *options) as rec:
+            running.go()
             done = rec.wait()
     assert done.code == 0, done.err
     said: dict[str, Any] = json.loads(done.out)
@@ -209,10 +197,10 @@ def rows_of_probed(trace: Trace, argument: str) -> list[tuple[int, int, list[str
     return [(begin, begin + length, some) for (begin, length), some in zip(times, names, strict=True)]
 
 
-def test_the_dearest_futures_of_a_busy_server_go_and_come_back(targets: Targets, tmp_path: Path) -> None:
+def test_the_dearest_futures_of_a_busy_program_go_and_come_back(targets: Targets, tmp_path: Path) -> None:
     """Under a load they cost too much: the task polls stay, single functions go; when the load is over they are back.
     The trace and the summary say which and for how long."""
-    output = tmp_path / "server.pftrace"
+    output = tmp_path / "paced.pftrace"
     said = busy_for_a_while(targets, output)
     first, *_, last = said["plan_changes"]
     assert first["probed"].startswith("all but ")
@@ -232,7 +220,7 @@ def test_the_dearest_futures_of_a_busy_server_go_and_come_back(targets: Targets,
         polls = trace.polls({one["function"]})
         for begin, end in away:
             assert not np.any((polls.starts > begin) & (polls.starts < end))
-    tasks = trace.polls({name for name in trace.functions if name.startswith("task server::serve_connection")})
+    tasks = trace.polls({name for name in trace.functions if name.startswith("task paced::work")})
     whole = tasks.starts[(tasks.starts > tasks.starts.min() + 200_000_000) & (tasks.starts < tasks.starts.max())]
     assert np.diff(np.sort(whole)).max() < 1_000_000_000
     # The busiest one, whose exit is stepped as those of the others are, was among the first to go.

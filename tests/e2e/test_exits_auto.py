@@ -137,10 +137,10 @@ def test_with_room_enough_it_is_as_by_default(targets: Targets, tmp_path: Path) 
     assert not [note for note in trace.notes() if "inferred" in note]
 
 
-def test_the_dearest_futures_of_a_busy_server_lose_their_exits_first(targets: Targets, tmp_path: Path) -> None:
+def test_the_dearest_futures_of_a_busy_program_lose_their_exits_first(targets: Targets, tmp_path: Path) -> None:
     """The trace and the summary say of which futures only the entries were probed, and for how long; their polls are
     there in that time, with inferred ends.  When the load is over their exits are back."""
-    output = tmp_path / "server.pftrace"
+    output = tmp_path / "paced.pftrace"
     said = busy_for_a_while(targets, output, "--exits", "auto")
     assert said["exits"] == "auto"
     first, *_, last = said["plan_changes"]

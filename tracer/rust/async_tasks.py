@@ -16,7 +16,6 @@ from tracer.target.elf import ElfImage
 
 _RUN, _LAYOUT_INFO = 40, 56
 _SIZE, _OFFSET_F, _OFFSET_R, _END = 5, 3, 4, 40
-_RELATIVE = 8  # R_X86_64_RELATIVE
 _LEAST = 24
 """Bytes of a header, before everything else."""
 
@@ -37,15 +36,12 @@ def future_offsets(image: ElfImage, polls: Collection[int]) -> dict[int, int]:
 
 def _layout_infos(image: ElfImage, polls: frozenset[int]) -> Iterator[tuple[int, int]]:
     """(run, layout_info) of all vtables."""
-    content = image.section(".rela.dyn")
-    if content is not None:
-        rows = np.frombuffer(content, "<i8", len(content) // 24 * 3).reshape(-1, 3)
-        rows = rows[(rows[:, 1] & 0xFFFFFFFF) == _RELATIVE]
-        runs = rows[np.isin(rows[:, 2], np.array(sorted(polls), np.int64))]
-        infos = dict(rows[np.isin(rows[:, 0], runs[:, 0] + _LAYOUT_INFO - _RUN)][:, [0, 2]].tolist())
-        for slot, _, poll in runs.tolist():
-            if (info := infos.get(slot + _LAYOUT_INFO - _RUN)) is not None:
-                yield poll, info
+    pointers = image.pointers
+    runs = pointers[np.isin(pointers[:, 1], np.array(sorted(polls), np.int64))]
+    infos = dict(pointers[np.isin(pointers[:, 0], runs[:, 0] + _LAYOUT_INFO - _RUN)].tolist())
+    for slot, poll in runs.tolist():
+        if (info := infos.get(slot + _LAYOUT_INFO - _RUN)) is not None:
+            yield poll, info
     for name in (".data.rel.ro", ".rodata"):  # of programs that are loaded where they were linked
         section = image.section(name)
         address = image.section_address(name)

@@ -19,7 +19,6 @@ from tracer.target.elf import ElfImage
 _SECTIONS = (".data.rel.ro", ".rodata")
 _STRINGS = ".rodata"
 _MAX_PATH, _MAX_LINE, _MAX_COLUMN = 4096, 1 << 20, 1 << 14
-_RELATIVE = 8  # R_X86_64_RELATIVE
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,13 +79,10 @@ class PanicLocations:
         if content is None or base is None or base % 8:
             return None
         words = np.frombuffer(content, "<u8", len(content) // 8).copy()
-        relocations = self._image.section(".rela.dyn")
-        if relocations is not None:
-            rows = np.frombuffer(relocations, "<i8", len(relocations) // 24 * 3).reshape(-1, 3)
-            index = rows[:, 0] - base
-            inside = (index >= 0) & (index < 8 * len(words)) & (index % 8 == 0)
-            inside &= (rows[:, 1] & 0xFFFFFFFF) == _RELATIVE
-            words[index[inside] // 8] = rows[inside, 2].astype(np.uint64)
+        pointers = self._image.pointers
+        index = pointers[:, 0] - base
+        inside = (index >= 0) & (index < 8 * len(words)) & (index % 8 == 0)
+        words[index[inside] // 8] = pointers[inside, 1].astype(np.uint64)
         return words
 
     def _file(self, pointer: int, length: int) -> str | None:

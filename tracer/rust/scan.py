@@ -20,7 +20,6 @@ from tracer.target.elf import ElfImage
 _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
 _MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
-_RELATIVE = 8  # R_X86_64_RELATIVE
 _MAX_CALL = 6
 CALL, CALL_BY_TABLE = b"\xe8", b"\xff\x15"
 _IMMEDIATES = (0, 1, 4)
@@ -94,12 +93,12 @@ class CodeScan:
         """((where it returns to, target) of all calls of these functions, those that may be come to in another way).
 
         Calls are direct, or by the loader's table.  Other ways: a jump; an address that is taken, in code or in data; a
-        name by which other objects find it.  Where not all of those can be seen, all may be come to so: in a program
-        that must be loaded at a fixed address, and where relocations are packed.
+        name by which other objects find it.  Where not all of those can be seen, as in a program that must be loaded at
+        a fixed address, all may be come to so.
         """
         image = self._image
         wanted = np.array(sorted(targets), np.int64)
-        if not image.is_relocatable or not image.has_section(".rela.dyn") or image.has_section(".relr.dyn"):
+        if not image.has_all_pointers:
             return [], set(targets)
         pointers = self._pointers(wanted)
         is_slot = self._is_in_table(pointers[:, 0])
@@ -204,13 +203,9 @@ class CodeScan:
 
     def _pointers(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """(place, address that the loader puts there) of the targets."""
-        content = self._image.section(".rela.dyn")
-        if content is None:
-            return np.zeros((0, 2), np.int64)
-        rows = np.frombuffer(content, "<i8", len(content) // 24 * 3).reshape(-1, 3)
-        chosen = ((rows[:, 1] & 0xFFFFFFFF) == _RELATIVE) & np.isin(rows[:, 2], targets)
-        pointers: npt.NDArray[np.int64] = rows[chosen][:, [0, 2]]
-        return pointers
+        pointers = self._image.pointers
+        chosen: npt.NDArray[np.int64] = pointers[np.isin(pointers[:, 1], targets)]
+        return chosen
 
 
 def _calls(

@@ -27,7 +27,6 @@ from tracer.rust.naming import future_type_of, generic_arguments, is_closure
 from tracer.rust.runtimes import UNKNOWN_JOB, WORKER_LOOP, is_blocking_job, job_of
 from tracer.target.elf import FUNCTION, ElfImage
 
-_RELATIVE = 8  # R_X86_64_RELATIVE
 _TOKIO_FUNCTIONS = 7
 _DEPTH = 3
 _MAX_CODE = 16 << 10
@@ -192,13 +191,8 @@ class TaskTypes:
     @cached_property
     def _relocated(self) -> dict[int, int]:
         """Slot → address that the loader puts there, for the slots that hold functions."""
-        content = self._image.section(".rela.dyn")
-        if content is None:
-            return {}
-        rows = np.frombuffer(content, "<i8", len(content) // 24 * 3).reshape(-1, 3)
-        rows = rows[(rows[:, 1] & 0xFFFFFFFF) == _RELATIVE]
-        rows = rows[np.isin(rows[:, 2], np.array(sorted(self._sizes), np.int64))]
-        return dict(zip(rows[:, 0].tolist(), rows[:, 2].tolist(), strict=True))
+        pointers = self._image.pointers
+        return dict(pointers[np.isin(pointers[:, 1], np.array(sorted(self._sizes), np.int64))].tolist())
 
     @cached_property
     def _slots_of(self) -> dict[int, list[int]]:

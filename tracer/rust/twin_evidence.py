@@ -30,7 +30,6 @@ _DROP_GLUE = re.compile(r"^core::ptr::drop_(?:in_place|glue)(?:::)?<(?P<type>.+)
 _FUTURE_PART = re.compile(r"\{\{closure\}\}|\{closure#\d+\}")
 _BODY = re.compile(rb"closure")
 _PACKAGE = re.compile(r"(?:^|/)registry/src/[^/]+/([^/]+?)-(\d+\.\d+\.\d+[^/]*)/")
-_RELATIVE = 8  # R_X86_64_RELATIVE
 _MAX_SHOWN = 4
 
 
@@ -108,14 +107,9 @@ class Evidence:
             if match := _DROP_GLUE.match(name):
                 names[address].add(match["type"])
         found: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
-        relocations = self._image.section(".rela.dyn")
-        if relocations is None:
-            return {}
-        rows = np.frombuffer(relocations, "<i8", len(relocations) // 24 * 3).reshape(-1, 3)
-        rows = rows[(rows[:, 1] & 0xFFFFFFFF) == _RELATIVE]
-        relocated = set(rows[:, 0].tolist())
-        rows = rows[np.isin(rows[:, 2], np.array(sorted(names), np.int64))]
-        for slot, _, target in rows.tolist():
+        pointers = self._image.pointers
+        relocated = set(pointers[:, 0].tolist())
+        for slot, target in pointers[np.isin(pointers[:, 1], np.array(sorted(names), np.int64))].tolist():
             words = self._image.read(slot + 8, 16)
             if words is None or len(names[target]) != 1 or relocated & {slot + 8, slot + 16}:
                 continue

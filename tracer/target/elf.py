@@ -27,6 +27,7 @@ from elftools.elf.elffile import ELFFile
 from tracer.errors import NotTraceable, PermissionMissing
 from tracer.privileges import Capability, has_capability
 from tracer.target.inside import open_file
+from tracer.target.relocations import Pointers, from_rela, places_from_relr, words_at
 from tracer.target.symbols import FUNCTION, IFUNC, OBJECT, SYMBOL, SymbolTable
 
 _MAX_HEADERS = 8192
@@ -256,6 +257,31 @@ class ElfImage:
         offset = vaddr - segment.vaddr + segment.offset
         return self.data[offset : offset + min(size, segment.vaddr + segment.filesz - vaddr)]
 
+    # ------------------------------------------------------------ pointers
+
+    @cached_property
+    def pointers(self) -> Pointers:
+        """What the loader adjusts; empty where nothing is, or where no section tells it."""
+        rela = self.section(".rela.dyn")
+        found = [from_rela(rela)] if rela is not None else []
+        places = self._packed_places
+        if places is not None and len(places):
+            segments = [(segment.vaddr, segment.offset, segment.filesz) for segment in self.segments]
+            found.append(words_at(np.frombuffer(self.data, np.uint8), segments, places))
+        return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+
+    @property
+    def has_all_pointers(self) -> bool:
+        """Whether every address that is kept in its data is among `pointers`."""
+        has_table = self.has_section(".rela.dyn") or self.has_section(".relr.dyn")
+        return self.is_relocatable and has_table and self._packed_places is not None
+
+    @cached_property
+    def _packed_places(self) -> npt.NDArray[np.int64] | None:
+        """None: there are more than we read."""
+        packed = self.section(".relr.dyn")
+        return places_from_relr(packed) if packed is not None else np.zeros(0, np.int64)
+
     # ------------------------------------------------------------ symbols
 
     @cached_property
@@ -293,7 +319,8 @@ class ElfImage:
     def close(self) -> None:
         """Unmap the file.  What was handed out from it stays valid until it is dropped."""
         self._contents.clear()
-        self.__dict__.pop("_symbols", None)
+        for kept in ("_symbols", "pointers", "_packed_places"):
+            self.__dict__.pop(kept, None)
         with contextlib.suppress(BufferError):  # somebody still holds a view: the mapping goes with it
             self.data.close()
 
