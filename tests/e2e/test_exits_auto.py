@@ -34,17 +34,20 @@ UNSURE = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | Poll
 
 
 class FickleWithExits(Fickle):
-    """In the guard's place: takes the exits of some futures, and gives others back."""
+    """In the guard's place: takes the exits of all futures, later those of some, and gives others back."""
 
     def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
         super().__init__(plan, costs, max_overhead)
         assert plan.exit_mode is ExitMode.AUTO
         self._futures = frozenset(exits_apart(plan))
+        self._went = False
 
     def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
         if not self.is_time(now, events):
             return None
-        some = frozenset(one for one in self._futures if self._random.random() < (0.5 if self._goes else 0.8))
+        share = (0.5 if self._went else 1.0) if self._goes else 0.8
+        self._went = True
+        some = frozenset(one for one in self._futures if self._random.random() < share)
         self._off = self._off | some if self._goes else self._off - some
         return Step(self._plan.groups, "as it happens", frozenset(), self._off)
 

@@ -35,7 +35,8 @@ def test_polls_are_as_many_as_the_target_says(targets: Targets, cell: Cell) -> N
         polls = [
             address
             for address, name in names.items()
-            if (name.startswith((cell.target, "<truth::")) and POLL.search(name)) or TASK_POLL.match(name)
+            if (name.startswith((cell.target, f"<{cell.target}::", "<truth::")) and POLL.search(name))
+            or TASK_POLL.match(name)
         ]
         with bpftrace_count(path, polls, running.pid) as counting:
             running.go()
