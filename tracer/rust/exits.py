@@ -113,6 +113,14 @@ class Disassembler:
                     self._calls[at + length] = at
         return self._calls.get(address)
 
+    def has_instruction(self, image: ElfImage, start: int, size: int, address: int) -> bool:
+        """Whether an instruction of the function at `start` begins at this address; so, too, where that cannot be
+        told."""
+        before = min(size, address - start + 1)
+        self._budget -= before
+        code = image.read(start, before) if before <= _MAX_CODE and self._budget >= 0 else None
+        return not code or any(at == address for at, *_ in self._engine.disasm_lite(code + bytes(15), start))
+
     def may_jump_anywhere(self, code: bytes) -> bool:
         """Whether a function has a jump through a register or memory, or cannot be read to its end."""
         end = 0

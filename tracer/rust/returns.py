@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import capstone
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import ExitKind, ExitSite, FunctionKind, InstructionCost, PollFunction
 from tracer.rust.exits import Disassembler, cost_of
@@ -60,6 +61,7 @@ class Returns:
         if not wanted:
             return list(functions)
         returns, others = self._scan.references(wanted)
+        others |= self._led_to_by_short_jumps(wanted)
         of_function: defaultdict[int, list[int]] = defaultdict(list)
         for address, target in returns:
             if target not in others:
@@ -90,22 +92,29 @@ class Returns:
 
     def _callers(self, addresses: Iterable[int]) -> dict[int, _Caller]:
         """By where a call returns to, its function; without what is no call of a function."""
+        found = {}
+        for address in addresses:
+            around = self._function_around(address - 1)
+            call = self._disassembler.call_before(self._image, *around, address) if around is not None else None
+            if around is not None and call is not None:
+                found[address] = _Caller(around[0], sum(around), call)
+        return found
+
+    def _function_around(self, address: int) -> tuple[int, int] | None:
+        """Address and size of the function that the symbols tell of there."""
+        starts, sizes = self._functions
+        at = int(np.searchsorted(starts, address, "right")) - 1
+        if at < 0 or address >= int(starts[at]) + int(sizes[at]):
+            return None
+        return int(starts[at]), int(sizes[at])
+
+    @cached_property
+    def _functions(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(addresses, sizes), by address."""
         table = self._named.symbols().table
         table = table[((table["info"] & 15) == FUNCTION) & (table["size"] > 0)]
         table = table[np.argsort(table["address"], kind="stable")]
-        starts = table["address"].astype(np.int64)
-        found = {}
-        for address in addresses:
-            at = int(np.searchsorted(starts, address, "right")) - 1
-            if at < 0:
-                continue
-            start, size = int(starts[at]), int(table["size"][at])
-            if address >= start + size:
-                continue
-            call = self._disassembler.call_before(self._image, start, size, address)
-            if call is not None:
-                found[address] = _Caller(start, start + size, call)
-        return found
+        return table["address"].astype(np.int64), table["size"].astype(np.int64)
 
     def _site(self, back: int, caller: _Caller, callee: PollFunction) -> ExitSite | None:
         """What a return to there passes; None: nothing that would do."""
@@ -129,7 +138,17 @@ class Returns:
         """Whether the second call may be made without the first one: its return address then proves too little."""
         between = range(back + 1, back + found.at - found.after + 1)
         code = self._image.read(caller.start, caller.end - caller.start) or b""
-        return self._scan.is_led_to(between) or self._disassembler.may_jump_anywhere(code)
+        is_led_to = self._scan.is_led_to(between) or bool(self._led_to_by_short_jumps(between))
+        return is_led_to or self._disassembler.may_jump_anywhere(code)
+
+    def _led_to_by_short_jumps(self, addresses: Collection[int]) -> set[int]:
+        """Those of these addresses."""
+        found = set()
+        for jump, target in self._scan.short_jumps(addresses):
+            around = self._function_around(jump)
+            if around is None or self._disassembler.has_instruction(self._image, *around, jump):
+                found.add(target)
+        return found
 
 
 class _Caller(NamedTuple):

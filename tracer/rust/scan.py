@@ -92,9 +92,9 @@ class CodeScan:
     def references(self, targets: Collection[int]) -> tuple[list[tuple[int, int]], set[int]]:
         """((where it returns to, target) of all calls of these functions, those that may be come to in another way).
 
-        Calls are direct, or by the loader's table.  Other ways: a jump; an address that is taken, in code or in data; a
-        name by which other objects find it.  Where not all of those can be seen, as in a program that must be loaded at
-        a fixed address, all may be come to so.
+        Calls are direct, or by the loader's table.  Other ways: a far jump (see short_jumps); an address that is taken,
+        in code or in data; a name by which other objects find it.  Where not all of those can be seen, as in a program
+        that must be loaded at a fixed address, all may be come to so.
         """
         image = self._image
         wanted = np.array(sorted(targets), np.int64)
@@ -112,7 +112,7 @@ class CodeScan:
             led = base + starts + 5 + _displacements(code, starts + 1)
             chosen = _among(led, wanted)
             calls += _pairs(base + starts[chosen] + 5, led[chosen])
-            others.update(*(led[_among(led, wanted)].tolist() for led in _other_ways(code, base, wanted)))
+            others.update(*(led[_among(led, wanted)].tolist() for led in _other_ways(code, base)))
             for at, slot in _uses(code, base, np.array(sorted(slots), np.int64)):
                 if bytes(code[max(0, at - 2) : at]) == CALL_BY_TABLE:
                     calls.append((base + at + 4, slots[slot]))
@@ -125,14 +125,30 @@ class CodeScan:
         return frozenset(self._slots(np.array(sorted(targets), np.int64)).tolist())
 
     def is_led_to(self, addresses: Collection[int]) -> bool:
-        """Whether anything that looks like a jump, or takes an address, could lead to one of these."""
+        """Whether anything that looks like a far jump, or takes an address, leads to one of these."""
         wanted = np.array(sorted(addresses), np.int64)
         return any(
             len(_among(led, wanted))
             for base, code in self._image.executable_code()
             if len(code) > _MAX_CALL
-            for led in _other_ways(code, base, wanted)
+            for led in _other_ways(code, base)
         )
+
+    def short_jumps(self, addresses: Collection[int]) -> list[tuple[int, int]]:
+        """(address, one of `addresses` that it leads to) of everything that looks like a short jump.
+
+        Of a hundred places some are no instruction, but a part of one.
+        """
+        wanted = np.array(sorted(addresses), np.int64)
+        found = []
+        for base, code in self._image.executable_code():
+            around = np.unique(wanted[:, None] - base + np.arange(-_NEAR, _NEAR))
+            around = around[(around >= 0) & (around < len(code) - 1)]
+            at = around[(code[around] == 0xEB) | (code[around] & 0xF0 == 0x70)]
+            led = base + at + 2 + code[at + 1].view(np.int8).astype(np.int64)
+            chosen = np.isin(led, wanted)
+            found += _pairs(base + at[chosen], led[chosen])
+        return found
 
     def _is_in_table(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether they are in the global offset table, which only code uses."""
@@ -221,18 +237,12 @@ def _calls(
     return found
 
 
-def _other_ways(
-    code: npt.NDArray[np.uint8], base: int, targets: npt.NDArray[np.int64]
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Where jumps lead to, and what is loaded by `lea`: of everything that looks like one, and could be of a target."""
+def _other_ways(code: npt.NDArray[np.uint8], base: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Where far jumps lead to, and what is loaded by `lea`: of everything that looks like one."""
     far = np.nonzero(code[:-4] == 0xE9)[0]
     yield base + far + 5 + _displacements(code, far + 1)
     conditional = np.nonzero((code[:-5] == 0x0F) & (code[1:-4] & 0xF0 == 0x80))[0]
     yield base + conditional + 6 + _displacements(code, conditional + 2)
-    around = (targets[:, None] - base + np.arange(-_NEAR, _NEAR)).ravel()
-    around = around[(around >= 0) & (around < len(code) - 1)]
-    near = around[(code[around] == 0xEB) | (code[around] & 0xF0 == 0x70)]
-    yield base + near + 2 + code[near + 1].view(np.int8).astype(np.int64)
     loads = np.nonzero((code[:-6] & 0xF8 == 0x48) & (code[1:-5] == 0x8D) & (code[2:-4] & 0xC7 == 0x05))[0]
     yield base + loads + 7 + _displacements(code, loads + 3)
 
