@@ -56,7 +56,7 @@ def test_no_exit_is_missed_and_none_is_made_up(targets: Targets, tmp_path: Path,
         assert sites["returns::Taken"] == {Site.EXIT}
         entered = {plan.functions[probe.enters].name: probe.site for probe in plan.probes if probe.enters is not None}
         assert profile != "dev" or {entered[name] for name in CALLED} == {Site.CALL}
-        assert sites[TASK] == {Site.EXIT if profile == "dev" else Site.RETURNED}
+        assert sites[TASK] == {Site.RETURNED}
     else:
         assert Site.RETURNED not in {probe.site for probe in plan.probes}
     assert unmatched == 0
