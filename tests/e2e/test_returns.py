@@ -22,7 +22,7 @@ CALLED = {"returns::Left", "returns::Right", "returns::Deep", "returns::Either",
 """Futures that are only called directly, by callers that go on with a jump."""
 TASK = "returns::work"
 """The future of the tasks: tokio makes another call before it goes on."""
-TASKS = 60
+TASKS = 240
 
 
 def recorded(targets: Targets, profile: str, exits: ExitMode, capture: Path) -> tuple[Result, Plan, Spans, int]:

@@ -63,10 +63,10 @@ def _call(request: int, pid: int, address: object = None, data: object = None) -
         raise OSError(ctypes.get_errno(), "ptrace")
 
 
-def run_with_breakpoints(path: Path, functions: Sequence[PollFunction]) -> Run:
+def run_with_breakpoints(path: Path, functions: Sequence[PollFunction], *arguments: str) -> Run:
     """Runs the program, single-threaded, to its end."""
     process = subprocess.Popen(
-        [path],
+        [path, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "TRUTH_NO_WAIT": ""},

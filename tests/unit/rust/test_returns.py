@@ -75,7 +75,7 @@ def test_every_call_and_return_is_shown_and_nothing_else(targets: Targets, profi
     shown = [function for function in functions if function.returned and function.name.startswith("returns::")]
     assert {one.name for one in shown} >= {"returns::Left", "returns::Right", "returns::Deep", "returns::Either"}
     assert profile != "dev" or all(one.called for one in shown if one.name != "&mut returns::Taken")
-    run = run_with_breakpoints(path, shown)
+    run = run_with_breakpoints(path, shown, "60")
     assert (run.unmatched, run.left_open) == (0, 0)
     assert len(run.polls) > 4_000
     assert run.called == sum(bool(poll.function.called) for poll in run.polls)

@@ -1,6 +1,8 @@
 //! Futures that their callers call directly, each caller of a kind that may mislead who looks for a future's end there:
 //! one that goes on at the same instruction after two calls, one that calls itself, one that catches a panic, one that
 //! also calls through a pointer.
+//!
+//! returns [TASKS]
 
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Builder;
 use truth::{begin, opaque, Kind, Outcome, Place};
 
-const TASKS: u32 = 60;
+const TASKS: u32 = 240;
 
 /// Polls of each future that is no caller.
 const POLLS: u32 = 12;
@@ -194,11 +196,12 @@ async fn work(instance: u32) -> u64 {
 }
 
 fn main() {
+    let count: u32 = std::env::args().nth(1).map_or(TASKS, |text| text.parse().unwrap());
     panic::set_hook(Box::new(|_| {}));
     let runtime = Builder::new_current_thread().build().unwrap();
     truth::wait_for_go();
     let checksum = runtime.block_on(async {
-        let tasks: Vec<_> = (0..TASKS).map(|instance| tokio::spawn(work(instance))).collect();
+        let tasks: Vec<_> = (0..count).map(|instance| tokio::spawn(work(instance))).collect();
         let mut sum = 0;
         for task in tasks {
             sum += task.await.unwrap();
@@ -206,7 +209,7 @@ fn main() {
         sum
     });
     drop(runtime);
-    let tasks = u64::from(TASKS);
+    let tasks = u64::from(count);
     let each = u64::from(POLLS) * tasks;
     // A poll of `work` goes from one future that is done to the next that is not.
     let of_work = tasks + 2 * (each - tasks) + tasks + (each - tasks);
