@@ -123,6 +123,9 @@ class Disassembler:
 
     def may_jump_anywhere(self, code: bytes) -> bool:
         """Whether a function has a jump through a register or memory, or cannot be read to its end."""
+        self._budget -= len(code)
+        if self._budget < 0:
+            return True
         end = 0
         for start, size, mnemonic, operands in self._engine.disasm_lite(code, _SOMEWHERE):
             end = start + size - _SOMEWHERE

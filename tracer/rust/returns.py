@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import capstone
 import numpy as np
@@ -26,6 +26,8 @@ from tracer.rust.exits import Disassembler, cost_of
 from tracer.rust.scan import CALL, CALL_BY_TABLE, CodeScan
 from tracer.target.elf import ElfImage
 from tracer.target.symbols import FUNCTION
+
+T = TypeVar("T")
 
 _MAX_DISTANCE = 64
 """Bytes after the call."""
@@ -67,23 +69,28 @@ class Returns:
             if target not in others:
                 of_function[target].append(address)
         callers = self._callers(address for several in of_function.values() for address in several)
-        found = {}
-        for target, addresses in of_function.items():
-            if len(addresses) <= _MAX_CALLERS and all(address in callers for address in addresses):
-                found[target] = self._seen_by(wanted[target], {address: callers[address] for address in addresses})
-        return [found.get(function.address, function) for function in functions]
-
-    def _seen_by(self, function: PollFunction, callers: dict[int, _Caller]) -> PollFunction:
-        """callers: by where the call returns to."""
-        if _gains_by_calls(function):
-            calls = [self._call(caller) for caller in callers.values()]
-            if None not in calls:
-                function = replace(function, called=tuple(one for one in calls if one is not None))
-        if _gains_by_returns(function):
-            sites = [self._site(address, caller, function) for address, caller in callers.items()]
-            if None not in sites:
-                function = replace(function, returned=tuple(site for site in sites if site is not None))
-        return function
+        known = {
+            target: {address: callers[address] for address in addresses}
+            for target, addresses in of_function.items()
+            if len(addresses) <= _MAX_CALLERS and all(address in callers for address in addresses)
+        }
+        nexts = {
+            back: self._next(back, caller, wanted[target])
+            for target, returns_of in known.items()
+            if _gains_by_returns(wanted[target])
+            for back, caller in returns_of.items()
+        }
+        passed = [address for back, found in nexts.items() for address in _between(back, found)]
+        led_to = self._scan.led_to(passed) | self._led_to_by_short_jumps(passed)
+        seen = {}
+        for target, returns_of in known.items():
+            function = wanted[target]
+            calls = [self._call(caller) for caller in returns_of.values()] if _gains_by_calls(function) else []
+            sites = [
+                self._site(back, nexts[back], caller, led_to) for back, caller in returns_of.items() if back in nexts
+            ]
+            seen[target] = replace(function, called=_if_all(calls), returned=_if_all(sites))
+        return [seen.get(function.address, function) for function in functions]
 
     def _call(self, caller: _Caller) -> int | None:
         """The offset of a call that the kernel emulates."""
@@ -116,16 +123,27 @@ class Returns:
         table = table[np.argsort(table["address"], kind="stable")]
         return table["address"].astype(np.int64), table["size"].astype(np.int64)
 
-    def _site(self, back: int, caller: _Caller, callee: PollFunction) -> ExitSite | None:
-        """What a return to there passes; None: nothing that would do."""
+    def _next(self, back: int, caller: _Caller, callee: PollFunction) -> Next | None:
+        """What a return to there passes."""
         offset = self._image.offset_of(back)
         if offset is None or self._image.segment_of(back) != self._image.segment_of(callee.address):
             return None
         code = self._image.read_up_to(back, min(_MAX_DISTANCE, caller.end - back))
         reads_rax = callee.result is not None and callee.state_offset is None
-        found = next_emulated(code, back, keeps_rax=reads_rax, passed=self._passed)
-        if found is None or (found.at != found.after and self._may_come_from_elsewhere(back, found, caller)):
+        return next_emulated(code, back, keeps_rax=reads_rax, passed=self._passed)
+
+    def _site(self, back: int, found: Next | None, caller: _Caller, led_to: Collection[int]) -> ExitSite | None:
+        """None: nothing that would do.  led_to: where something else leads to.
+
+        A second call that may be made without the first one proves too little by its return address.
+        """
+        offset = self._image.offset_of(back)
+        if found is None or offset is None:
             return None
+        if found.at != found.after:
+            code = self._image.read(caller.start, caller.end - caller.start) or b""
+            if any(one in led_to for one in _between(back, found)) or self._disassembler.may_jump_anywhere(code):
+                return None
         return ExitSite(offset + found.at, ExitKind.RETURNED, InstructionCost.EMULATED, found.after)
 
     @cached_property
@@ -133,13 +151,6 @@ class Returns:
         """Where the loader puts the addresses of functions that may run before a return is seen."""
         symbols = self._named.symbols()
         return self._scan.slots_of(symbols.table["address"][symbols.matching(_PASSED)].tolist())
-
-    def _may_come_from_elsewhere(self, back: int, found: Next, caller: _Caller) -> bool:
-        """Whether the second call may be made without the first one: its return address then proves too little."""
-        between = range(back + 1, back + found.at - found.after + 1)
-        code = self._image.read(caller.start, caller.end - caller.start) or b""
-        is_led_to = self._scan.is_led_to(between) or bool(self._led_to_by_short_jumps(between))
-        return is_led_to or self._disassembler.may_jump_anywhere(code)
 
     def _led_to_by_short_jumps(self, addresses: Collection[int]) -> set[int]:
         """Those of these addresses."""
@@ -164,6 +175,17 @@ class Next(NamedTuple):
 
     at: int
     after: int
+
+
+def _between(back: int, found: Next | None) -> range:
+    """The addresses between a return and the end of the second call that it passes."""
+    return range(back + 1, back + found.at - found.after + 1) if found is not None else range(0)
+
+
+def _if_all(found: Sequence[T | None]) -> tuple[T, ...]:
+    """None of them where one is missing."""
+    there = tuple(one for one in found if one is not None)
+    return there if len(there) == len(found) else ()
 
 
 def next_emulated(code: bytes, address: int, *, keeps_rax: bool, passed: Collection[int] = ()) -> Next | None:

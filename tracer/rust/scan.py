@@ -124,15 +124,15 @@ class CodeScan:
         """Where the loader puts the addresses of these functions."""
         return frozenset(self._slots(np.array(sorted(targets), np.int64)).tolist())
 
-    def is_led_to(self, addresses: Collection[int]) -> bool:
-        """Whether anything that looks like a far jump, or takes an address, leads to one of these."""
+    def led_to(self, addresses: Collection[int]) -> set[int]:
+        """Those of these addresses that anything leads to that looks like a far jump, or takes an address."""
         wanted = np.array(sorted(addresses), np.int64)
-        return any(
-            len(_among(led, wanted))
-            for base, code in self._image.executable_code()
-            if len(code) > _MAX_CALL
-            for led in _other_ways(code, base)
-        )
+        found: set[int] = set()
+        if len(wanted):
+            for base, code in self._image.executable_code():
+                if len(code) > _MAX_CALL:
+                    found.update(*(led[_among(led, wanted)].tolist() for led in _other_ways(code, base)))
+        return found
 
     def short_jumps(self, addresses: Collection[int]) -> list[tuple[int, int]]:
         """(address, one of `addresses` that it leads to) of everything that looks like a short jump.

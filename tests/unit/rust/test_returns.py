@@ -114,7 +114,8 @@ class Code:
 )
 def test_ways_that_lead_into_the_middle(code: str, is_led_to: bool) -> None:
     scan = CodeScan(cast(ElfImage, Code(code)), cast(ElfImage, None))
-    assert scan.is_led_to([0x2000]) is is_led_to
+    assert scan.led_to([0x2000, 0x2FFF]) == ({0x2000} if is_led_to else set())
+    assert scan.led_to([]) == set()
 
 
 @pytest.mark.parametrize(("code", "target"), [("90 eb10", 0x1013), ("90 90 75fd", 0x1001)])
