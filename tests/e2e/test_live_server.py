@@ -75,7 +75,8 @@ def test_futures_given_up_are_not_taken_for_panics(targets: Targets, tmp_path: P
             try:
                 for number in range(4):
                     output = tmp_path / f"{number}.pftrace"
-                    said = json.loads(rat("--pid", server.pid, "-d", 0.5, "--json", "-o", output).out)
+                    options = ("-d", 0.5, "--max-overhead", 2, "--json", "-o", output)
+                    said = json.loads(rat("--pid", server.pid, *options).out)
                     assert said["plan_changes"][0]["probed"].startswith("all but ")
                     assert {one["kind"] for one in said["not_always_probed"]} & {"coroutine", "future"}
                     assert (said["lost"], said["unmatched_exits"], said["unwound"]) == (0, 0, 0)

@@ -223,6 +223,7 @@ def test_threads_have_the_ids_of_the_tracers_namespace(turns_executable: Path) -
     assert pid < 100, "the namespace counts anew"
     assert {tid for _, tid in switches} == {pid}
     counts = [sum(one[0] == record for one in switches) for record in (SWITCH_OUT_RECORD, SWITCH_IN_RECORD)]
-    # The first time that it gets a CPU nobody knows yet who it is.
-    assert counts[0] >= 9
-    assert 0.9 * counts[0] - 1 <= counts[1] <= counts[0]
+    # The first time that it gets a CPU nobody knows yet who it is; and where the next line is there already when it
+    # looks, it does not sleep.
+    assert counts[0] >= 5
+    assert abs(counts[1] - counts[0]) <= 3
