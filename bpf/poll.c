@@ -283,17 +283,18 @@ static __always_inline u64 recall_call(struct pt_regs *ctx, const struct probe *
 }
 
 #define FAR (1ull << 31)
+#define IN_PAGE 0xfff
 
 /* Whether the latest call here was the one before `address`: its return address is still there, below the stack.
- * Where somebody has a return probe on what was called, older kernels leave the address of their own page for those
- * instead, which is far from the program.  Whose it was is not known then; an exit of what is not open is none. */
+ * Where somebody has a return probe on what was called, older kernels leave the begin of their own page for those
+ * instead, which is far from the program; it is not told then whose it was. */
 static __always_inline int is_back_at(u64 address, u64 sp)
 {
 	u64 back = 0;
 
 	if (read_user(&back, sizeof(back), (void *)sp))
 		return 0;
-	return back == address || back - (address - FAR) > 2 * FAR;
+	return back == address || (back && !(back & IN_PAGE) && back - (address - FAR) > 2 * FAR);
 }
 
 /* False: the transport had no room. */

@@ -178,8 +178,8 @@ class Next(NamedTuple):
 
 
 def _between(back: int, found: Next | None) -> range:
-    """The addresses between a return and the end of the second call that it passes."""
-    return range(back + 1, back + found.at - found.after + 1) if found is not None else range(0)
+    """The addresses from a return to the end of the second call that it passes; none where it passes none."""
+    return range(back, back + found.at - found.after + 1) if found and found.at != found.after else range(0)
 
 
 def _if_all(found: Sequence[T | None]) -> tuple[T, ...]:

@@ -54,10 +54,15 @@ def words_at(
 
     data: the whole file.  segments: (link-time address, offset, size) of each.
     """
-    found = [np.zeros((0, 2), np.int64)]
-    for address, offset, size in segments:
+    places = np.unique(places)  # each of them once, however often it is named, and however many segments there are
+    found, done = [np.zeros((0, 2), np.int64)], 0
+    for address, offset, size in sorted(segments):
         size = min(size, len(data) - offset)
-        inside = places[(places >= address) & (places <= address + size - _WORD)]
+        if size < _WORD:
+            continue
+        low, high = np.searchsorted(places, [address, address + size - _WORD + 1])
+        inside = places[max(int(low), done) : high]
+        done = max(done, int(high))
         at = inside - address + offset
         words = data[at[:, None] + np.arange(_WORD)].view("<i8") if len(at) else np.zeros((0, 1), np.int64)
         found.append(np.column_stack([inside, words[:, 0]]))

@@ -73,3 +73,9 @@ def test_a_program_with_packed_relocations_has_the_pointers_that_readelf_tells(t
     assert len(packed) > 500
     assert sorted(pointers[:, 0].tolist()) == sorted(int(place, 16) for place in (*packed, *relative))
     assert np.all((pointers[:, 1] >= 0) & (pointers[:, 1] <= end))
+
+
+def test_a_place_counts_once() -> None:
+    """However often it is named, and in however many segments it is."""
+    found = words_at(np.zeros(64, np.uint8), [(0x1000, 0, 64)] * 50, np.full(2_000, 0x1008, np.int64))
+    assert found.tolist() == [[0x1008, 0]]
