@@ -65,7 +65,7 @@ def is_foreign(path: str) -> bool:
 class ExitSite:
     """One instruction by which a function is left, or (RETURNED) which a caller runs then.
 
-    offset: bytes into the file.  after: of such a one, how many bytes after the call.
+    offset: bytes into the file.  after: of such a one, how many bytes after the latest call.
     """
 
     offset: int

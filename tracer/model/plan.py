@@ -14,9 +14,7 @@ from tracer.model.points import CallSite, EndPoint, SpawnPoint, WakePoint
 class ExitMode(StrEnum):
     """How the end of a poll is seen."""
 
-    DEFAULT = (
-        "default"  # futures where their callers go on, else by exit instructions; tokio's task poll by a return probe
-    )
+    DEFAULT = "default"  # futures in their callers, else by exit instructions; tokio's task poll by a return probe
     AUTO = "auto"  # the same; where that costs too much, futures get entries only for a while
     RET = "ret"  # everything by exit instructions
     TASK = "task"  # task polls have exits; futures below get entries only
@@ -51,7 +49,7 @@ class Probe:
     enters / leaves: index into Plan.functions of the function that begins / ends here, or None; an
     address can be both (a function whose first instruction is its `ret`: it begins, then ends).
     is_tail: the function is left by a jump, so that a callee runs on in its frame.
-    after: of Site.RETURNED, how many bytes after the call it is.
+    after: of Site.RETURNED, how many bytes after the latest call it is.
     ends: index into Plan.ends, where a life ends here; then nothing enters or leaves.  spawns, wakes: the same of
     Plan.spawns and Plan.wakes.
     """

@@ -76,7 +76,7 @@ class CandidateCode:
         shared = Counter(targets.values()) + Counter(candidate.address for candidate in candidates)
         return {address: target for address, target in targets.items() if shared[target] == 1}
 
-    def returned(self, functions: list[PollFunction]) -> list[PollFunction]:
+    def seen_by_callers(self, functions: list[PollFunction]) -> list[PollFunction]:
         """The functions with where their callers call them and go on."""
         return Returns(self._image, self._named, self._scan, self._disassembler).of(functions)
 

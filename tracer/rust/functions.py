@@ -93,7 +93,7 @@ def find_functions(
         symbols = "symbol table" if symbol_count else "none"
     if not without_debug_info:
         functions = code.filled_in(functions)
-    functions = code.returned(functions)
+    functions = code.seen_by_callers(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     current = information.current_task(image, named)
     spawns, sites = code.spawns(functions, information)

@@ -1,4 +1,6 @@
-"""Coroutines without debug information: by the panic that every coroutine can end in.
+"""The machine code as a whole: who calls a function, what else leads to it, and coroutines without debug information.
+
+Those are told by the panic that every coroutine can end in.
 
 A coroutine polled again after its end calls `core::panicking::panic_const::
 panic_const_async_fn_resumed` (or `..._panic` after a panic); rustc 1.80 and later.  Before, it calls
