@@ -42,6 +42,7 @@ from tracer.probe.transport import Transport, joined
 from tracer.probe.variant import Variant
 from tracer.target.clock import kernel_now
 from tracer.target.own_files import default_cache
+from tracer.target.shadow_stack import refuse_shadow_stack
 from tracer.terminal import shell_word
 
 BUFFER_SIZE = 32 << 20
@@ -189,8 +190,10 @@ class ProbeSession:
 
         A function of which a probe is refused is left out as a whole, see `refusals`.
         Raises NoSuchProcess, PermissionMissing, AttachFailed, or NotTraceable when too many places
-        are asked of BCC's attachment.
+        are asked of BCC's attachment, or a process has a shadow stack.
         """
+        for process in self._processes:
+            refuse_shadow_stack(process.pid, process.name)
         if self._support is MultiSupport.NONE:
             self._check_older_way()
         for process in self._processes:

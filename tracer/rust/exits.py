@@ -6,7 +6,7 @@ refused); jump tables as LLVM 14 to 22 compiles them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import capstone
@@ -73,11 +73,9 @@ class Disassembler:
         if not instructions:
             return Body((), InstructionCost.STEPPED, _UNREADABLE)
         entry_cost = cost_of(code[: instructions[0][1]])
-        self._read.add(address)
+        self._remember_calls(address, instructions)
         for index, (start, size, mnemonic, operands) in enumerate(instructions):
             kind = None
-            if mnemonic == "call":
-                self._calls[start + size] = start
             if mnemonic[0] == "j" or mnemonic.endswith("jmp"):
                 if operands.startswith("0x"):
                     target = int(operands, 16)
@@ -105,21 +103,31 @@ class Disassembler:
     def call_before(self, image: ElfImage, start: int, size: int, address: int) -> int | None:
         """Where the call of the function at `start` is that returns to this address; None: there is none."""
         if start not in self._read and size <= _MAX_CODE:
-            self._read.add(start)
             self._budget -= size
             code = image.read(start, size) if self._budget >= 0 else None
-            for at, length, mnemonic, _ in self._engine.disasm_lite(code or b"", start):
-                if mnemonic == "call":
-                    self._calls[at + length] = at
+            self._remember_calls(start, self._engine.disasm_lite(code or b"", start))
         return self._calls.get(address)
+
+    def _remember_calls(self, function: int, instructions: Iterable[tuple[int, int, str, str]]) -> None:
+        self._read.add(function)
+        for start, size, mnemonic, _ in instructions:
+            if mnemonic == "call":
+                self._calls[start + size] = start
 
     def has_instruction(self, image: ElfImage, start: int, size: int, address: int) -> bool:
         """Whether an instruction of the function at `start` begins at this address; so, too, where that cannot be
         told."""
         before = min(size, address - start + 1)
+        if before > _MAX_CODE:
+            return True
         self._budget -= before
-        code = image.read(start, before) if before <= _MAX_CODE and self._budget >= 0 else None
-        return not code or any(at == address for at, *_ in self._engine.disasm_lite(code + bytes(15), start))
+        code = image.read(start, before) if self._budget >= 0 else None
+        reached = start
+        for at, length, *_ in self._engine.disasm_lite((code or b"") + bytes(15), start):
+            if at >= address:
+                return bool(at == address)
+            reached = at + length
+        return reached <= address
 
     def may_jump_anywhere(self, code: bytes) -> bool:
         """Whether a function has a jump through a register or memory, or cannot be read to its end."""

@@ -68,11 +68,12 @@ class Returns:
         for address, target in returns:
             if target not in others:
                 of_function[target].append(address)
-        callers = self._callers(address for several in of_function.values() for address in several)
+        few = {target: addresses for target, addresses in of_function.items() if len(addresses) <= _MAX_CALLERS}
+        callers = self._callers(address for several in few.values() for address in several)
         known = {
             target: {address: callers[address] for address in addresses}
-            for target, addresses in of_function.items()
-            if len(addresses) <= _MAX_CALLERS and all(address in callers for address in addresses)
+            for target, addresses in few.items()
+            if all(address in callers for address in addresses)
         }
         nexts = {
             back: self._next(back, caller, wanted[target])
@@ -85,15 +86,17 @@ class Returns:
         seen = {}
         for target, returns_of in known.items():
             function = wanted[target]
-            calls = [self._call(caller) for caller in returns_of.values()] if _gains_by_calls(function) else []
+            calls = [self._call(one, function) for one in returns_of.values()] if _gains_by_calls(function) else []
             sites = [
                 self._site(back, nexts[back], caller, led_to) for back, caller in returns_of.items() if back in nexts
             ]
             seen[target] = replace(function, called=_if_all(calls), returned=_if_all(sites))
         return [seen.get(function.address, function) for function in functions]
 
-    def _call(self, caller: _Caller) -> int | None:
+    def _call(self, caller: _Caller, callee: PollFunction) -> int | None:
         """The offset of a call that the kernel emulates."""
+        if self._image.segment_of(caller.call) != self._image.segment_of(callee.address):
+            return None
         code = self._image.read_up_to(caller.call, 1)
         return self._image.offset_of(caller.call) if code == CALL else None
 

@@ -28,6 +28,7 @@ from tracer.children import fork
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
 from tracer.ownership import caller, callers_groups
 from tracer.privileges import lend_nothing
+from tracer.target.shadow_stack import refuse_asked_shadow_stack
 
 _GO = b"g"
 _STATUS = struct.Struct("<i")  # what the child reports: an errno, 0 for "ready"
@@ -136,11 +137,12 @@ def launch(command: Sequence[str]) -> Launched:
 
     Under sudo the program runs as the user who called sudo, with their groups and HOME; this process'
     environment is otherwise handed on.  Standard input, output and error are shared.
-    Raises UsageError (not found), PermissionMissing (not executable) and NotTraceable (a script).
+    Raises UsageError (not found), PermissionMissing (not executable) and NotTraceable (a script, or a shadow stack).
     """
     program = _find(command[0])
     account = caller_account()
     environment = _environment_for(account)
+    refuse_asked_shadow_stack(command[0], environment)
     go_read, go_write = os.pipe()
     status_read, status_write = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -100,6 +100,9 @@ class Code:
     def executable_code(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
         yield 0x1000, self._code
 
+    def read(self, address: int, size: int) -> bytes:
+        return self._code[address - 0x1000 :][:size].tobytes()
+
 
 @pytest.mark.parametrize(
     ("code", "is_led_to"),
@@ -131,3 +134,19 @@ def test_short_jumps_that_lead_into_the_middle(code: str, target: int) -> None:
 )
 def test_jumps_that_may_lead_anywhere(code: str, may: bool) -> None:
     assert Disassembler().may_jump_anywhere(bytes.fromhex(code)) is may
+
+
+@pytest.mark.parametrize(
+    ("code", "at", "may"),
+    [
+        ("90 eb02 9090", 1, True),
+        ("90 b8eb020000 c3", 2, False),  # inside of mov eax, 0x2eb
+        ("90 06 eb02", 2, True),  # behind what is no instruction
+        ("90 b8eb02", 2, False),
+        ("06 eb02", 1, True),
+    ],
+)
+def test_whether_an_instruction_may_begin_there(code: str, at: int, may: bool) -> None:
+    image = cast(ElfImage, Code(code))
+    size = len(bytes.fromhex(code))
+    assert Disassembler().has_instruction(image, 0x1000, size, 0x1000 + at) is may
