@@ -91,10 +91,12 @@ class Cache:
 
 @remember
 def _own_code() -> str:
-    """The version of the code that made an entry: that of the package, and this room's very text."""
+    """The version of the code that made an entry: that of the package, and the very text of this room and of those
+    that it builds on."""
     digest = hashlib.sha256(__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for room in ("model", "target", "rust"):
+        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
