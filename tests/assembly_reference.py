@@ -75,6 +75,8 @@ class Poll:
     blocked: int = 0
     clock: tuple[int, int] | None = None
     blind: bool = False  # its exit may be unseen
+    since: int = 0  # from when on it is certainly the same future
+    bound: int = -(2**63)  # the same of the one around it
 
     def row(self) -> tuple[int, ...]:
         return (
@@ -196,6 +198,7 @@ class Reference:
         self.plan = plan
         self.tasks: dict[int, Task] = {}
         self.at_header: dict[tuple[int, int], Task] = {}
+        self.open: dict[int, int] = {}  # since, by instance
         self.polls: list[tuple[int, ...]] = []
         self.waits: list[tuple[int, ...]] = []
         self.count: dict[str, int] = dict.fromkeys(Tally.__dataclass_fields__, 0)
@@ -211,6 +214,7 @@ class Reference:
         elif isinstance(item, ProcessEnd):
             if item.pid in self.pids:
                 process = self.pids.index(item.pid)
+                self._remember_open()
                 cut = self._cut(lambda poll: poll.process == process, item.time)
                 self._still_off(lambda tid: self._process(tid) == process, item.time)
                 self._end_tasks(lambda task: task.process == process, cut)
@@ -229,6 +233,7 @@ class Reference:
 
     def finish(self, end: CaptureEnd | None) -> None:
         time = end.time if end else max([self.start, *(s.last for s in self.stacks.values())])
+        self._remember_open()
         self._end_tasks(lambda task: True, self._cut(lambda poll: True, time))
         self._still_off(lambda tid: True, time)
         self._forget(lambda poll: True, time)
@@ -377,6 +382,8 @@ class Reference:
             0 if around is None or self.is_task[around.function] else around.instance,
         )
         poll.places, poll.blind = places, not self._sees_exits(function)
+        poll.bound = around.since if around is not None else poll.bound
+        poll.since = poll.start if own is not None else poll.bound
         if start is None:
             self._read_clock(poll)
         if own is not None:
@@ -631,7 +638,13 @@ class Reference:
             or (not (before.over and before.end <= poll.start) and not overlaps)
         )
         known_same = before is not None and not another and (told == "same" or (told and told == before.id))
-        if before is None or another or (not known_same and (looks_new or told is not None)):
+        moved = (
+            before is not None
+            and self._goes_on(before, poll)
+            and not (suspended or is_task)
+            and 0 != before.task != poll.task != 0
+        )
+        if before is None or another or moved or (not known_same and (looks_new or told is not None)):
             if before is not None:
                 self._drop_replaced(before, poll.start)
             self.count["instances"] += 1
@@ -644,14 +657,18 @@ class Reference:
             if not before.over:
                 if not poll.flags & PollFlag.START_UNKNOWN and before.tid != poll.tid:
                     before.cap = poll.start
-            elif before.end <= poll.start and not before.gap and not poll.flags & PollFlag.START_UNKNOWN:
+            elif self._goes_on(before, poll):
                 flags = shown = 0
                 if poll.flags & PollFlag.ABORTED:
                     flags = WaitFlag.CANCELLED
                 for known in (state, before.state_after):
                     if known is not None and 3 <= known < 255 and not shown:
                         flags, shown = WaitFlag.STATE, known
-                if (before.result == "unknown" and not suspended and not known_same) or before.end < self.lost_until:
+                is_sure = suspended or known_same or is_task
+                is_sure = is_sure or (before.result == "pending" and before.start >= poll.bound)
+                poll.since = before.start if is_sure else poll.since
+                is_sure &= suspended or known_same or before.result != "unknown"
+                if not is_sure or before.end < self.lost_until:
                     flags |= WaitFlag.AMBIGUOUS
                 woken = self._known_wake(before, poll.start, woken)
                 self._wait(before.end, poll.start, poll, flags, shown, poll.places, woken)
@@ -664,6 +681,11 @@ class Reference:
                 state or 0,
                 poll.places,
             )
+
+    def _goes_on(self, before: Poll, poll: Poll) -> bool:
+        """Whether there is a wait between these two polls at one address, if they are of one future."""
+        follows = before.over and before.end <= poll.start and not before.gap
+        return follows and not poll.flags & PollFlag.START_UNKNOWN
 
     def _drop_replaced(self, before: Poll, time: int) -> None:
         """Another one at its address: whoever waited there was dropped."""
@@ -861,6 +883,10 @@ class Reference:
             first = children + first
         return sum(number << 16 * place for place, number in enumerate(ends[:4]))
 
+    def _remember_open(self) -> None:
+        polls = [poll for stack in self.stacks.values() for poll in stack.frames]
+        self.open = {poll.instance: poll.since for poll in sorted(polls, key=lambda one: -one.since)}
+
     def _cut(self, which: Any, time: int, *, goes_on: Any = lambda poll: False) -> set[int]:
         """Yields the instances whose polls were cut.  What has one inside it that goes on is not over."""
         cut: set[int] = set()
@@ -891,12 +917,29 @@ class Reference:
             stack.frames = [poll for poll in stack.frames if poll not in ended]
         return cut
 
+    def _is_still_there(self, poll: Poll) -> bool:
+        """Whether a future that waits is certainly not dropped: what is around it is there, and polls it."""
+        seen = []
+        while poll not in seen and (number := poll.parent or poll.task):
+            seen.append(poll)
+            is_coroutine = 3 <= poll.state_after < 255
+            if number in self.open:
+                return is_coroutine or poll.start >= self.open[number]
+            around = next((one for one in self.latest.values() if one.instance == number and one.over), None)
+            if around is None or around.result == "finished":
+                return False
+            if not is_coroutine and (around.gap or poll.start < around.start):
+                return False
+            poll = around
+        return True
+
     def _open_waits(self, which: Any, time: int) -> None:
         for poll in self.latest.values():
             if which(poll) and poll.over and not poll.gap and poll.result == "pending":
                 known = 3 <= poll.state_after < 255
                 flags = WaitFlag.END_UNKNOWN | (WaitFlag.STATE if known else 0)
-                flags |= WaitFlag.AMBIGUOUS if poll.end < self.lost_until else 0
+                is_sure = poll.end >= self.lost_until and self._is_still_there(poll)
+                flags |= 0 if is_sure else WaitFlag.AMBIGUOUS
                 state = poll.state_after if known else 0
                 places = self._settled(poll.function, state if known else None)
                 end = max(time, poll.end)
@@ -912,6 +955,7 @@ class Reference:
         probed = {function for function, group in enumerate(self.group) if group in change.active}
         probed -= {one for one in change.unprobed if one < len(self.group) and self.group[one] is Group.FUTURES}
         leaving, coming = self.probed - probed, probed - self.probed
+        self._remember_open()
         self._open_waits(lambda poll: poll.function in leaving, change.time)
         for poll in self.latest.values():
             poll.gap |= poll.over and poll.function in leaving | coming

@@ -10,6 +10,7 @@ from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick, records_of
+from tracer.assemble.continuity import doubt_waits, elsewhere
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
@@ -69,16 +70,22 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
 
     untouched = opening.untouched.copy()
     marks = opening.marks
+    is_task = roles.is_task
     involved = may_be_among(state.latest, (untouched, frames, marks), state.roles.key)
     latest = pick(state.latest, involved)
     candidates = choose(latest, untouched, frames, carried, _file_order(stream, pairs), marks)
     known = candidates.polls(latest, untouched, frames, endings, marks, state.lost_until)
     identities = identify(known, state)
-    candidates.write_back(identities, untouched, frames)
-    is_task = state.roles.is_task
-    enclosing_tasks(nesting, is_task[frames.function], frames.instance, frames.task, carried)
+    while True:
+        candidates.write_back(identities, untouched, frames)
+        enclosing_tasks(nesting, is_task[frames.function], frames.instance, frames.task, carried)
+        around = candidates.around("task", latest, untouched, frames)
+        moved = elsewhere(identities, around)
+        if not moved.any():
+            break
+        identities = identify(known, state, moved)
     _set_parents(state, nesting, frames, carried)
-    around = candidates.tasks(latest, untouched, frames)
+    doubt_waits(identities, known, candidates, nesting, frames, carried)
 
     closed = np.flatnonzero(~is_open)
     switches = opening.switches
@@ -114,7 +121,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     again, late = candidates.of_marks(identities.again), candidates.of_marks(identities.late)
     tasks = with_ends(tasks, candidates.of_marks(identities.instance), says, again, late)
     open_frames = np.concatenate([untouched, packed(frames, np.flatnonzero(is_open))])
-    remembered = joined(pick(state.latest, ~involved), latest_of(known, identities, around, state.probed))
+    parents = candidates.around("parent", latest, untouched, frames)
+    remembered = joined(pick(state.latest, ~involved), latest_of(known, identities, around, parents, state.probed))
     tasks, over = without_over(tasks, polled(open_frames, is_task), remembered, state)
     tally = state.tally
     after = replace(
@@ -200,6 +208,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         sp=rows.sp[row],
         order=_row_order(state, stream, row),
         id=np.zeros(count, np.uint64),
+        since=start.copy(),
         places=_places(
             stream, roles, source, function, np.where(has_state, events["state"][source].astype(np.intp), NO_STATE)
         ),

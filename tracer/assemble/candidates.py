@@ -92,12 +92,23 @@ class Candidates:
             old_count=len(self.old),
         )
 
-    def tasks(self, latest: Array, untouched: Array, frames: Frames) -> Unsigned:
-        """The tasks around all of the polls; of a mark 0."""
-        old = np.concatenate([latest["task"], untouched["task"][self.untouched], frames.task[self.carried]])[self.old]
+    def around(self, name: str, latest: Array, untouched: Array, frames: Frames) -> Unsigned:
+        """The tasks ("task"), or the futures in the same ("parent"), around all of the polls; of a mark 0."""
+        own: Unsigned = getattr(frames, name)
+        old = np.concatenate([latest[name], untouched[name][self.untouched], own[self.carried]])[self.old]
         new = np.zeros(len(self.places), np.uint64)
-        new[self.places[: len(self.new)]] = frames.task[self.new]
+        new[self.places[: len(self.new)]] = own[self.new]
         return np.concatenate([old, new])
+
+    def of_new(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
+        """Of values for all of the polls those for the new frames."""
+        return values[len(self.old) + self.places[: len(self.new)]]
+
+    def with_new(self, values: npt.NDArray[T], otherwise: T) -> npt.NDArray[T]:
+        """Values of the new frames as ones for all of the polls."""
+        every = np.full(len(self.old) + len(self.places), otherwise)
+        every[len(self.old) + self.places[: len(self.new)]] = values
+        return every
 
     def of_marks(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
         """Of values for all of the polls those for the marks."""

@@ -9,6 +9,7 @@ from itertools import chain, count
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.continuity import doubt_open_waits
 from tracer.assemble.instances import open_waits, results_of, waiting
 from tracer.assemble.resting import as_told, never_polled, place_open_waits
 from tracer.assemble.schedule import NEVER
@@ -16,6 +17,7 @@ from tracer.assemble.scheduling import cut_off, of_polls, still_off
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     FINISHED,
+    FRAME,
     FUTURES,
     GROUP_INDEX,
     HANDED_ON,
@@ -73,6 +75,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     switched = (leaving | coming)[state.frames["function"]]
     ended = switched & _none_inside(state, ~switched)
     waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
+    doubt_open_waits(waits, waiting(state.latest[paused]), state)
     with_open_wakes(waits, waiting(state.latest[paused]), state)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
@@ -199,6 +202,7 @@ def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, pending: Flag
     after, polls = _cut(state, frames, time)
     left_over = as_told(state.latest[latest], state)
     waits = open_waits(left_over, time, state.lost_until, state.roles)
+    doubt_open_waits(waits, waiting(left_over), state)
     place_open_waits(waits, waiting(left_over), state)
     with_open_wakes(waits, waiting(left_over), state)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
@@ -270,8 +274,9 @@ def _none_inside(state: State, which: Flags) -> Flags:
 def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
     """Cut polls as dtype LATEST: whether the same future is polled when the group is back, nobody can tell."""
     latest = np.empty(len(frames), LATEST)
-    for name in ("self", "instance", "task", "order", "id", "function", "tid", "process", "start", "blind"):
-        latest[name] = frames[name]
+    for name in LATEST.names or ():
+        if name in (FRAME.names or ()):
+            latest[name] = frames[name]
     latest["end"] = polls["end"]
     result = results_of(polls["flags"], polls["state_after"], polls["start"], lost_until)
     latest["result"] = np.where(result == FINISHED, FINISHED, UNKNOWN)

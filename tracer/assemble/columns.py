@@ -29,6 +29,7 @@ class Frames:
     order: Unsigned
     id: Unsigned
     places: Unsigned
+    since: Numbers
     function: npt.NDArray[np.uint32]
     tid: npt.NDArray[np.uint32]
     process: npt.NDArray[np.uint16]

@@ -96,6 +96,7 @@ class Identities:
     polled any more, so that their memory may have been another's since.
     capped, cap: polls that were over by a certain time, whatever their exits say.
     remembered: polls that are over, the latest of their future, and can be followed by another one.
+    claims, before: of every poll, BEGINS and so on, and the one before it at its address, where it begins nothing.
     new: number of new instances.
     """
 
@@ -112,7 +113,14 @@ class Identities:
     idle: Flags
     again: Flags
     late: Flags
+    claims: Small
+    before: Indexes
     new: int
+
+
+BEGINS, DOUBTFUL, FOLLOWS, CERTAIN = range(4)
+"""Whether a poll is of the same future as the one before it at its address: it is not, or there is none; nobody knows
+whether that one was over; it is, unless that future was dropped unseen; it is certainly."""
 
 
 def results_of(flags: npt.NDArray[np.uint16], state_after: Small, start: Numbers, lost_until: int) -> Small:
@@ -130,8 +138,11 @@ def results_of(flags: npt.NDArray[np.uint16], state_after: Small, start: Numbers
     return np.where(flags & (_ABORTED | _PANICKED), np.uint8(FINISHED), result)
 
 
-def identify(polls: Polls, state: State) -> Identities:
-    """Number the instances, from state.next_instance on in the order of their first polls, and find the waits."""
+def identify(polls: Polls, state: State, moved: Flags | None = None) -> Identities:
+    """Number the instances, from state.next_instance on in the order of their first polls, and find the waits.
+
+    moved: polls that are not of the same future as the one before them, whatever that one says.
+    """
     roles = state.roles
     order, same = by_address(polls.self, _where(roles.key[polls.function], polls.process))
     count = len(order)
@@ -149,6 +160,8 @@ def identify(polls: Polls, state: State) -> Identities:
     clash = same & ~(over & in_time) & ~(roles.is_task[function] | _before(polls.blind[order]))
     # While nobody looked, the future may have gone and another one come to its place: only a task's id could tell.
     is_next = gap | clash | (has_state & (states == UNRESUMED))
+    if moved is not None:
+        is_next |= moved[order]
     another = ~same | finished | (_before(function) != function)  # the key of all task polls is one
     begins = fresh & (another | is_next)
     ids, changed, certain = _by_id(polls, order, np.flatnonzero(roles.is_task[function] & ~is_mark), another, begins)
@@ -188,6 +201,11 @@ def identify(polls: Polls, state: State) -> Identities:
     idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
     idle &= ~again
     pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
+    claims, before = np.full(count, BEGINS, np.uint8), np.empty(count, np.intp)
+    is_told = (suspended | certain | roles.is_task[function])[seen]
+    is_pending = _before(results)[seen] == PENDING
+    claims[order[seen]] = np.where(is_told, CERTAIN, np.where(is_pending, FOLLOWS, DOUBTFUL))
+    before[order] = _before(order)
     waits, within, since, until = _waits(polls, state, instance, identified, pairs)
     return Identities(
         instance=instance,
@@ -203,6 +221,8 @@ def identify(polls: Polls, state: State) -> Identities:
         idle=idle,
         again=again,
         late=late,
+        claims=claims,
+        before=before,
         new=new,
     )
 
@@ -404,11 +424,11 @@ def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array
     return waits
 
 
-def latest_of(polls: Polls, identities: Identities, task: Unsigned, probed: Flags) -> Array:
-    """What to remember of these polls, of which these are the tasks: dtype LATEST.  probed: as State has it."""
+def latest_of(polls: Polls, identities: Identities, task: Unsigned, parent: Unsigned, probed: Flags) -> Array:
+    """What to remember of these polls, which are in these tasks and futures: dtype LATEST.  probed: as State has it."""
     kept = identities.remembered
-    columns = {name: getattr(polls, name) for name in LATEST.names or () if name != "task"}
-    columns |= {"task": task, "instance": identities.instance, "id": identities.id}
+    columns = {name: getattr(polls, name) for name in LATEST.names or () if name not in ("task", "parent")}
+    columns |= {"task": task, "parent": parent, "instance": identities.instance, "id": identities.id}
     latest = records_of(LATEST, len(kept), columns, kept)
     latest["gap"] |= ~probed[latest["function"]]
     return latest

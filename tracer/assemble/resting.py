@@ -11,7 +11,7 @@ from tracer.assemble.chains import checked
 from tracer.assemble.state import NO_TASKS, PENDING, UNKNOWN, Flags, Indexes, State, Unsigned
 from tracer.model import FIRST_SUSPEND, PARKED, TASK, WAIT, Array, MemoryReading, Outcome, WaitFlag
 
-_STATE = np.uint16(WaitFlag.STATE)
+_STATE, _AMBIGUOUS = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS)
 _UNSEEN = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
 
 
@@ -89,6 +89,8 @@ def place_open_waits(waits: Array, latest: Array, state: State) -> None:
     suspended = told["state"] >= FIRST_SUSPEND
     waits["state"][rows[suspended]] = told["state"][suspended]
     waits["flags"][rows[suspended]] |= _STATE
+    sure = rows[suspended & (waits["start"][rows] >= state.lost_until)]
+    waits["flags"][sure] &= ~_AMBIGUOUS
     places = checked(told["places"], state.roles.places)
     waits["places"][rows[places != 0]] = places[places != 0]
 

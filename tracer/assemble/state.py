@@ -45,6 +45,7 @@ FRAME = np.dtype(
         ("order", "<u8"),  # number of its entry among all rows of the capture
         ("id", "<u8"),  # of a task poll: the runtime's id of the task; 0: unknown
         ("places", "<u8"),  # where it had been waiting, as tracer.assemble.chains packs it
+        ("since", "<i8"),  # from when on it is certainly the same future, see tracer.assemble.continuity
         ("function", "<u4"),
         ("tid", "<u4"),
         ("process", "<u2"),
@@ -79,6 +80,7 @@ LATEST = np.dtype(
         ("self", "<u8"),
         ("instance", "<u8"),
         ("task", "<u8"),
+        ("parent", "<u8"),
         ("order", "<u8"),
         ("id", "<u8"),
         ("function", "<u4"),

@@ -98,8 +98,8 @@ class Accounts:
 
     def _add_waits(self, waits: Array) -> None:
         self.latest = max(self.latest, int(waits["end"].max()))
-        ambiguous = (waits["flags"] & int(WaitFlag.AMBIGUOUS)) != 0
-        certain = ~ambiguous | self._is_task[waits["function"]]
+        is_unsure = (waits["flags"] & int(WaitFlag.AMBIGUOUS | WaitFlag.REPLACED)) != 0
+        certain = ~is_unsure | self._is_task[waits["function"]]
         self.uncertain_waits += int(np.count_nonzero(~certain))
         waits = pick(waits, certain)
         if not len(waits):

@@ -322,8 +322,8 @@ def _print_waits(document: Document, console: Console) -> None:
     console.print(make_table(columns, rows, console.width, ("in tasks", "p50", "max", "waits", "where")))
     uncertain = document["uncertain_waits"]
     if uncertain:
-        why = "which may span two futures at one address, are left out"
-        console.print(plain_text(f"{some(uncertain, 'further wait')}, {why}", "dim"))
+        why = "which may have ended sooner (the future dropped, unseen)"
+        console.print(plain_text(f"left out: {some(uncertain, 'further wait')}, {why}", "dim"))
     console.print()
 
 
