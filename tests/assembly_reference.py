@@ -75,6 +75,7 @@ class Poll:
     blocked: int = 0
     clock: tuple[int, int] | None = None
     blind: bool = False  # its exit may be unseen
+    inside: bool = False  # in the memory of its task
     since: int = 0  # from when on it is certainly the same future
     bound: int = -(2**63)  # the same of the one around it
 
@@ -382,6 +383,7 @@ class Reference:
             0 if around is None or self.is_task[around.function] else around.instance,
         )
         poll.places, poll.blind = places, not self._sees_exits(function)
+        poll.inside = self._is_inside(stack, poll)
         poll.bound = around.since if around is not None else poll.bound
         poll.since = poll.start if own is not None else poll.bound
         if start is None:
@@ -394,6 +396,13 @@ class Reference:
             if self.is_task[function]:
                 self.tasks[poll.instance].open += 1
         stack.frames.append(poll)
+
+    def _is_inside(self, stack: Stack, poll: Poll) -> bool:
+        task = next((one for one in reversed(stack.frames) if self.is_task[one.function]), None)
+        layout = self.plan.functions[task.function].layout if task is not None else None
+        if task is None or not task.self or poll.self is None or layout is None:
+            return False
+        return task.self <= poll.self < task.self + self.plan.layouts[layout].size
 
     def _task(self, stack: Stack) -> int:
         """Of the innermost task frame; frames that outlived their task frame still know it."""
@@ -641,6 +650,7 @@ class Reference:
         moved = (
             before is not None
             and self._goes_on(before, poll)
+            and before.inside
             and not (suspended or is_task)
             and 0 != before.task != poll.task != 0
         )

@@ -160,6 +160,10 @@ def events_at(*times: int) -> Array:
     return events
 
 
+TASK_SIZE = 0x80
+"""Bytes of a task of the busy plan's first function."""
+
+
 def busy_plan() -> Plan:
     """Every kind of function, probe and end that assembly tells apart; the names say what they are."""
     names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing")
@@ -209,7 +213,8 @@ def busy_plan() -> Plan:
         probes.append(Probe(len(probes), 0, wake.offset, Site.WAKE, Group.WAKES, None, None, wakes=number))
     for number in (1, 2):
         functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
-    plan = walked(plan_of(functions, probes), LAYOUTS)
+    functions[0] = replace(functions[0], layout=len(LAYOUTS))
+    plan = walked(plan_of(functions, probes), (*LAYOUTS, Layout("Cell", LayoutKind.GLUE, Source.DWARF, TASK_SIZE)))
     ended = tuple(one.point for one in ends)
     binary = replace(plan.binaries[0], ends=ended, spawns=SPAWNS, sites=SITES, wakes=WAKES)
     spawns, wakes = tuple(PlannedSpawn(0, one) for one in SPAWNS), tuple(PlannedWake(0, one) for one in WAKES)

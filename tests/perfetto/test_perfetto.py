@@ -191,7 +191,11 @@ def test_a_wait_says_where_and_for_what(write: Write, trace_processor: Load) -> 
             **source,
             **own,
         },
-        "30 waiting or over": {"state": "unknown", "note": "may have ended sooner: its future may have been dropped unseen, and another one be at its address", **own},
+        "30 waiting or over": {
+            "state": "unknown",
+            "note": "may have ended sooner: its future may have been dropped unseen",
+            **own,
+        },
         "40 waiting at await #1": {"state": "await #1", "location": "src/conn.rs:12"},
         "50 waiting": {"state": "unknown"},
     }

@@ -10,7 +10,7 @@ from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick, records_of
-from tracer.assemble.continuity import doubt_waits, elsewhere
+from tracer.assemble.continuity import doubt_waits, elsewhere, tell_inside
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
@@ -68,6 +68,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     for flags in (frames.flags, endings.flags):
         flags[panicked] |= _PANICKED
 
+    tell_inside(nesting, frames, roles, carried)
     untouched = opening.untouched.copy()
     marks = opening.marks
     is_task = roles.is_task
@@ -80,7 +81,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         candidates.write_back(identities, untouched, frames)
         enclosing_tasks(nesting, is_task[frames.function], frames.instance, frames.task, carried)
         around = candidates.around("task", latest, untouched, frames)
-        moved = elsewhere(identities, around)
+        moved = elsewhere(known, identities, around)
         if not moved.any():
             break
         identities = identify(known, state, moved)
@@ -225,6 +226,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         handing=np.full(count, NOT_HANDED, np.uint8),
         telling=np.full(count, NOT_READ, np.uint8),
         blind=~state.sees_exit[function],
+        inside=np.zeros(count, np.bool_),
     )
     if stream.ids is not None and stream.telling is not None:
         read = np.flatnonzero(roles.is_task[function] & ~begun & ~carried)

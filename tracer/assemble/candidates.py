@@ -87,6 +87,7 @@ class Candidates:
             result=join(latest["result"], unknown, result, FINISHED),
             gap=gap,
             blind=named("blind", False),
+            inside=named("inside", False),
             instance=named("instance", 0),
             is_mark=is_mark,
             old_count=len(self.old),

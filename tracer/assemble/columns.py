@@ -43,6 +43,7 @@ class Frames:
     handing: Small
     telling: Small
     blind: Flags
+    inside: Flags
 
 
 @dataclass(frozen=True, slots=True)

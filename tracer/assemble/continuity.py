@@ -19,8 +19,8 @@ from tracer.assemble.candidates import Candidates
 from tracer.assemble.columns import Frames
 from tracer.assemble.instances import BEGINS, CERTAIN, DOUBTFUL, FOLLOWS, Identities, Polls
 from tracer.assemble.lookup import locate
-from tracer.assemble.nesting import Nesting
-from tracer.assemble.state import FINISHED, UNKNOWN_STATE, Flags, Numbers, Small, State, Unsigned
+from tracer.assemble.nesting import Nesting, enclosing_tasks
+from tracer.assemble.state import FINISHED, UNKNOWN_STATE, Flags, Numbers, Roles, Small, State, Unsigned
 from tracer.model import FIRST_SUSPEND, Array, WaitFlag
 
 T = TypeVar("T", bound=np.generic)
@@ -29,14 +29,26 @@ _AMBIGUOUS = np.uint16(WaitFlag.AMBIGUOUS)
 _EVER = np.iinfo(np.int64).min
 
 
-def elsewhere(identities: Identities, task: Unsigned) -> Flags:
-    """Which polls are in another task than the one at their address before, and tell nothing else of themselves.
+def tell_inside(nesting: Nesting, frames: Frames, roles: Roles, carried: Flags) -> None:
+    """Tell the new frames which lie in the memory of the tasks around them, in place."""
+    if not roles.task_size.any():
+        return
+    is_task = roles.is_task[frames.function]
+    headers, sizes = np.zeros((2, len(is_task)), np.uint64)
+    enclosing_tasks(nesting, is_task, np.where(frames.known, frames.self, np.uint64(0)), headers, carried)
+    enclosing_tasks(nesting, is_task, roles.task_size[frames.function], sizes, carried)
+    new = np.flatnonzero(~carried)
+    frames.inside[new] = (headers[new] != 0) & (frames.self[new] - headers[new] < sizes[new])
 
-    task: of every poll.  A future that is handed on to another task while it waits is taken for a new one.
+
+def elsewhere(polls: Polls, identities: Identities, task: Unsigned) -> Flags:
+    """Which polls are certainly of other futures than the ones before them: those were part of another task.
+
+    task: of every poll.
     """
     before = task[identities.before]
     is_unsure = (identities.claims == DOUBTFUL) | (identities.claims == FOLLOWS)
-    moved: Flags = is_unsure & (task != before) & (task != 0) & (before != 0)
+    moved: Flags = is_unsure & polls.inside[identities.before] & (task != before) & (task != 0) & (before != 0)
     return moved
 
 

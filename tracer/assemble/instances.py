@@ -61,7 +61,7 @@ class Polls:
     others began in this block.  Among those are marks: no polls, but the ends of the futures; they finish them.
 
     over: order of the row that ended the poll; 0: in an earlier block; STILL_OPEN.  end, result,
-    state_after: valid when it is over.  gap, blind: see LATEST.  instance: valid for the old ones.
+    state_after: valid when it is over.  gap, blind, inside: see LATEST.  instance: valid for the old ones.
     """
 
     function: npt.NDArray[np.uint32]
@@ -81,6 +81,7 @@ class Polls:
     result: Small
     gap: Flags
     blind: Flags
+    inside: Flags
     instance: Unsigned
     is_mark: Flags
     old_count: int

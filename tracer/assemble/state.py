@@ -27,6 +27,7 @@ from tracer.model import (
     FunctionKind,
     Group,
     Plan,
+    PollFunction,
     Recording,
     Spans,
     SpawnStep,
@@ -59,6 +60,7 @@ FRAME = np.dtype(
         ("handing", "u1"),  # Handing
         ("telling", "u1"),  # Telling
         ("blind", "?"),  # its exit may come, or may have come, while those of its function are not probed
+        ("inside", "?"),  # it lies in the memory of the task around it
     ],
     align=True,
 )
@@ -90,6 +92,7 @@ LATEST = np.dtype(
         ("state_after", "u1"),
         ("gap", "?"),  # its function was not traced for a while since
         ("blind", "?"),  # as FRAME has it
+        ("inside", "?"),
         ("start", "<i8"),
     ],
     align=True,
@@ -174,7 +177,8 @@ class Roles:
     into Plan.wakes or -1; effective: of Plan.wakes, the tests of headers of tasks whose wakes lead to polls.
     future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
-    apart by besides itself: the function, but for all task polls the same one.  settled: see
+    apart by besides itself: the function, but for all task polls the same one.  task_size: of
+    task polls, the bytes of the task from its header on; 0: not known.  settled: see
     tracer.assemble.chains.  places: how many the plan has.  scheduling: as Plan has it.
     aborted: of each function, the test of a header that tells an aborted task.  completes: task polls of tasks whose
     end is seen whenever it comes; catches: of such whose panics are.
@@ -202,6 +206,7 @@ class Roles:
     aborted: HeaderTests
     completes: Flags
     catches: Flags
+    task_size: Unsigned
     settled: Unsigned  # shape (functions, 257)
     places: int
     scheduling: bool
@@ -251,10 +256,17 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         aborted=tests_of([function.aborted for function in functions], otherwise=(0, 1)),
         completes=is_task & np.isin(plan.function_binary, seen),
         catches=is_task & np.isin(plan.function_binary, catching),
+        task_size=np.array([_task_size(plan, one) for one in functions], np.uint64),
         settled=settled,
         places=len(plan.places),
         scheduling=plan.scheduling,
     )
+
+
+def _task_size(plan: Plan, function: PollFunction) -> int:
+    if function.kind is not FunctionKind.TASK or function.layout is None:
+        return 0
+    return plan.layouts[function.layout].size
 
 
 def _makes(plan: Plan, spawn: int) -> bool:

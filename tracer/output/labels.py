@@ -35,7 +35,10 @@ _WAIT_FLAGS = (
     (int(WaitFlag.END_UNKNOWN), "no poll followed: drawn to the end of the trace"),
     (int(WaitFlag.CANCELLED), "cancelled: it was dropped while it waited"),
     (int(WaitFlag.REPLACED), "... some time before another one was polled at its address, where it is drawn to end"),
-    (int(WaitFlag.AMBIGUOUS), "may have ended sooner: its future may have been dropped unseen, and another one be at its address"),
+    (
+        int(WaitFlag.AMBIGUOUS),
+        "may have ended sooner: its future may have been dropped unseen",
+    ),
 )
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?#(\d+)\}$")

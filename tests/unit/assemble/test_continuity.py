@@ -95,6 +95,16 @@ def test_in_another_task_it_is_another(header: int) -> None:
     assert waits == [(polls[0], 203, REPLACED), (polls[1], 303, NONE), (polls[1], 1_000, OPEN)]
 
 
+def test_what_lies_outside_of_its_task_may_go_on_in_another() -> None:
+    """As what is shared by several does (futures' Shared)."""
+    script = Script()
+    for at, header in ((0, OTHER_HEADER), (100, 3 * OTHER_HEADER)):
+        poll_task(script, at, LEAF, header=header)
+    result = script.run()
+    assert len({one["instance"] for one in result.polls if one["function"] == PLAIN}) == 1
+    assert waits_of(script, PLAIN) == [(4, 103, UNSURE), (104, 1_000, OPEN)]
+
+
 def test_outside_of_any_other_future_it_is_the_same() -> None:
     script = Script()
     for at in (0, 100):
