@@ -35,8 +35,9 @@ def tell_inside(nesting: Nesting, frames: Frames, roles: Roles, carried: Flags) 
         return
     is_task = roles.is_task[frames.function]
     headers, sizes = np.zeros((2, len(is_task)), np.uint64)
-    enclosing_tasks(nesting, is_task, np.where(frames.known, frames.self, np.uint64(0)), headers, carried)
-    enclosing_tasks(nesting, is_task, roles.task_size[frames.function], sizes, carried)
+    none = np.zeros(len(is_task), np.bool_)
+    enclosing_tasks(nesting, is_task, np.where(frames.known, frames.self, np.uint64(0)), headers, none)
+    enclosing_tasks(nesting, is_task, roles.task_size[frames.function], sizes, none)
     new = np.flatnonzero(~carried)
     frames.inside[new] = (headers[new] != 0) & (frames.self[new] - headers[new] < sizes[new])
 
