@@ -118,9 +118,9 @@ class LinkWords:
         return f"{words}, {held} {', '.join(others[:_MOST_OTHERS])}{more}"
 
     def _timer(self, deadline: int) -> str:
-        if deadline < 0 or not self._snapshot.time:
+        if deadline < 0 or not self._links.time:
             return ""
-        left = deadline - self._snapshot.time
+        left = deadline - self._links.time
         return f"for another {duration_words(left)}" if left > 0 else f"due {duration_words(-left)} ago"
 
     def _kept(self, link: Any) -> str | None:

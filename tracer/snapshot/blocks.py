@@ -44,12 +44,12 @@ _MOST_OF_WAIT = 16
 """Holders of one thing that a wait is told of."""
 
 
-def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
-    """Who waits for whom."""
+def blocked(snapshot: Snapshot, found: LinksFound, time: int) -> TaskLinks:
+    """Who waits for whom.  time: when that was looked for, as TaskLinks has it."""
     links = _consistent(found.links)
     blocks = _blocks(links)
     cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found))
-    return TaskLinks(links, blocks, tuple(cycles), found.is_known)
+    return TaskLinks(links, blocks, tuple(cycles), found.is_known, time)
 
 
 def _consistent(links: Array) -> Array:

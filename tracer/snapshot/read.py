@@ -122,7 +122,8 @@ class SnapshotReader:
         def read(part: Snapshot) -> LinksFound:
             return read_links(self._binary, self._future_vtables, self._memory, part)
 
-        return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
+        began = kernel_now() if snapshot.time else 0
+        return lasting(read, snapshot, blocked(snapshot, read(snapshot), began))
 
     def without_wakers(self, snapshot: Snapshot) -> Rows:
         """Indexes into Snapshot.tasks, of this process: those that wait, and nothing can wake them.

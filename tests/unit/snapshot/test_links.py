@@ -162,6 +162,7 @@ def test_numbers(seen: Seen) -> None:
         if LINK_ROLES[link["role"]] is LinkRole.WAITS
     }
     timer, timeout = numbers["waits_timer", LinkKind.TIMER], numbers["waits_timeout", LinkKind.TIMER]
+    assert seen.links.time >= seen.snapshot.time + seen.snapshot.duration
     assert 900 < (timer - seen.snapshot.time) / 1e9 <= 1_000
     assert 1_900 < (timeout - seen.snapshot.time) / 1e9 <= 2_000
     files = [numbers[name, LinkKind.IO] for name in ("waits_accept", "waits_read_socket", "waits_read_bytes")]
