@@ -79,6 +79,8 @@ def trace_options_of(options: argparse.Namespace) -> TraceOptions:
     """What the options of add_trace_options ask for.  Raises UsageError."""
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
+    if options.min_us < 0:
+        raise UsageError("--min-us must not be below 0")
     return TraceOptions(options.format or format_of(options.output), options.min_us, options.max_slices)
 
 
@@ -93,6 +95,7 @@ class Conversion:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Convert one capture."""
+    from tracer.capture import open_capture
     from tracer.commands.closing import print_closing
 
     trace_options = trace_options_of(options)
@@ -100,9 +103,10 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise UsageError(f"{options.output} is named like a capture, not like a trace", fix="-o FILE.pftrace")
     output = options.output or beside(options.capture, TRACE_SUFFIX[trace_options.format])
     if output.exists() and output.samefile(options.capture):
-        raise UsageError(
-            "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
-        )
+        with open_capture(options.capture):  # where it is none, that is what is wrong
+            raise UsageError(
+                "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
+            )
     give_up_privileges(reads=options.capture, writes_to=output.parent)
     with interruptible():
         result = convert(options.capture, output, trace_options, progress_of(quiet=options.quiet or options.json))

@@ -34,7 +34,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="REGEX",
-        help="only futures whose name matches (may be repeated)",
+        help="only futures whose name matches, and all tasks, which are what they run in (may be repeated)",
     )
     parser.add_argument(
         "-N",

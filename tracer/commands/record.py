@@ -22,6 +22,7 @@ from tracer.commands.convert import (
 )
 from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
+from tracer.commands.triggers import UNITS, nanoseconds
 from tracer.errors import ExitCode, UsageError
 from tracer.ownership import remove
 from tracer.privileges import give_up_privileges
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tracer.target.process import TargetProcess
 
 DEFAULT_MAX_SIZE = 2 << 30
+_MOST_SECONDS = 1e7
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -81,23 +83,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def positive_seconds(text: str) -> float:
-    """argparse type: seconds, more than 0."""
-    return _number(text, "a number of seconds above 0", 1e7)
+    """argparse type: seconds, more than 0; also with a unit, as 500ms."""
+    try:
+        seconds = nanoseconds(text, otherwise="s") / UNITS["s"]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
 
 
 def percentage(text: str) -> float:
     """argparse type: percent to a share."""
-    return _number(text.removesuffix("%"), "above 0 and at most 100 percent", 100) / 100
-
-
-def _number(text: str, what: str, most: float) -> float:
     try:
-        value = float(text)
+        value = float(text.removesuffix("%"))
     except ValueError:
         value = -1.0
-    if not 0 < value <= most:
-        raise argparse.ArgumentTypeError(f"{text} is not {what}")
-    return value
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 100 percent")
+    return value / 100
 
 
 def size(text: str) -> int:
@@ -150,6 +154,8 @@ def run(options: argparse.Namespace) -> ExitCode:
         ahead.wait()
         with flight or contextlib.nullcontext():
             outcome = Recorder(survey, targets, capture, record_options).run(launched)
+            if launched is not None and launched.poll() is None and not options.quiet:
+                remark(f"{launched.command[0]} ({launched.pid}) runs on")
             if flight is not None:
                 return latest.close(options, trace_options, output, capture, flight, outcome)
     if trace_options.format == "capture":

@@ -61,8 +61,8 @@ def _remarks_on_tasks(binary: Binary) -> tuple[str, ...]:
         if binary.symbols == "dwarf" or binary.twin is not None:
             return (f"{words}: the debug information does not describe them",)
         return (
-            f"{words}: {binary.path} has no debug information; --symbols TWIN tells, if TWIN is the same program built "
-            "again with debug = 2",
+            f"{words}: {binary.path} has no debug information about its types; --symbols TWIN tells, if TWIN is the "
+            "same program built again with debug = 2",
         )
     raise NotTraceable(
         f"No task can be found in {binary.path}.",

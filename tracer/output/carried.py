@@ -93,7 +93,7 @@ def _summary_in(data: mmap.mmap, path: Path) -> dict[str, Any]:
     if text is None:
         raise BadCapture(
             f"{path} carries no summary",
-            why="another version wrote it, or another program changed it",
+            why="`rat-ebpf sample` wrote it, another version, or another program",
             fix="rat-ebpf report FILE.ratcap   # if its capture was kept",
         )
     return _document(text, path)

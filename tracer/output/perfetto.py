@@ -44,6 +44,7 @@ from tracer.output.scheduled import blocked_until
 from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls
 from tracer.output.slices import BEGIN, INSTANT, Integers, SliceRows
 from tracer.output.spawn_rows import SpawnRows
+from tracer.output.tables import some
 from tracer.output.thinning import Budget, everything, select
 from tracer.output.thread_rows import ThreadRows, with_merged
 from tracer.output.thread_tracks import ThreadTracks
@@ -374,7 +375,7 @@ class PerfettoWriter:
         )
 
     def _remarks(self) -> tuple[str, ...]:
-        remarks = []
+        remarks, lanes = [], self._instances.lanes
         if self._merged:
             remarks.append(
                 f"{self._represented:,} short polls are drawn as {self._merged:,} merged slices,"
@@ -386,14 +387,14 @@ class PerfettoWriter:
             )
         if self._too_short:
             remarks.append(f"{self._too_short:,} polls shorter than {self._min_us:g} µs are not drawn (--min-us)")
-        if self._instances.lanes.sharing:
+        if lanes.sharing:
             remarks.append(
-                f"{self._instances.lanes.sharing:,} tasks and futures share {self._instances.lanes.lanes:,} lanes:"
-                " there are too many for a row each"
+                f"{lanes.sharing:,} tasks and futures share {some(lanes.lanes, 'lane')}:"
+                " their functions have too many for a row each"
             )
-        if self._instances.lanes.without:
+        if lanes.without:
             remarks.append(
-                f"{self._instances.lanes.without:,} tasks and futures have no row of their own:"
+                f"{lanes.without:,} tasks and futures have no row of their own:"
                 " their polls are on the threads' rows only"
             )
         if self._notes.undrawn_losses():

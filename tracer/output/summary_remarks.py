@@ -50,8 +50,8 @@ def print_remarks(document: Document, console: Console) -> None:
     style = "bold red" if document["lost"] else ""
     console.print(plain_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
     if document["overhead"] is not None:
-        allowed = f"{document['max_overhead']:.0%} of its own, or of one processor"
-        took = f"the probes took about {document['overhead']:.1%} of the CPU time that the target used"
+        allowed = f"{document['max_overhead']:.0%} of that, or of one processor where that is more"
+        took = f"the probes took about {document['overhead']:.1%} of the target's CPU time"
         console.print(plain_text(f"overhead: {took} (allowed: {allowed})"))
     readings = document.get("memory_readings", [])  # recordings by earlier versions have none
     if readings:

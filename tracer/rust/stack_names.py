@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from tracer.model import Frame, SourceLocation
@@ -17,6 +19,8 @@ from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import coroutine_name, crate_of, display_name
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
+
+_BARE = re.compile(r"\{(async_fn|async_block|closure)(?:_env)?#\d+\}")
 
 
 class StackNames:
@@ -89,7 +93,7 @@ class StackNames:
             frames.append(self._frame(die, place, is_inlined=False))
         except DwarfError:
             return None
-        return tuple(frames)
+        return tuple(with_surroundings(frames))
 
     def _frame(self, die: Die, place: SourceLocation | None, *, is_inlined: bool) -> Frame:
         assert self._dwarf is not None, "entries are of its debug information"
@@ -105,6 +109,15 @@ class StackNames:
         file, line = die.integer(At.CALL_FILE), die.integer(At.CALL_LINE)
         path = self._lines.file(die.unit, file) if file is not None else None
         return SourceLocation(path, line) if path is not None and line else None
+
+
+def with_surroundings(frames: Sequence[Frame]) -> Iterator[Frame]:
+    """Frames, the innermost first, where those without a name of their own have that of what they were inlined into:
+    of an async fn nothing but `{async_fn#0}` is left where there are line tables only."""
+    for number, frame in enumerate(frames):
+        bare = _BARE.fullmatch(frame.function or "")
+        outer = next((one.function for one in frames[number + 1 :] if not _BARE.fullmatch(one.function or "{}")), None)
+        yield replace(frame, function=f"{bare[1].replace('_', ' ')} in {outer}") if bare and outer else frame
 
 
 @lru_cache(maxsize=1 << 12)

@@ -8,6 +8,7 @@ import pytest
 
 from tracer import cli
 from tracer.commands.convert import beside
+from tracer.commands.record import positive_seconds
 from tracer.errors import ExitCode
 
 
@@ -27,6 +28,7 @@ from tracer.errors import ExitCode
         ("--max-overhead", "0"),
         ("--max-overhead", "101"),
         ("--pid", "spin"),
+        ("--duration", "5x"),
     ],
 )
 def test_a_value_that_makes_no_sense(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,9 +51,22 @@ def test_a_capture_is_not_replaced_by_its_trace(
     tmp_path: Path, output: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    capture = Path("recorded.pftrace")
-    capture.write_bytes(b"a capture of that name")
+    capture, content = Path("recorded.pftrace"), (Path(__file__).parents[2] / "golden/format-1.ratcap").read_bytes()
+    capture.write_bytes(content)
     Path("link").symlink_to(capture)
     assert cli.main(["convert", str(capture), *output]) == ExitCode.USAGE
     assert "take the place" in capsys.readouterr().err
-    assert capture.read_bytes() == b"a capture of that name"
+    assert capture.read_bytes() == content
+    capture.write_bytes(b"a trace, as it seems")
+    assert cli.main(["convert", str(capture), *output]) == ExitCode.BAD_CAPTURE
+    assert capture.read_bytes() == b"a trace, as it seems"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2", 2), ("0.5", 0.5), ("500ms", 0.5), ("2s", 2), ("1.5m", 90)])
+def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
+    assert positive_seconds(text) == seconds
+
+
+def test_polls_cannot_be_shorter_than_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["convert", "x.ratcap", "--min-us=-3"]) == ExitCode.USAGE
+    assert "--min-us must not be below 0" in capsys.readouterr().err

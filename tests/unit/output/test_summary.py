@@ -187,7 +187,7 @@ def test_one_screen() -> None:
         "not probed, to keep the cost down: ",
         "for 70.0% of the time; ",
         "process 4242: it exited with status 0",
-        "overhead: the probes took about 3.1% of the CPU time",
+        "overhead: the probes took about 3.1% of the target's CPU time",
         "not probed 3 (2: exists only inlined into its callers",
     ):
         assert words in " ".join(text.split())

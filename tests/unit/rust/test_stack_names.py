@@ -11,7 +11,7 @@ import pytest
 from tracer.model import Frame
 from tracer.rust import find_split_debug
 from tracer.rust.code_functions import FunctionTable
-from tracer.rust.stack_names import StackNames
+from tracer.rust.stack_names import StackNames, with_surroundings
 from tracer.target.debugfile import SplitFiles
 from tracer.target.elf import ElfImage, open_elf
 
@@ -114,3 +114,11 @@ def test_of_a_c_library_the_usual_names() -> None:
             "read",
             "syscall",
         ]
+
+
+def test_what_has_no_name_of_its_own_has_that_of_what_it_was_inlined_into() -> None:
+    """Of an inlined async fn line tables alone say no more."""
+    names = ["sleep", "{async_fn#0}", "{closure_env#12}", "{impl#0}", "app::serve", "{async_block#1}", None]
+    shown = [one.function for one in with_surroundings([Frame(name, None, True, "app") for name in names])]
+    of_fn, of_closure = "async fn in {impl#0}", "closure in {impl#0}"
+    assert shown == ["sleep", of_fn, of_closure, "{impl#0}", "app::serve", "{async_block#1}", None]
