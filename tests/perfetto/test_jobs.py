@@ -173,7 +173,7 @@ def test_the_summary_has_them_apart(pieces: int) -> None:
     console = Console(file=io.StringIO(), width=180)
     summary.print(console)
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "blocking jobs queued p50 p99 max jobs ran p50 ran p99 ran max in all" in text
+    assert "blocking jobs queued p50 queued p99 queued max jobs ran p50 ran p99 ran max in all" in text
     assert "1 call of block_in_place took 1.40 µs in all" in text
 
 

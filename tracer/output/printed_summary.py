@@ -138,7 +138,9 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
     columns |= dict.fromkeys(("tasks", "polls", "busy", *splits, "longest poll", "waiting"), Column.FIGURE)
     columns |= {"spawned at": Column.PLACE} if has_sites else {}
     columns |= {"place": Column.PLACE}
-    console.print(make_table(columns, rows, console.width, ("longest poll", "place", "spawned at")))
+    console.print(
+        make_table(columns, rows, console.width, ("longest poll", "place", "spawned at", "runnable", "blocked"))
+    )
     if len(kinds) > _TOP_KINDS:
         console.print(plain_text(f"{some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
 
@@ -221,9 +223,9 @@ def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Co
     ]
     if not rows:
         return
-    figures = ("queued p50", "p99", "max", "jobs", "ran p50", "ran p99", "ran max", "in all")
+    figures = ("queued p50", "queued p99", "queued max", "jobs", "ran p50", "ran p99", "ran max", "in all")
     columns = {"blocking jobs": Column.NAME} | dict.fromkeys(figures, Column.FIGURE) | {"spawned at": Column.PLACE}
-    console.print(make_table(columns, rows, console.width, ("ran p99", "queued p50", "spawned at")))
+    console.print(make_table(columns, rows, console.width, ("ran p99", "queued p50", "queued p99", "spawned at")))
     if len(jobs) > _TOP_KINDS:
         console.print(plain_text(f"{some(len(jobs) - _TOP_KINDS, 'more kind')} of blocking jobs", "dim"))
     console.print()

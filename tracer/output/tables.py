@@ -85,14 +85,15 @@ def fit(
 ) -> Fitted:
     """No wider than `width`, if cutting names and places makes that possible, or leaving columns out.
 
-    expendable: the columns that a narrow terminal does without, the first one first.
+    expendable: the columns that a narrow terminal does without, the first one first; then the last figures go.
     """
     names, kinds = list(columns), list(columns.values())
     shown = lru_cache(maxsize=None)(printable)
     cells = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, {*column})) for column in zip(names, *cells, strict=True)]
     left = set(range(len(names)))
-    for name in expendable:
+    figures = [name for name in names if columns[name] is Column.FIGURE and name not in expendable]
+    for name in (*expendable, *figures[:0:-1]):
         least = (min(widths[i], _READABLE) if kinds[i] in _FLEXIBLE else widths[i] for i in left)
         if sum(least) + _GAP * (len(left) - 1) <= width:
             break
