@@ -47,9 +47,10 @@ def elsewhere(polls: Polls, identities: Identities, task: Unsigned) -> Flags:
 
     task: of every poll.
     """
-    before = task[identities.before]
-    is_unsure = (identities.claims == DOUBTFUL) | (identities.claims == FOLLOWS)
-    moved: Flags = is_unsure & polls.inside[identities.before] & (task != before) & (task != 0) & (before != 0)
+    moved = np.zeros(len(task), np.bool_)
+    unsure = np.flatnonzero((identities.claims == DOUBTFUL) | (identities.claims == FOLLOWS))
+    before, own = identities.before[unsure], task[unsure]
+    moved[unsure] = polls.inside[before] & (own != task[before]) & (own != 0) & (task[before] != 0)
     return moved
 
 
@@ -58,6 +59,12 @@ def doubt_waits(
 ) -> None:
     """Tell the waits that end with polls of this block which are ambiguous, and the frames since when they are the same
     future, in place."""
+    follows = np.flatnonzero(identities.claims == CERTAIN)
+    since = known.start.copy()
+    since[follows] = known.start[identities.before[follows]]
+    frames.since[candidates.new] = candidates.of_new(since)
+    if frames.known.all() and not (identities.claims == FOLLOWS).any():
+        return
     claims = np.full(len(frames.start), BEGINS, np.uint8)
     before = frames.start.copy()
     claims[candidates.new] = candidates.of_new(identities.claims)
@@ -79,9 +86,10 @@ def _follow(nesting: Nesting, frames: Frames, claims: Small, before: Numbers, fi
         level = level[~fixed[level]]
         parent = nesting.parent[level]
         bound = np.where(parent >= 0, frames.since[parent], _EVER)
-        holds = (claims[level] == CERTAIN) | ((claims[level] == FOLLOWS) & (before[level] >= bound))
-        broken[level] = (claims[level] == FOLLOWS) & ~holds
-        since = np.where(holds, before[level], frames.start[level])
+        follows = claims[level] == FOLLOWS
+        holds = follows & (before[level] >= bound)
+        broken[level] = follows & ~holds
+        since = np.where(holds, before[level], frames.since[level])
         # What has no address, or waits for nothing, tells nothing of what it polls.
         frames.since[level] = np.where(frames.known[level], since, bound)
     return broken

@@ -206,7 +206,7 @@ def identify(polls: Polls, state: State, moved: Flags | None = None) -> Identiti
     is_told = (suspended | certain | roles.is_task[function])[seen]
     is_pending = _before(results)[seen] == PENDING
     claims[order[seen]] = np.where(is_told, CERTAIN, np.where(is_pending, FOLLOWS, DOUBTFUL))
-    before[order] = _before(order)
+    before[order[1:]], before[order[:1]] = order[:-1], order[-1:]
     waits, within, since, until = _waits(polls, state, instance, identified, pairs)
     return Identities(
         instance=instance,
