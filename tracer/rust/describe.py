@@ -34,7 +34,8 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: CandidateCode) -
         path = verdict.type_path or code.task_type(candidate)
         runtime = verdict.runtime or ""
         task_id = verdict.task_id or code.task_id(runtime)
-        return _task(candidate, runtime, path, verdict.location, Source.DWARF, task_id, code.aborted(runtime, task_id))
+        location = verdict.location if verdict.has_types else None  # else it is that of the runtime's own poll
+        return _task(candidate, runtime, path, location, Source.DWARF, task_id, code.aborted(runtime, task_id))
     symbol = _symbol_name(candidate, verdict.kind)
     path = verdict.type_path
     if is_blocking_job(path or future_type_of(symbol) or ""):
@@ -72,7 +73,7 @@ def _from_symbols(
         if role in candidate.roles:
             path, task_id = code.task_type(candidate), code.task_id(role.value)
             aborted = code.aborted(role.value, task_id)
-            return _task(candidate, role.value, path, location, Source.SYMBOLS, task_id, aborted)
+            return _task(candidate, role.value, path, None, Source.SYMBOLS, task_id, aborted)
     if (Role.CLOSURE in candidate.roles or is_wrapper_poll(candidate.names)) and code.can_resume(candidate):
         kind, source = FunctionKind.COROUTINE, Source.CODE
     elif Role.FUTURE in candidate.roles:

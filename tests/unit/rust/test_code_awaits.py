@@ -143,6 +143,18 @@ def test_the_source_awaits_there(targets: Targets, target: str, profile: str) ->
     assert checked >= 2
 
 
+@pytest.mark.parametrize("profile", ["dev-lines", "release-lines"])
+def test_a_task_is_where_its_future_is(targets: Targets, profile: str) -> None:
+    """Not in the runtime's own poll of it."""
+    with open_elf(targets.path("server", profile)) as image:
+        functions = read_binary(image, display_path="server").functions
+    places = {one.location for one in functions if one.kind is FunctionKind.TASK and one.location is not None}
+    assert len(places) >= 2
+    for place in places:
+        assert str(WORKSPACE / "server") in place.file
+        assert "async" in source(place.file)[place.line - 1]
+
+
 @pytest.mark.parametrize("build", ["limited", "lines"])
 def test_the_sample_waits_where_its_types_say(build: str, read: Callable[[str], Binary]) -> None:
     known, count = compare(coroutines(read(build)), coroutines(read("release")))
