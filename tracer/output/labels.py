@@ -41,7 +41,7 @@ _WAIT_FLAGS = (
     ),
 )
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
-_BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?#(\d+)\}$")
+_BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}$")
 _REFERENCE = re.compile(r"^&(?:mut )?")
 JOB = "blocking job "
 """How the names of jobs begin, as those of tasks do with "task "."""
@@ -148,11 +148,12 @@ def short_awaitee(name: str) -> str:
 
 
 def _short_path(name: str) -> str:
-    """`a::b::C<T>::f::{async block#1}` becomes `C::f {block 1}`."""
+    """`a::b::C<T>::f::{async block#1}` becomes `C::f {block 1}`; symbols alone do not tell the number."""
     parts = _split(name, "::")
     path = [_element(part) for part in parts if not part.startswith("{")] or [name]
-    suffix = next((_BLOCK_NAMES.sub(r" {\1 \2}", part) for part in reversed(parts) if _BLOCK_NAMES.match(part)), "")
-    return "::".join(path[-2:]) + suffix
+    block = next((found for part in reversed(parts) if (found := _BLOCK_NAMES.match(part))), None)
+    words = " ".join(filter(None, block.groups())) if block else ""
+    return "::".join(path[-2:]) + (f" {{{words}}}" if words else "")
 
 
 def _short_type(name: str, deeper: int = 1) -> str:
