@@ -28,6 +28,7 @@ def reading(records: list[tuple[Any, ...]], *, is_last: bool, time: int) -> Memo
     return MemoryReading(time, 5, 0, is_last, len(records), parked)
 
 
+IS_TASK = np.array([function.kind is FunctionKind.TASK for function in PLAN.functions])
 _READINGS = st.lists(_RECORD, max_size=6)
 
 
@@ -54,7 +55,11 @@ def test_readings_change_only_what_is_open(
     assert spans.polls.tolist() == without.polls.tolist()
     seen = (spans.waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0
     closed = (without.waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0
-    assert spans.waits[seen].tolist() == without.waits[closed].tolist()
+    before = seen & ((spans.waits["flags"] & int(WaitFlag.START_UNKNOWN)) != 0) & IS_TASK[spans.waits["function"]]
+    assert spans.waits[seen & ~before].tolist() == without.waits[closed].tolist()
+    firsts = {int(task["task"]): int(task["first"]) for task in spans.begun}
+    for wait in spans.waits[before]:
+        assert (int(wait["start"]), int(wait["end"])) == (START, firsts[int(wait["instance"])])
     rested = spans.over[spans.over["polls"] == 0]
     polled = {(int(task["header"]), int(task["process"])) for task in without.over}
     for task in rested:

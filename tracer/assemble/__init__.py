@@ -16,7 +16,7 @@ import numpy as np
 from tracer.assemble.block import step_events
 from tracer.assemble.chains import settled_places
 from tracer.assemble.changes import change_plan, end_everything, end_process, learn_threads, note_loss
-from tracer.assemble.resting import note_reading, without_polled
+from tracer.assemble.resting import note_reading
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.stacks import note_samples, with_looks
 from tracer.assemble.state import NO_SPANS, State, first_state
@@ -49,8 +49,6 @@ def step(
 ) -> tuple[State, Spans]:
     """Take in the next item of a capture; an array is of dtype EVENT.  Spans: what it brought to an end."""
     if isinstance(item, np.ndarray):
-        if len(state.resting):
-            state = without_polled(state, item)
         return with_looks(*_step_blocks(state, item))
     if isinstance(item, PlanChange):
         return with_looks(*change_plan(state, item))

@@ -8,12 +8,13 @@ import numpy as np
 
 from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
-from tracer.assemble.chains import NO_STATE
+from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick, records_of
 from tracer.assemble.continuity import doubt_waits, elsewhere, tell_inside
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
+from tracer.assemble.resting import first_waits, still_resting
 from tracer.assemble.schedule import NO_READING
 from tracer.assemble.scheduling import Account, Readings, account, of_polls
 from tracer.assemble.sorting import stable_order
@@ -29,6 +30,7 @@ from tracer.assemble.state import (
     UNKNOWN_STATE,
     Flags,
     Indexes,
+    Numbers,
     Roles,
     Small,
     State,
@@ -94,12 +96,11 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     told, off_cpu = account(state.schedule, switches, state.lost_until)
     _read_clocks(told, stream, pairs, frames, ~carried)
     polls = _polls(frames, endings, closed, _clocks_at_ends(told, stream, pairs, frames, closed))
-    waits = identities.waits
-    waits["task"] = around[identities.within]
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
     first = _first_polls(known, identities, is_task)
     begun = _begun(known, identities, first)
+    waits, since, until = _waits(known, identities, around, begun, first, state)
     born = opening.births.rows
     inside = frames_around(opening.births.where, stream, pairs, nesting)
     tell_spawners(born, inside, nesting, frames, is_task, state.lost_until)
@@ -112,7 +113,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     is_own = frames.known[waker] & (frames.self[waker] == woken["self"][by_task])
     made = pick(born, ~born["is_queued"])
     answers = answered(joined(state.wakes, woken), marks, made, frames, candidates.new, is_task)
-    with_wakes(waits, identities.since, identities.until, answers, state)
+    with_wakes(waits, since, until, answers, state)
     births = joined(state.births, born)
     births = with_spawns(births, marks, is_task, begun, known.order[first], state.lost_until)
     tasks = with_begun(state.tasks, begun)
@@ -139,6 +140,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         wakes=answers.left,
         pollers=pollers,
         schedule=told.schedule,
+        resting=still_resting(state, events) if len(state.resting) else state.resting,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(
@@ -328,6 +330,26 @@ def _begun(polls: Polls, identities: Identities, first: Indexes) -> Array:
     for name in ("function", "tid", "process"):
         begun[name] = getattr(polls, name)[first]
     return begun
+
+
+def _waits(
+    polls: Polls, identities: Identities, around: Unsigned, begun: Array, first: Indexes, state: State
+) -> tuple[Array, Numbers, Unsigned]:
+    """The waits (dtype WAIT, by end), with what Identities has of each as since and until.
+
+    around: the tasks of all polls.  begun: the new tasks (dtype TASK), with these first polls.
+    """
+    waits, since, until = identities.waits, identities.since, identities.until
+    waits["task"] = around[identities.within]
+    is_seen = np.flatnonzero((polls.flags[first] & _START_UNKNOWN) == 0)
+    rested, which = first_waits(begun[is_seen], state)
+    if not len(rested):
+        return waits, since, until
+    polled = first[is_seen[which]]
+    rested["places"] = checked(polls.places[polled], state.roles.places)
+    order = stable_order(np.concatenate([waits["end"], rested["end"]]))
+    since = np.concatenate([since, np.full(len(rested), np.iinfo(np.int64).min)])
+    return joined(waits, rested)[order], since[order], np.concatenate([until, polls.order[polled]])[order]
 
 
 def _set_parents(state: State, nesting: Nesting, frames: Frames, carried: Flags) -> None:

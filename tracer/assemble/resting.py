@@ -12,6 +12,7 @@ from tracer.assemble.state import NO_TASKS, PENDING, UNKNOWN, Flags, Indexes, St
 from tracer.model import FIRST_SUSPEND, PARKED, TASK, WAIT, Array, MemoryReading, Outcome, WaitFlag
 
 _STATE, _AMBIGUOUS = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS)
+_START_UNKNOWN = np.uint16(WaitFlag.START_UNKNOWN)
 _UNSEEN = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
 
 
@@ -28,10 +29,43 @@ def note_reading(state: State, reading: MemoryReading) -> State:
     return replace(state, resting=np.concatenate([state.resting, tasks[fresh]]))
 
 
-def without_polled(state: State, events: Array) -> State:
-    """A task of whose header there is an event is told by that from now on."""
-    left = state.resting[~np.isin(state.resting["self"], events["self"])]
-    return state if len(left) == len(state.resting) else replace(state, resting=left)
+def still_resting(state: State, events: Array) -> Array:
+    """State.resting after these events: a task is told by what befalls it from then on.
+
+    One that was only woken is still to be polled, but does not wait any more.
+    """
+    roles = state.roles
+    probe = np.minimum(events["probe"], len(roles.enters) - 1)
+    is_wake = roles.wakes[probe] >= 0
+    told = events["self"][roles.is_usable[probe] & ~is_wake]
+    left: Array = state.resting[~np.isin(state.resting["self"], told)]
+    left["is_waiting"] &= ~np.isin(left["self"], events["self"][is_wake])
+    return left
+
+
+def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
+    """(the waits, dtype WAIT, before the first polls of tasks that memory told at the begin; indexes into `begun`).
+
+    begun: dtype TASK, whose first polls are seen to begin.  Only by its id is a task known to be the same one.
+    """
+    none = np.empty(0, WAIT), np.empty(0, np.intp)
+    if not len(state.resting) or not len(begun) or state.lost_until > state.start:
+        return none
+    mine = np.zeros(len(begun), PARKED)
+    for name, column in (("self", "header"), ("id", "id"), ("function", "function"), ("process", "process")):
+        mine[name] = begun[column]
+    at = _by_identity(mine, state.resting, state.roles.key)
+    ids = state.resting["id"][np.maximum(at, 0)]
+    rested = np.flatnonzero((at >= 0) & (ids != 0) & (ids == begun["id"]) & (begun["first"] > state.start))
+    _, first = np.unique(at[rested], return_index=True)
+    rested = rested[np.sort(first)]
+    waits = np.zeros(len(rested), WAIT)
+    waits["start"], waits["flags"] = state.start, _START_UNKNOWN
+    for name, column in (("end", "first"), ("self", "header"), ("instance", "task")):
+        waits[name] = begun[column][rested]
+    for name in ("function", "tid"):
+        waits[name] = begun[name][rested]
+    return waits, rested
 
 
 def never_polled(state: State, time: int) -> tuple[State, Array, Array]:
@@ -39,10 +73,10 @@ def never_polled(state: State, time: int) -> tuple[State, Array, Array]:
 
     They waited all the time, where they were at the end.
     """
-    at_end = state.parked[state.parked["is_waiting"]]
-    first = _by_identity(state.resting, at_end)
+    at_end, resting = (one[one["is_waiting"]] for one in (state.parked, state.resting))
+    first = _by_identity(resting, at_end)
     found = first >= 0
-    begun, at_end = state.resting[found], at_end[first[found]]
+    begun, at_end = resting[found], at_end[first[found]]
     same = begun["places"] == at_end["places"]
     begun, at_end = begun[same], at_end[same]
     count = len(begun)
