@@ -457,7 +457,7 @@ def test_futures_share_lanes(write: Write, trace_processor: Load) -> None:
     )
     assert overlaps == 0
     assert written.remarks == (
-        f"{instances - own:,} tasks and futures share {lanes:,} lanes: there are too many for a row each",
+        f"{instances - own:,} tasks and futures share {lanes:,} lanes: their functions have too many for a row each",
     )
 
 

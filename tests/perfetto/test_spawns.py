@@ -80,7 +80,7 @@ def test_a_task_is_ready_from_its_spawn_to_its_first_poll(
 ) -> None:
     """Also where tasks share rows, of which one may be taken until after the spawn of the next one."""
     if max_own is not None:
-        monkeypatch.setattr("tracer.output.perfetto._MAX_OWN_SHARE", max_own)
+        monkeypatch.setattr("tracer.output.instance_tracks._MAX_OWN_SHARE", max_own)
     spans = with_spawns(simulate())
     at_once = spans.begun["spawned"].nonzero()[0][2]
     spans.begun["spawned"][at_once] = spans.begun["first"][at_once]

@@ -8,16 +8,15 @@ pointer_value 7, string_value_iid 17.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.lookup import distinct, locate
-from tracer.model import Array, FunctionKind, Plan, PollFlag, PollFunction, Stacks, WaitFlag
-from tracer.output.awaits import await_point, await_words, layout_words, wait_title
+from tracer.model import Array, FunctionKind, Plan, PollFlag, Stacks, WaitFlag
+from tracer.output.awaits import layout_words
 from tracer.output.blockers import blocker_of, frame_words, stack_of, stack_words
-from tracer.output.chains import Chains
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
 from tracer.output.labels import (
     UNSURE_WAIT,
@@ -25,14 +24,12 @@ from tracer.output.labels import (
     kind_words,
     poll_notes,
     short_name,
-    state_words,
-    wait_name,
     wait_notes,
 )
 from tracer.output.poll_stacks import PollStacks
 from tracer.output.records import pick
 from tracer.output.rows import Part, RowFormat, Rows, Varint, field, message
-from tracer.terminal import printable
+from tracer.output.whereabouts import CHAIN, STATES, UNKNOWN_STATE, Whereabouts, states_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -42,13 +39,10 @@ BEGIN, END, INSTANT = 1, 2, 3
 READY_COLOR = 2
 """One for all that is ready."""
 
-_UNKNOWN_STATE = 256
-_STATES = _UNKNOWN_STATE + 1
 _SELF, _TASK, _NOTE, _RANGE, _PLACE, _TASK_ID, _STACK, _SCHEDULED = 1, 2, 4, 8, 16, 32, 64, 128
 _AWAIT, _MACRO, _AWAITEE, _LAYOUT = 64, 128, 256, 512
 _LINKS = 12
 """The bits from here on of what is known of a wait: how many links its chain has."""
-_CHAIN = tuple(f"link {number}" for number in range(24))
 _POLL_NOTES = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END | PollFlag.TAIL
 _POLL_NOTES |= PollFlag.ABORTED | PollFlag.PANICKED
 _WAIT_NOTES = (
@@ -79,12 +73,9 @@ class SliceRows:
         self._stack_iids: dict[int, tuple[int, int]] = {}
         self._descriptors = descriptors
         self._functions = functions
-        self._chains = Chains(plan)
         self._end = event(END)
         string, name = descriptors.string, descriptors.name
-        self._await_of, self._await_columns = self._intern_awaits(functions)
-        self._walked: dict[tuple[int, int, int], int] = {}
-        self._walked_columns: dict[str, list[int]] = {key: [] for key in (*self._await_columns, *_CHAIN, "links")}
+        self.whereabouts = Whereabouts(descriptors, plan)
         self._result_iid = np.array([string(words) for words in ("unknown", "ready", "pending")])
         self._stint_iid = np.array(
             [name("running" if one.kind is FunctionKind.TASK else "poll") for one in functions] or [0]
@@ -94,7 +85,6 @@ class SliceRows:
         self._is_task = np.array([one.kind is FunctionKind.TASK for one in functions] or [False])
         self._poll_note_iid: dict[int, int] = {}
         self._wait_note_iid: dict[int, int] = {}
-        self._merged_iids: dict[int, int] = {}
         # No function: a row for indices that no plan has keeps the arrays from being empty.
         self._function_columns = {
             "name": np.array([name(short_name(one)) for one in functions] or [0]),
@@ -109,50 +99,11 @@ class SliceRows:
         }
         self._poll_formats: dict[tuple[int, int], tuple[RowFormat, Rows]] = {}
         self._wait_category = descriptors.category("wait")
-        self._merged_category = descriptors.category("merged")
         self._stint = {kind: self.stint_format(kind) for kind in (BEGIN, INSTANT)}
         self._wait_formats: dict[tuple[int, int], RowFormat] = {}
         self._inlined = event(
             BEGIN, field(3, descriptors.category("inlined")), field(10, Varint("name", 4)), field(52, 1)
         )
-        self._merged = event(
-            BEGIN,
-            field(3, self._merged_category),
-            field(10, Varint("name", 4)),
-            field(52, 1),  # one colour for all of them
-            self.number("polls", "count"),
-            self.number("busy (ns)", "busy"),
-        )
-
-    def _intern_awaits(self, functions: Sequence[PollFunction]) -> tuple[Integers, dict[str, Integers]]:
-        """(row of the columns by function and state; the columns' intern ids, 0 for what is not known).
-
-        The first rows are those of the bare states, for functions that have no table of awaits.
-        """
-        string, name, location = self._descriptors.string, self._descriptors.name, self._descriptors.location
-        states = [None if state == _UNKNOWN_STATE else state for state in range(_STATES)]
-        rows = [(name(wait_name(state)), string(state_words(state)), string(state_words(state))) for state in states]
-        columns = [(*row, 0, 0, 0, 0, 0) for row in rows]
-        index = np.tile(np.arange(_STATES), (max(len(functions), 1), 1))
-        for number, function in enumerate(functions):
-            for state in {point.state for point in function.awaits if point.state < _UNKNOWN_STATE}:
-                point = await_point(function, state)
-                assert point is not None
-                index[number, state] = len(columns)
-                columns.append(
-                    (
-                        name(wait_title(function, state)),
-                        string(state_words(state)),
-                        string(await_words(function, state)),
-                        string(str(point.location)) if point.location else 0,
-                        location(function.name, point.location) if point.location else 0,
-                        string(str(point.macro)) if point.macro else 0,
-                        string(point.awaitee) if point.awaitee else 0,
-                        string(layout_words(function, is_verified=point.is_verified)) if function.layout_source else 0,
-                    )
-                )
-        keys = ("name", "state", "details", "await", "line", "macro", "awaitee", "layout")
-        return index, dict(zip(keys, np.array(columns).T, strict=True))
 
     # ---- formats
 
@@ -246,7 +197,7 @@ class SliceRows:
         if known & _PLACE:
             fields.append(self.text("location", "place"))
         if known >> _LINKS:
-            links = [message(12, field(17, Varint(column, 3))) for column in _CHAIN[: known >> _LINKS]]
+            links = [message(12, field(17, Varint(column, 3))) for column in CHAIN[: known >> _LINKS]]
             fields.append(message(4, field(1, self._descriptors.key("chain")), *links))
         if known & _NOTE:
             fields.append(self.text("note", "note"))
@@ -337,14 +288,14 @@ class SliceRows:
 
     def wait_columns(self, waits: Array) -> Iterator[tuple[Integers, int, dict[str, npt.ArrayLike]]]:
         """(indices into waits, what is known of them, what there is to tell): each index once."""
-        function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
-        awaits, about = self._whereabouts(waits)
+        function, state = waits["function"].astype(np.int64), states_of(waits, WaitFlag.STATE)
+        awaits, about = self.whereabouts.of(waits)
         place = self._function_columns["place"][function]
         told = {key: values[awaits] for key, values in about.items()}
         # Without a table of awaits the function's own word holds for all of its states.
         told["layout"] = np.where(told["layout"] != 0, told["layout"], self._layout_iid[function])
         is_unsure = (waits["flags"] & int(WaitFlag.AMBIGUOUS)) != 0
-        is_unsure &= (state == _UNKNOWN_STATE) & (waits["places"] == 0) & ~self._is_task[function]
+        is_unsure &= (state == UNKNOWN_STATE) & (waits["places"] == 0) & ~self._is_task[function]
         told["name"] = np.where(is_unsure, self._unsure_iid, told["name"])
         task = np.where(self._is_task[function], waits["instance"], waits["task"])
         known = told["links"] << _LINKS
@@ -358,7 +309,7 @@ class SliceRows:
             columns: dict[str, npt.ArrayLike] = {
                 "time": some["start"],
                 # One colour for each await of each function: names that differ by a digit only share theirs.
-                "color": function[chosen] * _STATES + state[chosen] + 1,
+                "color": function[chosen] * STATES + state[chosen] + 1,
                 "place": place[chosen],
                 "function": self._function_columns["function"][function[chosen]],
                 "instance": some["instance"],
@@ -369,58 +320,10 @@ class SliceRows:
                 columns["note"] = self._notes(some["flags"], int(_WAIT_NOTES), self._wait_note_iid, wait_notes)
             yield chosen, one, columns
 
-    def _whereabouts(self, waits: Array) -> tuple[Integers, dict[str, Integers]]:
-        """(row of the columns by wait; the columns' intern ids, 0 for what is not known)."""
-        function, state = waits["function"].astype(np.int64), _states(waits, WaitFlag.STATE)
-        awaits, first = self._await_of[function, state], len(self._await_columns["name"])
-        places = waits["places"]
-        walked = np.flatnonzero(places)
-        if len(walked):
-            awaits = awaits.copy()
-            distinct, which = np.unique(places[walked], return_inverse=True)
-            keys = (function[walked] * _STATES + state[walked]) * len(distinct) + which
-            combinations, which_of = np.unique(keys, return_inverse=True)
-            rows = []
-            for key in combinations.tolist():
-                await_, one = divmod(key, len(distinct))
-                rows.append(first + self._walked_row(await_ // _STATES, await_ % _STATES, int(distinct[one])))
-            awaits[walked] = np.array(rows)[which_of]
-        nothing = np.zeros(first, np.int64)
-        about = {
-            key: np.concatenate([self._await_columns.get(key, nothing), np.array(more, np.int64)])
-            for key, more in self._walked_columns.items()
-        }
-        return awaits, about
-
-    def _walked_row(self, function: int, state: int, places: int) -> int:
-        """The row among those of waits whose places are known; made when first asked for."""
-        row = self._walked.get((function, state, places))
-        if row is not None:
-            return row
-        row = self._walked[function, state, places] = len(self._walked)
-        known = None if state == _UNKNOWN_STATE else state
-        waiting = self._chains.waiting(function, known, places)
-        layout = layout_words(self._functions[function], is_verified=waiting.is_verified)
-        name, string, location = self._descriptors.name, self._descriptors.string, self._descriptors.location
-        values = {
-            "name": name(waiting.title),
-            "state": string(state_words(known)),
-            "await": string(str(waiting.location)) if waiting.location else 0,
-            "line": location(self._functions[function].name, waiting.location) if waiting.location else 0,
-            "macro": string(str(waiting.macro)) if waiting.macro else 0,
-            "awaitee": string(waiting.awaitee) if waiting.awaitee else 0,
-            "layout": string(layout) if layout else 0,
-            "links": min(len(waiting.chain), len(_CHAIN)),
-            **{column: string(link) for column, link in zip(_CHAIN, waiting.chain, strict=False)},
-        }
-        for key, column in self._walked_columns.items():
-            column.append(values.get(key, 0))
-        return row
-
     def inlined(self, waits: Array, tracks: Integers) -> Iterator[Rows]:
         """The beginnings of what lies below waits (WAIT) on instance tracks: the futures on the way to what is waited
         for that have no function of their own, outer ones first.  How many each wait has: inlined_below()."""
-        names = self._names_below(waits)
+        names = self.whereabouts.below(waits)
         for level in range(names.shape[1]):
             some = np.flatnonzero(names[:, level])
             yield self._inlined.encode(
@@ -429,40 +332,7 @@ class SliceRows:
 
     def inlined_below(self, waits: Array) -> Integers:
         """How many futures without a function of their own lie below each wait."""
-        return np.asarray(np.count_nonzero(self._names_below(waits), axis=1))
-
-    def _names_below(self, waits: Array) -> Integers:
-        """Shape (waits, at most 24): the intern ids of the futures below each; 0: none."""
-        names = np.zeros((len(waits), len(_CHAIN)), np.int64)
-        walked = np.flatnonzero(waits["places"])
-        if not len(walked):
-            return names[:, :0]
-        state = _states(waits, WaitFlag.STATE)[walked]
-        keys = np.stack([waits["function"][walked].astype(np.uint64), state.astype(np.uint64), waits["places"][walked]])
-        distinct, which = np.unique(keys, axis=1, return_inverse=True)
-        table = np.zeros((distinct.shape[1], len(_CHAIN)), np.int64)
-        for row, (function, one, places) in enumerate(distinct.T.tolist()):
-            waiting = self._chains.waiting(function, None if one == _UNKNOWN_STATE else one, places)
-            steps = waiting.inlined[: len(_CHAIN)]
-            table[row, : len(steps)] = [self._descriptors.name(str(step)) for step in steps]
-        names[walked] = table[which.ravel()]
-        return names[:, : int(np.count_nonzero(table, axis=1).max())]
-
-    def merged(self, starts: Integers, tracks: Integers, counts: Integers, busy: Integers, spans: Integers) -> Rows:
-        """The beginnings of merged slices.  busy, spans: ns of polling, and from first start to last end."""
-        share = np.rint(100 * busy / np.maximum(spans, 1)).astype(np.int64)
-        digits = 10 ** np.maximum(np.floor(np.log10(np.maximum(counts, 1))).astype(np.int64) - 1, 0)
-        rounded = counts // digits * digits
-        keys = (rounded * 2 + (rounded != counts)) * 1024 + share
-        found, inverse = np.unique(keys, return_inverse=True)
-        names = np.array([self._merged_iid(key) for key in found.tolist()] or [0])
-        return self._merged.encode(len(starts), time=starts, track=tracks, name=names[inverse], count=counts, busy=busy)
-
-    def _merged_iid(self, key: int) -> int:
-        iid = self._merged_iids.get(key)
-        if iid is None:
-            iid = self._merged_iids[key] = self._descriptors.name(_merged_name(key))
-        return iid
+        return np.asarray(np.count_nonzero(self.whereabouts.below(waits), axis=1))
 
     # ---- columns
 
@@ -483,8 +353,7 @@ class SliceRows:
         return known.astype(np.uint8)
 
     def _states(self, polls: Array) -> Integers:
-        awaits = self._await_of[polls["function"].astype(np.intp), _states(polls, PollFlag.STATE)]
-        return np.asarray(self._await_columns["details"][awaits])
+        return self.whereabouts.details(polls["function"].astype(np.intp), states_of(polls, PollFlag.STATE))
 
     def _results(self, polls: Array) -> npt.NDArray[np.int64]:
         flags = polls["flags"]
@@ -500,10 +369,6 @@ class SliceRows:
         return np.array([known[one] for one in found.tolist()])[inverse]
 
 
-def _states(spans: Array, flag: int) -> Integers:
-    return np.where(spans["flags"] & int(flag), spans["state"].astype(np.int64), _UNKNOWN_STATE)
-
-
 def _ids(alive: Array, tasks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The runtime's ids of tasks (by number), 0 where unknown."""
     at, known = locate(alive["task"], tasks)
@@ -513,10 +378,3 @@ def _ids(alive: Array, tasks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 def _colors(polls: Array) -> npt.NDArray[np.uint64]:
     """One colour a task; outside of tasks one a future."""
     return np.where(polls["task"] != 0, polls["task"], polls["instance"])
-
-
-def _merged_name(key: int) -> str:
-    """The name of a merged slice; its count is rounded so that there are few such names."""
-    rest, share = divmod(key, 1024)
-    count, is_rounded = divmod(rest, 2)
-    return printable(f"{'≈' if is_rounded else ''}{count:,} short polls merged, {share} % busy")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tracer.model import POLL, Array, PollFlag
 from tracer.output.descriptors import Descriptors
 from tracer.output.live_tasks import LiveTasks
+from tracer.output.merged_rows import MergedRows
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
 from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
@@ -35,6 +36,7 @@ class ThreadRows:
         self._write = write
         self._descriptors = descriptors
         self._rows = rows
+        self._merged = MergedRows(descriptors, rows)
         self._threads = threads
         self._tasks = tasks
         self._holder = Holder(start)
@@ -90,7 +92,7 @@ class ThreadRows:
             some = polls.take(runs)
             counts, busy = some["instance"].astype(np.int64), some["parent"].astype(np.int64)
             rows.append(
-                (runs, self._rows.merged(some["start"], tracks[runs], counts, busy, some["end"] - some["start"]))
+                (runs, self._merged.begins(some["start"], tracks[runs], counts, busy, some["end"] - some["start"]))
             )
         self._descriptors.flush()
         return rows
