@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.marks import Catches
 from tracer.assemble.plan_sites import Sites
-from tracer.assemble.state import BIRTH, Flags, Indexes, Threads, Unsigned, done_to_tasks
+from tracer.assemble.state import BIRTH, Threads, done_to_tasks
 from tracer.model import Array, EventFlag
 
 _SELF = np.uint8(EventFlag.SELF)

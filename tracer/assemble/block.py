@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE, checked
@@ -15,6 +16,7 @@ from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, l
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
 from tracer.assemble.resting import first_waits, still_resting
+from tracer.assemble.roles import Roles
 from tracer.assemble.schedule import NO_READING
 from tracer.assemble.scheduling import Account, Readings, account, of_polls
 from tracer.assemble.sorting import stable_order
@@ -28,13 +30,7 @@ from tracer.assemble.state import (
     SHARED_FIELDS,
     UNDONE,
     UNKNOWN_STATE,
-    Flags,
-    Indexes,
-    Numbers,
-    Roles,
-    Small,
     State,
-    Unsigned,
 )
 from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
 from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over

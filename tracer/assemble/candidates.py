@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.columns import Endings, Frames
 from tracer.assemble.instances import STILL_OPEN, Identities, Polls, results_of
 from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import FINISHED, FRAME, NOT_READ, UNKNOWN, UNKNOWN_STATE, Flags, Indexes, Unsigned
+from tracer.assemble.state import FINISHED, FRAME, NOT_READ, UNKNOWN, UNKNOWN_STATE
 from tracer.model import Array, PollFlag
 
 T = TypeVar("T", bound=np.generic)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracer.assemble.arrays import Indexes
 from tracer.assemble.marks import Catches
 from tracer.assemble.nesting import Nesting
 from tracer.assemble.pairing import Pairs
-from tracer.assemble.state import Indexes
 from tracer.assemble.stream import Stream
 
 _THREAD = 1 << 40

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from tracer.assemble.state import Unsigned
+from tracer.assemble.arrays import Unsigned
 from tracer.model import FIRST_SUSPEND, FunctionKind, LayoutKind, Plan
 
 NO_STATE = 256

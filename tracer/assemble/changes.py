@@ -9,31 +9,26 @@ from itertools import chain, count
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes
 from tracer.assemble.continuity import doubt_open_waits
 from tracer.assemble.instances import open_waits, results_of, waiting
 from tracer.assemble.resting import as_told, never_polled, place_open_waits
+from tracer.assemble.roles import FUTURES, GROUP_INDEX, SCHEDULING, TASKS, WAKES
 from tracer.assemble.schedule import NEVER
 from tracer.assemble.scheduling import cut_off, of_polls, still_off
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
     FINISHED,
     FRAME,
-    FUTURES,
-    GROUP_INDEX,
     HANDED_ON,
     HANDING,
     LATEST,
     NO_CAP,
     NO_SPANS,
-    SCHEDULING,
     SHARED_FIELDS,
-    TASKS,
     UNKNOWN,
     UNKNOWN_PROCESS,
     UNKNOWN_STATE,
-    WAKES,
-    Flags,
-    Indexes,
     State,
     Threads,
 )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.state import FRAME, Flags, Indexes, Numbers, Small, Unsigned
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
+from tracer.assemble.state import FRAME
 from tracer.model import Array
 
 _AT_ONCE = 1 << 12

@@ -15,12 +15,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Numbers, Small, Unsigned
 from tracer.assemble.candidates import Candidates
 from tracer.assemble.columns import Frames
 from tracer.assemble.instances import BEGINS, CERTAIN, DOUBTFUL, FOLLOWS, Identities, Polls
 from tracer.assemble.lookup import locate
 from tracer.assemble.nesting import Nesting, enclosing_tasks
-from tracer.assemble.state import FINISHED, UNKNOWN_STATE, Flags, Numbers, Roles, Small, State, Unsigned
+from tracer.assemble.roles import Roles
+from tracer.assemble.state import FINISHED, UNKNOWN_STATE, State
 from tracer.model import FIRST_SUSPEND, Array, WaitFlag
 
 T = TypeVar("T", bound=np.generic)

@@ -14,28 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Frames, records_of
 from tracer.assemble.marks import Marks
+from tracer.assemble.roles import Roles
 from tracer.assemble.sorting import by_address, hashes_of, stable_order
-from tracer.assemble.state import (
-    FINISHED,
-    LATEST,
-    LOST,
-    NOT_READ,
-    PENDING,
-    SAME,
-    TOLD,
-    UNKNOWN,
-    UNKNOWN_STATE,
-    Flags,
-    Indexes,
-    Numbers,
-    Roles,
-    Small,
-    State,
-    Unsigned,
-)
+from tracer.assemble.state import FINISHED, LATEST, LOST, NOT_READ, PENDING, SAME, TOLD, UNKNOWN, UNKNOWN_STATE, State
 from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED, WAIT, Array, PollFlag, WaitFlag
 
 STILL_OPEN = np.uint64(2**64 - 1)

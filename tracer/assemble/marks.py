@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.state import DONE, END, UNDONE, Flags, Indexes, Numbers, Roles, Small, Threads, Unsigned
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
+from tracer.assemble.roles import Roles
+from tracer.assemble.state import DONE, END, UNDONE, Threads
 from tracer.model import Array, EventFlag
 
 _SELF, _STATE = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.pairing import Pairs
-from tracer.assemble.state import Flags, Indexes, Unsigned
 
 _DEEPEST = np.iinfo(np.uint16).max
 

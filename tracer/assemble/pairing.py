@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tracer.assemble.state import Flags, Indexes, Small, Unsigned
+from tracer.assemble.arrays import Flags, Indexes, Small, Unsigned
 from tracer.assemble.stream import END, ENTRY, EXIT, TAIL, Rows
 
 _NOBODY = -1

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracer.assemble.arrays import Indexes, Unsigned
 from tracer.assemble.columns import joined, pick
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import Indexes, Unsigned
 from tracer.model import Array
 
 

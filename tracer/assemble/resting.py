@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.chains import checked
-from tracer.assemble.state import NO_TASKS, PENDING, UNKNOWN, Flags, Indexes, State, Unsigned
+from tracer.assemble.state import NO_TASKS, PENDING, UNKNOWN, State
 from tracer.model import FIRST_SUSPEND, PARKED, TASK, WAIT, Array, MemoryReading, Outcome, WaitFlag
 
 _STATE, _AMBIGUOUS = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.columns import joined, pick
 from tracer.assemble.lookup import locate
 from tracer.assemble.schedule import CLOCK, EVER, LATEST, NEVER, NO_READING, SWITCH, Schedule, Tids
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.model import (
     OFF_CPU,
     SWITCH_IN_RECORD,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.state import Flags, Indexes, Unsigned
+from tracer.assemble.arrays import Flags, Indexes, Unsigned
 
 _DIGIT = np.uint64(16)
 _MIXER = np.uint64(0x9E3779B97F4A7C15)

@@ -7,10 +7,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes, Small, Unsigned
 from tracer.assemble.columns import Frames, pick
 from tracer.assemble.marks import Marks
 from tracer.assemble.nesting import Nesting
-from tracer.assemble.state import MAYBE_OVER, Flags, Indexes, Small, Unsigned
+from tracer.assemble.state import MAYBE_OVER
 from tracer.model import Array
 
 _BORN, _POLLED, _ENDED = 0, 1, 2

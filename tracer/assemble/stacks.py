@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tracer.assemble.state import Flags, Indexes, State
+from tracer.assemble.arrays import Flags, Indexes
+from tracer.assemble.state import State
 from tracer.model import LOOK, Array, Spans, StackKind, StackSamples
 
 _SHARED = ("time", "until", "tid", "stack", "kind")

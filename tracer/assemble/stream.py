@@ -11,25 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.births import Births, births_of
 from tracer.assemble.columns import pick
 from tracer.assemble.marks import Catches, Marks, marks_of
 from tracer.assemble.records import take_records
+from tracer.assemble.roles import Roles
 from tracer.assemble.schedule import SWITCH
 from tracer.assemble.scheduling import switches_of
-from tracer.assemble.state import (
-    ABOVE_ALL,
-    HANDED_ON,
-    NOT_HANDED,
-    Flags,
-    Indexes,
-    Numbers,
-    Roles,
-    Small,
-    State,
-    Threads,
-    Unsigned,
-)
+from tracer.assemble.state import ABOVE_ALL, HANDED_ON, NOT_HANDED, State, Threads
 from tracer.assemble.task_ids import take_ids
 from tracer.assemble.wakes import Wakes, wakes_of
 from tracer.model import CHAIN_RECORD, EVENT, SPAWN_RECORD, SWITCH_OUT_RECORD, TASK_ID_RECORD, Array, is_scheduling

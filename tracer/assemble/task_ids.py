@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracer.assemble.arrays import Indexes, Small, Unsigned
 from tracer.assemble.columns import joined, pick
-from tracer.assemble.state import LOST, NOT_READ, SAME, TOLD, Indexes, Small, Unsigned
+from tracer.assemble.state import LOST, NOT_READ, SAME, TOLD
 from tracer.model import TASK_ID_RECORD, Array, EventFlag
 
 _ID, _NEW = np.uint8(EventFlag.TASK_ID), np.uint8(EventFlag.TASK_ID | EventFlag.NEW_TASK_ID)

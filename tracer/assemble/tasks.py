@@ -8,25 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.columns import copied, joined, pick
 from tracer.assemble.lookup import locate
-from tracer.assemble.state import (
-    ANOTHER,
-    DONE,
-    END,
-    NO_TASKS,
-    NOTHING,
-    PAST,
-    TASKS,
-    UNDONE,
-    Flags,
-    Indexes,
-    Numbers,
-    Small,
-    State,
-    Tasks,
-    Unsigned,
-)
+from tracer.assemble.roles import TASKS
+from tracer.assemble.state import ANOTHER, DONE, END, NO_TASKS, NOTHING, PAST, UNDONE, State, Tasks
 from tracer.model import Array, Group, Outcome, PollFlag
 
 _OUTCOMES = np.array([Outcome.UNKNOWN, Outcome.FINISHED, Outcome.UNKNOWN, Outcome.WAITING], np.uint8)

@@ -8,24 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracer.assemble.arrays import Flags, Indexes, Numbers, Unsigned
 from tracer.assemble.columns import Frames
 from tracer.assemble.lookup import locate
 from tracer.assemble.marks import Catches, Marks
+from tracer.assemble.roles import WAKES, Roles
 from tracer.assemble.sorting import by_address, stable_order
-from tracer.assemble.state import (
-    MAYBE_OVER,
-    POLLER,
-    WAKE,
-    WAKES,
-    Flags,
-    Indexes,
-    Numbers,
-    Roles,
-    State,
-    Threads,
-    Unsigned,
-    done_to_tasks,
-)
+from tracer.assemble.state import MAYBE_OVER, POLLER, WAKE, State, Threads, done_to_tasks
 from tracer.model import Array, EventFlag, Group, PollFlag, WakeOrigin
 
 _SELF, _STATE = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE)
