@@ -12,7 +12,8 @@ from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick, records_of
 from tracer.assemble.continuity import doubt_waits, elsewhere, tell_inside
-from tracer.assemble.instances import STILL_OPEN, Identities, Polls, identify, latest_of, may_be_among
+from tracer.assemble.instances import Identities, identify, latest_of, may_be_among
+from tracer.assemble.known_polls import STILL_OPEN, Polls
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, pair
 from tracer.assemble.resting import first_waits, still_resting

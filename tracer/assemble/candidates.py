@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.columns import Endings, Frames
-from tracer.assemble.instances import STILL_OPEN, Identities, Polls, results_of
+from tracer.assemble.instances import Identities, results_of
+from tracer.assemble.known_polls import STILL_OPEN, Polls
 from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import FINISHED, FRAME, NOT_READ, UNKNOWN, UNKNOWN_STATE

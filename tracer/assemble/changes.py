@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes
 from tracer.assemble.continuity import doubt_open_waits
-from tracer.assemble.instances import open_waits, results_of, waiting
+from tracer.assemble.instances import results_of
 from tracer.assemble.resting import as_told, never_polled, place_open_waits
 from tracer.assemble.roles import FUTURES, GROUP_INDEX, SCHEDULING, TASKS, WAKES
 from tracer.assemble.schedule import NEVER
@@ -33,6 +33,7 @@ from tracer.assemble.state import (
     Threads,
 )
 from tracer.assemble.tasks import ended, polled, with_spans, without_over
+from tracer.assemble.waits import open_waits, waiting
 from tracer.assemble.wakes import with_open_wakes
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
 

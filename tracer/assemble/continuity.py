@@ -18,7 +18,8 @@ import numpy.typing as npt
 from tracer.assemble.arrays import Flags, Numbers, Small, Unsigned
 from tracer.assemble.candidates import Candidates
 from tracer.assemble.columns import Frames
-from tracer.assemble.instances import BEGINS, CERTAIN, DOUBTFUL, FOLLOWS, Identities, Polls
+from tracer.assemble.instances import BEGINS, CERTAIN, DOUBTFUL, FOLLOWS, Identities
+from tracer.assemble.known_polls import Polls
 from tracer.assemble.lookup import locate
 from tracer.assemble.nesting import Nesting, enclosing_tasks
 from tracer.assemble.roles import Roles

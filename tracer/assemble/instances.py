@@ -9,27 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
-from tracer.assemble.chains import NO_STATE, checked
 from tracer.assemble.columns import Frames, records_of
+from tracer.assemble.known_polls import STILL_OPEN, Polls
 from tracer.assemble.marks import Marks
-from tracer.assemble.roles import Roles
 from tracer.assemble.sorting import by_address, hashes_of, stable_order
 from tracer.assemble.state import FINISHED, LATEST, LOST, NOT_READ, PENDING, SAME, TOLD, UNKNOWN, UNKNOWN_STATE, State
-from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED, WAIT, Array, PollFlag, WaitFlag
-
-STILL_OPEN = np.uint64(2**64 - 1)
+from tracer.assemble.waits import Pairs, waits_between
+from tracer.model import FIRST_SUSPEND, PANICKED, RETURNED, UNRESUMED, Array, PollFlag
 
 _PROCESS_SHIFT = np.uint64(32)
 _STATE, _START_UNKNOWN = np.uint16(PollFlag.STATE), np.uint16(PollFlag.START_UNKNOWN)
-_CANCELLED, _REPLACED = np.uint16(WaitFlag.CANCELLED), np.uint16(WaitFlag.REPLACED)
 _ABORTED, _PANICKED = np.uint16(PollFlag.ABORTED), np.uint16(PollFlag.PANICKED)
-_WAIT_STATE, _AMBIGUOUS, _NONE = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS), np.uint16(0)
 
 _RESULT_OF_STATE = np.full(256, PENDING, np.uint8)
 _RESULT_OF_STATE[[UNRESUMED, UNKNOWN_STATE]] = UNKNOWN
@@ -38,38 +34,6 @@ _RESULT_OF_STATE[[RETURNED, PANICKED]] = FINISHED
 _TABLE_BITS = 21
 
 T = TypeVar("T", bound=np.generic)
-
-
-@dataclass(frozen=True, slots=True)
-class Polls:
-    """Polls of known futures, earlier ones first: the first old_count are the latest of earlier blocks, the
-    others began in this block.  Among those are marks: no polls, but the ends of the futures; they finish them.
-
-    over: order of the row that ended the poll; 0: in an earlier block; STILL_OPEN.  end, result,
-    state_after: valid when it is over.  gap, blind, inside: see LATEST.  instance: valid for the old ones.
-    """
-
-    function: npt.NDArray[np.uint32]
-    self: Unsigned
-    process: npt.NDArray[np.uint16]
-    tid: npt.NDArray[np.uint32]
-    order: Unsigned
-    id: Unsigned
-    places: Unsigned
-    telling: Small
-    over: Unsigned
-    start: Numbers
-    end: Numbers
-    flags: npt.NDArray[np.uint16]
-    state: Small
-    state_after: Small
-    result: Small
-    gap: Flags
-    blind: Flags
-    inside: Flags
-    instance: Unsigned
-    is_mark: Flags
-    old_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +150,13 @@ def identify(polls: Polls, state: State, moved: Flags | None = None) -> Identiti
         late[order] = again[order] & ~_being_polled(instance[order], overs, polls.order[order])
     idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
     idle &= ~again
-    pairs = _Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
+    pairs = Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
     claims, before = np.full(count, BEGINS, np.uint8), np.empty(count, np.intp)
     is_told = (suspended | certain | roles.is_task[function])[seen]
     is_pending = _before(results)[seen] == PENDING
     claims[order[seen]] = np.where(is_told, CERTAIN, np.where(is_pending, FOLLOWS, DOUBTFUL))
     before[order[1:]], before[order[:1]] = order[:-1], order[-1:]
-    waits, within, since, until = _waits(polls, state, instance, identified, pairs)
+    waits, within, since, until = waits_between(polls, state, instance, identified, pairs)
     return Identities(
         instance=instance,
         id=id_,
@@ -303,111 +267,6 @@ def _number(polls: Polls, order: Indexes, begins: Flags, orphans: Flags, next_in
     source = np.maximum.accumulate(np.where(known, np.arange(len(order)), 0))
     instance[order] = instance[order[source]]
     return instance, new
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """The places in `order` of polls that a wait goes before: seen: the poll before stands before it; unseen: nothing
-    is known of it.  And of marks and polls that show the end of a future that waited: dropped: that of their own
-    future; replaced: that of the one before them at the address.
-    """
-
-    order: Indexes
-    seen: Indexes
-    unseen: Indexes
-    dropped: Indexes
-    replaced: Indexes
-
-
-def _waits(
-    polls: Polls, state: State, instance: Unsigned, identified: Flags, pairs: _Pairs
-) -> tuple[Array, Indexes, Numbers, Unsigned]:
-    """The waits (dtype WAIT, by end), and what Identities has of each as within, since and until."""
-    order = pairs.order
-    parts = [part for part in (pairs.seen, pairs.dropped, pairs.replaced, pairs.unseen) if len(part)]
-    places = parts[0] if len(parts) == 1 else np.concatenate([pairs.seen[:0], *parts])
-    after = order[places]
-    by_place = _by_number(after, len(order))
-    by_end = by_place[stable_order(polls.start[after[by_place]])]
-    after = after[by_end]
-    has_before = by_end < len(places) - len(pairs.unseen)
-    ends = by_end >= len(pairs.seen)
-    before = np.where(has_before, order[places - 1][by_end], after)
-    is_replaced = has_before & (by_end >= len(pairs.seen) + len(pairs.dropped))
-    own = np.where(is_replaced, before, after)  # whose wait it is
-
-    # Only a state of a suspended coroutine says where it waits, and that it is the same one.
-    entry_state, exit_state = polls.state[after], polls.state_after[before]
-    at_entry = ((polls.flags[after] & _STATE) != 0) & (entry_state >= FIRST_SUSPEND) & ~is_replaced
-    at_exit = (exit_state >= FIRST_SUSPEND) & (exit_state != UNKNOWN_STATE)
-    start = polls.end[before]
-    told = at_entry | identified[after] | is_replaced
-    ambiguous = ((polls.result[before] == UNKNOWN) & ~told) | (start < state.lost_until)
-    cancelled = (has_before & ends) | ((polls.flags[after] & _ABORTED) != 0)
-
-    flags = np.bitwise_or(np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE))
-    flags |= np.where(cancelled, _CANCELLED, _NONE)
-    flags |= np.where(is_replaced, _REPLACED, _NONE)
-    function = polls.function[own]
-    shown = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
-    # Nothing was walked at an end: the state alone tells.
-    is_end = has_before & ends
-    walked = polls.places[after]
-    over = np.flatnonzero(is_end)
-    at_end = shown[over].astype(np.intp)
-    walked[over] = state.roles.settled[function[over], np.where(at_end, at_end, NO_STATE)]
-    if len(pairs.unseen):  # of futures that had been polled already when their group was attached
-        begun = np.flatnonzero(~has_before)
-        start[begun] = np.array(state.since)[state.batch[polls.function[after[begun]]]]
-        flags[begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
-    columns: dict[str, npt.NDArray[Any]] = {
-        "start": start,
-        "end": polls.start[after],
-        "self": polls.self[after],
-        "instance": instance[own],
-        "function": function,
-        "tid": polls.tid[own],
-        "flags": flags,
-        "state": shown,
-        "places": checked(walked, state.roles.places),
-    }
-    waits = records_of(WAIT, len(after), columns)
-    between = has_before & ~ends
-    since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
-    until = np.where(between, polls.order[after], np.uint64(0))
-    return waits, np.where(has_before & ends, before, after), since, until
-
-
-def _by_number(numbers: Indexes, count: int) -> Indexes:
-    """The indexes that sort these numbers below `count`, equal ones in the order they have."""
-    place = np.full(count, -1)
-    place[numbers] = np.arange(len(numbers))
-    order = place.compress(place >= 0)
-    return order if len(order) == len(numbers) else stable_order(numbers)
-
-
-def waiting(latest: Array) -> Array:
-    """Those of LATEST polls after which their future waits."""
-    pending: Array = latest[(latest["result"] == PENDING) & ~latest["gap"]]
-    return pending
-
-
-def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array:
-    """The waits of LATEST polls that nothing has ended by `time`."""
-    latest = waiting(latest)
-    waits = np.zeros(len(latest), WAIT)
-    for name in ("self", "instance", "task", "function", "tid"):
-        waits[name] = latest[name]
-    waits["start"] = latest["end"]
-    waits["end"] = np.maximum(latest["end"], time)
-    state = latest["state_after"]
-    known = (state >= FIRST_SUSPEND) & (state != UNKNOWN_STATE)
-    waits["state"] = np.where(known, state, 0)
-    settled = roles.settled[latest["function"], np.where(known, state.astype(np.intp), NO_STATE)]
-    waits["places"] = checked(settled, roles.places)
-    waits["flags"] = WaitFlag.END_UNKNOWN
-    waits["flags"] |= np.where(known, _WAIT_STATE, _NONE) | np.where(waits["start"] < lost_until, _AMBIGUOUS, _NONE)
-    return waits
 
 
 def latest_of(polls: Polls, identities: Identities, task: Unsigned, parent: Unsigned, probed: Flags) -> Array:

@@ -17,7 +17,6 @@ from tracer.rust.task_ids import tokio_id_path
 from tracer.rust.types import Type, Types, is_coroutine, state_offset
 
 _COROUTINE = re.compile(r"^\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)#\d+\}")
-_OTHER_CLOSURE = re.compile(r"^\{(?:closure|gen_|async_gen_)")
 _ALWAYS_PENDING = ResultEncoding(mask=0, pending=0)
 _FORMAL = frozenset({int(Tag.FORMAL_PARAMETER)})
 _TEMPLATE = frozenset({int(Tag.TEMPLATE_TYPE)})
