@@ -42,7 +42,7 @@ def print_sampled(run: SampledRun, console: Console) -> None:
             _percent(one["share"]),
             _plus_minus(one["error"]),
             f"{one['tasks']:,.1f}",
-            one["at_short"],
+            one["at_short"] or "not known",
             one["awaiting"] or "",
             one["leaf"] if one["leaf"] and one["leaf"] != one["awaiting"] else "",
         )
@@ -53,6 +53,7 @@ def print_sampled(run: SampledRun, console: Console) -> None:
     if rows:
         console.print(make_table(columns, rows, console.width, ("in the end", "awaiting")))
         _print_rest(console, len(document["waiting"]) - _TOP, "place")
+        console.print()
     kinds = [
         (
             f"{one['tasks']:,.1f}",
@@ -67,6 +68,7 @@ def print_sampled(run: SampledRun, console: Console) -> None:
         headings = {"tasks": Column.FIGURE, "running": Column.FIGURE, "ready": Column.FIGURE, "waiting": Column.FIGURE}
         console.print(make_table({**headings, "task": Column.NAME}, kinds, console.width))
         _print_rest(console, len(document["task_kinds"]) - _TOP_KINDS, "kind")
+        console.print()
     for remark in remarks(run):
         console.print(plain_text(remark))
 
