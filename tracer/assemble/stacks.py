@@ -25,11 +25,11 @@ def note_samples(state: State, told: StackSamples) -> State:
 def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
     """Give each sample to the innermost task poll around it, once that is over.
 
-    One of a thread that blocked is that of the row of OFF_CPU that began then, too.
+    One of a thread that blocked is that of the row of OFF_CPU that began then, too; and blocked until it was woken.
     """
     if not len(state.samples):
         return state, spans
-    _tell_rows(state.samples, spans.off_cpu)
+    state = replace(state, samples=_told_by_rows(state.samples, spans.off_cpu))
     polls = spans.polls[state.roles.is_task[spans.polls["function"]]]
     within = _within(state.samples, polls)
     found = np.flatnonzero(within >= 0)
@@ -46,13 +46,26 @@ def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
     return replace(state, samples=left, tally=tally), replace(spans, looks=looks[order])
 
 
-def _tell_rows(samples: Array, off_cpu: Array) -> None:
-    """The kernel stamps the stack and the record of the switch with one time."""
-    blocked = samples[samples["kind"] == StackKind.BLOCKED]
-    columns = (blocked[name].tolist() for name in ("tid", "time", "stack"))
-    stacks = {(tid, time): stack for tid, time, stack in zip(*columns, strict=True)}
-    for row in np.flatnonzero(np.isin(off_cpu["start"], blocked["time"])).tolist():
-        off_cpu["stack"][row] = stacks.get((int(off_cpu["tid"][row]), int(off_cpu["start"][row])), 0)
+def _told_by_rows(samples: Array, off_cpu: Array) -> Array:
+    """The samples with what rows of OFF_CPU tell of them; the rows are told of their stacks in place.
+
+    The kernel stamps the stack and the record of the switch with one time.
+    """
+    blocked = np.flatnonzero(samples["kind"] == StackKind.BLOCKED)
+    rows = np.flatnonzero(np.isin(off_cpu["start"], samples["time"][blocked])).tolist()
+    if not rows:
+        return samples
+    columns = (samples[name][blocked].tolist() for name in ("tid", "time"))
+    at = dict(zip(zip(*columns, strict=True), blocked.tolist(), strict=True))
+    told = samples.copy()
+    for row, tid, time, woken in zip(
+        rows, *(off_cpu[name][rows].tolist() for name in ("tid", "start", "woken")), strict=True
+    ):
+        place = at.get((tid, time))
+        if place is not None:
+            off_cpu["stack"][row] = samples["stack"][place]
+            told["until"][place] = woken or samples["until"][place]
+    return told
 
 
 def _within(samples: Array, polls: Array) -> Indexes:

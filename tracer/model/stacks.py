@@ -44,7 +44,7 @@ class Stack:
 STACK_SAMPLE = np.dtype(
     [
         ("time", "<i8"),  # ns, when the stack was so
-        ("until", "<i8"),  # ns, when a blocked thread ran on; 0: that was not seen
+        ("until", "<i8"),  # ns, when a blocked thread ran on, or was woken where that was seen; 0: neither was
         ("tid", "<u4"),
         ("stack", "<u4"),  # 1 + index into the stacks that the capture tells
         ("kind", "<u4"),  # StackKind

@@ -98,6 +98,7 @@ def test_the_time_off_the_cpu_has_the_stack() -> None:
         12: 3,
         25: 0,
     }
+    assert (spans.looks["until"] - START).tolist() == [13]  # from then on it waited for a CPU
 
 
 def test_a_future_inside_is_none_of_its_polls() -> None:
