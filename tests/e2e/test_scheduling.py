@@ -14,7 +14,9 @@ from tracer.model import Array, OffCpuFlag, PollFlag, Spans
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
-NEAR, NEAR_SHARE = 100_000, 0.05
+NEAR, STANDS_STILL = 0.15
+"""Of a time off the CPU: a virtual machine's clock of a thread can stand still for so long when it runs again."""
+NEAR_SHARE = 100_000, 0.05
 """ns, or the share of the poll: how far two clocks may be apart."""
 ASLEEP = 5_000_000
 READ, FUTEX, CLOCK_NANOSLEEP = 0, 202, 230
@@ -108,7 +110,7 @@ def test_time_on_the_cpu_is_the_threads_own(run: list[Matched]) -> None:
         inside = one.off[(one.off["start"] >= line.begin) & (one.off["end"] <= line.end)]
         off = int((inside["end"] - inside["start"]).sum())
         own = line.end - line.begin - line.cpu
-        if not own - one.stolen - one.near <= off <= own + one.near:
+        if not (1 - STANDS_STILL) * own - one.stolen - one.near <= off <= own + one.near:
             apart.append((line.what, off, own, line.cpu, one.stolen))
     # The two clocks that the target reads at either end: it can lose its CPU between them.
     assert len(apart) <= 0.05 * len(run), apart
