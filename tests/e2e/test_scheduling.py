@@ -14,15 +14,15 @@ from tracer.model import Array, OffCpuFlag, PollFlag, Spans
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
-NEAR, STANDS_STILL = 0.15
-"""Of a time off the CPU: a virtual machine's clock of a thread can stand still for so long when it runs again."""
-NEAR_SHARE = 100_000, 0.05
+NEAR, NEAR_SHARE = 100_000, 0.05
 """ns, or the share of the poll: how far two clocks may be apart."""
 ASLEEP = 5_000_000
 READ, FUTEX, CLOCK_NANOSLEEP = 0, 202, 230
 TIMES = 7
 KNOWN = 5
 """Of TIMES polls of a kind, those at least of which all was told: a switch may be hidden from us."""
+STANDS_STILL = 0.15
+"""Of a time off the CPU: a virtual machine's clock of a thread can stand still for so long when it runs again."""
 
 
 @dataclass(frozen=True, slots=True)
