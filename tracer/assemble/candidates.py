@@ -120,8 +120,8 @@ class Candidates:
     def write_back(self, identities: Identities, untouched: Array, frames: Frames) -> None:
         """Tell the frames their instances, tasks' ids and caps, in place."""
         places = len(self.old) + self.places[: len(self.new)]
-        frames.instance[self.new] = identities.instance[places]
-        frames.id[self.new] = identities.id[places]
+        frames.instance[self.new] = self.of_new(identities.instance)
+        frames.id[self.new] = self.of_new(identities.id)
         is_new = identities.capped >= len(self.old)
         at = np.searchsorted(places, identities.capped[is_new])  # never a mark
         frames.cap[self.new[at]] = identities.cap[is_new]

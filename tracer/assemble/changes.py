@@ -70,9 +70,10 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     # What has one inside it that is still seen goes on as long.  Of what comes, none may be taken for the next one.
     switched = (leaving | coming)[state.frames["function"]]
     ended = switched & _none_inside(state, ~switched)
-    waits = open_waits(state.latest[paused], change.time, state.lost_until, state.roles)
-    doubt_open_waits(waits, waiting(state.latest[paused]), state)
-    with_open_wakes(waits, waiting(state.latest[paused]), state)
+    pending = waiting(state.latest[paused])
+    waits = open_waits(pending, change.time, state.lost_until, state.roles)
+    doubt_open_waits(waits, pending, state)
+    with_open_wakes(waits, pending, state)
     after, polls = _cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= (leaving | coming)[latest["function"]]
@@ -196,11 +197,11 @@ def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, pending: Flag
     """pending: which of state.schedule.pending."""
     off_cpu = still_off(state.schedule, pending, time, state.lost_until)
     after, polls = _cut(state, frames, time)
-    left_over = as_told(state.latest[latest], state)
+    left_over = waiting(as_told(state.latest[latest], state))
     waits = open_waits(left_over, time, state.lost_until, state.roles)
-    doubt_open_waits(waits, waiting(left_over), state)
-    place_open_waits(waits, waiting(left_over), state)
-    with_open_wakes(waits, waiting(left_over), state)
+    doubt_open_waits(waits, left_over, state)
+    place_open_waits(waits, left_over, state)
+    with_open_wakes(waits, left_over, state)
     added = with_spans(state.tasks, polls, waits, state.roles.is_task)
     left, over = ended(added, tasks, polled(state.frames[frames], state.roles.is_task), state)
     return replace(

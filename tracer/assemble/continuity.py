@@ -37,12 +37,12 @@ def tell_inside(nesting: Nesting, frames: Frames, roles: Roles, carried: Flags) 
     if not roles.task_size.any():
         return
     is_task = roles.is_task[frames.function]
-    headers, sizes = np.zeros((2, len(is_task)), np.uint64)
-    none = np.zeros(len(is_task), np.bool_)
-    enclosing_tasks(nesting, is_task, np.where(frames.known, frames.self, np.uint64(0)), headers, none)
-    enclosing_tasks(nesting, is_task, roles.task_size[frames.function], sizes, none)
-    new = np.flatnonzero(~carried)
-    frames.inside[new] = (headers[new] != 0) & (frames.self[new] - headers[new] < sizes[new])
+    numbers, around = np.arange(1, len(is_task) + 1, dtype=np.uint64), np.zeros(len(is_task), np.uint64)
+    enclosing_tasks(nesting, is_task, numbers, around, np.zeros(len(is_task), np.bool_))
+    new = np.flatnonzero(~carried & (around != 0))
+    task = around[new].astype(np.intp) - 1
+    header = np.where(frames.known[task], frames.self[task], np.uint64(0))
+    frames.inside[new] = (header != 0) & (frames.self[new] - header < roles.task_size[frames.function[task]])
 
 
 def elsewhere(polls: Polls, identities: Identities, task: Unsigned) -> Flags:
@@ -82,11 +82,7 @@ def doubt_waits(
 def _follow(nesting: Nesting, frames: Frames, claims: Small, before: Numbers, fixed: Flags) -> Flags:
     """Which polls only seem to follow another one; `frames.since`, in place.  fixed: those that know already."""
     broken = np.zeros(len(claims), np.bool_)
-    begin = 0
-    for end in nesting.level_ends:
-        level = nesting.by_depth[begin:end]
-        begin = end
-        level = level[~fixed[level]]
+    for level in nesting.levels(fixed):
         parent = nesting.parent[level]
         bound = np.where(parent >= 0, frames.since[parent], _EVER)
         follows = claims[level] == FOLLOWS

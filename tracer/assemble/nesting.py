@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,14 @@ class Nesting:
     parent: Indexes
     by_depth: Indexes
     level_ends: Indexes
+
+    def levels(self, fixed: Flags) -> Iterator[Indexes]:
+        """The frames of each depth, outer ones first, without those that are fixed."""
+        begin = 0
+        for end in self.level_ends:
+            frames = self.by_depth[begin:end]
+            begin = end
+            yield frames[~fixed[frames]]
 
 
 def nest(pairs: Pairs, row_count: int) -> Nesting:
@@ -49,11 +58,7 @@ def enclosing_tasks(nesting: Nesting, is_task: Flags, own: Unsigned, task: Unsig
 
     fixed: frames whose `task` is known already and stays.
     """
-    begin = 0
-    for end in nesting.level_ends:
-        frames = nesting.by_depth[begin:end]
-        begin = end
-        frames = frames[~fixed[frames]]
+    for frames in nesting.levels(fixed):
         parent = nesting.parent[frames]
         inside = parent >= 0
         around = parent[inside]

@@ -52,10 +52,7 @@ def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
     none = np.empty(0, WAIT), np.empty(0, np.intp)
     if not len(state.resting) or not len(begun) or state.lost_until > state.start:
         return none
-    mine = np.zeros(len(begun), PARKED)
-    for name, column in (("self", "header"), ("id", "id"), ("function", "function"), ("process", "process")):
-        mine[name] = begun[column]
-    at = _by_identity(mine, state.resting, state.roles.key)
+    at = _by_identity(_as_parked(begun, "header"), state.resting, state.roles.key)
     ids = state.resting["id"][np.maximum(at, 0)]
     rested = np.flatnonzero((at >= 0) & (ids != 0) & (ids == begun["id"]) & (begun["first"] > state.start))
     _, first = np.unique(at[rested], return_index=True)
@@ -130,10 +127,12 @@ def place_open_waits(waits: Array, latest: Array, state: State) -> None:
     waits["places"][rows[places != 0]] = places[places != 0]
 
 
-def _as_parked(latest: Array) -> Array:
-    parked = np.zeros(len(latest), PARKED)
-    for name in ("self", "id", "function", "process"):
-        parked[name] = latest[name]
+def _as_parked(records: Array, own: str = "self") -> Array:
+    """own: the field that has the address."""
+    parked = np.zeros(len(records), PARKED)
+    for name in ("id", "function", "process"):
+        parked[name] = records[name]
+    parked["self"] = records[own]
     return parked
 
 

@@ -111,8 +111,7 @@ def waiting(latest: Array) -> Array:
 
 
 def open_waits(latest: Array, time: int, lost_until: int, roles: Roles) -> Array:
-    """The waits of LATEST polls that nothing has ended by `time`."""
-    latest = waiting(latest)
+    """The waits after these LATEST polls, see waiting(), that nothing has ended by `time`."""
     waits = np.zeros(len(latest), WAIT)
     for name in ("self", "instance", "task", "function", "tid"):
         waits[name] = latest[name]
