@@ -59,13 +59,12 @@ SMOL = {mode: FAULTS[mode] for mode in ("long-poll-sleep", "busy-loop", "lost-wa
 """The same on smol."""
 
 
-def place_of(fault: str, *marks: str) -> tuple[str, int]:
-    """(crate, line) of the fault, by the first of these marks that there is."""
-    for mark in marks:
-        for path in TARGETS.glob("*/src/*.rs"):
-            for number, line in enumerate(path.read_text().splitlines(), 1):
-                if line.strip() == f"// {mark}: {fault}":
-                    return f"{path.parts[-3]}/src/{path.name}", number + 1
+def place_of(fault: str, mark: str) -> tuple[str, int]:
+    """(crate, line) of the fault."""
+    for path in TARGETS.glob("*/src/*.rs"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.strip() == f"// {mark}: {fault}":
+                return f"{path.parts[-3]}/src/{path.name}", number + 1
     raise KeyError(fault)
 
 
@@ -98,15 +97,7 @@ def test_each_fault_is_found(targets: Targets, tmp_path: Path, built: Cell, mode
     assert len(found) == 1, summary["findings"]
     (one,) = found
     assert fault.function in one["function"]
-    # Where nothing of its own tells where a task is from, as on smol, that is where it waits.
-    marks = (
-        ("BLOCKS",)
-        if "blocked_in" in one["evidence"]
-        else ("WAITS", "FAULT")
-        if built.target != "trouble"
-        else ("FAULT",)
-    )
-    file, line = place_of(mode, *marks)
+    file, line = place_of(mode, "BLOCKS" if "blocked_in" in one["evidence"] else "FAULT")
     assert (one["file"].endswith(file), one["line"]) == (True, line), one
     assert_time(one, told)
     assert not summary["rules_not_judged"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 from tracer.model import (
@@ -118,10 +119,11 @@ class CandidateCode:
             return TOKIO_ABORTED if task_id is not None else None
         return self._task_ids.async_task_aborted
 
-    def filled_in(self, functions: list[PollFunction]) -> list[PollFunction]:
+    def filled_in(self, functions: list[PollFunction], inlined: Iterable[Refusal]) -> list[PollFunction]:
         """The functions; of coroutines without debug information also what their own code shows of place and awaits.
 
-        A task without a place gets that of the coroutine that it runs, as debug information has it.
+        A task without a place gets that of the future that it runs, as debug information has it.
+        inlined: futures that have no function of their own.
         """
         awaits = CodeAwaitees(self._dispatches, functions)
         functions = [
@@ -132,6 +134,8 @@ class CandidateCode:
         for function in functions:
             if function.kind is FunctionKind.COROUTINE:
                 places[f"task {function.name}"].add(function.location)
+        for refusal in inlined:
+            places[f"task {refusal.name}"].add(refusal.location)
         return [
             replace(function, location=next(iter(places[function.name])))
             if function.location is None and len(places.get(function.name, ())) == 1

@@ -73,7 +73,8 @@ def find_functions(
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
     functions = information.once_each(functions, code.called_bodies(functions))
     inlined = information.inlined({name for candidate in candidates for name in candidate.names})
-    refusals += information.without_bodies(inlined, functions)
+    bodiless = information.without_bodies(inlined, functions)
+    refusals += bodiless
     functions, layouts = information.with_layouts(functions, image)
     by_code = information.awaits_by_code(functions, code.dispatches())
     functions = [
@@ -92,7 +93,7 @@ def find_functions(
     else:
         symbols = "symbol table" if symbol_count else "none"
     if not without_debug_info:
-        functions = code.filled_in(functions)
+        functions = code.filled_in(functions, bodiless)
     functions = code.seen_by_callers(functions)
     points = ends.points(functions, glue, information.type_paths, information.dropped)
     current = information.current_task(image, named)

@@ -155,6 +155,14 @@ def test_a_task_is_where_its_future_is(targets: Targets, profile: str) -> None:
         assert "async" in source(place.file)[place.line - 1]
 
 
+def test_so_is_one_whose_future_is_inlined(targets: Targets) -> None:
+    with open_elf(targets.path("trouble_smol", "release-debug")) as image:
+        (task,) = (one for one in read_binary(image, display_path="x").functions if "faults::session" in one.name)
+    assert task.kind is FunctionKind.TASK
+    assert task.location is not None
+    assert source(task.location.file)[task.location.line - 1].startswith("pub async fn session")
+
+
 @pytest.mark.parametrize("build", ["limited", "lines"])
 def test_the_sample_waits_where_its_types_say(build: str, read: Callable[[str], Binary]) -> None:
     known, count = compare(coroutines(read(build)), coroutines(read("release")))

@@ -86,7 +86,7 @@ def _finding(
             **evidence,
         },
         one.name,
-        one.location if run.is_own(function) else place or one.location,
+        (one.location if run.is_own(function) else None) or place or one.location,
         int(wait["start"]) if wait is not None else run.start,
         int(wait["end"] - wait["start"]) if wait is not None else run.duration,
         int(wait["tid"]) or None if wait is not None else None,

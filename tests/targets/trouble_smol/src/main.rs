@@ -46,7 +46,6 @@ async fn leaking() {
     loop {
         let (sender, receiver) = smol::channel::bounded::<()>(1);
         never_used.push(sender);
-        // WAITS: task-leak
         smol::spawn(faults::session(async move { receiver.recv().await })).detach();
         pause(15).await;
     }
