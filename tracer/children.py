@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -23,3 +24,11 @@ def fork() -> int:
 def end_with_parent() -> None:
     """From here on this process is killed when the thread that forked it ends; until it becomes another user."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def close_all_but(*kept: int) -> None:
+    """All other files of this process.  What is mapped stays so."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(int(name))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tracer import errors
-from tracer.children import end_with_parent, fork
+from tracer.children import close_all_but, end_with_parent, fork
 from tracer.errors import NotTraceable, RatError
 from tracer.ownership import caller, callers_groups, callers_rights
 
@@ -187,7 +187,7 @@ def _answer(pipe: int, make: Callable[[], bytes], mask: Iterable[int]) -> NoRetu
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
-            _close_all_but(pipe)
+            close_all_but(0, 1, 2, pipe)
             _become_nobody()
             _keep_only(())
             _restrict(())
@@ -204,14 +204,6 @@ def _answer(pipe: int, make: Callable[[], bytes], mask: Iterable[int]) -> NoRetu
             view = view[os.write(pipe, view) :]
     finally:
         os._exit(0)
-
-
-def _close_all_but(kept: int) -> None:
-    """... and the standard ones.  What is mapped stays so."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != kept:
-            with contextlib.suppress(OSError):  # the one that listed them
-                os.close(int(name))
 
 
 def _become_nobody() -> None:

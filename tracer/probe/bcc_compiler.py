@@ -60,7 +60,8 @@ def _taken_from(module: Any, library: Any) -> Compiled:
 
 
 def attach_uprobe(program: int, name: str, path: str, offset: int, pid: int, *, is_return: bool) -> int:
-    """BCC's attachment of one place by a perf event; returns its descriptor.  Raises OSError or MissingDependency."""
+    """BCC's attachment of one place by a perf event; returns its descriptor,
+    detached by closing it.  Raises OSError or MissingDependency."""
     library = _import_bcc().lib
     with _captured_stderr() as said:
         kind, event = int(is_return), name.encode()
@@ -70,11 +71,6 @@ def attach_uprobe(program: int, name: str, path: str, offset: int, pid: int, *, 
                 raise OSError(errno.EACCES, "kernels without uprobe_multi links (Linux 6.6) want CAP_SYS_ADMIN for it")
             raise OSError(errno.EINVAL, said() or "BCC could not attach")
     return fd
-
-
-def detach_uprobe(fd: int) -> None:
-    """End what attach_uprobe began."""
-    _import_bcc().lib.bpf_close_perf_event_fd(fd)
 
 
 def bcc_version() -> str:

@@ -2,7 +2,7 @@
 
 By uprobe_multi links where the kernel has them: one call attaches thousands of places, closing
 the link detaches them, and a dead tracer leaves nothing behind.  Else by BCC, one perf event a
-place, which is slow to detach (0.1 s each) and limited to a thousand places.
+place, which is slow to detach (0.1 s each) and limited to a thousand places; it is closed as a link is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Protocol
 
 from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
 from tracer.model import Group, Probe, Process, Site
-from tracer.probe.bcc_compiler import attach_uprobe, detach_uprobe, missing_capabilities
+from tracer.probe.bcc_compiler import attach_uprobe, missing_capabilities
+from tracer.probe.in_child import Leaving, made_in_child
 from tracer.probe.kernel import link_uprobe_multi
 from tracer.probe.scheduling import Tracepoints
 
@@ -43,11 +43,9 @@ class Attachment(Protocol):
         ...
 
     def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool, number: int = 0) -> list[int]:
-        """All of the probes or none; returns what detach() takes.  number: the link's, for its cookies.
-        Raises OSError."""
+        """All of the probes or none; returns their links.  number: the link's, for its cookies.
+        Raises OSError or AttachFailed."""
         ...
-
-    def detach(self, links: Iterable[int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +59,18 @@ class MultiAttachment:
     is_divisible: bool = False
 
     def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool, number: int = 0) -> list[int]:
-        link = link_uprobe_multi(
-            self.at_return if is_return else self.at_instruction,
-            str(self.executables[process.binary]),
-            [probe.offset for probe in probes],
-            [number << LINK_SHIFT | probe.id for probe in probes],
-            is_return=is_return,
-            pid=process.pid if self.filters_process else 0,
-        )
-        return [link]
-
-    def detach(self, links: Iterable[int]) -> None:
-        for link in links:
-            os.close(link)
+        return [
+            made_in_child(
+                lambda: link_uprobe_multi(
+                    self.at_return if is_return else self.at_instruction,
+                    str(self.executables[process.binary]),
+                    [probe.offset for probe in probes],
+                    [number << LINK_SHIFT | probe.id for probe in probes],
+                    is_return=is_return,
+                    pid=process.pid if self.filters_process else 0,
+                )
+            )
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +91,9 @@ class BccAttachment:
                 program = self.at_return if is_return else self.at_instruction
                 links.append(attach_uprobe(program, name, path, probe.offset, process.pid, is_return=is_return))
         except OSError:
-            self.detach(links)
+            Leaving([links]).wait()
             raise
         return links
-
-    def detach(self, links: Iterable[int]) -> None:
-        for link in links:
-            detach_uprobe(link)
 
 
 class Refused(Exception):
@@ -132,7 +125,7 @@ class _Part:
 class Links:
     """What is attached, by group.
 
-    Exits come before entries.  Detaching takes the kernel some 50 ms a link, and another thread does it: whoever needs
+    Exits come before entries.  Detaching takes the kernel some 50 ms a link, and other processes do it: whoever needs
     a sharp end stops the events first (PollProgram.end_epoch, silence).
 
     A link is all or nothing.  Where one loses a part of its probes, another one is attached to the rest, takes over,
@@ -158,7 +151,7 @@ class Links:
         self._processes = tuple(processes)
         self._probes = tuple(probes)
         self._parts: list[_Part] = []
-        self._closing: list[tuple[int, Thread]] = []
+        self._closing: list[tuple[int, Leaving]] = []
 
     @property
     def active(self) -> frozenset[Group]:
@@ -261,13 +254,13 @@ class Links:
 
     def wait(self) -> None:
         """Until all that was detached is gone."""
-        for _, thread in self._closing:
-            thread.join()
+        for _, leaving in self._closing:
+            leaving.wait()
         self._closing = []
 
     def _number(self, parity: int) -> int:
         """A number that no link has, even or odd as this one is."""
-        self._closing = [(number, thread) for number, thread in self._closing if thread.is_alive()]
+        self._closing = [(number, leaving) for number, leaving in self._closing if not leaving.is_over]
         number = self._free_number(parity)
         if number is None:
             self.wait()
@@ -294,26 +287,17 @@ class Links:
                         raise
 
     def _close(self, parts: Sequence[_Part]) -> None:
-        """Begin to close their links, each by a thread: the kernel lets them wait together."""
+        """Begin to close their links, each by itself: the kernel lets them wait together."""
         for part in parts:
             if part.group is Group.SCHEDULING:
                 if self._tracepoints is not None:
                     self._tracepoints.detach(part.links)
             elif not self._attachment.is_divisible:
-                for link in part.links:
-                    self._close_in_thread(part.number, [link])
+                self._closing.append((part.number, Leaving([[link] for link in part.links])))
         if self._attachment.is_divisible:  # one after the other, for nothing waits for them
             links = [link for part in parts if part.group is not Group.SCHEDULING for link in part.links]
-            self._close_in_thread(0, links)
-
-    def _close_in_thread(self, number: int, links: Sequence[int]) -> None:
-        thread = Thread(target=self._attachment.detach, args=(links,), name="detaching")
-        try:
-            thread.start()
-        except RuntimeError:  # this process is ending, or has no room
-            self._attachment.detach(links)
-        else:
-            self._closing.append((number, thread))
+            if links:
+                self._closing.append((0, Leaving([links])))
 
     def _attach_tracepoints(self) -> None:
         assert self._tracepoints is not None
@@ -353,7 +337,7 @@ class Links:
                 for half in halves
                 for probe, reason in self._find_refused(process, half, is_return, number).items()
             }
-        self._attachment.detach(links)
+        Leaving([links]).wait()
         return {}
 
 
