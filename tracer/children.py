@@ -8,17 +8,22 @@ import os
 import signal
 import warnings
 
+from tracer.errors import OutOfProcesses
+
 _PR_SET_PDEATHSIG = 1
 
 
 def fork() -> int:
     """As os.fork, beside other threads: those are numpy's, which wait for work and are told of it.
 
-    What the child runs takes no lock that one of them may hold.
+    What the child runs takes no lock that one of them may hold.  Raises OutOfProcesses.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 on
-        return os.fork()
+        try:
+            return os.fork()
+        except BlockingIOError as error:
+            raise OutOfProcesses from error
 
 
 def end_with_parent() -> None:

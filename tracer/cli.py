@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tracer import __version__
 from tracer.errors import ExitCode, OutOfMemory, OutputFailed, PermissionMissing, RatError, UsageError
+from tracer.surroundings import settle
 from tracer.terminal import remark, shell_word
 
 COMMANDS = ("record", "ps", "tree", "sample", "list", "convert", "report", "sql", "doctor")
@@ -38,6 +39,7 @@ exit codes: 0 done · 2 wrong usage · 3 no such process · 4 a permission is mi
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code (errors.ExitCode)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    settle()
     try:
         options = parse(arguments)
         code = int(options.run(options))
@@ -46,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RatError as error:
         if isinstance(error, PermissionMissing) and not error.fix:
             error.fix = _with_rights(arguments)
-        _explain(error)
-        return int(error.code)
+        return _explain(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -55,18 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_output()
         return int(ExitCode.OK)
     except MemoryError:
-        _explain(OutOfMemory())
-        return int(ExitCode.OUTPUT_FAILED)
+        return _explain(OutOfMemory())
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            _silence_output()
+        elif error.errno not in _USED_UP:
             raise
-        _silence_output()
-        _explain(
-            OutputFailed(
-                "The standard output cannot be written", why="No space left.", fix="rat-ebpf … > another/place"
-            )
-        )
-        return int(ExitCode.OUTPUT_FAILED)
+        return _explain(_USED_UP[error.errno])
+
+
+_USED_UP = {
+    errno.ENOSPC: OutputFailed(
+        "The standard output cannot be written", why="No space left.", fix="rat-ebpf … > another/place"
+    ),
+    errno.ENOMEM: OutOfMemory(),
+    errno.EMFILE: OutputFailed("This process may not open as many files as it needs", fix="ulimit -n 1024"),
+    errno.ENFILE: OutputFailed("The system has no more open files to give", fix="sysctl fs.file-max"),
+}
+"""What there is no more of, wherever that shows."""
 
 
 def _silence_output() -> None:
@@ -126,9 +133,10 @@ def _with_rights(arguments: Sequence[str]) -> str:
     return " ".join(["sudo rat-ebpf", *map(shell_word, arguments)])
 
 
-def _explain(error: RatError) -> None:
-    """What happened and why in one line; the next thing to do on lines of its own."""
+def _explain(error: RatError) -> int:
+    """What happened and why in one line; the next thing to do on lines of its own.  Returns the exit code."""
     sentences = [text.rstrip(".") + "." for text in (error.what, error.why) if text]
     remark(" ".join(["rat-ebpf:", *sentences]))
     for line in error.fix.splitlines():
         remark(f"    {line}")
+    return int(error.code)

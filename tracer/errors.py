@@ -97,6 +97,15 @@ class OutOfMemory(OutputFailed):
         super().__init__("There is not enough memory", fix="record for a shorter time (-d), or fewer futures (-F)")
 
 
+class OutOfProcesses(OutputFailed):
+    """The user, or the container, has as many as are allowed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No more processes may be started", why="rat-ebpf needs a few", fix="ulimit -u; cat /sys/fs/cgroup/pids.max"
+        )
+
+
 class BadCapture(RatError):
     """A file is not a capture (or a trace of ours), or of a format version that this program does not know."""
 

@@ -12,10 +12,17 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "tracer"
 
 PIPELINE = ("target", "rust", "snapshot", "probe", "capture", "assemble", "output")
-SEAM = frozenset({"model", "stacks", "errors", "children", "ownership", "privileges", "beneath", "terminal"})
+SEAM = frozenset(
+    {"model", "stacks", "errors", "children", "ownership", "privileges", "beneath", "surroundings", "terminal"}
+)
 """Below all rooms, and importing none of them."""
 
-SEAM_IMPORTS = {"stacks": {"model"}, "ownership": {"beneath"}, "privileges": {"ownership", "errors", "children"}}
+SEAM_IMPORTS = {
+    "stacks": {"model"},
+    "children": {"errors"},
+    "ownership": {"beneath"},
+    "privileges": {"ownership", "errors", "children"},
+}
 """... and of each other: the values of a snapshot are made of the model's."""
 
 COMPOSERS = frozenset({"commands", "cli", "__main__"})

@@ -20,7 +20,7 @@ from functools import partial
 from typing import NoReturn
 
 from tracer.children import close_all_but, fork
-from tracer.errors import AttachFailed
+from tracer.errors import AttachFailed, OutOfProcesses
 
 _ERROR = struct.Struct("<i")
 
@@ -67,7 +67,7 @@ class Leaving:
         reading, writing = os.pipe()
         try:
             for group in links:
-                with suppress(OSError, RuntimeError):
+                with suppress(OutOfProcesses, OSError, RuntimeError):  # the latter where Python is ending
                     self._children.append(_begin(partial(_hold, group, reading)))
             for link in (link for group in links for link in group):
                 os.close(link)

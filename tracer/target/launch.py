@@ -28,11 +28,12 @@ from tracer.children import fork
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
 from tracer.ownership import caller, callers_groups
 from tracer.privileges import lend_nothing
+from tracer.surroundings import environment_before, hand_on
 from tracer.target.shadow_stack import refuse_asked_shadow_stack
 
 _GO = b"g"
 _STATUS = struct.Struct("<i")  # what the child reports: an errno, 0 for "ready"
-_RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
+_RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,8 @@ def caller_account() -> Account:
 
 def _environment_for(account: Account) -> dict[str, str]:
     if account.uid is None:
-        return dict(os.environ)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SUDO_")}
+        return environment_before()
+    kept = {key: value for key, value in environment_before().items() if not key.startswith("SUDO_")}
     return kept | {"HOME": account.home, "USER": account.name, "LOGNAME": account.name, "SHELL": account.shell}
 
 
@@ -235,6 +236,7 @@ def _become_program(
         for number in _RESET:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is kept
                 signal.signal(number, signal.SIG_DFL)
+        hand_on()
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these for itself
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
