@@ -66,6 +66,10 @@ class NotTraceable(RatError):
     code = ExitCode.NOT_TRACEABLE
 
 
+class NoRoom(NotTraceable):
+    """A memory limit of the process leaves no room for probes."""
+
+
 class MissingDependency(RatError):
     """BCC, kernel headers or another package is not installed; `fix` installs it."""
 

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _LIMIT = resource.RLIMIT_NOFILE
@@ -13,17 +14,23 @@ _files_before = resource.getrlimit(_LIMIT)
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _ADDED = (_BLAS_THREADS, "LC_CTYPE")
 """Variables that this process sets, and those that Python does where the locale is C (PEP 538)."""
+_OOM = Path("/proc/self/oom_score_adj")
+_oom_before = _OOM.read_text() if _OOM.exists() else ""
 _children_were_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
 def settle() -> None:
-    """Standard files that are open, children that can be waited for, as many files as are allowed, and no threads but
-    our own.  Before numpy is loaded."""
+    """Standard files that are open, children that can be waited for, as many files as are allowed, no threads but our
+    own, and to be the first that the kernel ends when memory is short, not the program beside it.  Before numpy is
+    loaded."""
     _open_standard_files()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     most = _files_before[1]
-    resource.setrlimit(_LIMIT, (most, most))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(_LIMIT, (most, most))
     os.environ.setdefault(_BLAS_THREADS, "1")  # numpy's linear algebra begins one a CPU, for nothing
+    with suppress(OSError):
+        _OOM.write_text("1000")
 
 
 def environment_before() -> dict[str, str]:
@@ -51,3 +58,5 @@ def hand_on() -> None:
     if _children_were_ignored:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     resource.setrlimit(_LIMIT, _files_before)
+    with suppress(OSError):
+        _OOM.write_text(_oom_before)

@@ -53,12 +53,14 @@ def test_what_it_starts_has_them_as_they_were(targets: Targets, tmp_path: Path) 
         proc = Path(f"/proc/{child_that_runs(path, tracing.pid)}")
         status, limits = (proc / "status").read_text(), (proc / "limits").read_text()
         given = (proc / "environ").read_bytes().decode()
+        turns = [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in (proc.name, tracing.pid)]
         tracing.send_signal(signal.SIGINT)
         tracing.communicate(timeout=60)
     (ignored,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn"))
     (files,) = (line.split()[3] for line in limits.splitlines() if line.startswith("Max open files"))
     assert ignored & 1 << signal.SIGCHLD - 1
     assert files == "333"
+    assert turns == [Path("/proc/self/oom_score_adj").read_text(), "1000\n"]  # when memory is short
     assert {one for one in given.split("\0") if not one.startswith("PWD=")} == {*map("=".join, before.items()), ""}
 
 

@@ -31,6 +31,8 @@ _ELSEWHERE = (
     ("the process ends while it is being attached to", "tests/e2e/test_bad_input.py"),
     ("the disk is full while the trace is written", "tests/e2e/test_bad_input.py"),
     ("overruns of tiny buffers: told + lost = polls, both transports", "tests/kernel/test_probe_session.py"),
+    ("a memory limit leaves the program nothing for probes", "tests/faults/test_memory_limit.py"),
+    ("the tracer is started without files, children or limits to speak of", "tests/e2e/test_surroundings.py"),
     ("the tracer is in a container", "tests/kernel/test_probe_namespace.py"),
     ("a capture that is cut or damaged at any byte", "tests/unit/capture/test_capture.py"),
 )

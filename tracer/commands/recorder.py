@@ -19,7 +19,7 @@ from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
 from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
-from tracer.errors import NoEvents, NoSuchProcess, NotTraceable, OutOfMemory, RatError
+from tracer.errors import NoEvents, NoRoom, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
     Array,
     CaptureEnd,
@@ -224,7 +224,10 @@ class Recorder:
         while True:
             batch = session.read()
             self._take(writer, batch)
-            self._hold_overhead(session, writer, batch)
+            try:
+                self._hold_overhead(session, writer, batch)
+            except NoRoom:
+                return "a memory limit leaves no room for the probes to come back"
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + LOOK_AROUND

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tracer.errors import AttachFailed, NoSuchProcess, NotTraceable, PermissionMissing, RatError
+from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread, exits_apart, functions_of
 from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
@@ -29,11 +29,12 @@ from tracer.probe.calibration import (
     calibration_plan,
     calibration_process,
 )
+from tracer.probe.conditions import check_conditions, require_room_for
 from tracer.probe.handover import Handover, Pauses
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
-from tracer.probe.links import BCC_LIMIT, Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
+from tracer.probe.links import Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
@@ -42,8 +43,6 @@ from tracer.probe.transport import Transport, joined
 from tracer.probe.variant import Variant
 from tracer.target.clock import kernel_now
 from tracer.target.own_files import default_cache
-from tracer.target.shadow_stack import refuse_shadow_stack
-from tracer.terminal import shell_word
 
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
@@ -192,10 +191,7 @@ class ProbeSession:
         Raises NoSuchProcess, PermissionMissing, AttachFailed, or NotTraceable when too many places
         are asked of BCC's attachment, or a process has a shadow stack.
         """
-        for process in self._processes:
-            refuse_shadow_stack(process.pid, process.name)
-        if self._support is MultiSupport.NONE:
-            self._check_older_way()
+        check_conditions(self._plan, self._processes, self._executables, self._support)
         for process in self._processes:
             self._program.trace(process, self._plan)
         self.read()
@@ -220,23 +216,6 @@ class ProbeSession:
             else:
                 self._missed_since = self._count_misses()
                 return self._begin(groups)
-
-    def _check_older_way(self) -> None:
-        """Raises NotTraceable for what only uprobe_multi links can do."""
-        if len(self._plan.probes) * len(self._processes) > BCC_LIMIT:
-            raise NotTraceable(
-                f"{len(self._plan.probes)} probes are too many for this kernel.",
-                why=f"it has no uprobe_multi links (Linux 6.6); the older way takes {BCC_LIMIT:,} at most",
-                fix="choose fewer functions with --filter, or use --exits task",
-            )
-        for process in self._processes:
-            running = Path(f"/proc/{process.pid}/exe")
-            if running.exists() and not running.samefile(self._executables[process.binary]):
-                raise NotTraceable(
-                    "This kernel cannot trace a program from its start.",
-                    why="it has no uprobe_multi links (Linux 6.6); the older way must know where the program is loaded",
-                    fix=f"start {shell_word(process.name)} by itself, then: rat-ebpf --pid PID",
-                )
 
     def _without(self, refused: dict[int, str]) -> list[Probe]:
         """The probes of functions none of whose probes is refused."""
@@ -315,7 +294,7 @@ class ProbeSession:
         entries_only: others of that group of which the exits are not to be, of those in exits_apart(plan).  No
         event of what leaves is later than the time returned, none of what comes is earlier, though links take
         longer to open and close.  Others are not disturbed.
-        Processes that have ended meanwhile are passed over.  Raises PermissionMissing or AttachFailed.
+        Processes that have ended meanwhile are passed over.  Raises NoRoom, PermissionMissing or AttachFailed.
         """
         there, active = self._links.attached, self._links.active
         unwanted = frozenset(number for number in self._futures if self._functions_of[number] <= unprobed)
@@ -333,6 +312,7 @@ class ProbeSession:
         added = frozenset(self._futures) - unwanted if Group.FUTURES in groups else frozenset[int]()
         added = (added - there).union(*(self._probes_of(group) - unwanted for group in coming))
         if added or coming:
+            require_room_for([probe for probe in self._plan.probes if probe.id in added], self._processes)
             self._links.attach(groups, without=unwanted, skips_ended=True)
             self._hear(added)
             changed = self._begin(coming)

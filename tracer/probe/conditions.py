@@ -1,0 +1,52 @@
+"""What must hold before probes go into a process, for its own sake or because of what the kernel has."""
+
+from __future__ import annotations
+
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tracer.errors import NotTraceable
+from tracer.model import Plan, Probe, Process
+from tracer.probe.kernel import MultiSupport
+from tracer.probe.links import BCC_LIMIT
+from tracer.target.memory_limit import require_room
+from tracer.target.shadow_stack import refuse_shadow_stack
+from tracer.terminal import shell_word
+
+
+def check_conditions(
+    plan: Plan, processes: Sequence[Process], executables: Sequence[Path], support: MultiSupport
+) -> None:
+    """executables: of each of the plan's binaries, the file to attach through.  Raises NotTraceable, or NoRoom."""
+    for process in processes:
+        refuse_shadow_stack(process.pid, process.name)
+    require_room_for(plan.probes, processes)
+    if support is MultiSupport.NONE:
+        _check_older_way(plan, processes, executables)
+
+
+def require_room_for(probes: Iterable[Probe], processes: Sequence[Process]) -> None:
+    """Raises NoRoom where a memory limit of a process might not allow for these."""
+    pages = Counter(binary for binary, _ in {(probe.binary, probe.offset // mmap.PAGESIZE) for probe in probes})
+    for process in processes:
+        require_room(process.pid, process.name, pages[process.binary] + 1)  # one more for what is stepped
+
+
+def _check_older_way(plan: Plan, processes: Sequence[Process], executables: Sequence[Path]) -> None:
+    """Raises NotTraceable for what only uprobe_multi links can do."""
+    if len(plan.probes) * len(processes) > BCC_LIMIT:
+        raise NotTraceable(
+            f"{len(plan.probes)} probes are too many for this kernel.",
+            why=f"it has no uprobe_multi links (Linux 6.6); the older way takes {BCC_LIMIT:,} at most",
+            fix="choose fewer functions with --filter, or use --exits task",
+        )
+    for process in processes:
+        running = Path(f"/proc/{process.pid}/exe")
+        if running.exists() and not running.samefile(executables[process.binary]):
+            raise NotTraceable(
+                "This kernel cannot trace a program from its start.",
+                why="it has no uprobe_multi links (Linux 6.6); the older way must know where the program is loaded",
+                fix=f"start {shell_word(process.name)} by itself, then: rat-ebpf --pid PID",
+            )
