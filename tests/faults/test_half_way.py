@@ -1,6 +1,6 @@
 """Whoever traces is killed while the kernel writes probes into the code, or takes them out again.
 
-Where the tracer itself makes and closes its links, one such round in five leaves probes behind (see in_child).
+Where the tracer itself makes and closes its links, one such round in five leaves probes (see tracer.probe.leaving).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 By uprobe_multi links where the kernel has them: one call attaches thousands of places, closing
 the link detaches them, and a dead tracer leaves nothing behind.  Else by BCC, one perf event a
-place, which is slow to detach (0.1 s each) and limited to a thousand places; it is closed as a link is.
+place, which is slow to detach (0.1 s each) and limited to a thousand places.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Protocol
 from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
 from tracer.model import Group, Probe, Process, Site
 from tracer.probe.bcc_compiler import attach_uprobe, missing_capabilities
-from tracer.probe.in_child import Leaving, made_in_child
-from tracer.probe.kernel import link_uprobe_multi
+from tracer.probe.hand import Hand
+from tracer.probe.leaving import Leaving
 from tracer.probe.scheduling import Tracepoints
 
 BCC_LIMIT = 1_000
@@ -36,6 +36,13 @@ _ENOTSUPP = 524  # the kernel's own, what it says of an instruction that it does
 _REFUSED = (_ENOTSUPP, errno.EINVAL, errno.EIO, errno.EILSEQ)
 
 
+class Detaching(Protocol):
+    @property
+    def is_over(self) -> bool: ...
+
+    def wait(self) -> None: ...
+
+
 class Attachment(Protocol):
     @property
     def is_divisible(self) -> bool:
@@ -47,11 +54,16 @@ class Attachment(Protocol):
         Raises OSError or AttachFailed."""
         ...
 
+    def detach(self, links: Sequence[int]) -> Detaching:
+        """Begin to."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class MultiAttachment:
     """uprobe_multi links.  filters_process: the kernel's pid filter can be trusted with threads."""
 
+    hand: Hand
     at_instruction: int
     at_return: int
     executables: Sequence[Path]
@@ -59,18 +71,18 @@ class MultiAttachment:
     is_divisible: bool = False
 
     def attach(self, process: Process, probes: Sequence[Probe], *, is_return: bool, number: int = 0) -> list[int]:
-        return [
-            made_in_child(
-                lambda: link_uprobe_multi(
-                    self.at_return if is_return else self.at_instruction,
-                    str(self.executables[process.binary]),
-                    [probe.offset for probe in probes],
-                    [number << LINK_SHIFT | probe.id for probe in probes],
-                    is_return=is_return,
-                    pid=process.pid if self.filters_process else 0,
-                )
-            )
-        ]
+        link = self.hand.make(
+            self.at_return if is_return else self.at_instruction,
+            self.executables[process.binary],
+            [probe.offset for probe in probes],
+            [number << LINK_SHIFT | probe.id for probe in probes],
+            is_return=is_return,
+            pid=process.pid if self.filters_process else 0,
+        )
+        return [link]
+
+    def detach(self, links: Sequence[int]) -> Detaching:
+        return self.hand.close(links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +103,12 @@ class BccAttachment:
                 program = self.at_return if is_return else self.at_instruction
                 links.append(attach_uprobe(program, name, path, probe.offset, process.pid, is_return=is_return))
         except OSError:
-            Leaving([links]).wait()
+            self.detach(links).wait()
             raise
         return links
+
+    def detach(self, links: Sequence[int]) -> Detaching:
+        return Leaving([links])  # one after the other, for nothing waits for them
 
 
 class Refused(Exception):
@@ -151,7 +166,7 @@ class Links:
         self._processes = tuple(processes)
         self._probes = tuple(probes)
         self._parts: list[_Part] = []
-        self._closing: list[tuple[int, Leaving]] = []
+        self._closing: list[tuple[int, Detaching]] = []
 
     @property
     def active(self) -> frozenset[Group]:
@@ -217,15 +232,18 @@ class Links:
         A process that has ended is passed over.  Raises PermissionMissing or AttachFailed; then others than these are
         attached as before.
         """
-        handed = []
-        for part in list(self._parts):
-            rest = [probe for probe in part.probes if probe.id not in probes]
-            if len(rest) == len(part.probes):
-                continue
-            if rest:
-                handed.append(self._replace([part], rest))
-            else:
-                self._leave([part])
+        handed: list[Handed] = []
+        gone: list[_Part] = []
+        try:
+            for part in list(self._parts):
+                rest = [probe for probe in part.probes if probe.id not in probes]
+                if len(rest) == len(part.probes):
+                    continue
+                if rest:
+                    handed.append(self._follow(part.number, part.group, rest))
+                gone.append(part)
+        finally:
+            self._leave(gone)
         return handed
 
     def gather(self) -> list[Handed]:
@@ -236,20 +254,21 @@ class Links:
         many = max(even, odd, key=len)
         if len(parts) <= _MOST_PARTS:
             return []
-        return [self._replace(many, [probe for part in many for probe in part.probes])]
+        handed = self._follow(many[0].number, many[0].group, [probe for part in many for probe in part.probes])
+        self._leave(many)
+        return [handed]
 
-    def _replace(self, old: Sequence[_Part], probes: list[Probe]) -> Handed:
-        """Attach these of the probes that parts have, which are all odd or all even, anew and by one link."""
-        follower = _Part(old[0].group, probes, self._number(old[0].number + 1))
+    def _follow(self, number: int, group: Group, probes: list[Probe]) -> Handed:
+        """Attach these, which links with such a number (odd or even) have, anew and by one link: each hit is sent by
+        one of them or by both until those leave, and nothing is missed."""
+        follower = _Part(group, probes, self._number(number + 1))
         try:
             self._attach_part(follower, skips_ended=True)
         except BaseException:
             self._close([follower])
             raise
-        # Each hit is sent by one of them or by both: nothing is missed.
         self._switch(follower.number, True)
         self._parts.append(follower)
-        self._leave(old)
         return Handed([probe.id for probe in probes], is_odd=follower.number % 2 == 1)
 
     def wait(self) -> None:
@@ -287,17 +306,16 @@ class Links:
                         raise
 
     def _close(self, parts: Sequence[_Part]) -> None:
-        """Begin to close their links, each by itself: the kernel lets them wait together."""
+        """Begin to close their links."""
         for part in parts:
-            if part.group is Group.SCHEDULING:
-                if self._tracepoints is not None:
-                    self._tracepoints.detach(part.links)
-            elif not self._attachment.is_divisible:
-                self._closing.append((part.number, Leaving([[link] for link in part.links])))
-        if self._attachment.is_divisible:  # one after the other, for nothing waits for them
-            links = [link for part in parts if part.group is not Group.SCHEDULING for link in part.links]
-            if links:
-                self._closing.append((0, Leaving([links])))
+            if part.group is Group.SCHEDULING and self._tracepoints is not None:
+                self._tracepoints.detach(part.links)
+        rest = [part for part in parts if part.group is not Group.SCHEDULING and part.links]
+        if self._attachment.is_divisible:
+            links = [link for part in rest for link in part.links]
+            self._closing += [(0, self._attachment.detach(links))] if links else []
+        else:
+            self._closing += [(part.number, self._attachment.detach(part.links)) for part in rest]
 
     def _attach_tracepoints(self) -> None:
         assert self._tracepoints is not None
@@ -337,7 +355,7 @@ class Links:
                 for half in halves
                 for probe, reason in self._find_refused(process, half, is_return, number).items()
             }
-        Leaving([links]).wait()
+        self._attachment.detach(links).wait()
         return {}
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
+from tracer.errors import AttachFailed, NoSuchProcess, OutOfProcesses, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread, exits_apart, functions_of
 from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
@@ -30,6 +30,7 @@ from tracer.probe.calibration import (
     calibration_process,
 )
 from tracer.probe.conditions import check_conditions, require_room_for
+from tracer.probe.hand import Hand
 from tracer.probe.handover import Handover, Pauses
 from tracer.probe.instructions import wrong_instructions
 from tracer.probe.kernel import MultiSupport, cpus
@@ -91,6 +92,7 @@ class ProbeSession:
         variant = variant or Variant.of_kernel(transport, by_bcc=by_bcc, scheduling=plan.scheduling)
         pages = max(1, 1 << (buffer_size // _PAGE).bit_length() - 1)
         self._closed = False
+        self._hand = self._begin_hand() if variant.support is not MultiSupport.NONE else None
         try:
             self._program = PollProgram(plan, variant, ring_pages=pages, cache=cache or default_cache())
         except BaseException:
@@ -120,11 +122,23 @@ class ProbeSession:
         self._stacks, self._no_stacks = (None, variant.no_stacks) if variant.no_stacks else self._sample_stacks()
         atexit.register(self.close)
 
+    def _begin_hand(self) -> Hand:
+        """Before there is much in memory that would stay as it was for the other process."""
+        try:
+            hand = Hand()
+        except OutOfProcesses:
+            self._files.close()
+            raise
+        self._files.callback(hand.end)
+        return hand
+
     def _choose_attachment(self, support: MultiSupport, executables: Sequence[Path]) -> Attachment:
         program = self._program
         if support is MultiSupport.NONE:
             return BccAttachment(program.at_instruction, program.at_return, executables)
+        assert self._hand is not None
         return MultiAttachment(
+            self._hand,
             program.at_instruction,
             program.at_return,
             executables,

@@ -5,16 +5,18 @@ A line before each of the two; then it sleeps.
 
 import sys
 import time
+from pathlib import Path
 
-from tracer.probe.in_child import Leaving, made_in_child
-from tracer.probe.kernel import ATTACH_UPROBE_MULTI, PROGRAM_UPROBE, link_uprobe_multi, load_program
+from tracer.probe.hand import Hand
+from tracer.probe.kernel import ATTACH_UPROBE_MULTI, PROGRAM_UPROBE, load_program
 
 RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 
 offsets = [int(line) for line in sys.stdin]
 program = load_program(PROGRAM_UPROBE, RETURN_0, ATTACH_UPROBE_MULTI)
+hand = Hand()
 print("attaching", flush=True)
-link = made_in_child(lambda: link_uprobe_multi(program, sys.argv[2], offsets, offsets, pid=int(sys.argv[1])))
+link = hand.make(program, Path(sys.argv[2]), offsets, offsets, pid=int(sys.argv[1]))
 print("detaching", flush=True)
-Leaving([[link]]).wait()
+hand.close([link]).wait()
 time.sleep(60)
