@@ -33,6 +33,7 @@ _ELSEWHERE = (
     ("overruns of tiny buffers: told + lost = polls, both transports", "tests/kernel/test_probe_session.py"),
     ("a memory limit leaves the program nothing for probes", "tests/faults/test_memory_limit.py"),
     ("the tracer is started without files, children or limits to speak of", "tests/e2e/test_surroundings.py"),
+    ("another tool has patched a function in memory", "tests/e2e/test_patched.py"),
     ("the tracer is in a container", "tests/kernel/test_probe_namespace.py"),
     ("a capture that is cut or damaged at any byte", "tests/unit/capture/test_capture.py"),
 )

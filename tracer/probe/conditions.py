@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tracer.errors import NotTraceable
 from tracer.model import Plan, Probe, Process
+from tracer.probe.instructions import patched_instructions
 from tracer.probe.kernel import MultiSupport
 from tracer.probe.links import BCC_LIMIT
+from tracer.probe.program import address_of
 from tracer.target.memory_limit import require_room
 from tracer.target.shadow_stack import refuse_shadow_stack
 from tracer.terminal import shell_word
@@ -34,6 +36,27 @@ def require_room_for(probes: Iterable[Probe], processes: Sequence[Process]) -> N
         require_room(process.pid, process.name, pages[process.binary] + 1)  # one more for what is stepped
 
 
+def patched_probes(plan: Plan, processes: Sequence[Process], executables: Sequence[Path]) -> dict[int, str]:
+    """Probe id → why it must not be attached, for what is not as it was in the memory of one of the processes."""
+    found: dict[int, str] = {}
+    for process in processes:
+        executable = executables[process.binary]
+        if _runs(process, executable):
+            places = {
+                probe.id: (process.load_bias + address_of(plan, probe), probe.offset)
+                for probe in plan.probes
+                if probe.binary == process.binary
+            }
+            found |= patched_instructions(process.pid, executable, places)
+    return found
+
+
+def _runs(process: Process, executable: Path) -> bool:
+    """It is not still to be started."""
+    running = Path(f"/proc/{process.pid}/exe")
+    return running.exists() and running.samefile(executable)
+
+
 def _check_older_way(plan: Plan, processes: Sequence[Process], executables: Sequence[Path]) -> None:
     """Raises NotTraceable for what only uprobe_multi links can do."""
     if len(plan.probes) * len(processes) > BCC_LIMIT:
@@ -43,8 +66,7 @@ def _check_older_way(plan: Plan, processes: Sequence[Process], executables: Sequ
             fix="choose fewer functions with --filter, or use --exits task",
         )
     for process in processes:
-        running = Path(f"/proc/{process.pid}/exe")
-        if running.exists() and not running.samefile(executables[process.binary]):
+        if Path(f"/proc/{process.pid}/exe").exists() and not _runs(process, executables[process.binary]):
             raise NotTraceable(
                 "This kernel cannot trace a program from its start.",
                 why="it has no uprobe_multi links (Linux 6.6); the older way must know where the program is loaded",

@@ -1,13 +1,16 @@
-"""A last look at the bytes to be probed, in the very file that the kernel will patch.
+"""A last look at the bytes to be probed, in the very file that the kernel will patch and in the memory of the process.
 
-A plan may come from a cache, and a probe in the middle of an instruction would break the target:
-what does not look as the plan says is refused.
+A plan may come from a cache, and a probe in the middle of an instruction would break the target: what does not look as
+the plan says is refused.  So is what another tool has patched in memory: the kernel executes the instruction that the
+file has in the place of the probed one, and goes on behind it, which would be within that tool's jump.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tracer.model import Probe, Site
@@ -15,6 +18,8 @@ from tracer.model import Probe, Site
 _REFUSED_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
 """lock and the segment overrides: uprobes refuse the first (errno 524), and to be safe all."""
 _BREAKPOINT = 0xCC
+_COMPARED = 5
+"""Bytes: a jump that is put over an instruction has as many."""
 _RETURNS = (b"\xc3", b"\xc2", b"\xf3\xc3", b"\xf2\xc3")
 _CALL, _MOST_CALL = 0xE8, 6
 _REX = range(0x40, 0x50)
@@ -30,6 +35,23 @@ def wrong_instructions(executable: Path, probes: Sequence[Probe]) -> dict[int, s
             if probe.site is Site.RETURNED and not _ends_in_call(before):
                 reasons[probe.id] = "expected a call before it"
     return {probe: reason for probe, reason in reasons.items() if reason is not None}
+
+
+def patched_instructions(pid: int, executable: Path, places: Mapping[int, tuple[int, int]]) -> dict[int, str]:
+    """Probe id → why this probe must not be attached to a process that runs.
+
+    places: by probe id the address in the process and the offset in the file.  A breakpoint in memory is no patch: the
+    kernel shares its own, and puts back the file's instruction when the last one goes.
+    """
+    reasons = {}
+    with suppress(OSError), executable.open("rb") as file, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for probe, (address, offset) in places.items():
+            with suppress(OSError):  # it is not mapped any more
+                now = os.pread(memory.fileno(), _COMPARED, address)
+                there = os.pread(file.fileno(), _COMPARED, offset)
+                if any(one not in (other, _BREAKPOINT) for one, other in zip(now, there, strict=False)):
+                    reasons[probe] = f"another tool has changed its code in memory (to {now.hex(' ')})"
+    return reasons
 
 
 def _reason(probe: Probe, code: bytes) -> str | None:

@@ -194,7 +194,7 @@ class PollProgram:
         if self._places is not None:
             for probe in plan.probes:
                 if probe.binary == process.binary and probe.site is not Site.RETURN:
-                    place = struct.pack("<QII", process.load_bias + _address(plan, probe), process.pid, 0)
+                    place = struct.pack("<QII", process.load_bias + address_of(plan, probe), process.pid, 0)
                     self._places.update(place, struct.pack("<I", probe.id))
         self._processes.update(struct.pack("<I", process.pid), struct.pack("<I", 1))
 
@@ -284,7 +284,7 @@ class PollProgram:
         self.bpf.close()
 
 
-def _address(plan: Plan, probe: Probe) -> int:
+def address_of(plan: Plan, probe: Probe) -> int:
     """The link-time address of a probe: it lies in the segment of the function it belongs to."""
     if probe.ends is not None:
         return plan.ends[probe.ends].point.address

@@ -29,7 +29,7 @@ from tracer.probe.calibration import (
     calibration_plan,
     calibration_process,
 )
-from tracer.probe.conditions import check_conditions, require_room_for
+from tracer.probe.conditions import check_conditions, patched_probes, require_room_for
 from tracer.probe.hand import Hand
 from tracer.probe.handover import Handover, Pauses
 from tracer.probe.instructions import wrong_instructions
@@ -212,6 +212,7 @@ class ProbeSession:
         refused: dict[int, str] = {}
         for binary, executable in enumerate(self._executables):
             refused |= wrong_instructions(executable, [probe for probe in self._plan.probes if probe.binary == binary])
+        refused |= patched_probes(self._plan, self._processes, self._executables)
         while True:
             probes = self._without(refused)
             self._links.wait()
