@@ -16,7 +16,6 @@ _SUFFIX = re.compile(r"\.(?:llvm|lto_priv|part|isra|constprop|cold)\b[.\w]*$|@@?
 _LENGTH = re.compile(r"[1-9]\d{0,4}")
 _LAST = re.compile(r"^h[0-9a-f]{16}$")
 _HASH = re.compile(r"::h[0-9a-f]{16}$")
-_ESCAPE = re.compile(r"\$([A-Za-z0-9]+)\$")
 _ESCAPES = {"SP": "@", "BP": "*", "RF": "&", "LT": "<", "GT": ">", "LP": "(", "RP": ")", "C": ","}
 """From rustc_symbol_mangling::legacy (rustc 1.95): every other character is `$u<hex>$`."""
 
@@ -59,19 +58,25 @@ def _legacy_parts(symbol: str) -> list[str] | None:
 def _unescape(name: str) -> str:
     if "$" not in name and ".." not in name:
         return name
-    # A leading underscore only keeps an identifier from beginning with an escape.
-    name = re.sub(r"(^|::)_\$", r"\1$", name)
-    # The hyphen of `->` is a dot.
-    return _ESCAPE.sub(_escape, name.replace("..", "::").replace(".$GT$", "-$GT$"))
+    # A leading underscore only keeps an identifier from beginning with an escape; the hyphen of `->` is a dot.
+    name = name.removeprefix("_") if name.startswith("_$") else name
+    name = name.replace("::_$", "::$").replace("..", "::").replace(".$GT$", "-$GT$")
+    pieces = name.split("$")
+    try:
+        pieces[1::2] = [_meaning(code) for code in pieces[1::2]]
+    except ValueError:
+        return name  # rustc made no such name
+    return "".join(pieces)
 
 
-def _escape(match: re.Match[str]) -> str:
-    code = match[1]
+@lru_cache(maxsize=1 << 10)
+def _meaning(code: str) -> str:
+    """Of one escape.  Raises ValueError."""
     if code in _ESCAPES:
         return _ESCAPES[code]
-    if code[0] == "u":
-        try:
-            return chr(int(code[1:], 16))
-        except (ValueError, OverflowError):
-            pass
-    return match[0]
+    if not code.startswith("u"):
+        raise ValueError(code)
+    try:
+        return chr(int(code[1:], 16))
+    except OverflowError as error:
+        raise ValueError(code) from error

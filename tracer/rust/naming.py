@@ -30,6 +30,8 @@ _AS_STREAM = re.compile(r"^<(?P<type>.+) as futures_core::stream::Stream>::poll_
 _CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
 _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
 _MAX_LENGTH = 120
+_ANGLES = re.compile(r"<|(?<!-)>")
+_TOKENS = {separator: re.compile(rf"[<(\[{{)\]}}]|(?<!-)>|{separator}") for separator in ("::", ",")}
 
 
 def split_path(path: str) -> list[str]:
@@ -42,13 +44,13 @@ def generic_arguments(name: str) -> list[str]:
     if not name.endswith(">"):
         return []
     depth = 0
-    for at in range(len(name) - 1, -1, -1):
-        if name[at] == ">" and name[at - 1] != "-":
+    for angle in reversed(list(_ANGLES.finditer(name))):
+        if angle[0] == ">":
             depth += 1
-        elif name[at] == "<":
-            depth -= 1
-            if depth == 0:
-                return [argument.strip() for argument in _split(name[at + 1 : -1], ",")]
+            continue
+        depth -= 1
+        if depth == 0:
+            return [argument.strip() for argument in _split(name[angle.end() : -1], ",")]
     return []
 
 
@@ -58,19 +60,16 @@ def own_name(path: str) -> str:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    parts, depth, start, at = [], 0, 0, 0
-    while at < len(text):
-        character = text[at]
-        if character in "<([{":
+    parts, depth, start = [], 0, 0
+    for match in _TOKENS[separator].finditer(text):
+        token = match[0]
+        if token in "<([{":
             depth += 1
-        elif character in ")]}" or (character == ">" and text[at - 1 : at] != "-"):
+        elif token != separator:
             depth -= 1
-        elif depth == 0 and text.startswith(separator, at):
-            parts.append(text[start:at])
-            start = at + len(separator)
-            at = start
-            continue
-        at += 1
+        elif depth == 0:
+            parts.append(text[start : match.start()])
+            start = match.end()
     parts.append(text[start:])
     return parts
 
