@@ -31,7 +31,7 @@ _CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
 _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
 _MAX_LENGTH = 120
 _ANGLES = re.compile(r"<|(?<!-)>")
-_TOKENS = {separator: re.compile(rf"[<(\[{{)\]}}]|(?<!-)>|{separator}") for separator in ("::", ",")}
+_TOKENS = {separator: re.compile(rf"[<(\[{{)\]}}]|(?<!-)>|{separator}") for separator in ("::", ",", " as ")}
 
 
 def split_path(path: str) -> list[str]:
