@@ -72,6 +72,7 @@ def build(profile: str, names: Collection[str]) -> Path:
         env["RUSTC"] = str(OLD_WORKSPACE / "rustc")
     env.pop("CARGO_ENCODED_RUSTFLAGS", None)
     command = ["nice", f"-n{_NICE}", cargo, "build", "--locked", "--quiet", "--workspace", "--profile", chosen.cargo]
+    command += ["--target", chosen.triple] if chosen.triple else []
     command += [f"--bin={name}" for name in sorted(names)]
     done = subprocess.run(command, cwd=workspace, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 class Profile:
     """A way to build: a profile of tests/targets/Cargo.toml, with more flags for rustc where `flags` is not empty.
 
-    old: by the distribution's rustc (Debian 12: 1.63), with runtimes as old, in tests/targets_old.
+    old: by the distribution's rustc (Debian 12: 1.63), with runtimes as old, in tests/targets_old.  triple: where cargo
+    is to be told for what it builds, as it must where the flags are not for what runs while it builds.
     """
 
     cargo: str
     flags: str = ""
     old: bool = False
+    triple: str = ""
 
     @property
     def folder(self) -> str:
         """cargo's name for the profile's output folder."""
-        return "debug" if self.cargo == "dev" else self.cargo
+        return f"{self.triple}/{'debug' if self.cargo == 'dev' else self.cargo}".lstrip("/")
 
 
 PROFILES = {
@@ -37,6 +39,7 @@ PROFILES = {
     "unpacked": Profile("release-debug", "-Csplit-debuginfo=unpacked"),
     "unpacked5": Profile("release-debug", "-Csplit-debuginfo=unpacked -Cdwarf-version=5"),
     "relr": Profile("release", "-Clink-arg=-Wl,-z,pack-relative-relocs"),
+    "static": Profile("release-debug", "-Ctarget-feature=+crt-static", triple="x86_64-unknown-linux-gnu"),
     "v0": Profile("release-debug", "-Csymbol-mangling-version=v0"),
     "old-dev": Profile("dev", old=True),
     "old-release-debug": Profile("release-debug", old=True),
@@ -115,6 +118,7 @@ PAIRWISE = {
     "unpacked": ("smol_log",),
     "unpacked5": ("tokio_multi",),
     "relr": ("tokio_multi",),
+    "static": ("tokio_multi", "blockers_tokio"),
     "v0": ("tokio_current", "smol_log", "parked_tokio"),
     "old-dev": OLD,
     "old-release-debug": OLD,

@@ -48,7 +48,7 @@ def found_in(summary: Any, one: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in summary["blockers"] if row["function"] == function and row["kind"] == one["kind"]]
 
 
-@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+@pytest.mark.parametrize("profile", ["dev", "release-debug", "static"])
 def test_where_threads_stay_is_told_by_function_and_line(targets: Targets, tmp_path: Path, profile: str) -> None:
     said, summary, trace = recorded(targets, tmp_path, profile)
     assert {one["kind"] for one in said} == {"blocked", "running"}

@@ -68,7 +68,7 @@ def child_that_runs(executable: Path, parent: int) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            with contextlib.suppress(FileNotFoundError):  # of those that come and go
+            with contextlib.suppress(OSError):  # of those that come and go
                 if Path(f"/proc/{child}/exe").samefile(executable):
                     return int(child)
         time.sleep(0.01)

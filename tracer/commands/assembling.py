@@ -25,6 +25,7 @@ import numpy as np
 from tracer import assemble
 from tracer.capture import CaptureReader, RingReader, messages
 from tracer.children import fork
+from tracer.errors import OutOfProcesses
 from tracer.model import (
     LOOK,
     OFF_CPU,
@@ -78,7 +79,7 @@ def assembled(reader: CaptureReader | RingReader, events: int) -> Iterator[Assem
     reading, writing = os.pipe()
     try:
         child = fork()
-    except OSError:  # as many processes as there may be
+    except (OutOfProcesses, OSError):
         os.close(reading)
         os.close(writing)
         yield from _assembled(reader)
