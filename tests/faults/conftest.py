@@ -1,4 +1,4 @@
-"""The table of what was tried, which all tests here add to."""
+"""What the tests here compare with, and the table of what was tried, which all of them add to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.bpf_objects import Objects, unheld
+from tests.faults.endure import Work, untraced
 from tests.faults.figures import Figures
+from tests.running import Targets
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,15 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     table = request.config.getoption("--fault-table")
     if table and not request.session.testsfailed:
         Path(table).write_text(found.document(request.config.getoption("--fault-rounds")))
+
+
+@pytest.fixture(scope="module")
+def before() -> Objects:
+    """What nobody holds although it is loaded."""
+    return unheld()
+
+
+@pytest.fixture(scope="module")
+def alone(targets: Targets) -> Work:
+    """What the program's work gives when nobody traces it."""
+    return untraced(targets)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bpf_objects import Objects, unheld
+from tests.faults.bpf_objects import Objects
 from tests.faults.deaths import DEATHS, Death
-from tests.faults.endure import Endure, Work, endure, untraced
+from tests.faults.endure import Endure, Work, endure
 from tests.faults.figures import Figures
 from tests.faults.tracer import (
     Tracer,
@@ -36,16 +36,6 @@ PHASES = tuple(WORDS)
 
 _RECORDING = 0.2
 """Seconds."""
-
-
-@pytest.fixture(scope="module")
-def before() -> Objects:
-    return unheld()
-
-
-@pytest.fixture(scope="module")
-def alone(targets: Targets) -> Work:
-    return untraced(targets)
 
 
 @pytest.fixture(scope="module")

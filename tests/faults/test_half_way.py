@@ -16,8 +16,8 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from tests.faults.bpf_objects import Objects, unheld
-from tests.faults.endure import Endure, Work, endure, untraced
+from tests.faults.bpf_objects import Objects
+from tests.faults.endure import Endure, Work, endure
 from tests.faults.figures import Figures
 from tests.faults.scene import PROGRAMS
 from tests.faults.tracer import assert_nothing_left, assert_unharmed, tracer, wait_until
@@ -67,16 +67,6 @@ def test_no_probe_of_many_stays(targets: Targets, moment: str) -> None:
                 time.sleep(random.uniform(0, _LONGEST))
                 maker.kill()
             wait_until(lambda: changed_bytes(enduring.pid) == 0, "probes stay in the code", 5)
-
-
-@pytest.fixture(scope="module")
-def before() -> Objects:
-    return unheld()
-
-
-@pytest.fixture(scope="module")
-def alone(targets: Targets) -> Work:
-    return untraced(targets)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -161,8 +161,10 @@ def _serve(tracer: socket.socket, parent: int) -> None:
         elif wish == _Wish.CLOSE:
             leaving = [links.pop(one) for one in numbers]
             closings[first] = Leaving([leaving[part::_MOST_CHILDREN] for part in range(min(count, _MOST_CHILDREN))])
-        elif wish == _Wish.IS_OVER:
-            tracer.send(_ANSWER.pack(closings[first].is_over))
         else:
-            closings[first].wait()
-            tracer.send(_ANSWER.pack(1))
+            if wish == _Wish.WAIT:
+                closings[first].wait()
+            is_over = closings[first].is_over
+            if is_over:  # and is not asked for again
+                del closings[first]
+            tracer.send(_ANSWER.pack(is_over))
