@@ -35,9 +35,10 @@ def settle() -> None:
 
 def environment_before() -> dict[str, str]:
     """This process', as it was given."""
-    given = {
-        one.partition(b"=")[0].decode(errors="replace") for one in Path("/proc/self/environ").read_bytes().split(b"\0")
-    }
+    given = set(os.environ)
+    with suppress(OSError):  # it is root's where this process has its rights from its file
+        block = Path("/proc/self/environ").read_bytes()
+        given = {one.partition(b"=")[0].decode(errors="replace") for one in block.split(b"\0")}
     return {name: value for name, value in os.environ.items() if name not in _ADDED or name in given}
 
 
@@ -58,5 +59,10 @@ def hand_on() -> None:
     if _children_were_ignored:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     resource.setrlimit(_LIMIT, _files_before)
+    stay_as_others()
+
+
+def stay_as_others() -> None:
+    """Of this process, too, the kernel is to think as it did before, when memory is short."""
     with suppress(OSError):
         _OOM.write_text(_oom_before)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import mmap
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from tracer.errors import NotTraceable
+from tracer.errors import NoSuchProcess, NotTraceable
 from tracer.model import Plan, Probe, Process
 from tracer.probe.instructions import patched_instructions
 from tracer.probe.kernel import MultiSupport
 from tracer.probe.links import BCC_LIMIT
 from tracer.probe.program import address_of
+from tracer.target.memory import LiveMemory
 from tracer.target.memory_limit import require_room
+from tracer.target.process import TargetProcess
 from tracer.target.shadow_stack import refuse_shadow_stack
 from tracer.terminal import shell_word
 
@@ -29,11 +32,16 @@ def check_conditions(
         _check_older_way(plan, processes, executables)
 
 
-def require_room_for(probes: Iterable[Probe], processes: Sequence[Process]) -> None:
-    """Raises NoRoom where a memory limit of a process might not allow for these."""
-    pages = Counter(binary for binary, _ in {(probe.binary, probe.offset // mmap.PAGESIZE) for probe in probes})
-    for process in processes:
-        require_room(process.pid, process.name, pages[process.binary] + 1)  # one more for what is stepped
+def require_room_for(probes: Iterable[Probe], processes: Sequence[Process], beside: Iterable[Probe] = ()) -> None:
+    """Raises NoRoom where a memory limit of a process might not allow for these.  beside: what is there already."""
+    there = _pages(beside)
+    pages = Counter(binary for binary, _ in _pages(probes) - there)
+    more = 0 if there else 1  # for the instructions that are stepped
+    require_room([(one.pid, one.name, pages[one.binary] + more) for one in processes])
+
+
+def _pages(probes: Iterable[Probe]) -> set[tuple[int, int]]:
+    return {(probe.binary, probe.offset // mmap.PAGESIZE) for probe in probes}
 
 
 def patched_probes(plan: Plan, processes: Sequence[Process], executables: Sequence[Path]) -> dict[int, str]:
@@ -45,16 +53,25 @@ def patched_probes(plan: Plan, processes: Sequence[Process], executables: Sequen
             places = {
                 probe.id: (process.load_bias + address_of(plan, probe), probe.offset)
                 for probe in plan.probes
-                if probe.binary == process.binary
+                if probe.binary == process.binary and _is_in_its_function(plan, probe)
             }
-            found |= patched_instructions(process.pid, executable, places)
+            with suppress(NoSuchProcess):  # whoever attaches will say so
+                found |= patched_instructions(LiveMemory(TargetProcess.open(process.pid)), executable, places)
     return found
 
 
+def _is_in_its_function(plan: Plan, probe: Probe) -> bool:
+    """The others are in its callers: where those are in memory is not known, and nobody patches there."""
+    index = probe.enters if probe.enters is not None else probe.leaves
+    return index is None or 0 <= probe.offset - plan.functions[index].offset < plan.functions[index].size
+
+
 def _runs(process: Process, executable: Path) -> bool:
-    """It is not still to be started."""
-    running = Path(f"/proc/{process.pid}/exe")
-    return running.exists() and running.samefile(executable)
+    """It is neither over nor still to be started."""
+    try:
+        return Path(f"/proc/{process.pid}/exe").samefile(executable)
+    except OSError:
+        return False
 
 
 def _check_older_way(plan: Plan, processes: Sequence[Process], executables: Sequence[Path]) -> None:

@@ -8,12 +8,13 @@ file has in the place of the probed one, and goes on behind it, which would be w
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from tracer.model import Probe, Site
+from tracer.target.memory import Memory
 
 _REFUSED_PREFIXES = frozenset(b"\xf0\x2e\x36\x3e\x26")
 """lock and the segment overrides: uprobes refuse the first (errno 524), and to be safe all."""
@@ -37,20 +38,25 @@ def wrong_instructions(executable: Path, probes: Sequence[Probe]) -> dict[int, s
     return {probe: reason for probe, reason in reasons.items() if reason is not None}
 
 
-def patched_instructions(pid: int, executable: Path, places: Mapping[int, tuple[int, int]]) -> dict[int, str]:
+def patched_instructions(memory: Memory, executable: Path, places: Mapping[int, tuple[int, int]]) -> dict[int, str]:
     """Probe id → why this probe must not be attached to a process that runs.
 
-    places: by probe id the address in the process and the offset in the file.  A breakpoint in memory is no patch: the
-    kernel shares its own, and puts back the file's instruction when the last one goes.
+    memory: of the process.  places: by probe id the address in it and the offset in the file.  A breakpoint in memory
+    is no patch: the kernel shares its own, and puts back the file's instruction when the last one goes.
+    Raises NoSuchProcess or PermissionMissing.
     """
+    starts = np.array([address for address, _ in places.values()], np.uint64)
+    now, is_read = memory.fill(starts, np.full(len(starts), _COMPARED, np.uint64))
     reasons = {}
-    with suppress(OSError), executable.open("rb") as file, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for probe, (address, offset) in places.items():
-            with suppress(OSError):  # it is not mapped any more
-                now = os.pread(memory.fileno(), _COMPARED, address)
-                there = os.pread(file.fileno(), _COMPARED, offset)
-                if any(one not in (other, _BREAKPOINT) for one, other in zip(now, there, strict=False)):
-                    reasons[probe] = f"another tool has changed its code in memory (to {now.hex(' ')})"
+    with executable.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        for (probe, (_, offset)), code, is_known in zip(
+            places.items(), now.reshape(-1, _COMPARED), is_read, strict=True
+        ):
+            if not is_known:  # it is not mapped any more
+                continue
+            there = np.frombuffer(data[offset : offset + _COMPARED], np.uint8)
+            if ((code[: len(there)] != there) & (code[: len(there)] != _BREAKPOINT)).any():
+                reasons[probe] = f"another tool has changed its code in memory (to {code.tobytes().hex(' ')})"
     return reasons
 
 

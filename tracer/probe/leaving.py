@@ -8,6 +8,7 @@ different: who has begun to end can be killed no more.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ def begin_apart(run: Callable[[], None]) -> int:
 
 
 def _run(run: Callable[[], None]) -> NoReturn:
+    gc.disable()  # what it would find closes files by numbers that are others' by then
     try:
         os.setsid()
         run()

@@ -327,7 +327,12 @@ class ProbeSession:
         added = frozenset(self._futures) - unwanted if Group.FUTURES in groups else frozenset[int]()
         added = (added - there).union(*(self._probes_of(group) - unwanted for group in coming))
         if added or coming:
-            require_room_for([probe for probe in self._plan.probes if probe.id in added], self._processes)
+            probes = self._plan.probes
+            require_room_for(
+                [one for one in probes if one.id in added],
+                self._processes,
+                beside=[one for one in probes if one.id in there],
+            )
             self._links.attach(groups, without=unwanted, skips_ended=True)
             self._hear(added)
             changed = self._begin(coming)

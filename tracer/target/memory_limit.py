@@ -7,7 +7,7 @@ cgroup has no room for it, the kernel makes some: it kills a process of that cgr
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,56 +21,56 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """Files of a cgroup with its limit and use, in bytes; lines of its memory.stat: pages of files, and those of them
-    that are not dropped at once."""
+    """Files of a cgroup with its limit and use, in bytes; lines of its memory.stat about files: inactive, active,
+    mapped, and two of what is still to be written."""
 
     limit: str
     used: str
-    files: tuple[str, ...]
-    kept: tuple[str, ...]
+    files: tuple[str, str, str, str, str]
 
 
 _NAMES = {
     "cgroup2": _Names(
         "memory.max",
         "memory.current",
-        ("inactive_file", "active_file"),
-        ("file_mapped", "file_dirty", "file_writeback"),
+        ("inactive_file", "active_file", "file_mapped", "file_dirty", "file_writeback"),
     ),
     "cgroup": _Names(
         "memory.limit_in_bytes",
         "memory.usage_in_bytes",
-        ("total_inactive_file", "total_active_file"),
-        ("total_mapped_file", "total_dirty", "total_writeback"),
+        ("total_inactive_file", "total_active_file", "total_mapped_file", "total_dirty", "total_writeback"),
     ),
 }
 """By the type of the file system: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst of Linux 6.12."""
 
 
-def require_room(pid: int, name: str, pages: int, proc: Path = Path("/proc")) -> None:
-    """Raises NoRoom when a cgroup of the process might not have so many pages to give."""
-    room = memory_room(pid, proc)
-    needed = pages * mmap.PAGESIZE
-    if room is not None and room < needed + _SPARE:
-        free = max(room, 0)
-        raise NoRoom(
-            f"The memory limit of process {pid} ({name}) leaves no room for probes.",
-            why=f"they take {needed >> 10:,} KiB, {_SPARE >> 10:,} KiB more are to stay free, and {free >> 10:,}"
-            " KiB are: the kernel kills what goes over its limit",
-            fix=f"rat-ebpf sample {pid} reads its tasks without any probe; or probe fewer functions: --exits task",
-        )
+def require_room(needs: Iterable[tuple[int, str, int]], proc: Path = Path("/proc")) -> None:
+    """needs: (pid, name, pages) of each process.  Raises NoRoom when a cgroup might not have so many to give."""
+    needed: dict[Path, int] = {}
+    for pid, name, pages in needs:
+        for folder, room in rooms_of(pid, proc).items():
+            needed[folder] = needed.get(folder, 0) + pages * mmap.PAGESIZE
+            if room >= needed[folder] + _SPARE:
+                continue
+            free = max(room, 0)
+            raise NoRoom(
+                f"The memory limit of process {pid} ({name}) leaves no room for probes.",
+                why=f"they take {needed[folder] >> 10:,} KiB, {_SPARE >> 10:,} KiB more are to stay free, and"
+                f" {free >> 10:,} KiB are: the kernel kills what goes over its limit",
+                fix=f"rat-ebpf sample {pid} reads its tasks without any probe; or probe fewer functions: --exits task",
+            )
 
 
-def memory_room(pid: int, proc: Path = Path("/proc")) -> int | None:
-    """Bytes that the process may still take before a limit is reached; None: there is none, or it is not known."""
-    rooms = []
+def rooms_of(pid: int, proc: Path = Path("/proc")) -> dict[Path, int]:
+    """By cgroup with a limit, the bytes that may still be taken before it is reached; those that can be seen."""
+    rooms: dict[Path, int] = {}
     with suppress(OSError):
         for kind, folder in _cgroups(pid, proc):
             with suppress(OSError, ValueError, KeyError):  # the root has no limit
                 room = _room(folder, _NAMES[kind])
                 if room is not None:
-                    rooms.append(room)
-    return min(rooms, default=None)
+                    rooms[folder] = room
+    return rooms
 
 
 def _room(folder: Path, names: _Names) -> int | None:
@@ -80,8 +80,10 @@ def _room(folder: Path, names: _Names) -> int | None:
     used = int((folder / names.used).read_text())
     lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
     amounts = {name: int(amount) for name, amount in lines}
-    files = sum(amounts[name] for name in names.files) - sum(amounts[name] for name in names.kept)
-    return int(limit) - used + max(files, 0) // 2  # half of what it may drop, for it need not succeed
+    inactive, active, mapped, *busy = (amounts[name] for name in names.files)
+    # What the kernel can drop of files: what nobody maps, and what nobody has used for long.
+    files = max(inactive + active - mapped, inactive) - sum(busy)
+    return int(limit) - used + max(files, 0) // 2  # half of it, for it need not succeed
 
 
 def _cgroups(pid: int, proc: Path) -> Iterator[tuple[str, Path]]:
@@ -93,9 +95,10 @@ def _cgroups(pid: int, proc: Path) -> Iterator[tuple[str, Path]]:
         if kind == "cgroup" and "memory" not in controllers.split(","):
             continue
         for root, folder in mounts.get(kind, ()):
-            if path != root and not path.startswith(root.rstrip("/") + "/"):
-                continue  # it is outside of what is mounted here
-            inner = folder / path.removeprefix(root.rstrip("/")).lstrip("/")
+            below = path.removeprefix(root.rstrip("/"))
+            if not path.startswith(root) or not f"{below}/".startswith("/") or ".." in below.split("/"):
+                continue  # it is outside of what is mounted here, or of our cgroup namespace
+            inner = folder / below.lstrip("/")
             yield from ((kind, one) for one in (inner, *inner.parents) if one.is_relative_to(folder))
             break
 

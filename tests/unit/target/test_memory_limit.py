@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tracer.errors import NoRoom
-from tracer.target.memory_limit import memory_room, require_room
+from tracer.target.memory_limit import require_room, rooms_of
 
 MIB = 1 << 20
 
@@ -33,12 +33,12 @@ def proc(tmp_path: Path) -> Path:
     return proc
 
 
-def newer(folder: Path, limit: str, used: int, files: int = 0, mapped: int = 0) -> None:
+def newer(folder: Path, limit: str, used: int, files: int = 0, mapped: int = 0, unused: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "memory.max").write_text(f"{limit}\n")
     (folder / "memory.current").write_text(f"{used}\n")
     (folder / "memory.stat").write_text(
-        f"anon 1\ninactive_file {files}\nactive_file 0\nfile_mapped {mapped}\nfile_dirty 0\nfile_writeback 0\n"
+        f"anon 1\ninactive_file {unused}\nactive_file {files}\nfile_mapped {mapped}\nfile_dirty 0\nfile_writeback 0\n"
     )
 
 
@@ -53,9 +53,13 @@ def older(folder: Path, limit: int, used: int, files: int = 0, mapped: int = 0) 
     )
 
 
+def memory_room(pid: int, proc: Path) -> int | None:
+    return min(rooms_of(pid, proc).values(), default=None)
+
+
 def test_no_limit(proc: Path) -> None:
     assert memory_room(7, proc) is None
-    require_room(7, "server", 1 << 30, proc)
+    require_room([(7, "server", 1 << 30)], proc)
 
 
 def test_the_nearest_limit_counts(proc: Path, tmp_path: Path) -> None:
@@ -78,13 +82,28 @@ def test_half_of_what_can_be_dropped_is_free(proc: Path, tmp_path: Path, hierarc
     assert memory_room(7, proc) == 10 * MIB
 
 
+def test_what_is_mapped_and_long_unused_can_be_dropped(proc: Path, tmp_path: Path) -> None:
+    newer(tmp_path / "new" / "b", str(50 * MIB), 50 * MIB, unused=30 * MIB, mapped=30 * MIB)
+    assert memory_room(7, proc) == 15 * MIB
+
+
 def test_the_pages_must_fit_and_some_stay_free(proc: Path, tmp_path: Path) -> None:
     newer(tmp_path / "new" / "b", str(52 * MIB), 50 * MIB)
-    require_room(7, "server", 256, proc)
+    require_room([(7, "server", 256)], proc)
     with pytest.raises(NoRoom) as refused:
-        require_room(7, "server", 257, proc)
+        require_room([(7, "server", 257)], proc)
     assert refused.value.what == "The memory limit of process 7 (server) leaves no room for probes."
     assert "they take 1,028 KiB, 1,024 KiB more are to stay free, and 2,048 KiB are" in refused.value.why
+
+
+def test_processes_of_one_cgroup_share_its_room(proc: Path, tmp_path: Path) -> None:
+    (proc / "8").mkdir()
+    (proc / "8" / "cgroup").write_text("0::/a\n")
+    newer(tmp_path / "new", str(64 * MIB), 60 * MIB)
+    needs = [(7, "server", 512), (8, "helper", 256)]
+    require_room(needs, proc)
+    with pytest.raises(NoRoom, match=r"process 8 \(helper\)"):
+        require_room([*needs[:1], (8, "helper", 257)], proc)
 
 
 @pytest.mark.parametrize(
