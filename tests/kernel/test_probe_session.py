@@ -501,7 +501,8 @@ def test_what_the_kernel_refuses_is_found_by_halves(turns: Turns, turns_binary: 
     code = Path(turns_binary.path).read_bytes()
     # Bytes that are no 64-bit instruction (06: push es), in the same executable segment.
     invalid = code.index(b"\x06", turns_binary.functions[0].offset & ~0xFFF)
-    functions = (*turns_binary.functions, replace(yields, name="invalid", offset=invalid, address=0))
+    address = yields.address + invalid - yields.offset
+    functions = (*turns_binary.functions, replace(yields, name="invalid", offset=invalid, address=address))
     plan = make_plan([replace(turns_binary, functions=functions)], exit_mode=ExitMode.TASK)
     with session_on(turns, plan) as session:
         assert [refusal.name for refusal in session.refusals] == ["invalid"]
