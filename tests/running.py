@@ -128,3 +128,8 @@ class Targets:
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
+
+
+def children_of(pid: int) -> set[int]:
+    """The processes that the first thread of a process has begun."""
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}

@@ -7,6 +7,8 @@ import ctypes
 import os
 import signal
 import warnings
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from tracer.errors import OutOfProcesses
 
@@ -24,6 +26,26 @@ def fork() -> int:
             return os.fork()
         except BlockingIOError as error:
             raise OutOfProcesses from error
+
+
+def begin(run: Callable[[Iterable[int]], object]) -> int:
+    """A forked child that runs this, given the signals that were blocked before, and ends: never a return into the code
+    of this process.  In the child all signals are blocked until it says otherwise.  Raises OutOfProcesses."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        child = fork()
+        if not child:
+            _run(run, blocked)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return child
+
+
+def _run(run: Callable[[Iterable[int]], object], blocked: Iterable[int]) -> NoReturn:
+    try:
+        run(blocked)
+    finally:
+        os._exit(0)
 
 
 def end_with_parent() -> None:

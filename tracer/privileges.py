@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tracer import errors
-from tracer.children import close_all_but, end_with_parent, fork
+from tracer.children import begin, close_all_but, end_with_parent, fork
 from tracer.errors import NotTraceable, RatError
 from tracer.ownership import caller, callers_groups, callers_rights
 
@@ -117,14 +117,12 @@ def run_without_privileges(make: Callable[[], bytes]) -> bytes:
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        child = fork()
-        if not child:
-            os.close(reading)
-            _answer(writing, make, blocked)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def answer_it(mask: Iterable[int]) -> None:
+        os.close(reading)
+        _answer(writing, make, mask)
+
+    child = begin(answer_it)
     os.close(writing)
     answer = bytearray()
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.command import RAT, rat
 from tests.e2e.trace import Trace
-from tests.running import Targets
+from tests.running import Targets, children_of
 from tracer.errors import ExitCode
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
@@ -67,9 +67,9 @@ def test_what_it_starts_has_them_as_they_were(targets: Targets, tmp_path: Path) 
 def child_that_runs(executable: Path, parent: int) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        for child in children_of(parent):
             with contextlib.suppress(OSError):  # of those that come and go
                 if Path(f"/proc/{child}/exe").samefile(executable):
-                    return int(child)
+                    return child
         time.sleep(0.01)
     raise AssertionError("it starts nothing")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.faults.place import Place
-from tests.running import Running, Targets
+from tests.running import Running, Targets, children_of
 from tracer.model import Array
 
 
@@ -69,8 +69,7 @@ class Endure:
 def _program(pid: int) -> int:
     """The program itself where others run it, in a namespace: their child."""
     while Path(f"/proc/{pid}/comm").read_text() != "endure\n":
-        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        pid = int(child)
+        (pid,) = children_of(pid)
     return pid
 
 

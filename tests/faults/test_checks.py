@@ -18,12 +18,11 @@ from tests.faults.tracer import wait_until
 from tests.running import Targets
 from tests.text import changed_bytes
 from tracer.model import Loss
-from tracer.probe.kernel import load_program
+from tracer.probe.kernel import RETURN_0, load_program
 
 pytestmark = pytest.mark.kernel
 
 _SOCKET_FILTER, _ATTACH_BPF = 1, 50
-_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 
 
 def test_a_poll_that_is_missing_is_noticed(targets: Targets) -> None:
@@ -68,7 +67,7 @@ def test_a_changed_byte_is_noticed(targets: Targets) -> None:
 def test_a_program_that_nobody_holds_is_noticed() -> None:
     before = unheld()
     with socket.socket() as holder:
-        descriptor = load_program(_SOCKET_FILTER, _RETURN_0, 0, "leaked")
+        descriptor = load_program(_SOCKET_FILTER, RETURN_0, 0, "leaked")
         assert not unheld() - before
         holder.setsockopt(socket.SOL_SOCKET, _ATTACH_BPF, descriptor)
         os.close(descriptor)

@@ -6,43 +6,37 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.kernel.turns import Turns
+from tests.running import children_of
 from tests.text import changed_bytes
 from tracer.errors import AttachFailed
 from tracer.model import Binary
 from tracer.probe.hand import Hand
-from tracer.probe.kernel import ATTACH_UPROBE_MULTI, PROGRAM_UPROBE, MultiSupport, load_program
+from tracer.probe.kernel import ATTACH_UPROBE_MULTI, PROGRAM_UPROBE, RETURN_0, MultiSupport, load_program
 from tracer.probe.variant import Variant
 
 pytestmark = pytest.mark.kernel
-
-_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
-
-
-def children() -> set[int]:
-    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 
 
 @pytest.fixture
 def program() -> Iterator[int]:
     if Variant.of_kernel().support is MultiSupport.NONE:
         pytest.skip("this kernel has no uprobe_multi links")
-    descriptor = load_program(PROGRAM_UPROBE, _RETURN_0, ATTACH_UPROBE_MULTI)
+    descriptor = load_program(PROGRAM_UPROBE, RETURN_0, ATTACH_UPROBE_MULTI)
     yield descriptor
     os.close(descriptor)
 
 
 @pytest.fixture
 def hand() -> Iterator[Hand]:
-    before = children()
+    before = children_of(os.getpid())
     hand = Hand()
     yield hand
     hand.end()
-    assert children() == before
+    assert children_of(os.getpid()) == before
 
 
 @pytest.fixture
@@ -74,7 +68,7 @@ def test_it_is_killed(hand: Hand, program: int, turns: Turns, offsets: list[int]
     """What is there stays until it is closed; nothing more comes."""
     pid = turns.process.pid
     link = hand.make(program, turns.exe, offsets, offsets, pid=pid)
-    (child,) = {one for one in children() if os.getsid(one) == one}
+    (child,) = {one for one in children_of(os.getpid()) if os.getsid(one) == one}
     os.kill(child, signal.SIGKILL)
     with pytest.raises(AttachFailed, match="not attached"):
         hand.make(program, turns.exe, offsets, offsets, pid=pid)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.kernel.test_probe_session import of
 from tests.kernel.turns import EVENTS, Turns
+from tests.running import children_of
 from tracer.model import Binary, EventFlag, ExitMode
 from tracer.probe.bpf_program import is_kept
 from tracer.probe.plan import make_plan
@@ -27,30 +28,26 @@ _READS_ANY_MEMORY = 4
 """BPF_FUNC_probe_read."""
 
 
-def children() -> list[str]:
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-
-
 def test_it_is_there_when_it_is_waited_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    before = children()
+    before = children_of(os.getpid())
     with compiling_ahead("auto", tmp_path) as ahead:
         assert ahead.variant == Variant.of_kernel()
-        assert len(children()) == len(before) + 1
+        assert len(children_of(os.getpid())) == len(before) + 1
         ahead.wait()
         assert is_kept(SOURCE, ahead.variant.defines, tmp_path)
-        assert children() == before
+        assert children_of(os.getpid()) == before
     with compiling_ahead("auto", tmp_path):
-        assert children() == before  # nothing is left to do
+        assert children_of(os.getpid()) == before  # nothing is left to do
     assert capfd.readouterr() == ("", "")
 
 
 def test_it_ends_when_nobody_needs_it_any_more(tmp_path: Path) -> None:
-    before = children()
+    before = children_of(os.getpid())
     with compiling_ahead("auto", tmp_path) as ahead:
-        assert len(children()) == len(before) + 1
+        assert len(children_of(os.getpid())) == len(before) + 1
     assert ahead.variant is not None
     assert not is_kept(SOURCE, ahead.variant.defines, tmp_path)
-    assert children() == before
+    assert children_of(os.getpid()) == before
 
 
 def test_it_does_not_outlive_its_maker(tmp_path: Path) -> None:

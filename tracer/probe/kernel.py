@@ -35,9 +35,10 @@ _PERF_ATTR_WATERMARK = 1 << 14
 _PERF_ATTR_DISABLED = 1 << 0
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 
-_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+"""The least program: r0 = 0; exit."""
 # r1 = 0; *(u64 *)(r10 - 8) = r1; r1 = atomic_fetch_add((u64 *)(r10 - 8), r1); return 0
-_FETCHING = bytes.fromhex("b701000000000000 7b1af8ff00000000 db1af8ff01000000") + _RETURN_0
+_FETCHING = bytes.fromhex("b701000000000000 7b1af8ff00000000 db1af8ff01000000") + RETURN_0
 _PROBE_READ, _PROBE_READ_USER = 4, 112
 _VERIFIER_WORDS = 1 << 20
 """Bytes: what it says last, which tells why, is not in less of a long program."""
@@ -222,7 +223,7 @@ def uprobe_multi_support() -> MultiSupport:
     pid with EINVAL by one whose pid filter was repaired.
     """
     try:
-        program = load_program(PROGRAM_UPROBE, _RETURN_0, ATTACH_UPROBE_MULTI)
+        program = load_program(PROGRAM_UPROBE, RETURN_0, ATTACH_UPROBE_MULTI)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
             raise
@@ -266,7 +267,7 @@ def _reads_by(helper: int) -> bytes:
             *(0xB7, 0x03, 0, 0),
             *(0x85, 0x00, 0, helper),
         )
-        + _RETURN_0
+        + RETURN_0
     )
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NoReturn
 
-from tracer.children import close_all_but, fork
+from tracer import children
+from tracer.children import close_all_but
 from tracer.errors import OutOfProcesses
 
 
@@ -61,20 +60,10 @@ def begin_apart(run: Callable[[], None]) -> int:
 
     Raises OutOfProcesses.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        child = fork()
-        if not child:
-            _run(run)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    return child
 
-
-def _run(run: Callable[[], None]) -> NoReturn:
-    gc.disable()  # what it would find closes files by numbers that are others' by then
-    try:
+    def apart(_: object) -> None:
+        gc.disable()  # what it would find closes files by numbers that are others' by then
         os.setsid()
         run()
-    finally:
-        os._exit(0)
+
+    return children.begin(apart)

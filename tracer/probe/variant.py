@@ -11,9 +11,9 @@ import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from tracer.children import end_with_parent, fork
+from tracer import children
+from tracer.children import end_with_parent
 from tracer.errors import RatError
 from tracer.probe.bpf_program import compiled_program, is_kept
 from tracer.probe.kernel import MultiSupport, has_atomic_fetch, has_ring_buffer, read_user_helper, uprobe_multi_support
@@ -129,27 +129,17 @@ def compiling_ahead(transport: str, cache: Path | None = None) -> Iterator[Ahead
 
 def _begin(variant: Variant, cache: Path) -> int:
     parent = os.getpid()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        child = fork()
-        if child == 0:
-            _compile(variant, cache, parent)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    return child
+    return children.begin(lambda _: _compile(variant, cache, parent))
 
 
-def _compile(variant: Variant, cache: Path, parent: int) -> NoReturn:
+def _compile(variant: Variant, cache: Path, parent: int) -> None:
     """In the child: it says nothing, and does not outlive its parent."""
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        end_with_parent()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
-        if os.getppid() == parent:
-            compiled_program(SOURCE, variant.defines, cache)
-    finally:
-        os._exit(0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    end_with_parent()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    if os.getppid() == parent:
+        compiled_program(SOURCE, variant.defines, cache)

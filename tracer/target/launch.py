@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from tracer.children import fork
+from tracer import children
 from tracer.errors import NoSuchProcess, NotTraceable, PermissionMissing, RatError, UsageError
 from tracer.ownership import caller, callers_groups
 from tracer.privileges import lend_nothing
@@ -146,14 +146,12 @@ def launch(command: Sequence[str]) -> Launched:
     refuse_asked_shadow_stack(command[0], environment)
     go_read, go_write = os.pipe()
     status_read, status_write = os.pipe()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        pid = fork()
-        if pid == 0:
-            os.close(go_write)
-            _become_program(program, command, environment, account, go_read, status_write, blocked)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def become(mask: Iterable[int]) -> None:
+        os.close(go_write)
+        _become_program(program, command, environment, account, go_read, status_write, mask)
+
+    pid = children.begin(become)
     os.close(go_read)
     os.close(status_write)
     launched = Launched(pid, program.resolve(), tuple(command), go_write, status_read)

@@ -17,6 +17,7 @@ from tracer.errors import NoRoom
 _SPARE = 1 << 20
 """Bytes beside the pages, for what goes with them and for what the process takes meanwhile."""
 _UNLIMITED = 1 << 62
+Mounts = dict[str, list[tuple[str, Path]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,9 @@ _NAMES = {
 def require_room(needs: Iterable[tuple[int, str, int]], proc: Path = Path("/proc")) -> None:
     """needs: (pid, name, pages) of each process.  Raises NoRoom when a cgroup might not have so many to give."""
     needed: dict[Path, int] = {}
+    mounts = memory_mounts(proc)
     for pid, name, pages in needs:
-        for folder, room in rooms_of(pid, proc).items():
+        for folder, room in rooms_of(pid, mounts, proc).items():
             needed[folder] = needed.get(folder, 0) + pages * mmap.PAGESIZE
             if room >= needed[folder] + _SPARE:
                 continue
@@ -61,11 +63,11 @@ def require_room(needs: Iterable[tuple[int, str, int]], proc: Path = Path("/proc
             )
 
 
-def rooms_of(pid: int, proc: Path = Path("/proc")) -> dict[Path, int]:
+def rooms_of(pid: int, mounts: Mounts, proc: Path = Path("/proc")) -> dict[Path, int]:
     """By cgroup with a limit, the bytes that may still be taken before it is reached; those that can be seen."""
     rooms: dict[Path, int] = {}
     with suppress(OSError):
-        for kind, folder in _cgroups(pid, proc):
+        for kind, folder in _cgroups(pid, mounts, proc):
             with suppress(OSError, ValueError, KeyError):  # the root has no limit
                 room = _room(folder, _NAMES[kind])
                 if room is not None:
@@ -86,9 +88,8 @@ def _room(folder: Path, names: _Names) -> int | None:
     return int(limit) - used + max(files, 0) // 2  # half of it, for it need not succeed
 
 
-def _cgroups(pid: int, proc: Path) -> Iterator[tuple[str, Path]]:
+def _cgroups(pid: int, mounts: Mounts, proc: Path) -> Iterator[tuple[str, Path]]:
     """The type of the file system and the folder, of each memory cgroup that the process is in, the outer ones too."""
-    mounts = _mounts(proc)
     for line in (proc / str(pid) / "cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         kind = "cgroup2" if number == "0" else "cgroup"
@@ -103,10 +104,14 @@ def _cgroups(pid: int, proc: Path) -> Iterator[tuple[str, Path]]:
             break
 
 
-def _mounts(proc: Path) -> dict[str, list[tuple[str, Path]]]:
+def memory_mounts(proc: Path = Path("/proc")) -> Mounts:
     """By the type of the file system: what of the hierarchy is mounted, and where."""
-    found: dict[str, list[tuple[str, Path]]] = {}
-    for line in (proc / "self" / "mountinfo").read_text().splitlines():
+    found: Mounts = {}
+    try:
+        lines = (proc / "self" / "mountinfo").read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
         root, folder = before.split()[3:5]

@@ -8,9 +8,7 @@ import time
 from pathlib import Path
 
 from tracer.probe.hand import Hand
-from tracer.probe.kernel import ATTACH_UPROBE_MULTI, PROGRAM_UPROBE, load_program
-
-RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+from tracer.probe.kernel import ATTACH_UPROBE_MULTI, PROGRAM_UPROBE, RETURN_0, load_program
 
 offsets = [int(line) for line in sys.stdin]
 program = load_program(PROGRAM_UPROBE, RETURN_0, ATTACH_UPROBE_MULTI)
