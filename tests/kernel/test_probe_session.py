@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -268,7 +268,7 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
         time.sleep(0.005 if is_on else 0)  # for which two links are on
 
     monkeypatch.setattr(PollProgram, "switch_link", switch_slowly)
-    rounds, gaps, parts = 100, [], list[Batch]()
+    gaps, parts = [], list[Batch]()
     gone = number_of(plan, "yield")
 
     def code(function: PollFunction) -> bytes:
@@ -279,7 +279,7 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
     on_disk = Path(turns_binary.path).read_bytes()
     whole = {f.name: on_disk[f.offset : f.offset + f.size] for f in turns_binary.functions}
     with session_on(turns, plan, **options) as session:
-        turns.send(f"go {rounds}")
+        work = Work(turns)
         for _ in range(4):
             began = session.set_active(plan.groups, frozenset({gone}))
             parts += read_for(session, 1.5 if "by_bcc" in options else 0.1)  # by now the link is closed
@@ -287,12 +287,11 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
             assert code(plan.functions[number_of(plan, "turns")]) != whole["turns"]
             gaps.append((began, session.set_active(plan.groups)))
             parts += read_for(session, 0.05)
-        words = answer_while_read(turns, session, parts)
+        rounds = end_while_read(work, session, parts)
         assert session.received + session.lost == session.sent
         assert session.received == sum(len(part.events) for part in parts)
     events = np.concatenate([part.events for part in parts])
     assert not any(part.losses for part in parts)
-    assert words == ["polls", str(rounds * TURN_POLLS), "yields", str(rounds * YIELD_POLLS)]
     for entry in (True, False):
         assert len(of(plan, events, "turns", entry=entry)) == rounds * TURN_POLLS
     yields = of(plan, events, "yield", entry=True)
@@ -307,7 +306,7 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
 def test_exits_come_and_go_and_the_entries_stay(turns: Turns, plan: Plan, options: dict[str, Any]) -> None:
     """While the program runs on: every entry is there, and every exit but for those in the time without.  What an exit
     tells of its future is of the call that it ends, never of one that ended unseen at the same place."""
-    rounds, gaps, parts = 100, [], list[Batch]()
+    gaps, parts = [], list[Batch]()
     blind = number_of(plan, "turns")
     function = plan.functions[blind]
 
@@ -320,7 +319,7 @@ def test_exits_come_and_go_and_the_entries_stay(turns: Turns, plan: Plan, option
 
     exits = [True] * len(function.exits)
     with session_on(turns, plan, **options) as session:
-        turns.send(f"go {rounds}")
+        work = Work(turns)
         for _ in range(4):
             began = session.set_active(plan.groups, frozenset(), frozenset({blind}))
             parts += read_for(session, 1.5 if "by_bcc" in options else 0.1)  # by now the link is closed
@@ -328,9 +327,8 @@ def test_exits_come_and_go_and_the_entries_stay(turns: Turns, plan: Plan, option
             gaps.append((began, session.set_active(plan.groups)))
             parts += read_for(session, 0.05)
             assert is_probed() == [True, *exits]
-        words = answer_while_read(turns, session, parts)
+        rounds = end_while_read(work, session, parts)
         assert session.received + session.lost == session.sent
-    assert words == ["polls", str(rounds * TURN_POLLS), "yields", str(rounds * YIELD_POLLS)]
     assert not any(part.losses for part in parts)
     events = np.concatenate([part.events for part in parts])
     for entry in (True, False):
@@ -405,14 +403,32 @@ def read_for(session: ProbeSession, seconds: float) -> list[Batch]:
     return batches
 
 
-def answer_while_read(turns: Turns, session: ProbeSession, parts: list[Batch]) -> list[str]:
-    """The words of its answer; what came until then, and with the end of the session, is in `parts` then."""
-    assert turns.running.stdout is not None
-    while not select.select([turns.running.stdout], [], [], 0)[0]:
+def end_while_read(work: Work, session: ProbeSession, parts: list[Batch]) -> int:
+    """How many rounds it worked; what came until then, and with the end of the session, is in `parts` then."""
+    work.end()
+    while work.thread.is_alive():
         parts += read_for(session, 0.01)
-    words = turns.answer().split()
     parts += [session.read(), session.detach()]
-    return words
+    assert (work.polls, work.yields) == (work.rounds * TURN_POLLS, work.rounds * YIELD_POLLS)
+    return work.rounds
+
+
+class Work:
+    """The program works round by round, on a thread that waits for its answers, until it is told to end."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.rounds = self.polls = self.yields = 0
+        self._turns, self._ended = turns, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            polls, yields = self._turns.run("go 5")
+            self.rounds, self.polls, self.yields = self.rounds + 5, self.polls + polls, self.yields + yields
 
 
 def links_of_ours() -> int:
