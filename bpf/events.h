@@ -196,9 +196,18 @@ struct frame_key {
 };
 
 struct frame {
+	u64 sp; /* at its entry; 0: none is under way here */
 	u64 self;
 	u32 probe; /* that of its entry */
 	u32 epoch;
+};
+
+/* A power of two. */
+#define NEAR_FRAMES 64
+
+/* A thread's. */
+struct near_frames {
+	struct frame at[NEAR_FRAMES];
 };
 
 /* A thread's outermost task poll under way. */

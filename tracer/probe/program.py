@@ -79,8 +79,8 @@ _BEGINS = {WakeOrigin.TIMER: 4, WakeOrigin.IO: 5}
 """By what the wakes come from that are made below."""
 _GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES, Group.SCHEDULING)
 
-_FRAMES = 65_536
-"""Functions under way at once whose self is remembered: 5 MiB of kernel memory."""
+_NEAR_FRAMES, _FAR_FRAMES = 4_096, 16_384
+"""Threads whose functions under way are remembered, and functions of theirs beyond that: 8 MiB of kernel memory."""
 _THREADS = 16_384
 _TASKS = 131_072
 """Tasks whose ids are known to be told; one that is not among them is told again: 10 MiB of kernel memory."""
@@ -114,7 +114,8 @@ class PollProgram:
         entries = {
             "probes": probes,
             "places": probes,
-            "frames": _FRAMES,
+            "near_frames": _NEAR_FRAMES,
+            "far_frames": _FAR_FRAMES,
             "threads": _THREADS,
             "spawn_calls": _THREADS,
             "driver_calls": _THREADS,

@@ -66,6 +66,8 @@ class Variant:
             defines["RING"] = None
         if support is MultiSupport.NONE:
             defines["BY_PLACE"] = None
+        elif support is MultiSupport.BY_PROCESS:
+            defines["BY_PROCESS"] = None
         if not has_atomic_fetch():
             # What interrupts, as a clock or the scheduler does, would disturb the count of the others.
             defines["UNDISTURBED"] = None
