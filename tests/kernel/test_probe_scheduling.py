@@ -158,7 +158,7 @@ def test_a_timer_is_no_thread(turns_executable: Path) -> None:
         running.kill()
     wakings = of(events, WAKING_RECORD)
     by_timer = wakings[wakings["state"] == WakingContext.INTERRUPT]
-    assert len(by_timer) >= 50
+    assert len(by_timer) >= 40, "nobody is woken by a timer that is over before it is slept for"
     assert not by_timer["self"].any()
 
 
