@@ -29,6 +29,10 @@ _WHY = {
 }
 
 
+_SMALL = 1 << 16
+"""Bytes: less than that is written together with what comes after it, for a trace has a packet for each row."""
+
+
 class OutputFile:
     """Bytes go to `NAME.partial`, private to its owner; `commit` makes it NAME, readable, the caller's under sudo.
 
@@ -38,6 +42,7 @@ class OutputFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
+        self._small = bytearray()
         self._partial = path.name + ".partial"
         self._fd: int | None = None
         if path.is_dir():
@@ -70,20 +75,30 @@ class OutputFile:
         if self._fd is None:
             raise ValueError("the file is closed")
         view = np.ascontiguousarray(data).reshape(-1).data if isinstance(data, np.ndarray) else memoryview(data)
+        self.size += len(view)
+        is_small = len(view) < _SMALL
+        if is_small:
+            self._small += view
+            if len(self._small) < _SMALL:
+                return
         try:
-            while view:
-                done = os.write(self._fd, view)
-                self.size += done
-                view = view[done:]
+            self._flush(self._fd)
+            if not is_small:
+                _write_all(self._fd, view)
         except OSError as error:
             self.abort()
             raise _failure(self.path, error) from None
+
+    def _flush(self, fd: int) -> None:
+        small, self._small = self._small, bytearray()
+        _write_all(fd, memoryview(small))
 
     def commit(self) -> None:
         """Give the file its name, replacing an older one of that name."""
         if self._fd is None:
             raise ValueError("the file is closed")
         try:
+            self._flush(self._fd)
             os.fchmod(self._fd, 0o644)  # of what is still ours
             give_to_caller(self._fd)
             # A network file system may report a full disk only here; so the name comes after.
@@ -114,6 +129,11 @@ class OutputFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _failure(path: Path, error: OSError) -> OutputFailed:

@@ -73,14 +73,20 @@ def test_the_error_says_why(tmp_path: Path, name: str, why: str) -> None:
     assert caught.value.code is ExitCode.OUTPUT_FAILED
 
 
-def test_a_limit_on_the_size(tmp_path: Path) -> None:
-    """A file that must not grow: said, and nothing stays behind."""
+@pytest.mark.parametrize("size", [20_000, 200_000], ids=["at the end", "at once"])
+def test_a_limit_on_the_size(tmp_path: Path, size: int) -> None:
+    """A file that must not grow: said, whenever it is found, and nothing stays behind."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
+
+    def write() -> None:
         file = OutputFile(tmp_path / "trace")
+        file.write(bytes(size))
+        file.commit()
+
+    try:
         with pytest.raises(OutputFailed, match="cannot write"):
-            file.write(bytes(20_000))
+            write()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
