@@ -144,7 +144,9 @@ class DebugInformation:
         types = {function.address: self._futures.get(function.address, {}) for function in functions}
         of_tasks = {position: path for several in self._runs.values() for position, path in several.items()}
         roots = of_tasks | {position: path for several in types.values() for position, path in several.items()}
+        # First where the polls are: there the cells are, too, unless the compiler made them in another unit.
         units = {die.unit.offset: die.unit for dies in self._dies.values() for die in dies}
+        units |= {unit.offset: unit for unit in self._dwarf.units}
         cells = find_cells(self._dwarf, units.values(), self._cells)
         found = Layouts(self._dwarf, self._types, awaits).of(roots, frozenset(cells.values()))
         described = []
