@@ -152,7 +152,8 @@ def _live(state: State) -> _Live:
         is_open=is_open[order],
         is_over=both(nothing, latest["result"] == FINISHED),
         is_blind=both(nothing, latest["gap"]),
-        is_coroutine=both(nothing, (after >= FIRST_SUSPEND) & (after != UNKNOWN_STATE)),
+        # Below a future that is not told apart nobody knows whether what is around it is there.
+        is_coroutine=both(nothing, (after >= FIRST_SUSPEND) & (after != UNKNOWN_STATE) & (latest["parent"] != 0)),
     )
 
 

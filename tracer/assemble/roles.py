@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
 from tracer.assemble.plan_sites import Sites, sites_of
 from tracer.model import EndKind, FunctionKind, Group, Plan, PollFunction, SpawnStep
+
+_ARGUMENTS = re.compile(r"(?<=[\w}])<[^<>]*>")
 
 TASKS, FUTURES, WAKES, SCHEDULING = 0, 1, 2, 3
 GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES, Group.WAKES: WAKES, Group.SCHEDULING: SCHEDULING}
@@ -127,5 +130,24 @@ def _queues(plan: Plan, spawn: int) -> bool:
 
 def _futures(plan: Plan) -> Indexes:
     numbers: dict[tuple[int, str], int] = {}
-    names = zip(plan.function_binary, (one.name.removeprefix("task ") for one in plan.functions), strict=True)
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.intp)
+    named = {
+        (binary, one.name)
+        for binary, one in zip(plan.function_binary, plan.functions, strict=True)
+        if one.kind is not FunctionKind.TASK
+    }
+    found = []
+    for binary, function in zip(plan.function_binary, plan.functions, strict=True):
+        name = function.name.removeprefix("task ")
+        if (binary, name) not in named:
+            # Legacy symbols do not have a generic async fn's arguments, which its task's type has.
+            name = _without_arguments(name)
+        found.append(numbers.setdefault((binary, name), len(numbers)))
+    return np.array(found, np.intp)
+
+
+def _without_arguments(name: str) -> str:
+    """`crate::serve<L, M>::{async block}` as `crate::serve::{async block}`."""
+    name, count = name.replace("->", ""), 1
+    while count:
+        name, count = _ARGUMENTS.subn("", name)
+    return name

@@ -131,13 +131,23 @@ def test_at_the_end_it_waits_while_it_may_be_polled_yet() -> None:
     assert waits_of(script, PLAIN) == [(4, 1_000, OPEN)]
 
 
-def test_at_the_end_a_coroutine_waits_while_its_task_does() -> None:
-    """It need not be polled in each poll of that: of many futures together only those are that were woken."""
-    for result, flags in ((PENDING, OPEN), (READY, OPEN | UNSURE)):
-        script = Script()
-        script.enter(0, 500, TASK, HEADER)
-        script.enter(2, 400, JUMPING, MIDDLE, state=3)
-        script.leave(4, 400, JUMPING, PENDING, state=4)
-        script.leave(9, 500, TASK, PENDING)
-        poll_task(script, 100, result=result)
-        assert waits_of(script, JUMPING)[-1] == (4, 1_000, flags)
+@pytest.mark.parametrize(
+    ("is_told_apart", "result", "flags"),
+    [(True, PENDING, OPEN), (True, READY, OPEN | UNSURE), (False, PENDING, OPEN | UNSURE)],
+)
+def test_at_the_end_a_coroutine_waits_while_what_is_around_it_does(
+    is_told_apart: bool, result: int, flags: WaitFlag
+) -> None:
+    """It need not be polled in each poll of that: of many futures together only those are that were woken.  But of a
+    future that is not told apart (its address is not known) nobody knows whether it is still there."""
+    around = MIDDLE if is_told_apart else None
+    script = Script()
+    for at, last in ((0, PENDING), (100, result)):
+        script.enter(at, 500, TASK, HEADER)
+        script.enter(at + 1, 450, PLAIN, around)
+        if not at:
+            script.enter(2, 400, JUMPING, LEAF, state=3)
+            script.leave(4, 400, JUMPING, PENDING, state=4)
+        script.leave(at + 8, 450, PLAIN, last)
+        script.leave(at + 9, 500, TASK, last)
+    assert waits_of(script, JUMPING)[-1] == (4, 1_000, flags)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.captures import START, busy_plan, recording_of
 from tracer.assemble import begin, finish, step
@@ -129,6 +130,22 @@ def test_the_result_of_its_own_future_is_the_tasks() -> None:
     assert outcomes(run([*pending, *ready])) == [(7, 2, Outcome.FINISHED)]
     elsewhere = with_future(20, READY, HEADER + 0x400, flags=SAME)
     assert outcomes(run([*pending, *elsewhere])) == [(7, 2, Outcome.UNKNOWN)]
+
+
+@pytest.mark.parametrize(
+    ("task", "future", "is_one"),
+    [
+        ("task a::serve<L, fn(&u8) -> M<u8>>::{async block}", "a::serve::{async block}", True),
+        ("task a::serve<L>::{async block}", "a::serve::{async block}::{async block}", False),
+        ("task a::serve<u8>::{async block}", "a::serve<u16>::{async block}", False),
+    ],
+)
+def test_symbols_need_not_name_the_arguments_of_its_future(task: str, future: str, is_one: bool) -> None:
+    plan = busy_plan()
+    functions = list(plan.functions)
+    functions[0], functions[2] = replace(functions[0], name=task), replace(functions[2], name=future)
+    roles = begin(recording_of(replace(plan, functions=tuple(functions)))).roles
+    assert (roles.future[0] == roles.future[2]) == roles.may_be_root[2] == is_one
 
 
 def test_without_ids_a_task_ends_with_its_future() -> None:
