@@ -109,6 +109,14 @@ def test_waits_have_their_places(recorded: Recorded) -> None:
     assert {row["chain"] for row in chains} <= known
 
 
+def test_unsure_waits_are_in_no_sum(recorded: Recorded) -> None:
+    trace, document = recorded
+    (told,) = trace.query("SELECT count(*) AS waits, sum(is_unsure) AS unsure FROM rat_wait")
+    (summed,) = trace.query("SELECT sum(waits) AS waits FROM rat_waits_by_location")
+    assert told["waits"] - told["unsure"] == summed["waits"] > 0
+    assert told["unsure"] == document["uncertain_waits"] > 0
+
+
 def test_spawns_are_those_of_the_summary(recorded: Recorded) -> None:
     trace, document = recorded
     rows = trace.query("SELECT function, spawned_at, spawned_by FROM rat_task WHERE spawned_ts IS NOT NULL")

@@ -26,7 +26,9 @@ CREATE PERFETTO VIEW rat_wait (
   -- The futures from there down to the one that waits, one a line.
   chain STRING,
   -- What is unusual about it.
-  note STRING
+  note STRING,
+  -- Whether it may have ended sooner, its future dropped unseen. Such waits belong into no sum.
+  is_unsure BOOL
 ) AS
 SELECT
   slice.id,
@@ -48,12 +50,17 @@ SELECT
       args.arg_set_id = slice.arg_set_id
       AND args.flat_key = 'debug.chain'
   ) AS chain,
-  extract_arg(slice.arg_set_id, 'debug.note') AS note
+  extract_arg(slice.arg_set_id, 'debug.note') AS note,
+  extract_arg(slice.arg_set_id, 'debug.instance') IS NOT extract_arg(slice.arg_set_id, 'debug.task number')
+  AND (
+    coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*may have ended sooner*', FALSE)
+    OR coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*some time before another one*', FALSE)
+  ) AS is_unsure
 FROM slice
 WHERE
   slice.category = 'wait';
 
--- Where functions wait, by the place in the source and what is awaited there.
+-- Where functions wait, by the place in the source and what is awaited there; without waits that may have ended sooner.
 CREATE PERFETTO VIEW rat_waits_by_location (
   function STRING,
   -- Whether these are whole tasks.
@@ -78,6 +85,8 @@ SELECT
   cast_int!(percentile(dur, 99)) AS p99_dur,
   max(dur) AS max_dur
 FROM rat_wait
+WHERE
+  NOT is_unsure
 GROUP BY
   function,
   is_task,
