@@ -42,6 +42,7 @@ _WAIT_FLAGS = (
 )
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}$")
+_OBJECT = "dyn "
 _REFERENCE = re.compile(r"^&(?:mut )?")
 JOB = "blocking job "
 """How the names of jobs begin, as those of tasks do with "task "."""
@@ -130,9 +131,9 @@ def short_name(function: PollFunction) -> str:
 def short_name_of(name: str, kind: FunctionKind) -> str:
     """The same by name and kind."""
     prefix = next((word for word in ("task ", JOB) if name.startswith(word)), "")
-    name = name[len(prefix) :]
+    name = _short_objects(name[len(prefix) :])
     # A task's future is an async fn or block by its path, or a type (such as a wrapper around one).
-    is_type = _split(name, "::")[-1][:1].isupper()
+    is_type = _split(name, "::")[-1][:1].isupper() or name.startswith(_OBJECT)
     plain = kind is FunctionKind.FUTURE or (kind is FunctionKind.TASK and is_type)
     short = _short_type(name) if plain else _short_path(name)
     return printable(f"{prefix}{short}")
@@ -140,11 +141,37 @@ def short_name_of(name: str, kind: FunctionKind) -> str:
 
 def short_awaitee(name: str) -> str:
     """The display name of an awaited type in short: async fns have names in lower case, types do not."""
+    name = _short_objects(name)
     last = _split(name, "::")[-1]
     is_path = (
         not name.startswith("&") and (last.startswith("{") or last[:1].islower()) and " " not in last.split("<")[0]
     )
     return printable(_short_path(name) if is_path else _short_type(name))
+
+
+def _short_objects(name: str) -> str:
+    """Trait objects, `(dyn a::Trait<T> + Send)`, by their traits' own names: `dyn Trait`."""
+    begin = name.find(_OBJECT)
+    if begin < 0:
+        return name
+    before, rest = name[:begin], name[begin + len(_OBJECT) :]
+    end = next(_ends(rest), len(rest))
+    trait = _split(_split(rest[:end], " + ")[0], "::")[-1].partition("<")[0]
+    if before.endswith("(") and rest[end : end + 1] == ")":
+        before, end = before[:-1], end + 1
+    return f"{before}{_OBJECT}{trait}{_short_objects(rest[end:])}"
+
+
+def _ends(text: str) -> Iterator[int]:
+    """Where what begins `text` ends: at a comma, or the bracket that closes one before it."""
+    depth = 0
+    for at, character in enumerate(text):
+        if character in "<([{":
+            depth += 1
+        elif character in ")]}" or (character == ">" and text[at - 1 : at] != "-"):
+            depth -= 1
+        if depth < 0 or (depth == 0 and character == ","):
+            yield at
 
 
 def _short_path(name: str) -> str:
