@@ -34,7 +34,7 @@ def print_summary(document: Document, console: Console) -> None:
     if document["polls"] or document["functions"]:
         if document["polls"]:
             _print_functions(document, console)
-        _print_tasks(document["task_kinds"], console)
+        _print_tasks(document, console)
         _print_scheduling(document, console)
         _print_delays(document, console)
         _print_jobs(document.get("jobs", []), document.get("in_place"), console)
@@ -107,14 +107,19 @@ def _print_functions(document: Document, console: Console) -> None:
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
     words = "times are wall time and include the futures polled inside and the probes; p50, p99 are within 6 %"
     console.print(plain_text(more + words, "dim"))
-    share = document["futures_probed"]
-    if document["plan_changes"] and share < 0.999:
-        words = f"futures were probed in {share:.1%} of the time only: their figures are of that part"
-        console.print(plain_text(words, "yellow"))
+    _print_part("futures", document["futures_probed"], document, console)
     console.print()
 
 
-def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
+def _print_part(what: str, share: float, document: Document, console: Console) -> None:
+    """That they were not probed all the time."""
+    if document["plan_changes"] and share < 0.999:
+        words = f"{what} were probed in {share:.1%} of the time only: their figures are of that part"
+        console.print(plain_text(words, "yellow"))
+
+
+def _print_tasks(document: Document, console: Console) -> None:
+    kinds: Sequence[Document] = document["task_kinds"]
     has_sites = any(_spawned_at(one) for one in kinds[:_TOP_KINDS])
     has_splits = any(one.get("scheduled") for one in kinds[:_TOP_KINDS])
     rows = [
@@ -143,6 +148,8 @@ def _print_tasks(kinds: Sequence[Document], console: Console) -> None:
     )
     if len(kinds) > _TOP_KINDS:
         console.print(plain_text(f"{some(len(kinds) - _TOP_KINDS, 'more kind')} of tasks", "dim"))
+    # Recordings by earlier versions do not tell it.
+    _print_part("tasks", document.get("tasks_probed", 1.0), document, console)
 
 
 def _split_cells(kind: Document) -> list[str]:
@@ -192,13 +199,11 @@ def _print_delays(document: Document, console: Console) -> None:
     if document["wakes"] is None:
         console.print()
         return
-    wakes, share = document["wakes"], document["wakes_probed"]
+    wakes = document["wakes"]
     words = f"{some(wakes['all'], 'wake')} of tasks, {wakes['without_effect']:,} without effect, {wakes['own']:,} by "
     words += f"themselves, {wakes['unanswered']:,} that no poll followed"
     console.print(plain_text(words, "dim"))
-    if document["plan_changes"] and share < 0.999:
-        words = f"wakes were probed in {share:.1%} of the time only: their figures are of that part"
-        console.print(plain_text(words, "yellow"))
+    _print_part("wakes", document["wakes_probed"], document, console)
     console.print()
 
 

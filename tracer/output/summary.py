@@ -302,6 +302,7 @@ class Summary:
             "complete": self.end is not None,
             "ended": self.end.reason if self.end else None,
             "flight": flight_of(recording, max(recording.start, self.end.time if self.end else accounts.latest)),
+            "tasks_probed": self.share_probed(Group.TASKS),
             "futures_probed": self.share_probed(Group.FUTURES),
             "wakes_probed": self.share_probed(Group.WAKES),
             "wakes": self._wakes(),

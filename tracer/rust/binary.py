@@ -77,7 +77,8 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
             raise NotTraceable(
                 f"{display_path} is stripped: no poll function can be found in it.",
                 why="It has no symbol table, and no separate debug file of the same build was found.",
-                fix=f"Build it with these lines in Cargo.toml:\n\n{_PROFILE}",
+                fix=f"Where the same build is that has its symbols yet: --symbols FILE\n\n"
+                f"Else build it with these lines in Cargo.toml:\n\n{_PROFILE}",
             )
         raise NotTraceable(
             f"{display_path} has no poll function.",
