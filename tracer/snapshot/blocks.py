@@ -27,7 +27,7 @@ from tracer.stacks import (
 _WAITS, _HOLDS, _SENDS, _RECEIVES = (
     LINK_ROLES.index(role) for role in (LinkRole.WAITS, LinkRole.HOLDS, LinkRole.SENDS, LinkRole.RECEIVES)
 )
-_TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _SEMAPHORE = (
+_TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _SEMAPHORE, _NOTIFY = (
     LINK_KINDS.index(kind)
     for kind in (
         LinkKind.TASK,
@@ -36,6 +36,7 @@ _TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _SEMAPHORE = (
         LinkKind.MUTEX,
         LinkKind.RWLOCK,
         LinkKind.SEMAPHORE,
+        LinkKind.NOTIFY,
     )
 )
 _LOCKS = (_MUTEX, _RWLOCK)
@@ -83,11 +84,13 @@ def _blocks(links: Array) -> Array:
     )
     # What waits for room in a channel waits for a semaphore in it; what waits for a message, for the channel.
     is_room = (kind == _MPSC) & ~np.isin(links["address"], links["address"][(role == _SENDS) | (role == _RECEIVES)])
+    # And a sender that waits until nobody receives, for a Notify in it that is no wait for a message.
+    is_end = kind == _NOTIFY
     parts = [
         _for_tasks(links, np.flatnonzero(is_wait & (kind == _TASK) & (links["target"] >= 0))),
         locks.blocks(np.flatnonzero(is_wait & is_lock)),
-        senders.blocks(np.flatnonzero(is_wait & ~is_lock & (kind != _TASK) & ~is_room)),
-        receivers.blocks(np.flatnonzero(is_wait & is_room)),
+        senders.blocks(np.flatnonzero(is_wait & ~is_lock & (kind != _TASK) & ~is_room & ~is_end)),
+        receivers.blocks(np.flatnonzero(is_wait & (is_room | is_end))),
     ]
     blocks = np.concatenate(parts)
     return blocks[np.argsort(blocks["task"], kind="stable")]

@@ -5,6 +5,7 @@ It is read twice, and the tasks' states with it: what is told of a task was so w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,8 @@ _NAMES = (
     ("tokio::sync::watch::", LinkKind.WATCH),
 )
 """tokio 1.25 to 1.54: these wait by a semaphore, or a Notify, that is a part of them."""
+_FOR_RECEIVERS = re.compile(r"::closed\b")
+"""A sender's wait until there is no receiver any more: another sender does not end it."""
 _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
 _SEVERAL = 2
 """Leaves of a task that has more than were looked at."""
@@ -324,6 +327,7 @@ def _frames(
     for index, frame in enumerate(stack.frames):
         name = binary.layouts[frame.layout].name if frame.layout is not None else ""
         own = next((kind for prefix, kind in _NAMES if name.startswith(prefix)), None)
+        own = None if _FOR_RECEIVERS.search(name) else own
         above.append(own or (above[frame.parent] if frame.parent >= 0 else None))
         if frame.layout is not None and frame.is_whole and not frame.more:
             frames = np.full(len(tasks), index, np.intp)

@@ -222,6 +222,16 @@ async fn holds_watch(sender: watch::Sender<u64>) {
     drop(sender);
 }
 
+/// Not for the other sender: for receivers to go.
+async fn waits_closed(sender: watch::Sender<u64>) {
+    sender.closed().await;
+}
+
+async fn holds_watch_receiver(receiver: watch::Receiver<u64>) {
+    pending::<()>().await;
+    drop(receiver);
+}
+
 async fn waits_broadcast(mut receiver: broadcast::Receiver<u64>) {
     let _ = receiver.recv().await;
 }
@@ -464,6 +474,10 @@ async fn tasks() {
     let (sender, receiver) = watch::channel(0);
     start("holds_watch", holds_watch(sender));
     start("waits_watch", waits_watch(receiver));
+    let (sender, receiver) = watch::channel(0);
+    start("waits_closed", waits_closed(sender.clone()));
+    start("holds_watch", holds_watch(sender));
+    start("holds_watch_receiver", holds_watch_receiver(receiver));
     let (sender, receiver) = broadcast::channel(2);
     start("holds_broadcast", holds_broadcast(sender));
     start("waits_broadcast", waits_broadcast(receiver));
