@@ -268,7 +268,19 @@ class Layouts:
         arguments = generic_arguments(type_.name)
         chosen = [one for one in named if owner == _POLL_FN or _mentions(one[2]) or _is_generic(one[2], arguments)]
         ways = [way for base, member, _ in chosen for way in self._ways(member, base, 0)]
-        return ways or [way for base, member, _ in named for way in self._ways(member, base, 0)]
+        ways = ways or [way for base, member, _ in named for way in self._ways(member, base, 0)]
+        return ways or [
+            way
+            for base, member, name in named
+            if _is_generic(name, arguments) or name.startswith(owner)
+            for way in self._of_states(member, base)
+        ]
+
+    def _of_states(self, member: Member, base: int) -> Iterator[_Way]:
+        """To an enum of a future's own, in whose variants what it polls may be: tower's Oneshot<S> has a State<S>."""
+        type_ = self._types.at(member.type) if member.type is not None else None
+        if type_ is not None and type_.tag == Tag.STRUCTURE and type_.variant_part is not None:
+            yield from self._way(base + member.offset, False, type_, LayoutKind.GLUE)
 
     def _is_future(self, name: str, position: int | None) -> bool:
         return _last(name) in self._futures and position not in self._others

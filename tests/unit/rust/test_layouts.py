@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,3 +201,21 @@ def test_stream_paths() -> None:
     symbols = [f"_ZN{len(path)}{path}9poll_next17h0123456789abcdefE", "_ZN9poll_next17h0123456789abcdefE"]
     symbols += ["_RNvXs_NtC1a1bNtB4_4OnceNtNtCs1_12futures_core6stream6Stream9poll_next"]
     assert stream_paths("\0".join(["", *symbols, ""]).encode()) == {"a::Map", "a::b::Once"}
+
+
+def test_what_a_future_polls_may_be_in_an_enum_of_its_own(tmp_path: Path) -> None:
+    source, program = Path(__file__).parent / "own_states.rs", tmp_path / "program"
+    subprocess.run(["rustc", "--edition", "2021", "-g", str(source), "-o", str(program)], check=True, timeout=120)
+    with open_elf(program) as image:
+        layouts = read_binary(image, display_path="program").layouts
+    polled = {}
+    for layout in layouts:
+        if layout.name.startswith("own_states::Once<"):
+            (way,) = layout.edges
+            assert way.child is not None
+            states = layouts[way.child]
+            assert states.kind is LayoutKind.GLUE
+            polled[layout.name] = [layouts[one.child].name for one in states.edges if one.child is not None]
+    (boxes, values) = (polled[name] for name in sorted(polled))
+    assert boxes == ["dyn Future<Output=u64>"]
+    assert values == ["core::future::ready::Ready<u64>"]
