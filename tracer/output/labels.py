@@ -43,6 +43,7 @@ _WAIT_FLAGS = (
 _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}$")
 _OBJECT = "dyn "
+_ANY_TYPE = re.compile(r"^<[A-Z]\d? as ")
 _REFERENCE = re.compile(r"^&(?:mut )?")
 JOB = "blocking job "
 """How the names of jobs begin, as those of tasks do with "task "."""
@@ -180,7 +181,17 @@ def _short_path(name: str) -> str:
     path = [_element(part) for part in parts if not part.startswith("{")] or [name]
     block = next((found for part in reversed(parts) if (found := _BLOCK_NAMES.match(part))), None)
     words = " ".join(filter(None, block.groups())) if block else ""
-    return "::".join(path[-2:]) + (f" {{{words}}}" if words else "")
+    return "::".join(path[-2:]) + _implementor(parts) + (f" {{{words}}}" if words else "")
+
+
+def _implementor(parts: list[str]) -> str:
+    """What a trait that is implemented for any type, `<F as Handler>`, is implemented for: the first argument."""
+    arguments = parts[-1].partition("}<")[2]
+    if not _ANY_TYPE.match(parts[0]) or not arguments:
+        return ""
+    first = _split(arguments.removesuffix(">"), ",")[0]
+    returned = _split(first, " -> ")[-1] if first.startswith("fn(") else first
+    return f"<{_short_path(returned).split('::')[-1]}>"
 
 
 def _short_type(name: str, deeper: int = 1) -> str:

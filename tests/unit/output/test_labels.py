@@ -25,6 +25,13 @@ from tracer.output.labels import (
         (FunctionKind.COROUTINE, "tk::cycle::{async block#5}", "tk::cycle {block 5}"),
         (FunctionKind.COROUTINE, "<tk::A as tk::Svc>::call::{async block#0}", "A::call {block 0}"),
         (FunctionKind.COROUTINE, "<tk::A<dyn Fn() -> u8> as tk::Svc>::call", "A::call"),
+        (
+            FunctionKind.COROUTINE,
+            "<F as H<M>>::call::{async block#0}<fn(a::B) -> s::slow<u8>, s::slow>",
+            "F::call<slow>",
+        ),
+        (FunctionKind.COROUTINE, "<T as h::Handler<M>>::call::{async block#0}<h::Own<u8>, u8>", "T::call<Own>"),
+        (FunctionKind.COROUTINE, "<F as h::Handler<M>>::call", "F::call"),
         (FunctionKind.TASK, "task tk::server::{async block#0}", "task tk::server {block 0}"),
         (FunctionKind.TASK, "raw::poll", "raw::poll"),
         (FunctionKind.FUTURE, "tokio::time::sleep::Sleep", "Sleep"),
