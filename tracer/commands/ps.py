@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> ExitCode:
 
     for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
         say(line)
-    say_remarks(live)
+    say_remarks(live, view)
     return ExitCode.OK
 
 
@@ -138,9 +138,11 @@ def print_json(view: TaskView, tasks: Array) -> None:
     say_json(tasks_json(view, tasks), indent=1)
 
 
-def say_remarks(live: TaskSource) -> None:
+def say_remarks(live: TaskSource, view: TaskView) -> None:
     """What would tell more, on the standard error."""
     sys.stdout.flush()
+    if not len(view.snapshot.tasks):
+        remark("no task was found; those of tokio before 1.25 and of async-task before 4.0 cannot be")
     for words in live.remarks:
         remark(words)
 

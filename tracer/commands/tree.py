@@ -37,5 +37,5 @@ def run(options: argparse.Namespace) -> ExitCode:
         print_json(view, tasks)
         return ExitCode.OK
     print_tree(view, tasks, make_console(LIST_WIDTH))
-    say_remarks(live)
+    say_remarks(live, view)
     return ExitCode.OK
