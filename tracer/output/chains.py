@@ -113,6 +113,9 @@ class Chains:
             plain.is_verified,
         )
         at = max((place for place, step in enumerate(common) if _is_own(step)), default=-1)
+        if at < 0 and plain.location is None:
+            # A task of a dependency, or all of the program is one (`cargo install`): its outermost await.
+            at = next((place for place, step in enumerate(common) if step.location is not None), -1)
         if at < 0 or len(common) == 1 == len(ways):
             return known
         names = [common[at + 1]] if at + 1 < len(common) else [tail[0] for tail in tails if tail]

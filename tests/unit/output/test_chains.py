@@ -58,6 +58,17 @@ def test_through_an_inlined_future_of_the_users_own() -> None:
     assert (waiting.title, waiting.location) == ("waiting: Leaf", SourceLocation(OWN, 10))
 
 
+def test_where_nothing_is_the_users_own_a_task_waits_where_its_future_does() -> None:
+    """As in a program that `cargo install` built: all of its source is a dependency's."""
+    made = plan()
+    outer = made.layouts[0]
+    awaits = tuple(replace(point, location=SourceLocation(FOREIGN, 30)) for point in outer.awaits)
+    task = replace(made.functions[0], name="task server::outer", awaits=())
+    made = replace(made, functions=(task,), layouts=(replace(outer, awaits=awaits), *made.layouts[1:]))
+    waiting = Chains(made).waiting(0, None, packed(numbers(made, 3)))
+    assert (waiting.title, waiting.location) == ("waiting: tokio::inner", SourceLocation(FOREIGN, 30))
+
+
 def test_several_branches() -> None:
     made = plan()
     waiting = Chains(made).waiting(
