@@ -72,7 +72,7 @@ def read_recording(data: bytes) -> Recording:
         start=message.start,
         processes=tuple(
             Process(
-                pid=p.pid,
+                pid=_checked_pid(p.pid),
                 start_time=p.start_time,
                 name=p.name,
                 command=tuple(p.command),
@@ -91,12 +91,18 @@ def read_recording(data: bytes) -> Recording:
     )
 
 
+def _checked_pid(number: int) -> int:
+    if number > _MOST_PID:
+        raise ValueError(f"{number} is no process or thread")
+    return number
+
+
 def write_threads(threads: Iterable[Thread]) -> bytes:
     return pb.Threads(threads=[pb.Thread(tid=t.tid, pid=t.pid, name=text(t.name)) for t in threads]).SerializeToString()
 
 
 def read_threads(data: bytes) -> list[Thread]:
-    return [Thread(t.tid, t.pid, t.name) for t in pb.Threads.FromString(data).threads]
+    return [Thread(_checked_pid(t.tid), _checked_pid(t.pid), t.name) for t in pb.Threads.FromString(data).threads]
 
 
 def write_plan_change(change: PlanChange) -> bytes:
@@ -137,8 +143,10 @@ def write_process_end(end: ProcessEnd) -> bytes:
 
 def read_process_end(data: bytes) -> ProcessEnd:
     message = pb.ProcessEnd.FromString(data)
-    return ProcessEnd(message.time, message.pid, message.reason)
+    return ProcessEnd(message.time, _checked_pid(message.pid), message.reason)
 
+
+_MOST_PID = (1 << 31) - 1
 
 _STUCK_KINDS = frozenset(StuckKind)
 """A later version may tell of others."""

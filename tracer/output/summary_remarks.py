@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -16,7 +16,7 @@ from tracer.output.spawn_words import why_unknown
 from tracer.output.tables import Document, plain_text, some
 
 _MOST_NAMED = 2
-_MAX_CHANGES, _MAX_NAMES = 4, 5
+_MAX_CHANGES, _MAX_NAMES, _MAX_LINES = 4, 5, 16
 _MUCH_STOLEN = 0.01
 
 
@@ -83,8 +83,8 @@ def print_remarks(document: Document, console: Console) -> None:
     if len(changes) > _MAX_CHANGES:
         more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
         console.print(plain_text(more, "yellow"))
-    for gone in document["process_ends"]:
-        console.print(plain_text(f"at {gone['seconds']:.2f} s process {gone['pid']}: {gone['reason']}"))
+    gone = document["process_ends"]
+    _print_some([f"at {one['seconds']:.2f} s process {one['pid']}: {one['reason']}" for one in gone], console)
     if not document["complete"]:
         console.print(plain_text("the capture breaks off: its end was not written", "yellow"))
     for runtime in sorted({one["runtime"] or "unknown" for one in document["task_kinds"] if one["unidentified"]}):
@@ -98,8 +98,7 @@ def print_remarks(document: Document, console: Console) -> None:
     for runtime, count in sorted((+unknown).items()):
         words = f"where {some(count, 'task')} came from is not known: {why_unknown(runtime or None)}"
         console.print(plain_text(words))
-    for remark in document["layouts"]:
-        console.print(plain_text(remark))
+    _print_some(document["layouts"], console)
     for remark in _stack_remarks(document.get("stacks")):
         console.print(plain_text(remark))
     refusals = document["not_probed"]
@@ -112,6 +111,14 @@ def print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(f"{probed} ({reasons}{more})"))
     if document["ended"]:
         console.print(plain_text(document["ended"]))
+
+
+def _print_some(lines: Sequence[str], console: Console) -> None:
+    """Not all, of a summary that somebody else may have written: it can have any number of them."""
+    for line in lines[:_MAX_LINES]:
+        console.print(plain_text(line))
+    if len(lines) > _MAX_LINES:
+        console.print(plain_text(f"{len(lines) - _MAX_LINES:,} more of these: see --json", "dim"))
 
 
 def _not_probed(document: Document) -> Iterator[str]:
