@@ -223,9 +223,11 @@ def test_the_dearest_futures_of_a_busy_program_go_and_come_back(targets: Targets
     tasks = trace.polls({name for name in trace.functions if name.startswith("task paced::work")})
     whole = tasks.starts[(tasks.starts > tasks.starts.min() + 200_000_000) & (tasks.starts < tasks.starts.max())]
     assert np.diff(np.sort(whole)).max() < 1_000_000_000
-    # The busiest one, whose exit is stepped as those of the others are, was among the first to go.
+    # One of the busiest, whose exits are stepped as those of the others are, was among the first to go.
     until = rows[0][1]
     futures = {one["function"]: one["kind"] for one in said["functions"] if one["kind"] in ("coroutine", "future")}
-    counts = {name: int(np.count_nonzero(trace.polls({name}).starts < until)) for name in futures}
-    busiest = max(counts, key=lambda name: counts[name])
-    assert short_name_of(busiest, FunctionKind(futures[busiest])) in rows[1][2]
+    counts = {
+        short_name_of(name, FunctionKind(kind)): int(np.count_nonzero(trace.polls({name}).starts < until))
+        for name, kind in futures.items()
+    }
+    assert max(counts[name] for name in rows[1][2]) >= 0.9 * max(counts.values())
