@@ -197,6 +197,22 @@ def test_one_screen() -> None:
         assert not [line for line in lines if re.search(r" [\d.,]+…", line)]
 
 
+def test_tasks_that_were_probed_in_windows_only() -> None:
+    """Their figures are of a part, which is said below them; all of a list that has no end is not."""
+    summary = summed(many(2000))
+    others = frozenset(Group) - {Group.TASKS}
+    summary.plan_change(PlanChange(START + 1_000_000_000, others, "9 %"))
+    summary.plan_change(PlanChange(START + 4_000_000_000, frozenset(Group), "2 %"))
+    assert summary.as_json()["tasks_probed"] == pytest.approx(0.4)
+    text = rendered(summary)
+    assert "tasks were probed in 40.0% of the time only: their figures are of that part" in text
+    for number in range(100):
+        summary.process_end(ProcessEnd(START + number, 1000 + number, "it exited"))
+    text = rendered(summary)
+    assert text.count("it exited") == 16
+    assert "84 more of these: see --json" in text
+
+
 def test_what_was_probed_by_its_entries_only() -> None:
     """A function that is not probed at all is not among them, nor one that nobody knows."""
     functions = make_recording().plan.functions
