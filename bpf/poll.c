@@ -350,7 +350,7 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u6
 	return 0;
 }
 
-/* What a link lets through need not be looked up, for as much as a fifth of what else is done here. */
+/* What a link lets through need not be looked up. */
 static __always_inline int is_of_link(u64 pid_tgid)
 {
 #ifdef BY_PROCESS

@@ -42,6 +42,7 @@ from tracer.model import (
     Tally,
     Thread,
 )
+from tracer.output.files import write_all
 
 Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | MemoryReading | CaptureEnd | list[Thread]
 
@@ -145,7 +146,7 @@ def _send(pipe: int, item: Assembled) -> None:
         arrays = [cast(Array, getattr(item, name)) for name in _ARRAYS]
         _write(pipe, _SPANS, _COUNTS.pack(*map(len, arrays)))
         for array in arrays:
-            _write_all(pipe, np.ascontiguousarray(array).view(np.uint8).data)
+            write_all(pipe, np.ascontiguousarray(array).view(np.uint8).data)
     elif isinstance(item, Tally):
         _write(pipe, _TALLY, _TALLIES.pack(*astuple(item)))
     else:
@@ -154,12 +155,7 @@ def _send(pipe: int, item: Assembled) -> None:
 
 
 def _write(pipe: int, tag: bytes, payload: bytes) -> None:
-    _write_all(pipe, memoryview(_HEAD.pack(tag, len(payload)) + payload))
-
-
-def _write_all(pipe: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(pipe, data) :]
+    write_all(pipe, memoryview(_HEAD.pack(tag, len(payload)) + payload))
 
 
 # ---- at its maker's

@@ -84,14 +84,14 @@ class OutputFile:
         try:
             self._flush(self._fd)
             if not is_small:
-                _write_all(self._fd, view)
+                write_all(self._fd, view)
         except OSError as error:
             self.abort()
             raise _failure(self.path, error) from None
 
     def _flush(self, fd: int) -> None:
         small, self._small = self._small, bytearray()
-        _write_all(fd, memoryview(small))
+        write_all(fd, memoryview(small))
 
     def commit(self) -> None:
         """Give the file its name, replacing an older one of that name."""
@@ -131,7 +131,8 @@ class OutputFile:
         self.abort()
 
 
-def _write_all(fd: int, view: memoryview) -> None:
+def write_all(fd: int, view: memoryview) -> None:
+    """Write it to its end, however little goes at once.  Raises OSError."""
     while view:
         view = view[os.write(fd, view) :]
 

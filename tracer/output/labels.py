@@ -152,36 +152,27 @@ def short_awaitee(name: str) -> str:
 
 def _short_objects(name: str) -> str:
     """Trait objects, `(dyn a::Trait<T> + Send)`, by their traits' own names: `dyn Trait`."""
-    begin = name.find(_OBJECT)
-    if begin < 0:
-        return name
-    before, rest = name[:begin], name[begin + len(_OBJECT) :]
-    end = next(_ends(rest), len(rest))
-    trait = _split(_split(rest[:end], " + ")[0], "::")[-1].partition("<")[0]
-    if before.endswith("(") and rest[end : end + 1] == ")":
-        before, end = before[:-1], end + 1
-    return f"{before}{_OBJECT}{trait}{_short_objects(rest[end:])}"
+    parts, done = list[str](), 0
+    while (begin := name.find(_OBJECT, done)) >= 0:
+        inner = begin + len(_OBJECT)
+        # Up to a comma, or the bracket that closes one before it.
+        ends = (at for at, depth in _depths(name, inner) if depth < 0 or (depth == 0 and name[at] == ","))
+        end = next(ends, len(name))
+        trait = _split(_split(name[inner:end], " + ")[0], "::")[-1].partition("<")[0]
+        is_wrapped = begin > done and name[begin - 1] == "(" and name[end : end + 1] == ")"
+        parts += [name[done : begin - is_wrapped], _OBJECT, trait]
+        done = end + is_wrapped
+    return "".join([*parts, name[done:]])
 
 
-def _ends(text: str) -> Iterator[int]:
-    """Where what begins `text` ends: at a comma, or the bracket that closes one before it."""
-    depth = 0
-    for at, character in enumerate(text):
-        if character in "<([{":
-            depth += 1
-        elif character in ")]}" or (character == ">" and text[at - 1 : at] != "-"):
-            depth -= 1
-        if depth < 0 or (depth == 0 and character == ","):
-            yield at
-
-
-def _short_path(name: str) -> str:
+def _short_path(name: str, deeper: int = 1) -> str:
     """`a::b::C<T>::f::{async block#1}` becomes `C::f {block 1}`; symbols alone do not tell the number."""
     parts = _split(name, "::")
     path = [_element(part) for part in parts if not part.startswith("{")] or [name]
     block = next((found for part in reversed(parts) if (found := _BLOCK_NAMES.match(part))), None)
     words = " ".join(filter(None, block.groups())) if block else ""
-    return "::".join(path[-2:]) + _implementor(parts) + (f" {{{words}}}" if words else "")
+    implementor = _implementor(parts) if deeper else ""
+    return "::".join(path[-2:]) + implementor + (f" {{{words}}}" if words else "")
 
 
 def _implementor(parts: list[str]) -> str:
@@ -191,7 +182,7 @@ def _implementor(parts: list[str]) -> str:
         return ""
     first = _split(arguments.removesuffix(">"), ",")[0]
     returned = _split(first, " -> ")[-1] if first.startswith("fn(") else first
-    return f"<{_short_path(returned).split('::')[-1]}>"
+    return f"<{_short_path(returned, deeper=0).split('::')[-1]}>"
 
 
 def _short_type(name: str, deeper: int = 1) -> str:
@@ -229,18 +220,23 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _top_level(text: str, separator: str) -> Iterator[int]:
-    depth, at = 0, 0
-    while at < len(text):
+    free = 0
+    for at, depth in _depths(text):
+        if depth == 0 and at >= free and text.startswith(separator, at):
+            yield at
+            free = at + len(separator)
+
+
+def _depths(text: str, start: int = 0) -> Iterator[tuple[int, int]]:
+    """(place, how many brackets are open behind it), from `start` on; below 0 where more are closed."""
+    depth = 0
+    for at in range(start, len(text)):
         character = text[at]
         if character in "<([{":
             depth += 1
         elif character in ")]}" or (character == ">" and text[at - 1 : at] != "-"):
             depth -= 1
-        elif depth == 0 and text.startswith(separator, at):
-            yield at
-            at += len(separator)
-            continue
-        at += 1
+        yield at, depth
 
 
 def duration_words(ns: float) -> str:

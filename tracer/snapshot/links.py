@@ -326,8 +326,8 @@ def _frames(
     parents = {frame.parent for frame in stack.frames}
     for index, frame in enumerate(stack.frames):
         name = binary.layouts[frame.layout].name if frame.layout is not None else ""
-        own = next((kind for prefix, kind in _NAMES if name.startswith(prefix)), None)
-        own = None if _FOR_RECEIVERS.search(name) else own
+        is_named = not _FOR_RECEIVERS.search(name)
+        own = next((kind for prefix, kind in _NAMES if is_named and name.startswith(prefix)), None)
         above.append(own or (above[frame.parent] if frame.parent >= 0 else None))
         if frame.layout is not None and frame.is_whole and not frame.more:
             frames = np.full(len(tasks), index, np.intp)

@@ -57,6 +57,14 @@ def test_short_names(kind: FunctionKind, name: str, short: str) -> None:
     assert short_name(PollFunction(1, 1, 1, name, kind, Source.SYMBOLS, ())) == short
 
 
+def test_names_of_any_length_and_depth() -> None:
+    """As captures of somebody else's may have them."""
+    several = short_name(PollFunction(1, 1, 1, f"A<{'dyn a::T,' * 3000}>", FunctionKind.FUTURE, Source.SYMBOLS, ()))
+    assert several.count("dyn T") == 3000
+    nested = "<F as X>::{a}<" * 1500 + "T" + ">" * 1500
+    assert short_name(PollFunction(1, 1, 1, nested, FunctionKind.COROUTINE, Source.SYMBOLS, ())) == "F<F>"
+
+
 @pytest.mark.parametrize(
     ("awaitee", "short"),
     [

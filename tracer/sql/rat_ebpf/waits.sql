@@ -52,9 +52,10 @@ SELECT
   ) AS chain,
   extract_arg(slice.arg_set_id, 'debug.note') AS note,
   extract_arg(slice.arg_set_id, 'debug.instance') IS NOT extract_arg(slice.arg_set_id, 'debug.task number')
-  AND (
-    coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*may have ended sooner*', FALSE)
-    OR coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*some time before another one*', FALSE)
+  AND coalesce(
+    extract_arg(slice.arg_set_id, 'debug.note') GLOB '*may have ended sooner*'
+    OR extract_arg(slice.arg_set_id, 'debug.note') GLOB '*some time before another one*',
+    FALSE
   ) AS is_unsure
 FROM slice
 WHERE
