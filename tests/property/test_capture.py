@@ -17,7 +17,7 @@ from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, Pro
 _TIMES = st.integers(0, 2**63 - 1)
 _FUNCTIONS = st.frozensets(st.integers(0, 99))
 _TEXT = st.text(max_size=5)
-_TIDS = st.integers(0, 2**32 - 1)
+_TIDS = st.integers(0, 2**31 - 1)  # a process or thread with a larger number is no possible one, and not read
 _ITEMS = st.one_of(
     st.lists(_TIMES, min_size=1, max_size=3).map(lambda times: events_at(*sorted(times))),
     st.lists(st.builds(Thread, _TIDS, _TIDS, _TEXT), min_size=1, max_size=3),
