@@ -44,7 +44,9 @@ _REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}$")
 _OBJECT = "dyn "
 _ANY_TYPE = re.compile(r"^<[A-Z]\d? as ")
-_REFERENCE = re.compile(r"^&(?:mut )?")
+_REFERENCE = re.compile(r"^(?:&(?:mut )?)+")
+_DEEPEST = 100
+"""Brackets inside each other in a name that somebody wrote; of one with more all is shown."""
 JOB = "blocking job "
 """How the names of jobs begin, as those of tasks do with "task "."""
 
@@ -132,6 +134,8 @@ def short_name(function: PollFunction) -> str:
 def short_name_of(name: str, kind: FunctionKind) -> str:
     """The same by name and kind."""
     prefix = next((word for word in ("task ", JOB) if name.startswith(word)), "")
+    if _is_too_deep(name):
+        return printable(name)
     name = _short_objects(name[len(prefix) :])
     # A task's future is an async fn or block by its path, or a type (such as a wrapper around one).
     is_type = _split(name, "::")[-1][:1].isupper() or name.startswith(_OBJECT)
@@ -142,12 +146,18 @@ def short_name_of(name: str, kind: FunctionKind) -> str:
 
 def short_awaitee(name: str) -> str:
     """The display name of an awaited type in short: async fns have names in lower case, types do not."""
+    if _is_too_deep(name):
+        return printable(name)
     name = _short_objects(name)
     last = _split(name, "::")[-1]
     is_path = (
         not name.startswith("&") and (last.startswith("{") or last[:1].islower()) and " " not in last.split("<")[0]
     )
     return printable(_short_path(name) if is_path else _short_type(name))
+
+
+def _is_too_deep(name: str) -> bool:
+    return any(depth > _DEEPEST for _, depth in _depths(name))
 
 
 def _short_objects(name: str) -> str:

@@ -11,6 +11,7 @@ from tracer.output.labels import (
     probed_words,
     short_awaitee,
     short_name,
+    short_name_of,
     state_words,
     wait_name,
 )
@@ -61,8 +62,13 @@ def test_names_of_any_length_and_depth() -> None:
     """As captures of somebody else's may have them."""
     several = short_name(PollFunction(1, 1, 1, f"A<{'dyn a::T,' * 3000}>", FunctionKind.FUTURE, Source.SYMBOLS, ()))
     assert several.count("dyn T") == 3000
-    nested = "<F as X>::{a}<" * 1500 + "T" + ">" * 1500
-    assert short_name(PollFunction(1, 1, 1, nested, FunctionKind.COROUTINE, Source.SYMBOLS, ())) == "F<F>"
+    nested = "<F as X>::{a}<" * 50 + "T" + ">" * 50
+    assert short_name_of(nested, FunctionKind.COROUTINE) == "F<F>"
+    references = "&" * 5000
+    assert short_name_of(references + "a::X", FunctionKind.FUTURE) == references + "X"
+    assert short_awaitee(references + "a::X") == references + "X"
+    for nested in ("<" * 3000, "<&" * 3000 + "X", "A<" * 3000 + "T" + ">" * 3000, "<F as X>::{a}<" * 1500):
+        assert {short_name_of(nested, kind) for kind in FunctionKind} == {short_awaitee(nested)} == {nested}
 
 
 @pytest.mark.parametrize(
