@@ -192,7 +192,7 @@ def _print_delays(document: Document, console: Console) -> None:
     ]
     if not rows:
         return
-    columns = {"ready until polled": Column.NAME}
+    columns = {"delay until poll": Column.NAME}
     new = ("spawned", "first p50", "first p99", "first max")
     columns |= dict.fromkeys(("woken", "by itself", "p50", "p99", "max", *new), Column.FIGURE)
     console.print(make_table(columns, rows, console.width, ("first p50", "by itself", "first p99", "p50")))

@@ -115,7 +115,7 @@ def test_the_summary_tells_how_long_new_tasks_were_ready() -> None:
     console = Console(file=io.StringIO(), width=180)
     summary.print(console)
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "ready until polled woken by itself p50 p99 max spawned first p50 first p99 first max" in text
+    assert "delay until poll woken by itself p50 p99 max spawned first p50 first p99 first max" in text
     assert f"conn::handle {len(new)} {duration_words(told['p50'])}" in text
 
 
