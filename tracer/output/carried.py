@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from tracer.errors import BadCapture
-from tracer.output.summary import SCHEMA
+from tracer.output.summary_document import SCHEMA
 
 SUMMARY, SUMMARY_KEY, CHECK_KEY = "summary", "document", "crc32"
 """Names of the instant and of its arguments, the text and its CRC-32."""

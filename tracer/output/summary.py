@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tracer.model import (
@@ -14,9 +13,7 @@ from tracer.model import (
     Group,
     Loss,
     MemoryReading,
-    Outcome,
     PlanChange,
-    PollFlag,
     PollFunction,
     ProcessEnd,
     Recording,
@@ -26,29 +23,19 @@ from tracer.model import (
     Thread,
 )
 from tracer.output.accounts import Accounts
-from tracer.output.awaits import layout_remarks, short_place, where_words
-from tracer.output.blockers import Blocker, Blockers, stack_of, stack_words
-from tracer.output.chains import Chains, Whereabouts
-from tracer.output.delays import Delays, Lengths, is_answered
-from tracer.output.findings.gather import Evidence, missing, unjudged
+from tracer.output.blockers import Blockers
+from tracer.output.chains import Chains
+from tracer.output.delays import Delays, is_answered
+from tracer.output.findings.gather import Evidence, missing
 from tracer.output.findings.run import Run
-from tracer.output.flight import flight_of
 from tracer.output.jobs import Jobs
-from tracer.output.kinds import Spawn, TaskKinds
-from tracer.output.labels import probed_words, state_words
+from tracer.output.kinds import TaskKinds
 from tracer.output.probed import ProbedTime
 from tracer.output.records import pick
-from tracer.output.scheduled import Scheduled, Split, StolenTime
-from tracer.output.syscalls import syscall_words
-from tracer.output.waiting import AwaitFigures
+from tracer.output.scheduled import Scheduled
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_MOST_BLOCKERS = 20
-
-SCHEMA = 1
-"""Of the JSON document.  A key more leaves it as it is; a key gone, or of another meaning, raises it."""
 
 
 class Summary:
@@ -57,114 +44,24 @@ class Summary:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.accounts = Accounts([one.kind is FunctionKind.TASK for one in recording.plan.functions])
-        self._chains = Chains(recording.plan)
+        self.chains = Chains(recording.plan)
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.delays = Delays(recording.plan.functions)
         self.jobs = Jobs(recording.plan.functions)
         self._evidence = Evidence(recording, self.accounts, self.jobs)
         self.blockers = Blockers(recording.stacks)
         self.scheduled = Scheduled(len(recording.plan.functions))
-        self._sites = recording.plan.sites
         self.names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
         self.changes: list[PlanChange] = []
-        self._probed_time = ProbedTime(recording.plan, recording.start)
+        self.probed_time = ProbedTime(recording.plan, recording.start)
         self.ends: list[ProcessEnd] = []
         self.readings: list[MemoryReading] = []
         self.lost = 0
         self.tally = Tally()
         self.end: CaptureEnd | None = None
         self.findings: list[Finding] = []
-        self._run = self._whole_run()
-
-    def _await(self, row: AwaitFigures) -> dict[str, Any]:
-        known = self._chains.waiting(row.function, row.state, row.places)
-        return _await(self.recording.plan.functions[row.function], row, known)
-
-    def _spawn(self, spawn: Spawn, tasks: int) -> dict[str, Any]:
-        plan = self.recording.plan
-        site = self._sites[spawn.at - 1] if spawn.at else None
-        return {
-            "file": site.file if site else None,
-            "line": site.line if site else None,
-            "column": site.column or None if site else None,
-            "by": plan.functions[spawn.by].name if spawn.by is not None else None,
-            "tasks": tasks,
-        }
-
-    def _delays(self, function: int) -> dict[str, dict[str, Any] | None]:
-        figures = {"delay": self.delays.of(function), "first_delay": self.delays.first_of(function)}
-        return {key: _or_none(one) for key, one in figures.items()}
-
-    def _scheduling(self) -> dict[str, Any] | None:
-        if Group.SCHEDULING not in self.recording.plan.groups:
-            return None
-        return {
-            "probed": self.share_probed(Group.SCHEDULING),
-            "switches": self.tally.switches,
-            "unpaired": self.tally.unpaired_switches,
-            "stolen": _or_none(self.scheduled.stolen()),
-            "blocked_in_polls": [
-                {**asdict(one), "name": syscall_words(one.syscall)} for one in self.scheduled.by_syscall()
-            ],
-        }
-
-    def _finding(self, one: Finding) -> dict[str, Any]:
-        return {
-            "rule": one.rule,
-            "severity": one.severity.name.lower(),
-            "title": one.title,
-            "evidence": dict(one.evidence),
-            "function": one.function,
-            "file": one.where.file if one.where else None,
-            "line": one.where.line if one.where else None,
-            "time": one.time,
-            "seconds": self.since_start(one.time),
-            "duration": one.duration,
-            "tid": one.tid,
-            "thread": self.names.get(one.tid) if one.tid is not None else None,
-            "task": one.task,
-            "advice": one.advice,
-        }
-
-    def _blocker(self, one: Blocker) -> dict[str, Any]:
-        functions, frame = self.recording.plan.functions, one.frame
-        place = frame.location if frame is not None else None
-        stack = stack_of(self.recording.stacks, one.stacks.most_common(1)[0][0])
-        return {
-            "kind": one.kind.name.lower(),
-            "function": frame.function if frame is not None else None,
-            "file": place.file if place is not None else None,
-            "line": place.line if place is not None else None,
-            "stacks": one.count,
-            "polls": one.polls,
-            "time": one.time,
-            "longest": one.longest,
-            "task_kinds": [functions[index].name for index, _ in one.functions.most_common()],
-            "stack": stack_words(stack) if stack is not None else None,
-        }
-
-    def _job(self, function: int) -> dict[str, Any]:
-        one = self.recording.plan.functions[function]
-        return {
-            **_whereabouts(one),
-            "runtime": one.runtime,
-            **{name: int(getattr(self.jobs, name)[function]) for name in ("jobs", "panicked", "cancelled")},
-            "queued": _or_none(self.jobs.queued(function)),
-            "ran": _or_none(self.jobs.ran(function)),
-            "spawned": [self._spawn(spawn, count) for spawn, count in self.jobs.spawns.of(function)],
-        }
-
-    def _wakes(self) -> dict[str, int] | None:
-        if Group.WAKES not in self.recording.plan.groups:
-            return None
-        tally = self.tally
-        return {
-            "all": tally.wakes,
-            "without_effect": tally.idle_wakes,
-            "own": tally.self_wakes,
-            "unanswered": tally.unanswered_wakes,
-        }
+        self.run = self._whole_run()
 
     def threads(self, threads: Sequence[Thread]) -> None:
         """Names of threads."""
@@ -188,7 +85,7 @@ class Summary:
     def plan_change(self, change: PlanChange) -> None:
         """Other probes from its time on."""
         self.changes.append(change)
-        self._probed_time.change(change)
+        self.probed_time.change(change)
 
     def loss(self, loss: Loss) -> None:
         """Events are missing."""
@@ -208,25 +105,26 @@ class Summary:
         self.tally, self.end = tally, end
         if end is not None:
             self.lost = max(self.lost, end.lost)
-        self._run = self._whole_run()
-        self.findings = self._evidence.findings(self._run)
+        self.run = self._whole_run()
+        self.findings = self._evidence.findings(self.run)
 
-    def _spawns_probed(self) -> bool:
+    def spawns_probed(self) -> bool:
+        """Whether it is seen when tasks are made."""
         return any(one.point.step is SpawnStep.MADE for one in self.recording.plan.spawns)
 
     def _whole_run(self) -> Run:
         plan, start = self.recording.plan, self.recording.start
         shares = {group: self.share_probed(group) for group in plan.groups}
         if Group.FUTURES in shares:
-            shares[Group.FUTURES] = self._probed_time.least_share(start + int(self.seconds * 1e9))
+            shares[Group.FUTURES] = self.probed_time.least_share(start + int(self.seconds * 1e9))
         lacks = missing(
             shares,
             is_whole=not self.lost and self.end is not None,
-            spawns=self._spawns_probed(),
+            spawns=self.spawns_probed(),
             knows_stuck=any(reading.stuck is not None for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
-        return Run(plan, self._chains, self.accounts, start, end, self.names, self._pids, lacks)
+        return Run(plan, self.chains, self.accounts, start, end, self.names, self._pids, lacks)
 
     # ---- figures
 
@@ -273,179 +171,6 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, as docs/summary.schema.json describes them: all that `print` says, and more."""
-        recording, accounts, tally = self.recording, self.accounts, self.tally
-        functions, groups = recording.plan.functions, recording.plan.groups
-        return {
-            "schema": SCHEMA,
-            "version": recording.version,
-            "kernel": recording.kernel,
-            "transport": recording.transport,
-            "exits": str(recording.plan.exit_mode),
-            "options": dict(recording.options),
-            "processes": [
-                {"pid": one.pid, "name": one.name, "command": list(one.command), "executable": one.executable}
-                for one in recording.processes
-            ],
-            "seconds": self.seconds,
-            "polls": tally.polls - self.jobs.polls,
-            "waits": tally.waits - self.jobs.waits,
-            "instances": tally.instances,
-            "tasks": self.tasks(),
-            "events": tally.events,
-            "lost": self.lost,
-            "unmatched_exits": tally.unmatched_exits,
-            "unwound": tally.unwound,
-            "open_at_start": tally.open_at_start,
-            "open_at_end": tally.open_at_end,
-            "overhead": self.end.overhead if self.end else None,
-            "max_overhead": recording.max_overhead,
-            "complete": self.end is not None,
-            "ended": self.end.reason if self.end else None,
-            "flight": flight_of(recording, max(recording.start, self.end.time if self.end else accounts.latest)),
-            "tasks_probed": self.share_probed(Group.TASKS),
-            "futures_probed": self.share_probed(Group.FUTURES),
-            "wakes_probed": self.share_probed(Group.WAKES),
-            "wakes": self._wakes(),
-            "scheduling": self._scheduling(),
-            "no_scheduling": recording.plan.no_scheduling,
-            "functions": [
-                {
-                    **_whereabouts(one),
-                    "crate": one.crate,
-                    "polls": int(accounts.polls[index]),
-                    "instances": int(accounts.instances[index]),
-                    "busy": int(accounts.busy[index]),
-                    "mean": int(accounts.busy[index]) // max(1, int(accounts.polls[index])),
-                    "p50": round(accounts.percentile(index, 0.5)),
-                    "p99": round(accounts.percentile(index, 0.99)),
-                    "longest": int(accounts.longest_poll[index]),
-                    "waits": int(accounts.waits[index]),
-                    "waiting": int(accounts.waiting[index]),
-                    "unwound": int(accounts.unwound[index]),
-                    "scheduled": _or_none(self.scheduled.of(index)),
-                }
-                for index, one in self.functions()
-            ],
-            "task_kinds": [
-                {
-                    **_whereabouts(functions[index]),
-                    "runtime": functions[index].runtime,
-                    **{
-                        name: int(getattr(self.kinds, name)[index])
-                        for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
-                    },
-                    "spawned": [self._spawn(spawn, count) for spawn, count in self.kinds.spawns.of(index)],
-                    **self._delays(index),
-                    "scheduled": _or_none(self.scheduled.of(index)),
-                    "outcomes": {one.name.lower(): int(self.kinds.outcomes[index][one]) for one in Outcome},
-                    "waits_by_await": [self._await(row) for row in accounts.by_await.of_kind(index)],
-                }
-                for index in self.kinds.seen()
-            ],
-            "jobs": [self._job(index) for index in self.jobs.seen()],
-            "in_place": _or_none(self.jobs.in_place()),
-            "waits_by_await": [
-                {
-                    **self._await(row),
-                    "task_kinds": list(dict.fromkeys(functions[kind].name for kind in row.kinds)),
-                }
-                for row in accounts.by_await.by_await()
-            ],
-            "blockers": [self._blocker(one) for one in self.blockers.most()[:_MOST_BLOCKERS]],
-            "stacks": asdict(recording.stacks.census) if recording.stacks is not None else None,
-            "uncertain_waits": accounts.uncertain_waits,
-            "longest_polls": [
-                {
-                    "seconds": self.since_start(int(poll["start"])),
-                    "duration": int(poll["end"] - poll["start"]),
-                    **_whereabouts(functions[int(poll["function"])]),
-                    "thread": self.names.get(int(poll["tid"])),
-                    "tid": int(poll["tid"]),
-                    "instance": int(poll["instance"]) or None,
-                    "note": bound_words(int(poll["flags"])) or None,
-                }
-                for poll in accounts.longest_apart(20)
-            ],
-            "plan_changes": [
-                {
-                    "seconds": self.since_start(one.time),
-                    "probed": probed_words(one, groups),
-                    "reason": one.reason,
-                }
-                for one in self.changes
-            ],
-            "not_always_probed": [
-                {**_whereabouts(functions[index]), "not_probed": length}
-                for index, length in self._probed_time.not_probed(recording.start + int(self.seconds * 1e9))
-            ],
-            "exits_not_always_probed": [
-                {**_whereabouts(functions[index]), "entries_only": length}
-                for index, length in self._probed_time.entries_only(recording.start + int(self.seconds * 1e9))
-            ],
-            "memory_readings": [
-                {
-                    "seconds": self.since_start(one.time),
-                    "last": one.is_last,
-                    "tasks": one.tasks,
-                    "duration": one.duration,
-                }
-                for one in self.readings
-            ],
-            "findings": [self._finding(one) for one in self.findings],
-            "rules_not_judged": [asdict(one) for one in unjudged(self._run.missing)],
-            "process_ends": [
-                {"seconds": self.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in self.ends
-            ],
-            "spawns_probed": self._spawns_probed(),
-            "layouts": layout_remarks(recording.plan),
-            "probed": len(functions),
-            "not_probed": [{"reason": reason, "functions": count} for reason, count in self.refusals()],
-        }
+        from tracer.output.summary_document import document_of
 
-
-def bound_words(flags: int) -> str:
-    """Why a poll's length is only a bound, or ""."""
-    start, end = flags & PollFlag.START_UNKNOWN, flags & PollFlag.END_UNKNOWN
-    if start and end:
-        return "under way all the time"
-    return "began before" if start else "still running" if end else ""
-
-
-def _await(function: PollFunction, row: AwaitFigures, known: Whereabouts) -> dict[str, Any]:
-    place, macro = known.location, known.macro
-    return {
-        "function": function.name,
-        "kind": str(function.kind),
-        "state": row.state,
-        "await": state_words(row.state),
-        "file": place.file if place else None,
-        "line": place.line if place else None,
-        "awaitee": known.awaitee,
-        "chain": list(known.chain),
-        "chain_is_whole": known.is_whole,
-        "macro": {"file": macro.file, "line": macro.line} if macro else None,
-        "layout": str(function.layout_source) if function.layout_source is not None else None,
-        "verified": known.is_verified if place or macro else None,
-        "function_file": function.location.file if function.location else None,
-        "function_line": function.location.line if function.location else None,
-        "where": (short_place(place) if place else where_words(function, row.state)) or None,
-        "waits": row.count,
-        "waiting": row.total,
-        "p50": row.p50,
-        "p99": row.p99,
-        "longest": row.longest,
-    }
-
-
-def _or_none(figures: Lengths | Split | StolenTime | None) -> dict[str, Any] | None:
-    return asdict(figures) if figures is not None else None
-
-
-def _whereabouts(function: PollFunction) -> dict[str, Any]:
-    location = function.location
-    return {
-        "function": function.name,
-        "kind": str(function.kind),
-        "file": location.file if location else None,
-        "line": location.line if location else None,
-    }
+        return document_of(self)

@@ -14,16 +14,17 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from tracer.model import UNRESUMED, AwaitPoint, Layout, LayoutEdge, LayoutKind, Source
-from tracer.rust.awaits import AWAITEE, Awaits, Described, awaited_name
+from tracer.model import UNRESUMED, LayoutKind
+from tracer.rust.awaits import AWAITEE, Awaits
 from tracer.rust.beside import Beside, Surveys
+from tracer.rust.compiled_layouts import FoundLayouts, Node, Way, compiled
 from tracer.rust.containers import Item
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError, Tag
 from tracer.rust.future_names import base_name, future_paths, stream_paths
-from tracer.rust.naming import display_name, generic_arguments, own_name
+from tracer.rust.naming import generic_arguments, own_name
 from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Member, Type, Types, is_coroutine
 
@@ -65,41 +66,12 @@ _TIMERS = frozenset({"delay", "deadline"})
 
 _MEMBER_OF_TUPLE = re.compile(r"^__(\d+)$")
 
-_UNNAMED = re.compile(r"^\{async_fn_env#\d+\}")
-
 _MAX_GLUE = 12
 _MAX_ROUNDS = 8
 """What is something else than its name says is mostly found in the first."""
 
 _MAX_LAYOUTS = 1 << 14
 """Far more than a program of 130 MB has."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """From the begin of a type to a node; `key` is the position of the node's entry.  branch: of a tuple's member."""
-
-    offset: int
-    is_pointer: bool
-    key: int
-    branch: int | None = None
-
-
-@dataclass(slots=True)
-class _Node:
-    kind: LayoutKind
-    type: Type
-    ways: list[tuple[int | None, _Way]] = field(default_factory=list)
-    beside: Beside = field(default_factory=Beside)
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLayouts:
-    """index: by root, into layouts; roots that are no future have none.  points: by position of a coroutine's type."""
-
-    layouts: tuple[Layout, ...]
-    index: dict[int, int]
-    points: dict[int, tuple[AwaitPoint, ...]]
 
 
 class Layouts:
@@ -116,22 +88,19 @@ class Layouts:
         self._paths: dict[int, str | None] = {}
         self._others: set[int] = set()
         self._certain: set[int] = set()
-        self._nodes: dict[int, _Node] = {}
+        self._nodes: dict[int, Node] = {}
         self._waiting: list[int] = []
         self._surveys = Surveys(types, self._items, self._is_followed)
 
     def of(self, roots: Mapping[int, str], cells: Collection[int] = ()) -> FoundLayouts:
-        """roots: positions of the types of futures, and their paths.  cells: positions of types that hold one.
-
-        Equal types, of which each unit has its own entry, are one.
-        """
+        """roots: positions of the types of futures, and their paths.  cells: positions of types that hold one."""
         for _ in range(_MAX_ROUNDS):
             wanted = self._explored(roots, cells)
             mistaken = self._mistaken()
             if not mistaken:
                 break
             self._others |= mistaken
-        return self._compiled({root: roots.get(root) for root in wanted})
+        return compiled(self._nodes, self._awaits, {root: roots.get(root) for root in wanted})
 
     def _explored(self, roots: Collection[int], cells: Collection[int]) -> list[int]:
         """Make the nodes anew.  Yields those of the roots and cells that are nodes."""
@@ -189,7 +158,7 @@ class Layouts:
 
     def _add(self, type_: Type, kind: LayoutKind) -> int:
         if type_.offset not in self._nodes and len(self._nodes) < _MAX_LAYOUTS:
-            self._nodes[type_.offset] = _Node(kind, type_)
+            self._nodes[type_.offset] = Node(kind, type_)
             if kind is not LayoutKind.OBJECT:
                 self._waiting.append(type_.offset)
         return type_.offset
@@ -207,7 +176,7 @@ class Layouts:
             return LayoutKind.FUTURE if type_.offset not in self._others else None
         return None
 
-    def _ways_of(self, node: _Node) -> Iterator[tuple[int | None, _Way]]:
+    def _ways_of(self, node: Node) -> Iterator[tuple[int | None, Way]]:
         type_ = node.type
         if node.kind is LayoutKind.COROUTINE:
             assert type_.variant_part is not None
@@ -232,7 +201,7 @@ class Layouts:
                 branch = int(match[1]) if match is not None else None
                 yield from ((value, replace(way, branch=branch)) for way in self._ways(member, base, 0))
 
-    def _awaited(self, member: Member, base: int) -> list[_Way]:
+    def _awaited(self, member: Member, base: int) -> list[Way]:
         """To what a coroutine awaits, or a task runs: a future, whatever its name."""
         ways = list(self._ways(member, base, 0))
         if not ways and member.type is not None:
@@ -254,7 +223,7 @@ class Layouts:
                 if variant.type is not None and (not has_output or variant.name == _POLLED_VARIANT):
                     yield value, [(variant.offset, member) for member in self._types.at(variant.type).members]
 
-    def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[_Way]:
+    def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[Way]:
         """To what a hand-written future polls: what has a coroutine or a trait object in it, and what it is generic
         over; where it has no such member, what else is a future.  A Timeout<F> has a timer too, which nobody awaits."""
         owner = base_name(type_.name)
@@ -276,7 +245,7 @@ class Layouts:
             for way in self._of_states(member, base)
         ]
 
-    def _of_states(self, member: Member, base: int) -> Iterator[_Way]:
+    def _of_states(self, member: Member, base: int) -> Iterator[Way]:
         """To an enum of a future's own, in whose variants what it polls may be: tower's Oneshot<S> has a State<S>."""
         type_ = self._types.at(member.type) if member.type is not None else None
         if type_ is not None and type_.tag == Tag.STRUCTURE and type_.variant_part is not None:
@@ -285,7 +254,7 @@ class Layouts:
     def _is_future(self, name: str, position: int | None) -> bool:
         return _last(name) in self._futures and position not in self._others
 
-    def _ways(self, member: Member, base: int, depth: int) -> Iterator[_Way]:
+    def _ways(self, member: Member, base: int, depth: int) -> Iterator[Way]:
         """To the nodes in a member, through what is only looked through."""
         if member.type is None or depth > _MAX_GLUE:
             return
@@ -315,7 +284,7 @@ class Layouts:
         """Of a stream: what makes futures, and may have some that are not polled."""
         return member.type is not None and self._types.name_at(member.type).startswith(_CLOSURE)
 
-    def _pointed(self, offset: int, target: int) -> Iterator[_Way]:
+    def _pointed(self, offset: int, target: int) -> Iterator[Way]:
         name = self._types.name_at(target)
         if not (_mentions(name) or self._is_future(name, target) or self._is_glue(name)):
             return
@@ -324,10 +293,10 @@ class Layouts:
         if type_.tag in (Tag.STRUCTURE, Tag.POINTER):
             yield from self._way(offset, True, type_, kind)
 
-    def _way(self, offset: int, is_pointer: bool, type_: Type, kind: LayoutKind) -> Iterator[_Way]:
+    def _way(self, offset: int, is_pointer: bool, type_: Type, kind: LayoutKind) -> Iterator[Way]:
         key = self._add(type_, kind)
         if key in self._nodes:
-            yield _Way(offset, is_pointer, key)
+            yield Way(offset, is_pointer, key)
 
     def _is_glue(self, name: str) -> bool:
         return (
@@ -339,7 +308,7 @@ class Layouts:
 
     # ------------------------------------------------------------ what is not polled
 
-    def _beside(self, node: _Node) -> Beside:
+    def _beside(self, node: Node) -> Beside:
         if node.kind is LayoutKind.COROUTINE:
             return self._surveys.of_coroutine(node.type)
         return self._surveys.of_future(node.type) if node.kind is LayoutKind.FUTURE else Beside()
@@ -351,85 +320,6 @@ class Layouts:
 
     def _is_followed(self, type_: Type) -> bool:
         return self._kind(type_) is not None
-
-    # ------------------------------------------------------------ the result
-
-    def _compiled(self, roots: dict[int, str | None]) -> FoundLayouts:
-        useful = self._useful()
-        known = self._awaits.describe(
-            [key for key in useful if self._nodes[key].kind is LayoutKind.COROUTINE],
-            [key for key in useful if self._nodes[key].kind is not LayoutKind.GLUE],
-            {root: path for root, path in roots.items() if path is not None},
-        )
-        groups: dict[str, dict[str | None, list[int]]] = {}
-        for key in useful:
-            paths = groups.setdefault(self._shape(key, known, useful), {})
-            paths.setdefault(known.paths.get(key), []).append(key)
-        place: dict[int, int] = {}
-        firsts: list[int] = []
-        for paths in groups.values():
-            # Some units do not have the pointer that tells the path: they mean the one that others name.
-            unnamed = paths.pop(None, []) if len(paths) == 2 else []
-            for keys in paths.values():
-                place |= dict.fromkeys([*keys, *unnamed], len(firsts))
-                firsts.append(keys[0])
-        layouts = tuple(self._layout(key, known, place) for key in firsts)
-        return FoundLayouts(layouts, {root: place[root] for root in roots if root in place}, known.points)
-
-    def _shape(self, key: int, known: Described, useful: dict[int, None]) -> str:
-        """Equal for the entries that different units have of one type."""
-        node = self._nodes[key]
-        waits = [(point.state, point.location, point.macro) for point in known.points.get(key, ())]
-        ways = [(value, way.offset, way.is_pointer) for value, way in node.ways if way.key in useful]
-        gate = node.beside.gate
-        return repr((node.type.name, node.kind, node.type.size, known.begins.get(key), waits, ways, gate))
-
-    def _useful(self) -> dict[int, None]:
-        """Glue that leads nowhere is left out, again and again until only what leads somewhere is left."""
-        kept = dict.fromkeys(self._nodes)
-        while True:
-            gone = [
-                key
-                for key in kept
-                if self._nodes[key].kind is LayoutKind.GLUE
-                and all(way.key not in kept for _, way in self._nodes[key].ways)
-            ]
-            if not gone:
-                return kept
-            for key in gone:
-                del kept[key]
-
-    def _layout(self, key: int, known: Described, place: dict[int, int]) -> Layout:
-        node = self._nodes[key]
-        part = node.type.variant_part
-        ways = [(value, way) for value, way in node.ways if way.key in place]
-        edges = [LayoutEdge(value, way.offset, way.is_pointer, place[way.key]) for value, way in ways]
-        branches = [way.branch for _, way in ways if way.branch is not None]
-        if part is not None and any(edge.value is None for edge in edges):
-            leading = {edge.value for edge in edges}
-            edges += [LayoutEdge(value, 0, False, None) for value, _ in part.variants if value not in leading]
-        discriminant = part.discriminant if part is not None else None
-        values = [value for value, _ in part.variants if value is not None] if part is not None else []
-        path = known.paths.get(key)
-        if node.kind is LayoutKind.OBJECT:
-            path = f"core::pin::Pin<{path or node.type.name}>"  # as one that is awaited
-        return Layout(
-            name=awaited_name(path) if path is not None else display_name(_UNNAMED.sub("{async fn}", node.type.name)),
-            kind=node.kind,
-            source=Source.DWARF,
-            size=node.type.size,
-            edges=tuple(edges),
-            discriminant_offset=discriminant.offset if discriminant is not None else None,
-            discriminant_size=discriminant.size if discriminant is not None else 0,
-            awaits=known.points.get(key, ()),
-            location=known.begins.get(key),
-            path=path,
-            links=node.beside.links_to(place, is_leaf=not edges),
-            containers=node.beside.containers_of(place),
-            gate=node.beside.gate,
-            branches=tuple(branches) if len(branches) == len(edges) else (),
-            values=tuple(values) if part is not None and len(values) == len(part.variants) else (),
-        )
 
 
 def _mentions(name: str) -> bool:
