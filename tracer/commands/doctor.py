@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import platform
 import re
@@ -85,26 +84,20 @@ def _architecture() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     """Python and what pyproject.toml asks for, as pip recorded it at the installation."""
+    from importlib import metadata  # all other commands start without it
+
     try:
-        requirements = importlib.metadata.requires(_DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError:
+        requirements = metadata.requires(_DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
         yield Finding("python packages", Status.MISSING, "rat-ebpf itself is not installed", "scripts/setup")
         return
     names = [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in requirements if "extra ==" not in text]
-    missing = [name for name in names if not _is_installed(name)]
+    missing = [name for name in names if not list(metadata.distributions(name=name))]
     if missing:
         fix = f"pip install {' '.join(missing)}"
         yield Finding("python packages", Status.MISSING, f"not installed: {', '.join(missing)}", fix)
     else:
         yield Finding("python packages", Status.OK, f"Python {platform.python_version()}, {', '.join(names)}")
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _rights() -> Iterator[Finding]:
