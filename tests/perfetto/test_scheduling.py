@@ -96,6 +96,25 @@ def test_cpus_have_their_threads(trace: TraceProcessor) -> None:
     ]
 
 
+def test_after_what_nobody_saw_a_thread_is_on_the_cpu_that_it_left(write: Write, trace_processor: Load) -> None:
+    """It slept when the scheduling was not recorded any more, and ran when it was again."""
+    off = off_cpu(
+        (50, 200, 0, 250, WORKERS[0], 1, FUTEX, 0),
+        (350, 400, 500, 550, WORKERS[0], 1, FUTEX, 0),
+    )
+    off["flags"][0] = int(OffCpuFlag.END_UNKNOWN)
+    trace = trace_processor(write([Spans(np.zeros(0, POLL), np.zeros(0, WAIT), off_cpu=off)]).path)
+    rows = [(r["ts"], r["state"], r["cpu"]) for r in trace.query(STATES.format(start=START))]
+    assert rows == [
+        (50, "Running", 0),
+        (200, "S", None),
+        (350, "Running", 1),
+        (400, "S", None),
+        (500, "R", None),
+        (550, "Running", 1),
+    ]
+
+
 def test_a_poll_shows_what_it_is_blocked_in(trace: TraceProcessor) -> None:
     rows = trace.query(BLOCKED.format(start=START))
     slices = {(r["ts"], r["dur"], r["name"], r["around"], r["tid"]) for r in rows}

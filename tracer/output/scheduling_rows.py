@@ -93,7 +93,7 @@ class SchedulingRows:
         It left another one only where switches are missing; trace_processor would not know what to make of it.
         """
         order = np.argsort(off["tid"], kind="stable")
-        tids, got = off["tid"][order], np.where(ends, off["cpu_after"], -1)[order]
+        tids, got = off["tid"][order], np.where(ends, off["cpu_after"].astype(np.int64), -1)[order]
         begins = np.flatnonzero(np.append(True, tids[1:] != tids[:-1]))
         before = np.append(-1, got[:-1])
         before[begins] = [self._running.get(tid, -1) for tid in tids[begins].tolist()]
