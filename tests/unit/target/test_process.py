@@ -57,7 +57,7 @@ def test_itself() -> None:
 
 def test_a_child_until_after_its_end() -> None:
     with running("/bin/sleep", "60") as child:
-        until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n")
+        until(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes().startswith(b"/bin/sleep\0"))
         process = TargetProcess.open(child.pid)
         assert (process.name, process.command) == ("sleep", ("/bin/sleep", "60"))
         child.kill()
