@@ -131,8 +131,7 @@ def _looks_like_rust(image: ElfImage) -> bool:
         content = image.section(name)
         if content is not None and _MANGLED.search(bytes(content)):
             return True
-    content = image.section(".rodata")
-    return content is not None and _SOURCE_PATH in bytes(content)
+    return any(_SOURCE_PATH in bytes(content) for _, content in image.constants())
 
 
 def _can_unwind(image: ElfImage) -> bool:

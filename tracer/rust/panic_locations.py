@@ -17,7 +17,6 @@ import numpy.typing as npt
 from tracer.target.elf import ElfImage
 
 _SECTIONS = (".data.rel.ro", ".rodata")
-_STRINGS = ".rodata"
 _MAX_PATH, _MAX_LINE, _MAX_COLUMN = 4096, 1 << 20, 1 << 14
 
 
@@ -60,13 +59,14 @@ class PanicLocations:
     def _candidates(self, section: str) -> list[tuple[int, int, int, int]]:
         """(address, pointer, length, line and column) of what looks like one."""
         words = self._words(section)
-        base, strings = self._image.section_address(section), self._image.section_address(_STRINGS)
-        extent = self._image.section_range(_STRINGS)
-        if words is None or base is None or strings is None or extent is None or len(words) < 3:
+        base = self._image.section_address(section)
+        if words is None or base is None or len(words) < 3:
             return []
         pointer, length, packed = words[:-2], words[1:-1], words[2:]
         line, column = packed & np.uint64(0xFFFFFFFF), packed >> np.uint64(32)
-        likely = (pointer >= strings) & (pointer < strings + extent[1] - extent[0])
+        likely = np.zeros(len(pointer), np.bool_)
+        for strings, content in self._image.constants():
+            likely |= (pointer >= strings) & (pointer < strings + len(content))
         likely &= (length > 3) & (length < _MAX_PATH)
         likely &= (line > 0) & (line < _MAX_LINE) & (column > 0) & (column < _MAX_COLUMN)
         chosen = np.flatnonzero(likely)

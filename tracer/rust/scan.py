@@ -209,11 +209,10 @@ class CodeScan:
 
     def _messages(self) -> npt.NDArray[np.int64]:
         """Where the panic's messages are."""
-        base = self._image.section_address(".rodata")
-        content = self._image.section(".rodata")
-        if base is None or content is None:
-            return np.zeros(0, np.int64)
-        return np.array([base + match.start() for match in _MESSAGE.finditer(content)], np.int64)
+        found = [
+            base + match.start() for base, content in self._image.constants() for match in _MESSAGE.finditer(content)
+        ]
+        return np.array(found, np.int64)
 
     def _slots(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Where the loader puts the targets' addresses (the global offset table), sorted."""

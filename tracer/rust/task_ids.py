@@ -66,7 +66,7 @@ class TaskIds:
 
     @cached_property
     def _content(self) -> bytes:
-        return bytes(self._image.section(".rodata") or b"")
+        return b"".join(bytes(content) for _, content in self._image.constants())
 
 
 def _of_version(major: int, minor: int) -> TaskIdPath | None:

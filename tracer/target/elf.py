@@ -205,6 +205,14 @@ class ElfImage:
 
     # ------------------------------------------------------------ addresses
 
+    def constants(self) -> Iterator[tuple[int, bytes | memoryview]]:
+        """(address, content) of each section of constants.  Most linkers make one of them; mold has strings apart."""
+        for name in self.section_names:
+            if name == ".rodata" or name.startswith(".rodata."):
+                content, address = self.section(name), self.section_address(name)
+                if content is not None and address is not None:
+                    yield address, content
+
     def segment_of(self, vaddr: int) -> Segment | None:
         """The PT_LOAD segment with file content at this link-time address."""
         for segment in self.segments:

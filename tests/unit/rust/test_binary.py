@@ -205,6 +205,18 @@ def test_compressed_debug_sections(
         assert read_binary(image, display_path="sample").functions == read("release").functions
 
 
+def test_strings_in_a_section_of_their_own(
+    samples: dict[str, Path], read: Callable[[str], Binary], tmp_path: Path
+) -> None:
+    """As the linker mold has them: places in the source are known without debug information all the same."""
+    program = tmp_path / "program"
+    subprocess.run(["objcopy", "--rename-section", ".rodata=.rodata.str", samples["bare"], program], check=True)
+    functions = read("bare").functions
+    assert any(one.location is not None and one.location.file.endswith("sample.rs") for one in functions)
+    with open_elf(program) as image:
+        assert read_binary(image, display_path="sample").functions == functions
+
+
 # ---------------------------------------------------------------- the cache
 
 
