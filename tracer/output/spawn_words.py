@@ -28,7 +28,7 @@ def unknown_site(function: PollFunction) -> str:
 def why_unknown(runtime: str | None) -> str:
     """Why nobody knows where tasks of a runtime were spawned, though their spawns were seen."""
     if runtime == "tokio":
-        why = "the compiler made the spawn function a part of its caller"
+        why = "the compiler made the spawn function a part of its caller, or left the place out"
     else:
         why = f"the spawn functions of {runtime or 'this runtime'} are not told who calls them"
     return f"{why}, and no debug information tells it"

@@ -21,7 +21,7 @@ from tracer.rust.scan import CodeScan
 from tracer.target.elf import ElfImage
 
 _WITHIN = re.compile(
-    r"/(?:tokio|async-std|async-global-executor|async-executor|async-task|async-lock|smol|blocking)-\d[^/]*/src/"
+    r"/(?:tokio|tokio-util|async-std|async-global-executor|async-executor|async-task|async-lock|smol|blocking)-\d[^/]*/src/"
     r"|^/rustc/|/lib/rustlib/src/"
 )
 """Sources of the runtimes, and of what they call that calls them back."""
