@@ -45,6 +45,9 @@ _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?
 _OBJECT = "dyn "
 _ANY_TYPE = re.compile(r"^<[A-Z]\d? as ")
 _REFERENCE = re.compile(r"^(?:&(?:mut )?)+")
+_OR = " or "
+_OTHERS = re.compile(r"^\d+ others?$")
+"""Of a function that is several futures' (tracer.rust.merged)."""
 _DEEPEST = 100
 """Brackets inside each other in a name that somebody wrote; of one with more all is shown."""
 JOB = "blocking job "
@@ -136,12 +139,16 @@ def short_name_of(name: str, kind: FunctionKind) -> str:
     prefix = next((word for word in ("task ", JOB) if name.startswith(word)), "")
     if _is_too_deep(name):
         return printable(name)
-    name = _short_objects(name[len(prefix) :])
+    several = name[len(prefix) :].split(_OR)
+    return printable(prefix + _OR.join(one if _OTHERS.match(one) else _short_one(one, kind) for one in several))
+
+
+def _short_one(name: str, kind: FunctionKind) -> str:
+    name = _short_objects(name)
     # A task's future is an async fn or block by its path, or a type (such as a wrapper around one).
     is_type = _split(name, "::")[-1][:1].isupper() or name.startswith(_OBJECT)
     plain = kind is FunctionKind.FUTURE or (kind is FunctionKind.TASK and is_type)
-    short = _short_type(name) if plain else _short_path(name)
-    return printable(f"{prefix}{short}")
+    return _short_type(name) if plain else _short_path(name)
 
 
 def short_awaitee(name: str) -> str:

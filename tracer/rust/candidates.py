@@ -33,13 +33,17 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One address with code that may be a poll function.  names: demangled, sorted."""
+    """One address with code that may be a poll function.  names: demangled, sorted.
+
+    named: the name of each symbol at it, those of functions that are one now (tracer.rust.merged) being equal or not.
+    """
 
     address: int
     offset: int
     size: int
     names: tuple[str, ...]
     roles: frozenset[Role]
+    named: tuple[str, ...] = ()
 
 
 def role_of(name: str) -> Role | None:
@@ -64,21 +68,26 @@ def find_candidates(symbols_of: ElfImage, image: ElfImage) -> tuple[list[Candida
     chosen = np.unique(np.concatenate([symbols.matching(pattern) for pattern in _PATTERNS]))
     chosen = chosen[is_function[chosen] & (symbols.table["size"][chosen] > 0)]
     rows = symbols.table[chosen]
-    at: dict[int, tuple[int, set[str], set[Role]]] = {}
-    for address, size, name in zip(rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True):
-        readable = demangle(symbols.name_at(name))
+    at: dict[int, tuple[int, dict[str, str], set[Role]]] = {}
+    for address, size, place in zip(
+        rows["address"].tolist(), rows["size"].tolist(), rows["name"].tolist(), strict=True
+    ):
+        name = symbols.name_at(place)
+        readable = demangle(name)
         role = role_of(readable)
         if role is None:
             continue
         known = at.get(address)
         if known is None:
-            at[address] = (size, {readable}, {role})
+            at[address] = (size, {name: readable}, {role})
         else:
-            at[address] = (max(size, known[0]), known[1] | {readable}, known[2] | {role})
+            at[address] = (max(size, known[0]), known[1] | {name: readable}, known[2] | {role})
     candidates = []
-    for address, (size, names, roles) in sorted(at.items()):
+    for address, (size, named, roles) in sorted(at.items()):
         segment = image.segment_of(address)
         offset = image.offset_of(address)
         if segment is not None and segment.flags & 1 and offset is not None:
-            candidates.append(Candidate(address, offset, size, tuple(sorted(names)), frozenset(roles)))
+            names = tuple(sorted(set(named.values())))
+            of_symbols = tuple(sorted(named.values()))
+            candidates.append(Candidate(address, offset, size, names, frozenset(roles), of_symbols))
     return candidates, int(is_function.sum())

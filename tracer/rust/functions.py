@@ -19,6 +19,7 @@ from tracer.rust.candidates import find_candidates
 from tracer.rust.debug_information import DebugInformation
 from tracer.rust.describe import describe
 from tracer.rust.ends import Ends
+from tracer.rust.merged import naming_others
 from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
 
@@ -104,4 +105,5 @@ def find_functions(
             refusals.append(one)
         else:
             functions.append(one)
+    functions = naming_others(functions, {candidate.address: candidate for candidate in candidates})
     return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites, wakes)
