@@ -90,6 +90,7 @@ enum self_register {
 	SELF_RDX = 3,
 	SELF_RCX = 4,
 	SELF_RAX = 5,
+	SELF_CALLER = 6, /* how far it is from here to where the function returns to */
 };
 
 enum spawn_step {

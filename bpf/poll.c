@@ -138,9 +138,19 @@ static __always_inline void read_state(struct event *event, u32 offset)
 	event->flags |= EVENT_STATE;
 }
 
-/* The life of what is in rdi ends; the byte read is the coroutine's state, or of the task's header. */
+/* The life of what is in rdi ends; the byte read is the coroutine's state, or of the task's header.  Or a panic is
+ * caught: by whom, the return address tells. */
 static __always_inline void read_end(struct pt_regs *ctx, const struct probe *probe, struct event *event)
 {
+	u64 back = 0;
+
+	if (probe->self == SELF_CALLER) {
+		if (read_user(&back, sizeof(back), (void *)event->sp))
+			return;
+		event->self = back - ctx->ip;
+		event->flags |= EVENT_SELF;
+		return;
+	}
 	event->self = ctx->di;
 	event->flags |= EVENT_SELF;
 	read_state(event, probe->entry_state);

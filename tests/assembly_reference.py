@@ -292,7 +292,9 @@ class Reference:
         if known is not None and known.ends is not None and sp != NOWHERE:
             self.count["ends"] += 1
             if self.ends[known.ends].point.kind is EndKind.CAUGHT:
-                self._catch(self._stack(tid), sp)
+                distance = self_ - (self_ >> 63 << 64) if flags & EventFlag.SELF else None
+                if distance not in self.ends[known.ends].point.others:
+                    self._catch(self._stack(tid), sp)
                 return
             self._mark(known.ends, time, self_, tid, state, flags)
             return

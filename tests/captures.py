@@ -200,7 +200,7 @@ def busy_plan() -> Plan:
         ),
         PlannedEnd(0, EndPoint(0x2020, 0x2020, "drop", EndKind.DROPPED, state_offset=4), (2,)),
         PlannedEnd(0, EndPoint(0x2030, 0x2030, "drop of several", EndKind.DROPPED), (1, 3)),
-        PlannedEnd(0, EndPoint(0x2040, 0x2040, "catch", EndKind.CAUGHT)),
+        PlannedEnd(0, EndPoint(0x2040, 0x2040, "catch", EndKind.CAUGHT, others=(-7, 32, 33))),
     )
     for number, one in enumerate(ends):
         group = Group.FUTURES if one.functions else Group.TASKS

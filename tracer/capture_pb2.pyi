@@ -67,7 +67,7 @@ class HeaderTest(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., mask: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
 
 class EndPoint(_message.Message):
-    __slots__ = ("address", "offset", "name", "kind", "futures", "only_if", "state_offset", "cost", "done", "undone")
+    __slots__ = ("address", "offset", "name", "kind", "futures", "only_if", "state_offset", "cost", "done", "undone", "others")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class EndPoint(_message.Message):
     COST_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     UNDONE_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
     address: int
     offset: int
     name: str
@@ -88,7 +89,8 @@ class EndPoint(_message.Message):
     cost: str
     done: HeaderTest
     undone: HeaderTest
-    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ...) -> None: ...
+    others: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, address: _Optional[int] = ..., offset: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., futures: _Optional[_Iterable[int]] = ..., only_if: _Optional[_Union[HeaderTest, _Mapping]] = ..., state_offset: _Optional[int] = ..., cost: _Optional[str] = ..., done: _Optional[_Union[HeaderTest, _Mapping]] = ..., undone: _Optional[_Union[HeaderTest, _Mapping]] = ..., others: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SpawnPoint(_message.Message):
     __slots__ = ("address", "offset", "name", "step", "register", "is_return", "cost", "tells_caller")

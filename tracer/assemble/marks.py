@@ -62,7 +62,9 @@ def marks_of(
     end, flags, state = roles.ends[events["probe"][at]], events["flags"][at], events["state"][at]
     columns = roles.end_of
     is_catch = columns.caught[end]
-    catches = Catches(thread[is_catch], rows[is_catch], events["sp"][at[is_catch]])
+    by_others = ((flags & _SELF) != 0) & columns.by_others(end, events["self"][at].view(np.int64))
+    by_runtime = is_catch & ~by_others
+    catches = Catches(thread[by_runtime], rows[by_runtime], events["sp"][at[by_runtime]])
     has_state = (flags & _STATE) != 0
     passed = has_state & columns.only_if.passed(end, state)
     counts = ((flags & _SELF) != 0) & (~columns.has_test[end] | passed) & ~is_catch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import EndKind, HeaderTest, Plan
+from tracer.model import EndKind, EndPoint, HeaderTest, Plan
 
 _ALWAYS, _NEVER = (0, 0), (0, 1)
 """Mask and value of tests that every byte passes, and none."""
@@ -31,9 +31,9 @@ class HeaderTests:
 class EndColumns:
     """Plan.ends as columns.  of_task: a task ends, else a future.  caught: neither, a panic was caught.
 
-    if_idle: tells that its future did not return, when it is not being polled.  only_if: what the header must pass;
-    done, undone: see EndPoint.  has_test: whether the header is needed.  first, count: where in `functions` those are
-    whose futures end here; for all tasks there is one function.
+    others: of catches, EndPoint.others, see by_others().  if_idle: tells that its future did not return, when it is not
+    being polled.  only_if: what the header must pass; done, undone: see EndPoint.  has_test: whether the header is
+    needed.  first, count: where in `functions` those are whose futures end here; for all tasks there is one function.
     """
 
     of_task: npt.NDArray[np.bool_]
@@ -46,6 +46,15 @@ class EndColumns:
     first: npt.NDArray[np.intp]
     count: npt.NDArray[np.intp]
     functions: npt.NDArray[np.uint32]
+    others: npt.NDArray[np.int64]
+
+    def by_others(self, end: npt.NDArray[np.integer], distance: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of these ends are certainly catches of others than the runtimes, by how far away the call is."""
+        row = np.searchsorted(self.others[:, 0], end), np.searchsorted(self.others[:, 0], end, "right")
+        found = np.zeros(len(end), np.bool_)
+        for number in np.flatnonzero(row[0] < row[1]):  # panics are few
+            found[number] = distance[number] in self.others[row[0][number] : row[1][number], 1]
+        return found
 
 
 def tests_of(tests: Sequence[HeaderTest | None], *, otherwise: tuple[int, int]) -> HeaderTests:
@@ -74,7 +83,14 @@ def end_columns(plan: Plan, task: int) -> EndColumns:
         first=np.cumsum(count) - count,
         count=count,
         functions=np.array([index for one in functions for index in one], np.uint32),
+        others=_others(points),
     )
+
+
+def _others(points: Sequence[EndPoint]) -> npt.NDArray[np.int64]:
+    """Rows of (index of the end, distance), by the former."""
+    pairs = [(number, distance) for number, point in enumerate(points) for distance in point.others]
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _are(kinds: Sequence[EndKind], kind: EndKind) -> npt.NDArray[np.bool_]:

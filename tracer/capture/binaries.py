@@ -120,6 +120,7 @@ def _write_end_point(point: EndPoint) -> pb.EndPoint:
         undone=write_test(point.undone),
         state_offset=point.state_offset,
         cost=point.cost.value,
+        others=point.others,
     )
 
 
@@ -135,6 +136,7 @@ def _read_end_point(message: pb.EndPoint) -> EndPoint:
         undone=read_test(message.undone) if message.HasField("undone") else None,
         state_offset=message.state_offset if message.HasField("state_offset") else None,
         cost=InstructionCost(message.cost),
+        others=tuple(message.others),
     )
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
 from tracer.model import (
     Array,
+    EndKind,
     FunctionKind,
     Group,
     Plan,
@@ -68,6 +69,8 @@ THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
 _ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
 _NO_OFFSET = 0xFFFFFFFF
+_CALLER = 6
+"""Of where a panic is caught: not a register, but how far away the call is."""
 _REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3, Register.RCX: 4, Register.RAX: 5}
 _STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2, SpawnStep.QUEUED: 2}
 _TELLS_CALLER = 4
@@ -334,7 +337,7 @@ def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> A
         if probe.ends is not None:
             point = plan.ends[probe.ends].point
             record["roles"] |= _ENDS
-            record["self"] = _REGISTERS[Register.RDI]
+            record["self"] = _CALLER if point.kind is EndKind.CAUGHT else _REGISTERS[Register.RDI]
             test = point.only_if or point.done or point.undone
             if test is not None:
                 record["entry_state"] = test.offset

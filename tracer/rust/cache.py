@@ -233,11 +233,11 @@ def _to_test(stored: list[Any] | None) -> HeaderTest | None:
 
 def _from_end(p: EndPoint) -> list[Any]:
     tests = [_from_test(test) for test in (p.only_if, p.done, p.undone)]
-    return [p.address, p.offset, p.name, p.kind, p.futures, tests, p.state_offset, p.cost]
+    return [p.address, p.offset, p.name, p.kind, p.futures, tests, p.state_offset, p.cost, p.others]
 
 
 def _to_end(row: list[Any]) -> EndPoint:
-    address, offset, name, kind, futures, (only_if, done, undone), state_offset, cost = row
+    address, offset, name, kind, futures, (only_if, done, undone), state_offset, cost, others = row
     return EndPoint(
         address=int(address),
         offset=int(offset),
@@ -249,6 +249,7 @@ def _to_end(row: list[Any]) -> EndPoint:
         undone=_to_test(undone),
         state_offset=state_offset,
         cost=InstructionCost(cost),
+        others=tuple(int(one) for one in others),
     )
 
 

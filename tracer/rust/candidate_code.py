@@ -20,10 +20,12 @@ from tracer.model import (
 )
 from tracer.rust.candidates import Candidate, Role, role_of
 from tracer.rust.code_awaitees import CodeAwaitees
+from tracer.rust.code_functions import FunctionTable
 from tracer.rust.debug_information import DebugInformation
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.ends import TOKIO_ABORTED
 from tracer.rust.exits import Body, Disassembler, thunk_target
+from tracer.rust.foreign_catches import foreign_catches
 from tracer.rust.generators import is_wrapper_poll
 from tracer.rust.in_place import in_place_functions
 from tracer.rust.naming import generic_arguments
@@ -87,6 +89,11 @@ class CandidateCode:
         """Where tasks are spawned, and where in the source."""
         callers = information.spawn_callers(self._named, self._scan)
         return Spawns(self._named, self._image, self._scan).points(functions, callers)
+
+    def foreign_catches(self, catches: frozenset[int], information: DebugInformation) -> dict[int, list[int]]:
+        """By function that is called where a panic is caught, see tracer.rust.foreign_catches."""
+        calls = self._scan.calls_of(catches) if catches else []
+        return foreign_catches(calls, FunctionTable(self._named), information.catchers)
 
     def wakes(self, functions: list[PollFunction]) -> tuple[WakePoint, ...]:
         """Where tasks are woken."""

@@ -26,8 +26,10 @@ from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import DropGlue
 from tracer.rust.forms import DwarfError
+from tracer.rust.future_names import base_name
 from tracer.rust.generators import same_body
 from tracer.rust.implementations import Implementations
+from tracer.rust.inline_chain import inlined_around
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.layouts import Layouts
@@ -40,6 +42,9 @@ from tracer.rust.task_cells import cell_name, find_cells
 from tracer.rust.types import Types
 from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
+
+_CATCHING = frozenset({"catch_unwind", "do_catch", "try", "cleanup"})
+"""std's own functions around a catch (panic.rs, panicking.rs)."""
 
 _POINTERS = ("Pin<", "Box<", "&")
 """Futures whose names say nothing of what they lead to, where symbols name them: `Pin<P>`."""
@@ -124,6 +129,23 @@ class DebugInformation:
         if self._lookup is None or not self._cells:
             return None
         return current_task_place(image, named, self._dwarf, self._lookup.unit_at, self._types)
+
+    def catchers(self, calls: Mapping[tuple[int, int], Collection[int]]) -> dict[int, str]:
+        """By address of a call the own name of the function that catches a panic there, which may be inlined.
+
+        calls: their addresses, by (address, size) of the functions whose code they are in.
+        """
+        found: dict[int, str] = {}
+        dies = self._lookup.find(dict(calls.keys())) if self._lookup is not None else {}
+        for (function, _), several in calls.items():
+            described = dies.get(function, [])
+            for at in several if len(described) == 1 else ():  # of merged functions nobody can tell whose it is
+                with contextlib.suppress(DwarfError):
+                    around = [described[0], *inlined_around(self._dwarf, described[0], at)]
+                    names = [next((entry.name for entry in self._dwarf.chain(die) if entry.name), "") for die in around]
+                    name = next((name for name in reversed(names) if base_name(name) not in _CATCHING), "")
+                    found |= {at: base_name(name)} if name else {}
+        return found
 
     def spawn_callers(self, named: ElfImage, scan: CodeScan) -> SpawnCallers | None:
         """None: there is no debug information."""

@@ -152,6 +152,12 @@ class Ends:
             if rank is not None:
                 self._catches[address] = min((rank, name), self._catches.get(address, (rank, name)))
 
+    @property
+    def catches(self) -> frozenset[int]:
+        """The functions that are called where panics are caught."""
+        first = min((rank for rank, _ in self._catches.values()), default=0)
+        return frozenset(address for address, (rank, _) in self._catches.items() if rank == first)
+
     def glue_of(self, names: Iterable[str]) -> list[DropGlue]:
         """The drop glue that may be that of the futures whose poll functions have these names."""
         wanted = {_future(name) for name in names} - {None}
@@ -168,10 +174,11 @@ class Ends:
         glue: Collection[DropGlue],
         types: Mapping[int, Collection[str]],
         dropped: Mapping[int, Collection[str]],
+        foreign: Mapping[int, Collection[int]],
     ) -> tuple[EndPoint, ...]:
         """types: of poll functions, by address, the paths of their futures' types as the debug information has them.
 
-        dropped: the same of the types that drop glue drops.
+        dropped: the same of the types that drop glue drops.  foreign: see tracer.rust.foreign_catches.
         """
         tasks = [function for function in functions if function.kind is FunctionKind.TASK]
         points: list[EndPoint | None] = []
@@ -182,11 +189,9 @@ class Ends:
                 for address, (name, way) in self._tasks.items()
                 if not (is_seen and way.pattern is _CELL)  # its end is known by then
             ]
-            first = min((rank for rank, _ in self._catches.values()), default=0)
             points += [
-                self._point(address, name, EndKind.CAUGHT)
-                for address, (rank, name) in self._catches.items()
-                if rank == first
+                self._point(address, self._catches[address][1], EndKind.CAUGHT, others=foreign.get(address, ()))
+                for address in self.catches
             ]
         points += self._of_futures(functions, glue, types, dropped)
         return tuple(sorted((point for point in points if point is not None), key=lambda point: point.address))
@@ -252,13 +257,16 @@ class Ends:
         done: HeaderTest | None = None,
         undone: HeaderTest | None = None,
         state_offset: int | None = None,
+        others: Collection[int] = (),
     ) -> EndPoint | None:
         """None when the kernel takes no probe there."""
         site = entry_site(self._image, address)
         if site is None:
             return None
         offset, cost = site
-        return EndPoint(address, offset, name, kind, futures, only_if, done, undone, state_offset, cost)
+        place = self._image.vaddr_of(offset)
+        distances = () if place is None else tuple(sorted(back - place for back in others))
+        return EndPoint(address, offset, name, kind, futures, only_if, done, undone, state_offset, cost, distances)
 
 
 def _future(name: str) -> str | None:

@@ -96,7 +96,8 @@ def find_functions(
     if not without_debug_info:
         functions = code.filled_in(functions, bodiless)
     functions = code.seen_by_callers(functions)
-    points = ends.points(functions, glue, information.type_paths, information.dropped)
+    foreign = code.foreign_catches(ends.catches, information)
+    points = ends.points(functions, glue, information.type_paths, information.dropped, foreign)
     current = information.current_task(image, named)
     spawns, sites = code.spawns(functions, information)
     wakes = code.wakes(functions)

@@ -9,6 +9,8 @@ import pytest
 from tests.running import Targets
 from tracer.model import Binary, EndKind, EndPoint, FunctionKind
 from tracer.rust import read_binary
+from tracer.rust.code_functions import FunctionTable
+from tracer.rust.demangle import demangle
 from tracer.rust.ends import TOKIO_ABORTED, _plain
 from tracer.target.elf import open_elf
 
@@ -36,6 +38,20 @@ def test_tokios_ends_are_in_every_build(targets: Targets, profile: str) -> None:
     assert {one.aborted for one in binary.functions if one.kind is FunctionKind.TASK} == {TOKIO_ABORTED}
     tests = {one for point in binary.ends for one in (point.only_if, point.done, point.undone) if one is not None}
     assert {test.offset for test in tests} == {0}
+
+
+@pytest.mark.parametrize("profile", ["release", "release-debug", "fat-lto"])
+def test_catches_of_users_are_told_from_tokios(targets: Targets, profile: str) -> None:
+    """Each of the five ways in which that program catches has a place of its own."""
+    (point,) = (one for one in read(targets, "catches", profile).ends if one.kind is EndKind.CAUGHT)
+    assert len(point.others) >= 5
+    (point,) = (one for one in read(targets, "tokio_current", "release").ends if one.kind is EndKind.CAUGHT)
+    path = targets.path("tokio_current", "release")
+    with open_elf(path) as image:
+        functions = FunctionTable(image)
+        callers = [functions.at(point.address + distance - 1) for distance in point.others]
+        names = {demangle(name) for one in callers if one is not None for name in functions.names(one[0])}
+    assert not any(name.startswith(("tokio::runtime::task::raw", "tokio::runtime::task::harness")) for name in names)
 
 
 @pytest.mark.parametrize("profile", ["dev", "release"])
