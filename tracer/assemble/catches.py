@@ -40,7 +40,7 @@ def frames_around(places: Catches, stream: Stream, pairs: Pairs, nesting: Nestin
         frame, left = nesting.parent[frame[on]], left[on]
 
 
-def caught_in(caught: Catches, stream: Stream, pairs: Pairs, nesting: Nesting) -> Indexes:
+def caught_in(catches: Catches, stream: Stream, pairs: Pairs, nesting: Nesting) -> Indexes:
     """The frames in whose functions panics were caught."""
-    frames = frames_around(caught, stream, pairs, nesting)
+    frames = frames_around(catches, stream, pairs, nesting)
     return np.unique(frames[frames >= 0])

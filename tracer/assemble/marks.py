@@ -62,8 +62,9 @@ def marks_of(
     end, flags, state = roles.ends[events["probe"][at]], events["flags"][at], events["state"][at]
     columns = roles.end_of
     is_catch = columns.caught[end]
-    by_others = ((flags & _SELF) != 0) & columns.by_others(end, events["self"][at].view(np.int64))
-    by_runtime = is_catch & ~by_others
+    by_runtime = np.flatnonzero(is_catch)
+    distance, is_known = events["self"][at[by_runtime]].view(np.int64), (flags[by_runtime] & _SELF) != 0
+    by_runtime = by_runtime[~(is_known & columns.by_others(end[by_runtime], distance))]
     catches = Catches(thread[by_runtime], rows[by_runtime], events["sp"][at[by_runtime]])
     has_state = (flags & _STATE) != 0
     passed = has_state & columns.only_if.passed(end, state)

@@ -49,11 +49,10 @@ class EndColumns:
     others: npt.NDArray[np.int64]
 
     def by_others(self, end: npt.NDArray[np.integer], distance: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which of these ends are certainly catches of others than the runtimes, by how far away the call is."""
-        row = np.searchsorted(self.others[:, 0], end), np.searchsorted(self.others[:, 0], end, "right")
+        """Which of these catches are certainly others' than the runtimes', by how far away the call is."""
         found = np.zeros(len(end), np.bool_)
-        for number in np.flatnonzero(row[0] < row[1]):  # panics are few
-            found[number] = distance[number] in self.others[row[0][number] : row[1][number], 1]
+        for number in np.unique(end).tolist():
+            found |= (end == number) & np.isin(distance, self.others[self.others[:, 0] == number, 1])
         return found
 
 

@@ -23,8 +23,8 @@ class EndKind(StrEnum):
 class EndPoint:
     """A function at whose entry a life ends: that of the task whose header, or of the future whose address, is in rdi.
 
-    Where a panic is caught, rdi is of no interest, but who calls: others: bytes from the probed place to where each
-    call goes on that is certainly none of the runtime's, whose task has panicked where it is one.
+    Where a panic is caught, rdi is of no interest.  A task has panicked if its runtime caught it; others: of the calls
+    that are certainly somebody else's, bytes from the probed place to where each goes on.
 
     address: link-time virtual address.  offset: its place in the file.  futures: addresses of the poll functions
     whose futures end here; empty where tasks do.  Of a task, by the same byte of its header: only_if: it ends only

@@ -92,7 +92,7 @@ class CandidateCode:
 
     def foreign_catches(self, catches: frozenset[int], information: DebugInformation) -> dict[int, list[int]]:
         """By function that is called where a panic is caught, see tracer.rust.foreign_catches."""
-        calls = self._scan.calls_of(catches) if catches else []
+        calls = self._scan.calls_of(catches)
         return foreign_catches(calls, FunctionTable(self._named), information.catchers)
 
     def wakes(self, functions: list[PollFunction]) -> tuple[WakePoint, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tracer.model import (
     CallSite,
     EndPoint,
+    FunctionKind,
     Layout,
     PollFunction,
     Refusal,
@@ -96,7 +97,8 @@ def find_functions(
     if not without_debug_info:
         functions = code.filled_in(functions, bodiless)
     functions = code.seen_by_callers(functions)
-    foreign = code.foreign_catches(ends.catches, information)
+    has_tasks = any(function.kind is FunctionKind.TASK for function in functions)
+    foreign = code.foreign_catches(ends.catches, information) if has_tasks else {}
     points = ends.points(functions, glue, information.type_paths, information.dropped, foreign)
     current = information.current_task(image, named)
     spawns, sites = code.spawns(functions, information)
