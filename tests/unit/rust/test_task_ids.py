@@ -29,7 +29,7 @@ KNOWN = TaskIdPath(vtable=16, offset=72)
     ],
 )
 def test_by_version(text: bytes, path: TaskIdPath | None) -> None:
-    image = cast(Any, SimpleNamespace(section=lambda name: text if name == ".rodata" else None))
+    image = cast(Any, SimpleNamespace(constants=lambda: [(0x1000, b"other"), (0x2000, text)]))
     assert TaskIds(image).of("tokio") == path
     assert TaskIds(image).of("async-task") is None
 
