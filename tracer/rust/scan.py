@@ -23,6 +23,7 @@ _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
 _MESSAGE = re.compile(rb"`async fn` resumed after (?:completion|panicking)")
 _FRAGMENT = re.compile(rb"\.cold(?:\.\d+)?(?=\0)")
 _MAX_CALL = 6
+_PADDING = b"\xcc"
 CALL, CALL_BY_TABLE = b"\xe8", b"\xff\x15"
 _IMMEDIATES = (0, 1, 4)
 """Bytes that instructions have behind a displacement."""
@@ -62,10 +63,11 @@ class CodeScan:
         slots = self._pointers(wanted)
         found = set()
         for address, size in functions.items():
-            code = np.frombuffer(self._image.read(address, size) or b"", np.uint8)
+            # A function that only jumps is shorter than the longest of calls.
+            code = np.frombuffer((self._image.read(address, size) or b"").ljust(_MAX_CALL, _PADDING), np.uint8)
             others = wanted != address
             slots_of = slots[slots[:, 1] != address, 0]
-            if len(code) >= _MAX_CALL and any(map(len, _calls(code, address, wanted[others], slots_of))):
+            if any(map(len, _calls(code, address, wanted[others], slots_of))):
                 found.add(address)
         return found
 

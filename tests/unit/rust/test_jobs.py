@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.running import Targets
 from tracer.model import Binary
 from tracer.rust import read_binary
+from tracer.rust.named_functions import functions_named
 from tracer.rust.runtimes import WORKER_LOOP, is_blocking_job, job_name, job_of
+from tracer.rust.scan import CodeScan
 from tracer.target.elf import open_elf
 
 _TASK = "tokio::runtime::blocking::task::BlockingTask<"
@@ -91,3 +97,24 @@ def test_tasks_of_the_pool_are_jobs(targets: Targets, target: str, profile: str)
     jobs = {one.name for one in binary.functions if one.is_job}
     assert jobs
     assert all(name.startswith("blocking job jobs::flood") for name in jobs)
+
+
+def test_a_function_that_only_jumps_is_a_caller(tmp_path: Path) -> None:
+    """As `block_in_place` without any LTO: what it jumps to is the one to be probed, not both."""
+    program = tmp_path / "program"
+    source = """
+        core::arch::global_asm!(
+            ".type outer,@function", "outer:", ".byte 0xe9", ".long inner - . - 4", ".size outer, . - outer",
+            ".type inner,@function", "inner:", "call other", "ret", ".size inner, . - inner",
+            ".type other,@function", "other:", "ret", ".size other, . - other",
+        );
+        fn main() {}
+    """
+    command = ["rustc", "--edition", "2021", "--crate-name", "program", "-Clink-dead-code", "-", "-o", str(program)]
+    subprocess.run(command, input=source, text=True, check=True, timeout=60)
+    with open_elf(program) as image:
+        functions = {one.name: one for one in functions_named(image, (re.compile(rb"outer"), re.compile(rb"inner")))}
+        outer, inner = functions["outer"], functions["inner"]
+        sizes = {one.address: one.size for one in (outer, inner)}
+        assert CodeScan(image, image).callers(sizes, {outer.address, inner.address}) == {outer.address}
+        assert outer.size < 6
