@@ -142,7 +142,10 @@ def say_remarks(live: TaskSource, view: TaskView) -> None:
     """What would tell more, on the standard error."""
     sys.stdout.flush()
     if not len(view.snapshot.tasks):
-        remark("no task was found; those of tokio before 1.25 and of async-task before 4.0 cannot be")
+        remark(
+            "no task was found: those that live for a few milliseconds can be missed, and those of tokio before 1.25 "
+            "and of async-task before 4.0 cannot be found"
+        )
     for words in live.remarks:
         remark(words)
 
