@@ -25,6 +25,7 @@ from tracer.rust.current_task import current_task_place
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import DropGlue
+from tracer.rust.environments import environments
 from tracer.rust.forms import DwarfError
 from tracer.rust.future_names import base_name
 from tracer.rust.generators import same_body
@@ -39,7 +40,7 @@ from tracer.rust.naming import generic_arguments, is_closure
 from tracer.rust.scan import CodeScan
 from tracer.rust.spawn_callers import SpawnCallers
 from tracer.rust.task_cells import cell_name, find_cells
-from tracer.rust.types import Types
+from tracer.rust.types import Types, state_offset
 from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
 
@@ -63,6 +64,7 @@ class DebugInformation:
         self._cells: dict[int, str] = {}
         self._runs: dict[int, dict[int, str]] = {}
         self._untyped: dict[int, Die] = {}
+        self._selfless: dict[int, str] = {}
         self._implementations = Implementations()
         self.has_types = False
         self._lookup: SubprogramLookup | None = None
@@ -121,6 +123,8 @@ class DebugInformation:
                 self._cells[candidate.address] = name
         if len(verdicts) == 1 == len(bodies) and not verdicts[0].has_types:
             self._untyped[candidate.address] = self._dies[candidate.address][0]
+            if verdicts[0].lacks_self and verdicts[0].own_name:
+                self._selfless[candidate.address] = verdicts[0].own_name
         if len(bodies) == 1 == len(verdicts) and verdicts[0].type_path is not None:
             self._implementations.learn(verdicts[0].type_path, *bodies)
 
@@ -152,6 +156,28 @@ class DebugInformation:
         if self._lookup is None:
             return None
         return SpawnCallers(named, scan, self._dwarf, self._lookup, self._lines)
+
+    def with_environments(self, functions: list[PollFunction]) -> list[PollFunction]:
+        """The coroutines whose own entries do not tell their type (see Verdict.lacks_self), with what that tells."""
+        places = {
+            one.address: (self._selfless[one.address], one.location)
+            for one in functions
+            if one.address in self._selfless and one.location is not None
+        }
+        if not places:
+            return functions
+        found = environments(self._dwarf, self._types, self._judge.begin_of, places)
+        for address, (position, path) in found.items():
+            self._futures[address] = {position: path}
+            self.type_paths[address].add(path)
+            del self._untyped[address]
+        self.has_types |= bool(found)
+        return [
+            replace(one, state_offset=state, layout_source=Source.DWARF)
+            if one.address in found and (state := state_offset(self._types.at(found[one.address][0]))) is not None
+            else one
+            for one in functions
+        ]
 
     def with_layouts(
         self, functions: list[PollFunction], image: ElfImage

@@ -74,6 +74,7 @@ def find_functions(
         else:
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
     functions = information.once_each(functions, code.called_bodies(functions))
+    functions = information.with_environments(functions)
     inlined = information.inlined({name for candidate in candidates for name in candidate.names})
     bodiless = information.without_bodies(inlined, functions)
     refusals += bodiless

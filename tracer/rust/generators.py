@@ -18,7 +18,8 @@ RESULTS = ("Poll<", "GeneratorState<")
 PENDING = ("Pending", "Yielded")
 """The variant that stands for a Pending result, of each."""
 
-CONTEXTS = ("ResumeTy", "&mut core::task::wake::Context")
+CONTEXT = "&mut core::task::wake::Context"
+CONTEXTS = ("ResumeTy", CONTEXT)
 """The body's argument that stands for the context; compilers up to rustc 1.75 at least do not tell its first."""
 
 _WRAPPER = re.compile(r"(?<![\w:])(?:core::future::from_generator::)?GenFuture<")

@@ -10,7 +10,7 @@ from tracer.rust.abi import Abi, register_of
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError, Tag
-from tracer.rust.generators import CONTEXTS, RESULTS, is_wrapper, unwrapped
+from tracer.rust.generators import CONTEXT, CONTEXTS, RESULTS, is_wrapper, unwrapped
 from tracer.rust.lines import LineTables
 from tracer.rust.naming import generic_arguments
 from tracer.rust.task_ids import tokio_id_path
@@ -27,7 +27,8 @@ class Verdict:
     """type_path: of the future (of a task: of its future) as DWARF names it.  has_types: whether the
     function's types were there to judge by (a task poll's are not needed).  own_name: what DWARF calls
     the function itself, where it has no types.  is_likely: the registers and the result follow from
-    the types' shapes only; what the code shows has precedence.  future: position of its type's entry."""
+    the types' shapes only; what the code shows has precedence.  future: position of its type's entry.
+    lacks_self: the entry has all but the coroutine itself (rustc 1.67 to 1.85 at least)."""
 
     kind: FunctionKind
     type_path: str | None
@@ -42,6 +43,7 @@ class Verdict:
     own_name: str | None = None
     future: int | None = None
     task_id: TaskIdPath | None = None
+    lacks_self: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Judge:
         pinned = self._types.at(parameters[0].type)
         if not pinned.name.startswith("Pin<&mut "):
             if named_coroutine and pinned.name in CONTEXTS:  # it is the second, the first is not told
-                return Verdict(kind, None, location, has_types=False, own_name=name)
+                lacks_self = pinned.name == CONTEXT
+                return Verdict(kind, None, location, has_types=False, own_name=name, lacks_self=lacks_self)
             return None
         # No result type: it is zero-sized, which a Poll<T> only is when T cannot exist.
         result = self._types.at(result_at) if result_at is not None else None
@@ -91,7 +94,7 @@ class Judge:
         future = self._types.pinned(pinned)
         if future is not None and is_wrapper(future.name):
             path, future = unwrapped(path), self._types.unwrapped(future)
-            location = self._begin_of(future.offset) or location
+            location = self.begin_of(future.offset) or location
         return Verdict(
             FunctionKind.COROUTINE if future is not None and is_coroutine(future) else kind,
             path,
@@ -175,7 +178,7 @@ class Judge:
     def _declared(self, chain: list[Die]) -> SourceLocation | None:
         """Where the coroutine that a task runs begins: its layout's first state is declared there."""
         future = self._first_argument(chain)
-        return self._begin_of(future) if future is not None else None
+        return self.begin_of(future) if future is not None else None
 
     def _first_argument(self, chain: list[Die]) -> int | None:
         """The position of the first type that the function is generic over."""
@@ -185,7 +188,7 @@ class Judge:
                     return type_at
         return None
 
-    def _begin_of(self, coroutine: int) -> SourceLocation | None:
+    def begin_of(self, coroutine: int) -> SourceLocation | None:
         """Where the body of a coroutine type begins; None of another type."""
         place = self._types.unresumed_at(coroutine)
         if place is None:
