@@ -25,7 +25,7 @@ from tracer.rust.current_task import current_task_place
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import DropGlue
-from tracer.rust.environments import environments
+from tracer.rust.environments import Selfless, environments
 from tracer.rust.forms import DwarfError
 from tracer.rust.future_names import base_name
 from tracer.rust.generators import same_body
@@ -160,7 +160,7 @@ class DebugInformation:
     def with_environments(self, functions: list[PollFunction]) -> list[PollFunction]:
         """The coroutines whose own entries do not tell their type (see Verdict.lacks_self), with what that tells."""
         places = {
-            one.address: (self._selfless[one.address], one.location)
+            one.address: Selfless(self._selfless[one.address], one.location, one.names)
             for one in functions
             if one.address in self._selfless and one.location is not None
         }

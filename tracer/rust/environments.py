@@ -1,8 +1,7 @@
 """The types of coroutines whose own entry in the debug information lacks their first argument.
 
 rustc 1.75 and 1.85, and some before and after, leave it out: nothing leads from the function to its type.  The type is
-there, for whoever polls it has a `Pin<&mut a::b::{async_fn_env#0}>`: it is the one of the same name, but for the
-`_env`, that begins in the same line of the source.
+there: it has the function's name, but for an `_env`, and begins in the same line of the source.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tracer.model import SourceLocation
 from tracer.rust.dwarf import Dwarf
@@ -19,39 +19,71 @@ from tracer.rust.naming import own_name
 from tracer.rust.task_cells import find_structures
 from tracer.rust.types import Types, is_coroutine
 
-_PINNED = re.compile(rb"\0(Pin<&mut ([^\0]{1,4000}?)>)(?=\0)")
+_NAMES = re.compile(rb"\0(Pin<&mut [^\0]{1,4000}>|\{[a-z_]+_env#[^\0]{1,4000})(?=\0)")
+"""Of the types, and of the pins with which others poll them, which have their paths."""
+_PIN = "Pin<&mut "
 _ENVIRONMENT = "_env#"
 _MOST = 20_000
-"""Types that are looked at at most."""
+"""Entries that are looked at at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selfless:
+    """A function without its type.  own_name: `{async_fn#0}<u8>`.  begin: where it is declared.  symbols: its names."""
+
+    own_name: str
+    begin: SourceLocation
+    symbols: tuple[str, ...]
 
 
 def environments(
     dwarf: Dwarf,
     types: Types,
     begin_of: Callable[[int], SourceLocation | None],
-    wanted: Mapping[int, tuple[str, SourceLocation]],
+    wanted: Mapping[int, Selfless],
 ) -> dict[int, tuple[int, str]]:
-    """By key (position of the type's entry, its path).
+    """By key (position of the type's entry, its path; its own name where nobody tells that).
 
-    wanted: by key the function's own name and where it is declared.  begin_of: where the body of a coroutine type
-    begins.  Of several types that fit none is told.
+    begin_of: where the body of a coroutine type begins.  Nothing of functions, or types, that nobody could tell apart:
+    what a macro makes several times in one line.
     """
-    named = {name for name, _ in wanted.values()}
-    places = {
-        match.start(1): match[1].decode("utf-8", "replace")
-        for match in _PINNED.finditer(dwarf.section(".debug_str"))
-        if _ENVIRONMENT.encode() in match[2]
-        and own_name(match[2].decode("utf-8", "replace")).replace(_ENVIRONMENT, "#", 1) in named
+    sought = _alone(wanted)
+    functions = {name for name, _ in sought}
+    found: defaultdict[tuple[str, SourceLocation], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    names = {
+        match.start(1): name
+        for match in _NAMES.finditer(dwarf.section(".debug_str"))
+        if _ENVIRONMENT in (name := match[1].decode("utf-8", "replace")) and _function(name) in functions
     }
-    found: defaultdict[tuple[str, SourceLocation], dict[str, int]] = defaultdict(dict)
-    for number, (position, name) in enumerate(find_structures(dwarf, dwarf.units, places)):
+    for number, (position, name) in enumerate(find_structures(dwarf, dwarf.units, names)):
         if number == _MOST:
             break
-        path = name.removeprefix("Pin<&mut ").removesuffix(">")
         with suppress(DwarfError):
-            future = types.pinned(types.at(position))
+            type_ = types.at(position)
+            future = types.pinned(type_) if name.startswith(_PIN) else type_
             begin = begin_of(future.offset) if future is not None and is_coroutine(future) else None
             if future is not None and begin is not None:
-                found[own_name(path).replace(_ENVIRONMENT, "#", 1), begin].setdefault(path, future.offset)
-    told = {key: found.get(one, {}) for key, one in wanted.items()}
-    return {key: (position, path) for key, one in told.items() if len(one) == 1 for path, position in one.items()}
+                found[_function(name), begin][_path(name)].append(future.offset)
+    told: dict[int, tuple[int, str]] = {}
+    for place, keys in sought.items():
+        paths = {path: several for path, several in found[place].items() if "::" in path} or found[place]
+        if len(paths) == 1 and len({types.at(one).size for several in paths.values() for one in several}) == 1:
+            told |= {key: (several[0], path) for key in keys for path, several in paths.items()}
+    return told
+
+
+def _alone(wanted: Mapping[int, Selfless]) -> dict[tuple[str, SourceLocation], list[int]]:
+    """Keys by own name and place, of which there is one function; it can be in the program more than once."""
+    keys: defaultdict[tuple[str, SourceLocation], list[int]] = defaultdict(list)
+    for key, one in wanted.items():
+        keys[one.own_name, one.begin].append(key)
+    return {place: several for place, several in keys.items() if len({wanted[key].symbols for key in several}) == 1}
+
+
+def _path(name: str) -> str:
+    return name.removeprefix(_PIN).removesuffix(">") if name.startswith(_PIN) else name
+
+
+def _function(name: str) -> str:
+    """The own name of the function whose type, or pin to it, has this name."""
+    return own_name(_path(name)).replace(_ENVIRONMENT, "#", 1)
