@@ -56,6 +56,7 @@ from tracer.model.functions import (
     SourceLocation,
     TaskIdPath,
     is_foreign,
+    is_library,
 )
 from tracer.model.layouts import (
     Container,
@@ -189,6 +190,7 @@ __all__ = [
     "exits_apart",
     "functions_of",
     "is_foreign",
+    "is_library",
     "is_scheduling",
     "layouts_of",
 ]

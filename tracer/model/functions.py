@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -54,11 +55,18 @@ class SourceLocation:
 
 _FOREIGN = ("/rustc/", "/.cargo/", "/registry/src/", "/vendor/")
 """Where the sources of the standard library and of dependencies lie."""
+_LIBRARY = re.compile(r"^/rustc/|/lib/rustlib/src/|/rustc-\d[^/]*/library/")
+"""The standard library's, as Rust's own builds of it have them, rust-src, and those of distributions."""
+
+
+def is_library(path: str) -> bool:
+    """Whether a source file is the standard library's, as far as its path tells."""
+    return _LIBRARY.search(path) is not None
 
 
 def is_foreign(path: str) -> bool:
     """Whether a source file or folder is not the user's own, as far as its path tells."""
-    return any(part in path for part in _FOREIGN)
+    return is_library(path) or any(part in path for part in _FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,9 @@ _WAIT_FLAGS = (
         "may have ended sooner: its future may have been dropped unseen",
     ),
 )
-_REGISTRY = re.compile(r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/")
+_REGISTRY = re.compile(
+    r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/|^.*/rustc-\d[^/]*/library/"
+)
 _BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}$")
 _OBJECT = "dyn "
 _ANY_TYPE = re.compile(r"^<[A-Z]\d? as ")

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from tracer.model import CallSite, SourceLocation
+from tracer.model import CallSite, SourceLocation, is_library
 from tracer.rust.code_functions import FunctionTable
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError
@@ -21,10 +21,10 @@ from tracer.rust.scan import CodeScan
 from tracer.target.elf import ElfImage
 
 _WITHIN = re.compile(
-    r"/(?:tokio|tokio-util|async-std|async-global-executor|async-executor|async-task|async-lock|smol|blocking)-\d[^/]*/src/"
-    r"|^/rustc/|/lib/rustlib/src/"
+    r"/(?:tokio|tokio-util|async-std|async-global-executor|async-executor|async-task|async-lock|smol|blocking)"
+    r"-\d[^/]*/src/"
 )
-"""Sources of the runtimes, and of what they call that calls them back."""
+"""Sources of the runtimes; the standard library calls them back, too."""
 
 
 class SpawnCallers:
@@ -79,7 +79,7 @@ class SpawnCallers:
             places = [*self._calls(die, address), (own.file, own.line, 0) if own is not None else None]
         except DwarfError:
             return None
-        return next((place for place in reversed(places) if place is not None and not _WITHIN.search(place[0])), None)
+        return next((place for place in reversed(places) if place is not None and not _is_within(place[0])), None)
 
     def _calls(self, die: Die, address: int) -> Iterator[tuple[str, int, int] | None]:
         """Where each function was called that was inlined around this address, the outermost first."""
@@ -87,3 +87,7 @@ class SpawnCallers:
             file, line = inside.integer(At.CALL_FILE), inside.integer(At.CALL_LINE)
             path = self._lines.file(inside.unit, file) if file is not None else None
             yield (path, line, inside.integer(At.CALL_COLUMN) or 0) if path is not None and line else None
+
+
+def _is_within(file: str) -> bool:
+    return is_library(file) or _WITHIN.search(file) is not None

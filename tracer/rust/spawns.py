@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import capstone
 from capstone import x86_const as x86
 
-from tracer.model import CallSite, ExitKind, FunctionKind, PollFunction, Register, SpawnPoint, SpawnStep
+from tracer.model import CallSite, ExitKind, FunctionKind, PollFunction, Register, SpawnPoint, SpawnStep, is_library
 from tracer.rust.exits import Disassembler, entry_site
 from tracer.rust.named_functions import NamedFunction, functions_named
 from tracer.rust.panic_locations import PanicLocations
@@ -278,11 +278,11 @@ def _target(instruction: capstone.CsInsn) -> int | None:
     return int(instruction.operands[0].imm)
 
 
-_STANDARD_LIBRARY = ("/rustc/", "/rust/deps/")
+_LIBRARYS_DEPENDENCIES = "/rust/deps/"
 
 
 def _locations(image: ElfImage) -> Iterator[CallSite]:
     """Where the program may call the spawn functions; the standard library spawns no task."""
     for address, (file, spot) in PanicLocations(image).by_address.items():
-        if not file.startswith(_STANDARD_LIBRARY):
+        if not is_library(file) and not file.startswith(_LIBRARYS_DEPENDENCIES):
             yield CallSite(address, file, spot.line, spot.column)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tracer.model import FunctionKind, Group, PlanChange, PollFunction, Source, SourceLocation
+from tracer.model import (
+    FunctionKind,
+    Group,
+    PlanChange,
+    PollFunction,
+    Source,
+    SourceLocation,
+    is_foreign,
+    is_library,
+)
 from tracer.output.labels import (
     duration_words,
     place_words,
@@ -114,6 +123,10 @@ def test_places() -> None:
     assert place_words(SourceLocation(registry, 456)) == "tokio-1.54.1/src/time/sleep.rs:456"
     library = "/rustc/0123456789abcdef0123456789abcdef01234567/library/core/src/future/poll_fn.rs"
     assert place_words(SourceLocation(library, 9)) == "core/src/future/poll_fn.rs:9"
+    debians = "/usr/src/rustc-1.85.1/library/core/src/option.rs"
+    assert place_words(SourceLocation(debians, 9)) == "core/src/option.rs:9"
+    assert all(is_library(path) and is_foreign(path) for path in (library, debians))
+    assert not any(map(is_library, ("src/rustc-driver/library/main.rs", registry)))
     assert place_words(SourceLocation("src/main.rs", 7)) == "src/main.rs:7"
     assert place_words(None) == ""
 
