@@ -20,7 +20,6 @@ from tracer.model import (
 )
 from tracer.rust.candidates import Candidate, Role, role_of
 from tracer.rust.code_awaitees import CodeAwaitees
-from tracer.rust.code_functions import FunctionTable
 from tracer.rust.debug_information import DebugInformation
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.ends import TOKIO_ABORTED
@@ -87,13 +86,13 @@ class CandidateCode:
         self, functions: list[PollFunction], information: DebugInformation
     ) -> tuple[tuple[SpawnPoint, ...], tuple[CallSite, ...]]:
         """Where tasks are spawned, and where in the source."""
-        callers = information.spawn_callers(self._named, self._scan)
+        callers = information.spawn_callers(self._scan)
         return Spawns(self._named, self._image, self._scan).points(functions, callers)
 
     def foreign_catches(self, catches: frozenset[int], information: DebugInformation) -> dict[int, list[int]]:
         """By function that is called where a panic is caught, see tracer.rust.foreign_catches."""
         calls = self._scan.calls_of(catches)
-        return foreign_catches(calls, FunctionTable(self._named), information.catchers)
+        return foreign_catches(calls, self._scan.functions, information.catchers)
 
     def wakes(self, functions: list[PollFunction]) -> tuple[WakePoint, ...]:
         """Where tasks are woken."""

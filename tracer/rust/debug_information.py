@@ -60,9 +60,9 @@ class DebugInformation:
         self.type_paths: dict[int, set[str]] = defaultdict(set)
         self.dropped: dict[int, set[str]] = {}
         self._dies: dict[int, list[Die]] = {}
-        self._futures: dict[int, dict[int, str]] = {}
+        self._futures: dict[int, dict[int, str | None]] = {}
         self._cells: dict[int, str] = {}
-        self._runs: dict[int, dict[int, str]] = {}
+        self._runs: dict[int, dict[int, str | None]] = {}
         self._untyped: dict[int, Die] = {}
         self._selfless: dict[int, str] = {}
         self._implementations = Implementations()
@@ -89,7 +89,7 @@ class DebugInformation:
         found = set()
         for die in dies:
             with contextlib.suppress(DwarfError):
-                name = next((entry.name for entry in self._dwarf.chain(die) if entry.name), "")
+                name = self._dwarf.name_of(die)
                 if name.startswith(("drop_in_place<", "drop_glue<")) and (arguments := generic_arguments(name)):
                     found.add(arguments[0])
         return found
@@ -110,7 +110,9 @@ class DebugInformation:
         of all."""
         bodies = {name for name in candidate.names if is_closure(name)}
         self.type_paths[candidate.address] |= {one.type_path for one in verdicts if one.type_path and one.has_types}
-        futures = {one.future: one.type_path for one in verdicts if one.future is not None and one.type_path}
+        futures: dict[int, str | None] = {
+            one.future: one.type_path for one in verdicts if one.future is not None and one.type_path
+        }
         if any(one.runtime is not None for one in verdicts):
             if len(futures) == 1 == len(verdicts) and verdicts[0].runtime == "async-task":
                 self._runs[candidate.address] = futures
@@ -146,16 +148,16 @@ class DebugInformation:
             for at in several if len(described) == 1 else ():  # of merged functions nobody can tell whose it is
                 with contextlib.suppress(DwarfError):
                     around = [described[0], *inlined_around(self._dwarf, described[0], at)]
-                    names = [next((entry.name for entry in self._dwarf.chain(die) if entry.name), "") for die in around]
-                    name = next((name for name in reversed(names) if base_name(name) not in _CATCHING), "")
-                    found |= {at: base_name(name)} if name else {}
+                    names = [base_name(self._dwarf.name_of(die)) for die in reversed(around)]
+                    if name := next((name for name in names if name not in _CATCHING), ""):
+                        found[at] = name
         return found
 
-    def spawn_callers(self, named: ElfImage, scan: CodeScan) -> SpawnCallers | None:
+    def spawn_callers(self, scan: CodeScan) -> SpawnCallers | None:
         """None: there is no debug information."""
         if self._lookup is None:
             return None
-        return SpawnCallers(named, scan, self._dwarf, self._lookup, self._lines)
+        return SpawnCallers(scan, self._dwarf, self._lookup, self._lines)
 
     def with_environments(self, functions: list[PollFunction]) -> list[PollFunction]:
         """The coroutines whose own entries do not tell their type (see Verdict.lacks_self), with what that tells."""
@@ -169,7 +171,7 @@ class DebugInformation:
         found = environments(self._dwarf, self._types, self._judge.begin_of, places)
         for address, (position, path) in found.items():
             self._futures[address] = {position: path}
-            self.type_paths[address].add(path)
+            self.type_paths[address] |= {path} if path is not None else set()
             del self._untyped[address]
         self.has_types |= bool(found)
         return [

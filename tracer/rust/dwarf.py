@@ -250,6 +250,10 @@ class Dwarf:
             found.append(die)
         return found
 
+    def name_of(self, die: Die) -> str:
+        """Its own name, or that of what it completes; "" without.  Raises DwarfError."""
+        return next((entry.name for entry in self.chain(die) if entry.name), "")
+
     def skip(self, at: int, abbreviation: Abbreviation) -> int:
         """The position after the attributes that begin at `at`.  Raises DwarfError."""
         try:

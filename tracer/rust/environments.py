@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from tracer.model import SourceLocation
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError
 from tracer.rust.naming import own_name
 from tracer.rust.task_cells import find_structures
-from tracer.rust.types import Types, is_coroutine
+from tracer.rust.types import Types, is_coroutine, pinned_path
 
-_NAMES = re.compile(rb"\0(Pin<&mut [^\0]{1,4000}>|\{[a-z_]+_env#[^\0]{1,4000})(?=\0)")
-"""Of the types, and of the pins with which others poll them, which have their paths."""
-_PIN = "Pin<&mut "
 _ENVIRONMENT = "_env#"
+_PINS = re.compile(rb"\0(Pin<&mut [^\0]{1,4000}>)(?=\0)")
+"""With which others poll them: they have the paths of the types."""
+_TYPES = re.compile(rb"\0(\{[a-z_]+_env#[^\0]{1,4000})(?=\0)")
 _MOST = 20_000
 """Entries that are looked at at most."""
 
@@ -36,40 +37,59 @@ class Selfless:
     symbols: tuple[str, ...]
 
 
+Places = dict[tuple[str, SourceLocation], dict[str | None, list[int]]]
+"""By own name of the function and place: positions of types by their paths; None: that is not told."""
+
+
 def environments(
     dwarf: Dwarf,
     types: Types,
     begin_of: Callable[[int], SourceLocation | None],
     wanted: Mapping[int, Selfless],
-) -> dict[int, tuple[int, str]]:
-    """By key (position of the type's entry, its path; its own name where nobody tells that).
+) -> dict[int, tuple[int, str | None]]:
+    """By key (position of the type's entry, its path where somebody tells that).
 
     begin_of: where the body of a coroutine type begins.  Nothing of functions, or types, that nobody could tell apart:
     what a macro makes several times in one line.
     """
     sought = _alone(wanted)
-    functions = {name for name, _ in sought}
-    found: defaultdict[tuple[str, SourceLocation], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    names = {
-        match.start(1): name
-        for match in _NAMES.finditer(dwarf.section(".debug_str"))
-        if _ENVIRONMENT in (name := match[1].decode("utf-8", "replace")) and _function(name) in functions
-    }
-    for number, (position, name) in enumerate(find_structures(dwarf, dwarf.units, names)):
-        if number == _MOST:
-            break
-        with suppress(DwarfError):
-            type_ = types.at(position)
-            future = types.pinned(type_) if name.startswith(_PIN) else type_
-            begin = begin_of(future.offset) if future is not None and is_coroutine(future) else None
-            if future is not None and begin is not None:
-                found[_function(name), begin][_path(name)].append(future.offset)
-    told: dict[int, tuple[int, str]] = {}
+    found: Places = {}
+    for pattern in (_PINS, _TYPES):
+        left = {name for name, place in sought if (name, place) not in found}
+        found = {**_found(dwarf, types, begin_of, pattern, left), **found}
+    told: dict[int, tuple[int, str | None]] = {}
     for place, keys in sought.items():
-        paths = {path: several for path, several in found[place].items() if "::" in path} or found[place]
+        paths = found.get(place, {})
         if len(paths) == 1 and len({types.at(one).size for several in paths.values() for one in several}) == 1:
             told |= {key: (several[0], path) for key in keys for path, several in paths.items()}
     return told
+
+
+def _found(
+    dwarf: Dwarf,
+    types: Types,
+    begin_of: Callable[[int], SourceLocation | None],
+    pattern: re.Pattern[bytes],
+    functions: Collection[str],
+) -> Places:
+    """The types, or pins to them, whose names fit the pattern and these functions' own names."""
+    names = {}
+    for match in pattern.finditer(dwarf.section(".debug_str")) if functions else ():
+        name = match[1].decode("utf-8", "replace")
+        own = own_name(pinned_path(name) or name)
+        if own.replace(_ENVIRONMENT, "#", 1) in functions and _ENVIRONMENT in own:
+            names[match.start(1)] = name
+    found: Places = {}
+    for position, name in islice(find_structures(dwarf, dwarf.units, names), _MOST):
+        path = pinned_path(name)
+        with suppress(DwarfError):
+            type_ = types.at(position)
+            future = type_ if path is None else types.pinned(type_)
+            begin = begin_of(future.offset) if future is not None and is_coroutine(future) else None
+            if future is not None and begin is not None:
+                function = own_name(path or name).replace(_ENVIRONMENT, "#", 1)
+                found.setdefault((function, begin), {}).setdefault(path, []).append(future.offset)
+    return found
 
 
 def _alone(wanted: Mapping[int, Selfless]) -> dict[tuple[str, SourceLocation], list[int]]:
@@ -78,12 +98,3 @@ def _alone(wanted: Mapping[int, Selfless]) -> dict[tuple[str, SourceLocation], l
     for key, one in wanted.items():
         keys[one.own_name, one.begin].append(key)
     return {place: several for place, several in keys.items() if len({wanted[key].symbols for key in several}) == 1}
-
-
-def _path(name: str) -> str:
-    return name.removeprefix(_PIN).removesuffix(">") if name.startswith(_PIN) else name
-
-
-def _function(name: str) -> str:
-    """The own name of the function whose type, or pin to it, has this name."""
-    return own_name(_path(name)).replace(_ENVIRONMENT, "#", 1)

@@ -14,7 +14,7 @@ from tracer.rust.generators import CONTEXT, CONTEXTS, RESULTS, is_wrapper, unwra
 from tracer.rust.lines import LineTables
 from tracer.rust.naming import generic_arguments
 from tracer.rust.task_ids import tokio_id_path
-from tracer.rust.types import Type, Types, is_coroutine, state_offset
+from tracer.rust.types import Type, Types, is_coroutine, pinned_path, state_offset
 
 _COROUTINE = re.compile(r"^\{(?:async_fn|async_block|async_closure|async_closure_body|coroutine)#\d+\}")
 _ALWAYS_PENDING = ResultEncoding(mask=0, pending=0)
@@ -28,7 +28,7 @@ class Verdict:
     function's types were there to judge by (a task poll's are not needed).  own_name: what DWARF calls
     the function itself, where it has no types.  is_likely: the registers and the result follow from
     the types' shapes only; what the code shows has precedence.  future: position of its type's entry.
-    lacks_self: the entry has all but the coroutine itself (rustc 1.67 to 1.85 at least)."""
+    lacks_self: the entry has all but the coroutine itself (rustc 1.75 and 1.85)."""
 
     kind: FunctionKind
     type_path: str | None
@@ -81,7 +81,8 @@ class Judge:
         if result_at is not None and not self._types.name_at(result_at).startswith(RESULTS):
             return None
         pinned = self._types.at(parameters[0].type)
-        if not pinned.name.startswith("Pin<&mut "):
+        path = pinned_path(pinned.name)
+        if path is None:
             if named_coroutine and pinned.name in CONTEXTS:  # it is the second, the first is not told
                 lacks_self = pinned.name == CONTEXT
                 return Verdict(kind, None, location, has_types=False, own_name=name, lacks_self=lacks_self)
@@ -90,7 +91,6 @@ class Judge:
         result = self._types.at(result_at) if result_at is not None else None
         told = self._told(candidate.address, parameters)
         self_register, context_register = self._registers(told, result)
-        path = pinned.name.removeprefix("Pin<&mut ").removesuffix(">")
         future = self._types.pinned(pinned)
         if future is not None and is_wrapper(future.name):
             path, future = unwrapped(path), self._types.unwrapped(future)

@@ -92,7 +92,7 @@ class Layouts:
         self._waiting: list[int] = []
         self._surveys = Surveys(types, self._items, self._is_followed)
 
-    def of(self, roots: Mapping[int, str], cells: Collection[int] = ()) -> FoundLayouts:
+    def of(self, roots: Mapping[int, str | None], cells: Collection[int] = ()) -> FoundLayouts:
         """roots: positions of the types of futures, and their paths.  cells: positions of types that hold one."""
         for _ in range(_MAX_ROUNDS):
             wanted = self._explored(roots, cells)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import PollFunction
+from tracer.rust.code_functions import FunctionTable
 from tracer.target.elf import ElfImage
 
 _RESUMED = re.compile(rb"panic_const_(?:async_fn|coroutine)_resumed")
@@ -38,6 +39,11 @@ class CodeScan:
     def __init__(self, image: ElfImage, named: ElfImage) -> None:
         self._image = image
         self._named = named
+
+    @cached_property
+    def functions(self) -> FunctionTable:
+        """Which function has the code at an address."""
+        return FunctionTable(self._named)
 
     def can_resume(self, address: int, size: int) -> bool:
         """Whether the function calls the panic of a coroutine that is resumed after its end."""

@@ -11,14 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from tracer.model import CallSite, SourceLocation, is_library
-from tracer.rust.code_functions import FunctionTable
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError
 from tracer.rust.inline_chain import inlined_around
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.scan import CodeScan
-from tracer.target.elf import ElfImage
 
 _WITHIN = re.compile(
     r"/(?:tokio|tokio-util|async-std|async-global-executor|async-executor|async-task|async-lock|smol|blocking)"
@@ -28,12 +26,10 @@ _WITHIN = re.compile(
 
 
 class SpawnCallers:
-    """Of one binary with debug information.  named: where the symbols are."""
+    """Of one binary with debug information."""
 
-    def __init__(
-        self, named: ElfImage, scan: CodeScan, dwarf: Dwarf, lookup: SubprogramLookup, lines: LineTables
-    ) -> None:
-        self._functions = FunctionTable(named)
+    def __init__(self, scan: CodeScan, dwarf: Dwarf, lookup: SubprogramLookup, lines: LineTables) -> None:
+        self._functions = scan.functions
         self._scan = scan
         self._dwarf = dwarf
         self._lookup = lookup

@@ -18,6 +18,9 @@ _FIELD_TAGS = frozenset({int(Tag.MEMBER)})
 _ARGUMENT_TAGS = frozenset({int(Tag.TEMPLATE_TYPE)})
 
 
+_PIN = "Pin<&mut "
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """offset: bytes into the containing type.  type: position of its type's entry, or None.
@@ -89,7 +92,7 @@ class Types:
 
     def pinned(self, type_: Type) -> Type | None:
         """T of Pin<&mut T>, by following its pointer; None when it is no such type."""
-        if not type_.name.startswith("Pin<&mut ") or not type_.members or type_.members[0].type is None:
+        if pinned_path(type_.name) is None or not type_.members or type_.members[0].type is None:
             return None
         pointer = self.at(type_.members[0].type)
         return self.at(pointer.target) if pointer.tag == Tag.POINTER and pointer.target is not None else None
@@ -161,6 +164,11 @@ def state_offset(coroutine: Type) -> int | None:
     if part is None or part.discriminant is None or part.discriminant.name != STATE:
         return None
     return part.discriminant.offset if part.discriminant.size == 1 else None
+
+
+def pinned_path(name: str) -> str | None:
+    """The path of T, by the name of a type that is `Pin<&mut T>`; None of another one."""
+    return name.removeprefix(_PIN).removesuffix(">") if name.startswith(_PIN) else None
 
 
 def is_coroutine(type_: Type) -> bool:
