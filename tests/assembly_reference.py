@@ -293,8 +293,8 @@ class Reference:
             self.count["ends"] += 1
             if self.ends[known.ends].point.kind is EndKind.CAUGHT:
                 distance = self_ - (self_ >> 63 << 64) if flags & EventFlag.SELF else None
-                if distance not in self.ends[known.ends].point.others:
-                    self._catch(self._stack(tid), sp)
+                by_runtime = distance not in self.ends[known.ends].point.others
+                self._catch(self._stack(tid), sp, time, by_runtime=by_runtime)
                 return
             self._mark(known.ends, time, self_, tid, state, flags)
             return
@@ -313,10 +313,8 @@ class Reference:
             self.count["unmatched_exits"] += 1
             return
         stack = self._stack(tid)
-        now = max(min(time, 2**63 - 1), stack.last)
+        now = self._now(stack, time)
         own = self_ if flags & EventFlag.SELF else None
-        for function in stack.since:
-            stack.since[function] = min(stack.since[function], now)
         if known.enters is not None:
             entry_state = state if flags & EventFlag.STATE else None
             places = places or self._settled(known.enters, entry_state)
@@ -333,6 +331,12 @@ class Reference:
             self._seen(stack, sp, now)
             if not matched:
                 self.count["unmatched_exits"] += 1
+
+    def _now(self, stack: Stack, time: int) -> int:
+        now = max(min(time, NEVER), stack.last)
+        for function in stack.since:
+            stack.since[function] = min(stack.since[function], now)
+        return now
 
     def _seen(self, stack: Stack, sp: int, now: int) -> None:
         stack.last = now
@@ -798,11 +802,14 @@ class Reference:
     def _leave_unanswered(self, process: int, header: int) -> None:
         self.count["unanswered_wakes"] += self.wakes.pop((process, header), None) is not None
 
-    def _catch(self, stack: Stack, sp: int) -> None:
-        """A panic was caught by the innermost function that is on the stack still."""
+    def _catch(self, stack: Stack, sp: int, time: int, *, by_runtime: bool) -> None:
+        """A panic was caught by the innermost function that is on the stack still; what that called is gone."""
+        now, stack.jump = self._now(stack, time), None
         around = next((poll for poll in reversed(stack.frames) if poll.sp > sp), None)
-        if around is not None and self.is_task[around.function]:
+        if by_runtime and around is not None and self.is_task[around.function]:
             around.flags |= PollFlag.PANICKED
+        self._gone(stack, sp, now)
+        self._seen(stack, sp, now)
 
     def _end_wait(self, before: Poll, mark: Poll, known: int | None) -> None:
         suspended = known is not None and known >= 3

@@ -1,4 +1,6 @@
-"""Who caught a panic: tokio, whose task has panicked then, or the task's own code, after which it goes on."""
+"""Who caught a panic: tokio, whose task has panicked then, or the task's own code, after which it goes on.
+What was unwound is over.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.assembled import assembled, joined
 from tests.cells import Cell
 from tests.e2e.command import recording
 from tests.running import Targets
+from tracer.model import Array, Plan
 
 pytestmark = pytest.mark.e2e
 
 ROUNDS = 20
-CATCHING = ("late", "early", "around", "dropping", "Inlined")
+CATCHING = ("late", "early", "around", "goes_on", "dropping", "Inlined")
 
 
 @pytest.mark.cells(targets=("catches",))
@@ -41,3 +46,34 @@ def test_only_those_have_panicked_whose_panic_tokio_caught(targets: Targets, cel
             assert (one["tasks"], one["unidentified"]) == (ROUNDS, 0)
             # Where `transition_to_complete` has no function of its own nobody sees whether a future returned.
             assert outcomes[f"task catches::{name}"].keys() <= {"finished", "unknown", "replaced", "ended"}
+
+
+@pytest.mark.parametrize("choice", [(), ("-N", "^task ")], ids=["all", "without-tasks"])
+@pytest.mark.cells(targets=("catches",))
+def test_what_was_unwound_has_nothing_in_it(
+    targets: Targets, cell: Cell, tmp_path: Path, choice: tuple[str, ...]
+) -> None:
+    """What is polled next lies further down the stack, where it would look as if the panicked poll had called it."""
+    capture = tmp_path / "x.ratcap"
+    options = ("--format", "capture", "-o", capture, "--max-overhead", 100, *choice)
+    with targets.run(cell.target, cell.profile) as running, recording("--pid", running.pid, *options) as rec:
+        running.go()
+        result = running.wait()
+        done = rec.wait()
+    assert (result.returncode, done.code) == (0, 0), done.err
+    recorded, parts, tally = assembled(capture)
+    polls = joined(parts).polls
+    panicking, calm = of(polls, recorded.plan, "panics"), of(polls, recorded.plan, "calm")
+    assert len(calm) == 2 * ROUNDS
+    assert len(panicking) >= 2 * ROUNDS  # where the compiler inlined the others
+    assert tally.unwound >= ROUNDS
+    assert not np.isin(calm["parent"], panicking["instance"]).any()
+    around = (panicking["start"] <= calm["start"][:, None]) & (panicking["end_latest"] > calm["start"][:, None])
+    assert not around.any()
+
+
+def of(polls: Array, plan: Plan, name: str) -> Array:
+    """The polls of this async fn."""
+    return polls[
+        np.isin(polls["function"], [n for n, one in enumerate(plan.functions) if one.name == f"catches::{name}"])
+    ]

@@ -47,7 +47,8 @@ def still_resting(state: State, events: Array) -> Array:
 def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
     """(the waits, dtype WAIT, before the first polls of tasks that memory told at the begin; indexes into `begun`).
 
-    begun: dtype TASK, whose first polls are seen to begin.  Only by its id is a task known to be the same one.
+    begun: dtype TASK, whose first polls are seen to begin.  Only by its id is a task known to be the same one.  Where
+    its polls were not seen for some time since then, nobody knows what it did.
     """
     none = np.empty(0, WAIT), np.empty(0, np.intp)
     if not len(state.resting) or not len(begun) or state.lost_until > state.start:
@@ -55,6 +56,7 @@ def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
     at = _by_identity(_as_parked(begun, "header"), state.resting, state.roles.key)
     ids = state.resting["id"][np.maximum(at, 0)]
     rested = np.flatnonzero((at >= 0) & (ids != 0) & (ids == begun["id"]) & (begun["first"] > state.start))
+    rested = rested[_seen_all_along(begun["function"][rested], state)]
     _, first = np.unique(at[rested], return_index=True)
     rested = rested[np.sort(first)]
     waits = np.zeros(len(rested), WAIT)
@@ -125,6 +127,12 @@ def place_open_waits(waits: Array, latest: Array, state: State) -> None:
     waits["flags"][sure] &= ~_AMBIGUOUS
     places = checked(told["places"], state.roles.places)
     waits["places"][rows[places != 0]] = places[places != 0]
+
+
+def _seen_all_along(function: Array, state: State) -> Flags:
+    """Which of these functions have been probed ever since the begin."""
+    seen: Flags = np.array(state.since)[state.batch[function]] <= state.start
+    return seen
 
 
 def _as_parked(records: Array, own: str = "self") -> Array:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.plan_ends import EndColumns, HeaderTests, end_columns, tests_of
 from tracer.assemble.plan_sites import Sites, sites_of
-from tracer.model import EndKind, FunctionKind, Group, Plan, PollFunction, SpawnStep
+from tracer.model import EndKind, FunctionKind, Group, Plan, PlannedEnd, PollFunction, SpawnStep
 
 _ARGUMENTS = re.compile(r"(?<=[\w}])<[^<>]*>")
 
@@ -23,9 +23,9 @@ GROUP_INDEX = {Group.TASKS: TASKS, Group.FUTURES: FUTURES, Group.WAKES: WAKES, G
 class Roles:
     """The plan as arrays.  Probe arrays have one row more than probes: that of a probe nobody knows.
 
-    is_usable: it is of something; is_mark: of what is no row of a stack.  enters, leaves: function index or -1;
-    ends: index into Plan.ends or -1; makes: a task is made there, or (queues) handed to a pool.  wakes: index
-    into Plan.wakes or -1; effective: of Plan.wakes, the tests of headers of tasks whose wakes lead to polls.
+    is_usable: it is of something; is_catch: of caught panics; is_mark: of what is no row of a stack.  enters, leaves:
+    function index or -1; ends: index into Plan.ends or -1; makes: a task is made there, or (queues) handed to a pool.
+    wakes: index into Plan.wakes or -1; effective: of these, the tests of headers of tasks whose wakes lead to polls.
     future: a number for each name (in one binary) of a future, of a task poll that of the future it runs.
     may_be_root: functions other than task polls that have the future of one.  key: what an address is told
     apart by besides itself: the function, but for all task polls the same one.  task_size: of
@@ -36,6 +36,7 @@ class Roles:
     """
 
     is_usable: Flags
+    is_catch: Flags
     is_mark: Flags
     enters: npt.NDArray[np.int32]
     leaves: npt.NDArray[np.int32]
@@ -75,7 +76,7 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         if probe.enters is not None:
             function_group[probe.enters] = GROUP_INDEX[probe.group]
     future = _futures(plan)
-    catching = [one.binary for one in plan.ends if one.point.kind is EndKind.CAUGHT]
+    catching = [one.binary for one in plan.ends if _is_catch(one)]
     catching += [number for number, binary in enumerate(plan.binaries) if not binary.can_unwind]
     seen = [one.binary for one in plan.ends if one.point.kind is EndKind.COMPLETE]
     enters = np.array([-1 if p.enters is None else p.enters for p in probes] + [-1], np.int32)
@@ -83,9 +84,11 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
     ends = np.array([-1 if p.ends is None else p.ends for p in probes] + [-1], np.int32)
     wakes = np.array([-1 if p.wakes is None else p.wakes for p in probes] + [-1], np.int32)
     makes = np.array([p.spawns is not None and _makes(plan, p.spawns) for p in probes] + [False], np.bool_)
-    is_mark = (ends >= 0) | makes | (wakes >= 0)
+    is_catch = np.array([p.ends is not None and _is_catch(plan.ends[p.ends]) for p in probes] + [False], np.bool_)
+    is_mark = ((ends >= 0) & ~is_catch) | makes | (wakes >= 0)
     return Roles(
-        is_usable=(enters >= 0) | (leaves >= 0) | is_mark,
+        is_usable=(enters >= 0) | (leaves >= 0) | is_catch | is_mark,
+        is_catch=is_catch,
         is_mark=is_mark,
         enters=enters,
         leaves=leaves,
@@ -112,6 +115,10 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         places=len(plan.places),
         scheduling=plan.scheduling,
     )
+
+
+def _is_catch(end: PlannedEnd) -> bool:
+    return end.point.kind is EndKind.CAUGHT
 
 
 def _task_size(plan: Plan, function: PollFunction) -> int:

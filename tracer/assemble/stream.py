@@ -1,7 +1,7 @@
 """A block of events as rows in thread order, between what was open before and what stays open.
 
-One row is one entry or one exit.  Each thread's rows are: its open frames again, as entries; its events;
-an end row, above every stack.
+One row is one entry, one exit, or the catch of a panic.  Each thread's rows are: its open frames again, as entries; its
+events; an end row, above every stack.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from tracer.assemble.task_ids import take_ids
 from tracer.assemble.wakes import Wakes, wakes_of
 from tracer.model import CHAIN_RECORD, EVENT, SPAWN_RECORD, SWITCH_OUT_RECORD, TASK_ID_RECORD, Array, is_scheduling
 
-END, ENTRY, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5
-"""Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  MARK: no row of a
-stack, but numbered as one: the end of a life, its begin, or a wake."""
+END, ENTRY, CATCH, EXIT, TAIL, SPENT_TAIL, MARK = 0, 1, 2, 3, 4, 5, 6
+"""Kinds of row.  SPENT_TAIL: a tail jump of an earlier block, not followed by its callee's entry.  CATCH: of a panic,
+which has unwound all that was called from here.  MARK: no row of a stack, but numbered as one: the end of a life, its
+begin, or a wake."""
 
 _LATEST = np.iinfo(np.int64).max
 NO_SWITCHES = np.empty(0, SWITCH)
@@ -34,7 +35,7 @@ NO_SWITCHES = np.empty(0, SWITCH)
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Columns of equal length, one row for one entry or exit.
+    """Columns of equal length.
 
     time: ns, never falling within a thread.  thread: index into `Stream.threads`.
     source: index into the events, or, of a carried row, into the carried frames; -1 of an end row.
@@ -135,7 +136,7 @@ def make_stream(state: State, events: Array) -> Opening:
     threads, thread = state.threads.including(tids, state)
     rows = _event_rows(state, threads, events, probe, thread)
     count, is_mark = len(rows.kind), rows.kind == MARK
-    marked = np.flatnonzero(is_mark)
+    marked = np.flatnonzero(is_mark | (rows.kind == CATCH))
     at = rows.source[marked]
     is_birth, is_wake = roles.makes[probe[at]], roles.wakes[probe[at]] >= 0
     is_ending = ~(is_birth | is_wake)
@@ -148,7 +149,7 @@ def make_stream(state: State, events: Array) -> Opening:
     )
     numbers = np.flatnonzero(~is_mark)
     leaving = _leaving(switches, rows, threads)
-    if len(marked):
+    if len(numbers) < count:
         rows = _only(rows, numbers)
     present = np.flatnonzero(np.bincount(rows.thread, minlength=len(threads.tid)))
 
@@ -160,7 +161,7 @@ def make_stream(state: State, events: Array) -> Opening:
     frames = state.frames[touched]
     carried = _carried_rows(frames, frame_thread[touched], threads)
     stream = _in_thread_order(threads, present, (carried, rows, _end_rows(present)), events, frames)
-    if len(marked):
+    if len(numbers) < count:
         first = len(carried.kind)
         own = np.concatenate([np.arange(first), first + numbers, first + count + np.arange(len(present))])
         stream = replace(stream, place=own[stream.place], event_rows=count)
@@ -235,7 +236,8 @@ def _event_rows(state: State, threads: Threads, events: Array, probe: Indexes, t
 def _kinds(roles: Roles) -> Small:
     """Of the row that each probe makes; of an entry and an exit in one that of the first of two."""
     exits = np.where(roles.is_tail, np.uint8(TAIL), np.uint8(EXIT))
-    return np.where(roles.enters >= 0, np.uint8(ENTRY), np.where(roles.is_mark, np.uint8(MARK), exits))
+    others = np.where(roles.is_catch, np.uint8(CATCH), np.where(roles.is_mark, np.uint8(MARK), exits))
+    return np.where(roles.enters >= 0, np.uint8(ENTRY), others)
 
 
 def _begun_before(state: State, threads: Threads, thread: Indexes, sp: Unsigned, kind: Small, probe: Indexes) -> Flags:

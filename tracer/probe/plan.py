@@ -137,7 +137,7 @@ def _ends(
             if (number, point.offset) in taken:
                 continue
             if point.kind is not EndKind.DROPPED:
-                if number in with_tasks:
+                if number in (function_binary if point.kind is EndKind.CAUGHT else with_tasks):
                     ends.append(PlannedEnd(number, point))
                 continue
             traced = tuple(index[number, one] for one in point.futures if (number, one) in index)

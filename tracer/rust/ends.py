@@ -189,6 +189,7 @@ class Ends:
                 for address, (name, way) in self._tasks.items()
                 if not (is_seen and way.pattern is _CELL)  # its end is known by then
             ]
+        if functions:
             points += [
                 self._point(address, self._catches[address][1], EndKind.CAUGHT, others=foreign.get(address, ()))
                 for address in self.catches

@@ -55,6 +55,32 @@ async fn around() -> u64 {
     Catch(pin!(panics())).await
 }
 
+type Boxed = Pin<Box<dyn Future<Output = u64> + Send>>;
+
+/// Polls further down the stack than anything else here.
+struct Deep(Boxed);
+
+impl Future for Deep {
+    type Output = u64;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let room = black_box([1u8; 8192]);
+        self.0.as_mut().poll(context).map(|value| value + u64::from(room[0]))
+    }
+}
+
+async fn calm() -> u64 {
+    sleep(PAUSE).await;
+    0
+}
+
+/// Catches what `panics` panics with, and goes on at once with another future.
+async fn goes_on() -> u64 {
+    let one = Catch(Box::pin(panics()) as Boxed).await;
+    one * Deep(Box::pin(calm())).await
+}
+
 struct Dropped;
 
 impl Drop for Dropped {
@@ -96,6 +122,7 @@ fn main() {
         for _ in 0..ROUNDS {
             sum += tokio::spawn(late()).await.unwrap() + tokio::spawn(early()).await.unwrap();
             sum += tokio::spawn(around()).await.unwrap() + tokio::spawn(dropping()).await.unwrap();
+            sum += tokio::spawn(goes_on()).await.unwrap();
             sum += tokio::spawn(Inlined { has_caught: false, pause: Box::pin(sleep(PAUSE)) }).await.unwrap();
             assert!(tokio::spawn(panics()).await.unwrap_err().is_panic());
         }
