@@ -36,6 +36,7 @@ FAULTS = {
     "long-poll-sleep": Fault("long-poll", "faults::sleep_in_task", frozenset({"starved-tasks"})),
     "long-poll-spin": Fault("long-poll", "poll::compute_in_task", frozenset({"starved-tasks"})),
     "long-poll-lock": Fault("long-poll", "poll::lock_in_task", frozenset({"starved-tasks"})),
+    "long-poll-forever": Fault("long-poll", "poll::receive_in_task"),
     "starved-tasks": Fault("starved-tasks", "poll::hog", frozenset({"long-poll"})),
     "busy-loop": Fault("busy-loop", "look_again"),
     "busy-loop-yield": Fault("busy-loop", "busy::yield_again"),

@@ -19,7 +19,7 @@ _RECORD = st.tuples(
     st.sampled_from([0, 0, 1, 2, 5, 6, 99]),  # function
     st.sampled_from([0, 1, 9]),  # process
     st.sampled_from([0, 3, 4, 255]),  # state
-    st.booleans(),
+    st.sampled_from([0, 1, 2, 9]),  # of the task
 )
 
 

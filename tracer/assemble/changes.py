@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tracer.assemble.arrays import Flags, Indexes
 from tracer.assemble.continuity import doubt_open_waits
 from tracer.assemble.instances import results_of
-from tracer.assemble.resting import as_told, never_polled, place_open_waits
+from tracer.assemble.resting import as_told, place_open_waits
 from tracer.assemble.roles import FUTURES, GROUP_INDEX, SCHEDULING, TASKS, WAKES
 from tracer.assemble.schedule import NEVER
 from tracer.assemble.scheduling import cut_off, of_polls, still_off
@@ -33,6 +33,7 @@ from tracer.assemble.state import (
     Threads,
 )
 from tracer.assemble.tasks import ended, polled, with_spans, without_over
+from tracer.assemble.unpolled import never_polled
 from tracer.assemble.waits import open_waits, waiting
 from tracer.assemble.wakes import with_open_wakes
 from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
@@ -174,17 +175,25 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
-    state, rested, waits = never_polled(state, time)
+    state, unpolled = never_polled(state, time)
     pending = np.ones(len(state.schedule.pending), np.bool_)
     after, spans = _end(state, frames, latest, tasks, pending, time)
     after = _without_wakes(after, np.ones(len(after.wakes), np.bool_))
-    if not len(rested):
+    if not len(unpolled.begun):
         return after, spans
-    tally = replace(after.tally, waits=after.tally.waits + len(waits), instances=after.tally.instances + len(rested))
-    waits = np.concatenate([spans.waits, waits])
-    over = np.concatenate([spans.over, rested])
-    waits = waits[stable_order(waits["end"])]
-    return replace(after, tally=tally), Spans(spans.polls, waits, rested, over, off_cpu=spans.off_cpu)
+    tally = replace(
+        after.tally,
+        polls=after.tally.polls + len(unpolled.polls),
+        waits=after.tally.waits + len(unpolled.waits),
+        instances=after.tally.instances + len(unpolled.begun),
+        open_at_start=after.tally.open_at_start + len(unpolled.polls),
+        open_at_end=after.tally.open_at_end + len(unpolled.polls),
+    )
+    polls = np.concatenate([spans.polls, unpolled.polls])
+    waits = np.concatenate([spans.waits, unpolled.waits])
+    over = np.concatenate([spans.over, unpolled.over])
+    polls, waits = polls[stable_order(polls["end"])], waits[stable_order(waits["end"])]
+    return replace(after, tally=tally), Spans(polls, waits, unpolled.begun, over, off_cpu=spans.off_cpu)
 
 
 def _without_wakes(state: State, ended: Flags) -> State:

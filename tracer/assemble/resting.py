@@ -9,21 +9,22 @@ import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.chains import checked
-from tracer.assemble.state import NO_TASKS, PENDING, UNKNOWN, State
-from tracer.model import FIRST_SUSPEND, PARKED, TASK, WAIT, Array, MemoryReading, Outcome, WaitFlag
+from tracer.assemble.state import PENDING, UNKNOWN, State
+from tracer.model import FIRST_SUSPEND, PARKED, WAIT, Array, MemoryReading, TaskAtRest, WaitFlag
 
 _STATE, _AMBIGUOUS = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS)
 _START_UNKNOWN = np.uint16(WaitFlag.START_UNKNOWN)
-_UNSEEN = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
+WOKEN = np.uint8(255)
+"""In State.resting: it waited at the begin, and was woken since."""
 
 
 def note_reading(state: State, reading: MemoryReading) -> State:
     """Take in what memory told; records that make no sense are left out."""
     parked = reading.parked[reading.parked["function"] < len(state.roles.is_task)]
-    parked = parked[parked["process"] < max(len(state.pids), 1)]
+    parked = parked[(parked["process"] < max(len(state.pids), 1)) & (parked["task"] <= max(TaskAtRest))]
     if reading.is_last:
         return replace(state, parked=np.concatenate([state.parked, parked]), parked_at=reading.time)
-    tasks = parked[state.roles.is_task[parked["function"]] & parked["is_waiting"]]
+    tasks = parked[state.roles.is_task[parked["function"]]]
     # What was polled before this reading began is known by its polls.
     known = _pairs(state.latest["process"], state.latest["self"])
     fresh = ~np.isin(_pairs(tasks["process"], tasks["self"]), known)
@@ -33,15 +34,18 @@ def note_reading(state: State, reading: MemoryReading) -> State:
 def still_resting(state: State, events: Array) -> Array:
     """State.resting after these events: a task is told by what befalls it from then on.
 
-    One that was only woken is still to be polled, but does not wait any more.
+    One that was only woken is still to be polled, but does not wait any more.  What was ready had perhaps been polled
+    before anybody could see it, and waited until that wake.
     """
     roles = state.roles
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
     is_wake = roles.wakes[probe] >= 0
     told = events["self"][roles.is_usable[probe] & ~is_wake]
     left: Array = state.resting[~np.isin(state.resting["self"], told)]
-    left["is_waiting"] &= ~np.isin(left["self"], events["self"][is_wake])
-    return left
+    woken = np.isin(left["self"], events["self"][is_wake])
+    left["task"][woken & (left["task"] == TaskAtRest.WAITING)] = WOKEN
+    kept: Array = left[~woken | (left["task"] != TaskAtRest.READY)]
+    return kept
 
 
 def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
@@ -53,10 +57,11 @@ def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
     none = np.empty(0, WAIT), np.empty(0, np.intp)
     if not len(state.resting) or not len(begun) or state.lost_until > state.start:
         return none
-    at = _by_identity(_as_parked(begun, "header"), state.resting, state.roles.key)
+    at = by_identity(_as_parked(begun, "header"), state.resting, state.roles.key)
     ids = state.resting["id"][np.maximum(at, 0)]
     rested = np.flatnonzero((at >= 0) & (ids != 0) & (ids == begun["id"]) & (begun["first"] > state.start))
-    rested = rested[_seen_all_along(begun["function"][rested], state)]
+    rested = rested[np.isin(state.resting["task"][at[rested]], (int(TaskAtRest.WAITING), int(WOKEN)))]
+    rested = rested[seen_all_along(begun["function"][rested], state)]
     _, first = np.unique(at[rested], return_index=True)
     rested = rested[np.sort(first)]
     waits = np.zeros(len(rested), WAIT)
@@ -68,39 +73,13 @@ def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
     return waits, rested
 
 
-def never_polled(state: State, time: int) -> tuple[State, Array, Array]:
-    """The tasks that were in memory at both ends and not polled between: (dtype TASK, their waits).
-
-    They waited all the time, where they were at the end.
-    """
-    at_end, resting = (one[one["is_waiting"]] for one in (state.parked, state.resting))
-    first = _by_identity(resting, at_end)
-    found = first >= 0
-    begun, at_end = resting[found], at_end[first[found]]
-    same = begun["places"] == at_end["places"]
-    begun, at_end = begun[same], at_end[same]
-    count = len(begun)
-    if not count:
-        return state, NO_TASKS, np.empty(0, WAIT)
-    numbers = np.arange(state.next_instance, state.next_instance + count, dtype=np.uint64)
-    tasks, waits = np.zeros(count, TASK), np.zeros(count, WAIT)
-    tasks["id"], tasks["header"], tasks["function"] = begun["id"], begun["self"], begun["function"]
-    tasks["task"], tasks["process"], tasks["outcome"] = numbers, begun["process"], Outcome.WAITING
-    tasks["first"] = tasks["last"] = state.start
-    tasks["waiting"] = max(time - state.start, 0)
-    waits["start"], waits["end"] = state.start, max(time, state.start)
-    waits["self"], waits["function"], waits["instance"] = begun["self"], begun["function"], numbers
-    waits["task"], waits["flags"] = numbers, _UNSEEN
-    waits["places"] = checked(at_end["places"], state.roles.places)
-    return replace(state, next_instance=state.next_instance + count), tasks, waits
-
-
 def as_told(latest: Array, state: State) -> Array:
     """LATEST polls of which nothing tells the result, with what memory tells: their future waits."""
     unknown = np.flatnonzero((latest["result"] == UNKNOWN) & (latest["end"] <= state.parked_at))
-    if not len(state.parked) or not len(unknown):
+    parked = _at_rest(state.parked)
+    if not len(parked) or not len(unknown):
         return latest
-    waits = _by_identity(_as_parked(latest[unknown]), state.parked, state.roles.key) >= 0
+    waits = by_identity(_as_parked(latest[unknown]), parked, state.roles.key) >= 0
     # Another future can be at the address of one that is no task.
     waits &= state.roles.is_task[latest["function"][unknown]] & (latest["id"][unknown] != 0)
     latest = latest.copy()
@@ -110,12 +89,13 @@ def as_told(latest: Array, state: State) -> Array:
 
 def place_open_waits(waits: Array, latest: Array, state: State) -> None:
     """Tell open waits (dtype WAIT, of these LATEST polls) where memory shows that they are, in place."""
-    if not len(state.parked) or not len(waits):
+    parked = _at_rest(state.parked)
+    if not len(parked) or not len(waits):
         return
     key = state.roles.key
-    at = _by_identity(_as_parked(latest), state.parked, key)
+    at = by_identity(_as_parked(latest), parked, key)
     rows = np.flatnonzero((at >= 0) & (waits["start"] <= state.parked_at))
-    told = state.parked[at[rows]]
+    told = parked[at[rows]]
     # A state other than the one after its last poll is that of another future, or of a later poll.
     has_state = (waits["flags"][rows] & _STATE) != 0
     agrees = ~has_state | (told["state"] == waits["state"][rows])
@@ -129,10 +109,16 @@ def place_open_waits(waits: Array, latest: Array, state: State) -> None:
     waits["places"][rows[places != 0]] = places[places != 0]
 
 
-def _seen_all_along(function: Array, state: State) -> Flags:
+def seen_all_along(function: Array, state: State) -> Flags:
     """Which of these functions have been probed ever since the begin."""
     seen: Flags = np.array(state.since)[state.batch[function]] <= state.start
     return seen
+
+
+def _at_rest(parked: Array) -> Array:
+    """Without the tasks that were being polled."""
+    found: Array = parked[parked["task"] != TaskAtRest.RUNNING]
+    return found
 
 
 def _as_parked(records: Array, own: str = "self") -> Array:
@@ -144,7 +130,7 @@ def _as_parked(records: Array, own: str = "self") -> Array:
     return parked
 
 
-def _by_identity(ours: Array, theirs: Array, key: npt.NDArray[np.uint32] | None = None) -> Indexes:
+def by_identity(ours: Array, theirs: Array, key: npt.NDArray[np.uint32] | None = None) -> Indexes:
     """Of each record of `ours` the index of the same future in `theirs`; -1: none, or several."""
     function = [one["function"] if key is None else key[one["function"]] for one in (ours, theirs)]
     columns = [

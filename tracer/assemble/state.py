@@ -229,7 +229,7 @@ class State:
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
     pollers: dtype POLLER, by tid; jobs are no tasks here.
     schedule: see tracer.assemble.scheduling.
-    resting: dtype PARKED, tasks that were there at the begin and were not polled since; is_waiting: nor woken.
+    resting: dtype PARKED, tasks that were there at the begin of which no poll began since; task: perhaps WOKEN.
     parked: the same of all futures that memory told at the end, and when that was: parked_at.  samples: dtype
     STACK_SAMPLE, those whose polls are not over, by thread and time.
     """

@@ -18,6 +18,7 @@ from tracer.model.capture import (
     Recording,
     Stuck,
     StuckKind,
+    TaskAtRest,
 )
 from tracer.model.events import (
     CHAIN_RECORD,
@@ -177,6 +178,7 @@ __all__ = [
     "Stuck",
     "StuckKind",
     "Tally",
+    "TaskAtRest",
     "TaskIdPath",
     "Thread",
     "Trigger",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import numpy as np
 
@@ -52,14 +52,22 @@ PARKED = np.dtype(
     [
         ("self", "<u8"),  # of the future, or a task's header
         ("id", "<u8"),  # the runtime's own id of the task that it is in; 0: unknown
-        ("places", "<u8"),  # where it waits, as WAIT has it; 0: not known
+        ("places", "<u8"),  # where it waits, as WAIT has it; 0: not known.  Of a task that is being polled, the thread
         ("function", "<u4"),  # index into Plan.functions
         ("process", "<u2"),  # index into Recording.processes
         ("state", "u1"),  # of a coroutine; else 0
-        ("is_waiting", "?"),  # its task waits for a wake; else it has been woken
+        ("task", "u1"),  # TaskAtRest
     ]
 )
-"""A future that was not being polled when memory was read, 32 bytes."""
+"""A task, or a future of one that was not being polled, when memory was read; 32 bytes."""
+
+
+class TaskAtRest(IntEnum):
+    """What a task did when memory was read."""
+
+    READY = 0  # it had been woken, or was new: it waited for a thread
+    WAITING = 1  # ... for a wake
+    RUNNING = 2  # it was being polled; nothing is told of the futures in it
 
 
 class StuckKind(StrEnum):

@@ -11,50 +11,64 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tracer.model import PARKED, Array, FunctionKind, LayoutKind, Plan
+from tracer.model import PARKED, Array, FunctionKind, LayoutKind, Plan, TaskAtRest
 from tracer.stacks import Frame, Snapshot, Stack, TaskState
 
+_AT_REST = {
+    TaskState.WAITING: TaskAtRest.WAITING,
+    TaskState.READY: TaskAtRest.READY,
+    TaskState.RUNNING: TaskAtRest.RUNNING,
+}
+_NOT_PLANNED = np.iinfo(np.uint32).max
 _BRANCHES, _BITS = 4, 16
 _NO_STATE = 0
 
 
 def parked_futures(snapshot: Snapshot, plan: Plan, process: int, binary: int) -> Array:
-    """The tasks that wait, and the futures in them that have polls of their own: dtype PARKED.
+    """The tasks, and of those that are not being polled the futures in them that have polls of their own: dtype PARKED.
 
     process, binary: indexes into Recording.processes and Plan.binaries.
     """
     mapping = _Mapping(plan, binary)
     tasks = snapshot.tasks
-    still = np.isin(tasks["state"], (TaskState.WAITING, TaskState.READY))
-    parts = [np.empty(0, PARKED)]
+    known = np.flatnonzero(np.isin(tasks["state"], list(_AT_REST)))
+    own = np.zeros(len(known), PARKED)
+    own["self"], own["id"], own["process"] = tasks["header"][known], tasks["id"][known], process
+    for task_state, at_rest in _AT_REST.items():
+        own["task"][tasks["state"][known] == task_state] = at_rest
+    own["function"] = [mapping.task.get(function, _NOT_PLANNED) for function in tasks["function"][known].tolist()]
+    is_still = own["task"] != TaskAtRest.RUNNING
+    own["places"] = np.where(is_still, 0, tasks["tid"][known])
+    parts = [own]
     for number, stack in enumerate(snapshot.stacks):
-        rows = np.flatnonzero(still & (tasks["stack"] == number))
-        for function in np.unique(tasks["function"][rows]).tolist():
-            chosen = rows[tasks["function"][rows] == function]
-            addresses = snapshot.addresses[number][tasks["row"][chosen]]
-            for frame, planned, state, places in mapping.of(stack, function):
-                part = np.zeros(len(chosen), PARKED)
-                part["self"], part["id"] = addresses[:, frame], tasks["id"][chosen]
-                part["function"], part["state"], part["places"] = planned, state, places
-                part["process"], part["is_waiting"] = process, tasks["state"][chosen] == TaskState.WAITING
+        rows = np.flatnonzero(is_still & (tasks["stack"][known] == number))
+        for function in np.unique(tasks["function"][known[rows]]).tolist():
+            chosen = rows[tasks["function"][known[rows]] == function]
+            addresses = snapshot.addresses[number][tasks["row"][known[chosen]]]
+            own["places"][chosen] = mapping.places_of_task(stack, function)
+            for frame, planned, state, places in mapping.futures(stack):
+                part = own[chosen]
+                part["self"], part["function"], part["state"] = addresses[:, frame], planned, state
+                part["places"] = places
                 parts.append(part)
+    parts[0] = own[own["function"] != _NOT_PLANNED]
     return np.concatenate(parts)
 
 
 class _Mapping:
-    """From one binary's functions and layouts to the plan's."""
+    """From one binary's functions and layouts to the plan's.  task: of a task's poll, by its index in the binary."""
 
     def __init__(self, plan: Plan, binary: int) -> None:
         self._plan = plan
         self._first_layout = sum(len(one.layouts) for one in plan.binaries[:binary])
         addresses = [function.address for function in plan.binaries[binary].functions]
-        self._task: dict[int, int] = {}
+        self.task: dict[int, int] = {}
         self._polled: defaultdict[int, list[int]] = defaultdict(list)
         for index, function in enumerate(plan.functions):
             if plan.function_binary[index] != binary:
                 continue
             if function.kind is FunctionKind.TASK:
-                self._task[addresses.index(function.address)] = index
+                self.task[addresses.index(function.address)] = index
             elif function.layout is not None:
                 self._polled[function.layout].append(index)
         self._below: defaultdict[int, list[int]] = defaultdict(list)
@@ -64,13 +78,16 @@ class _Mapping:
             if not place.parent:
                 self._roots[place.function] = number
 
-    def of(self, stack: Stack, task: int) -> Iterator[tuple[int, int, int, int]]:
-        """(frame, function of the plan, state, places) of the task and of the futures in it."""
-        below: defaultdict[int, list[int]] = defaultdict(list)
-        for number, frame in enumerate(stack.frames):
-            below[frame.parent].append(number)
-        if task in self._task and below[-1]:
-            yield below[-1][0], self._task[task], _NO_STATE, self._places(self._task[task], stack, below, below[-1][0])
+    def places_of_task(self, stack: Stack, task: int) -> int:
+        """Where a task of this function waits."""
+        below = _below(stack)
+        if task not in self.task or not below[-1]:
+            return 0
+        return self._places(self.task[task], stack, below, below[-1][0])
+
+    def futures(self, stack: Stack) -> Iterator[tuple[int, int, int, int]]:
+        """(frame, function of the plan, state, places) of the futures in a task."""
+        below = _below(stack)
         for number, frame in enumerate(stack.frames):
             layout = self._layout(frame)
             if layout is None or not frame.is_whole or frame.more:
@@ -116,3 +133,11 @@ class _Mapping:
             is_pointer = self._plan.places[one - 1].layout is None
             ways += self._below[one] if is_pointer else [one]
         return ways
+
+
+def _below(stack: Stack) -> defaultdict[int, list[int]]:
+    """The frames of a stack by the one that they are in; -1: in none."""
+    below: defaultdict[int, list[int]] = defaultdict(list)
+    for number, frame in enumerate(stack.frames):
+        below[frame.parent].append(number)
+    return below

@@ -9,7 +9,7 @@ import pytest
 
 from tests.captures import START, busy_plan
 from tests.unit.assemble.test_tasks import HEADER, PLAN, SAME, event, poll, run
-from tracer.model import PARKED, Array, MemoryReading, WaitFlag
+from tracer.model import PARKED, Array, MemoryReading, TaskAtRest, WaitFlag
 
 UNKNOWN = WaitFlag.START_UNKNOWN
 
@@ -17,7 +17,7 @@ UNKNOWN = WaitFlag.START_UNKNOWN
 def reading(id_: int, *, header: int = HEADER, is_last: bool = False) -> MemoryReading:
     """Memory has this one task, which waits."""
     parked = np.zeros(1, PARKED)
-    parked["self"], parked["id"], parked["is_waiting"] = header, id_, True
+    parked["self"], parked["id"], parked["task"] = header, id_, TaskAtRest.WAITING
     return MemoryReading(START, 5, 0, is_last, 1, parked)
 
 

@@ -183,10 +183,7 @@ class LongPolls:
 
     def innermost(self, outer: np.void) -> np.void:
         """The deepest of the remembered polls inside this one that took most of its time; it itself where none did."""
-        recent = self.recent
-        inside = recent[_within(recent, outer)]
-        inside = inside[own_lengths(inside) >= _SHARE * own_length(outer)]
-        return inside[np.argmax(inside["depth"])] if len(inside) else outer
+        return innermost_of(self.recent, outer)
 
     def judged(self, run: Run) -> dict[int, Long]:
         """By function, those whose polls are long beyond doubt."""
@@ -221,6 +218,13 @@ def limit_of(rule: Rule, median: int) -> int:
     return int(max(rule.limits["least_ns"], min(rule.limits["times_median"] * median, rule.limits["always_ns"])))
 
 
+def innermost_of(polls: Array, outer: np.void) -> np.void:
+    """The deepest of these polls inside that one that took most of its time; it itself where none did."""
+    inside = polls[_within(polls, outer)]
+    inside = inside[own_lengths(inside) >= _SHARE * own_length(outer)]
+    return inside[np.argmax(inside["depth"])] if len(inside) else outer
+
+
 def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
     """Which of these polls were inside that one."""
     inside: npt.NDArray[np.bool_] = polls["tid"] == outer["tid"]
@@ -236,7 +240,7 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
         poll, count = long.worst, long.beyond(limit)
         length, own = int(poll["end"] - poll["start"]), long.longest
         one, seen = run.function(function), next(iter(long.blockers.most()), None)
-        verb, where, about = _doing(poll, seen)
+        verb, where, about = doing(poll, seen)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""
         yield Finding(
             rule.id,
@@ -260,8 +264,8 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
         )
 
 
-def _doing(poll: np.void, seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
-    """What the thread did, as a verb; where it blocked, if it did; and more of that as evidence."""
+def doing(poll: np.void, seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
+    """What the thread did in this poll, as a verb; where it blocked, if it did; and more of that as evidence."""
     about: dict[str, int | float | str] = {}
     is_blocked = seen is not None and seen.kind is StackKind.BLOCKED
     is_known = seen is not None

@@ -2,6 +2,7 @@
 
 use crate::{current, pause, spin};
 use faults::{sleep_in_task, told};
+use std::sync::mpsc::{channel, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,6 +23,12 @@ async fn lock_in_task(lock: Arc<Mutex<u64>>) {
     told(begin);
 }
 
+/// For something that nobody ever sends.
+// FAULT: long-poll-forever
+async fn receive_in_task(receiver: Receiver<u64>) {
+    let _ = receiver.recv();
+}
+
 async fn bystander() {
     loop {
         pause(3).await;
@@ -38,6 +45,13 @@ pub async fn sleeping() {
             apart(sleep_in_task()).await;
         }
     });
+    std::future::pending().await
+}
+
+pub async fn receiving() {
+    let (_sender, receiver) = channel();
+    tokio::spawn(bystander());
+    tokio::spawn(receive_in_task(receiver));
     std::future::pending().await
 }
 

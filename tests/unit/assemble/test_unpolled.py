@@ -1,0 +1,89 @@
+"""Tasks that nobody began to poll: what they did, as memory told at both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.captures import START, busy_plan
+from tests.unit.assemble.test_tasks import HEADER, event, poll, run
+from tracer.model import PARKED, EventFlag, Group, Loss, MemoryReading, Outcome, PlanChange, PollFlag, Spans, TaskAtRest
+
+PLAN = busy_plan()
+THREAD = 77
+END = 1000
+"""ns, of the run."""
+WOKEN = event(40, 900, next(one.id for one in PLAN.probes if one.wakes is not None), HEADER, int(EventFlag.STATE))
+UNSEEN = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
+
+
+def reading(task: TaskAtRest, *, id_: int = 7, tid: int = THREAD, is_last: bool = False) -> MemoryReading:
+    """Memory has this one task."""
+    parked = np.zeros(1, PARKED)
+    parked["self"], parked["id"], parked["task"] = HEADER, id_, task
+    parked["places"] = tid if task == TaskAtRest.RUNNING else 0
+    return MemoryReading(START, 5, 0, is_last, 1, parked)
+
+
+def told(before: TaskAtRest, after: TaskAtRest, between: Sequence[Any] = (), **last: Any) -> Spans:
+    """What a run told with these readings at its ends."""
+    return run([reading(before), *between, reading(after, is_last=True, **last)], plan=PLAN)
+
+
+def test_one_poll_all_the_time() -> None:
+    spans = told(TaskAtRest.RUNNING, TaskAtRest.RUNNING)
+    (one,) = spans.polls
+    assert (one["start"], one["end"], one["tid"], one["flags"]) == (START, START + END, THREAD, UNSEEN)
+    (task,) = spans.over
+    assert (task["id"], task["outcome"], task["busy"], task["polls"]) == (7, Outcome.RUNNING, END, 1)
+    assert one["instance"] == task["task"] == spans.begun["task"][0]
+    assert not len(spans.waits)
+
+
+def test_of_an_unknown_thread_only_the_task_is_told() -> None:
+    last = reading(TaskAtRest.RUNNING, tid=0, is_last=True)
+    spans = run([reading(TaskAtRest.RUNNING, tid=0), last], plan=PLAN)
+    assert (len(spans.polls), spans.over["busy"].tolist(), spans.over["tid"].tolist()) == (0, [END], [0])
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        poll(40, 7),
+        [Loss(0, 1, None, START + 5)],
+        [
+            PlanChange(START + 10, frozenset({Group.WAKES}), ""),
+            PlanChange(START + 20, frozenset({Group.TASKS, Group.FUTURES, Group.WAKES}), ""),
+        ],
+    ],
+    ids=["it was polled", "events were lost", "nobody looked for a while"],
+)
+@pytest.mark.parametrize("state", [TaskAtRest.RUNNING, TaskAtRest.READY])
+def test_what_may_have_changed_is_not_told(between: list[Any], state: TaskAtRest) -> None:
+    spans = told(state, state, between)
+    assert not np.any(spans.polls["flags"] & UNSEEN == UNSEEN)
+    assert not np.any(spans.waits["woken"])
+
+
+@pytest.mark.parametrize("last", [{"id_": 8}, {"tid": 78}], ids=["another task", "another thread"])
+def test_another_poll_is_not_the_same(last: dict[str, Any]) -> None:
+    spans = told(TaskAtRest.RUNNING, TaskAtRest.RUNNING, **last)
+    assert (len(spans.polls), len(spans.over)) == (0, 0)
+
+
+def test_ready_all_the_time() -> None:
+    (wait,) = told(TaskAtRest.READY, TaskAtRest.READY).waits
+    assert (wait["start"], wait["woken"], wait["end"]) == (START, START, START + END)
+
+
+def test_woken_and_not_polled() -> None:
+    (wait,) = told(TaskAtRest.WAITING, TaskAtRest.READY, [WOKEN]).waits
+    assert (wait["start"], wait["woken"], wait["end"]) == (START, START + 40, START + END)
+
+
+def test_ready_at_both_ends_but_woken_between() -> None:
+    """It had been polled before anybody saw, and has waited."""
+    assert not len(told(TaskAtRest.READY, TaskAtRest.READY, [WOKEN]).waits)

@@ -1,0 +1,87 @@
+"""Tasks that memory had at both ends of a recording, and of which no poll began or ended in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tracer.assemble.arrays import Flags, Unsigned
+from tracer.assemble.chains import checked
+from tracer.assemble.resting import WOKEN, by_identity, seen_all_along
+from tracer.assemble.roles import WAKES
+from tracer.assemble.state import LATEST, NO_SPANS, UNKNOWN_STATE, State
+from tracer.assemble.wakes import with_open_wakes
+from tracer.model import POLL, TASK, WAIT, Array, Group, Outcome, PollFlag, Spans, TaskAtRest, WaitFlag
+
+_UNSEEN_WAIT = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
+_UNSEEN_POLL = np.uint16(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
+
+
+def never_polled(state: State, time: int) -> tuple[State, Spans]:
+    """What such tasks did until `time`: they waited where they were at the end, were ready, or were being polled.
+
+    Spans: begun and over are the same tasks.
+    """
+    first = by_identity(state.resting, state.parked)
+    begun, at_end = state.resting[first >= 0], state.parked[first[first >= 0]]
+    before, after = begun["task"], at_end["task"]
+    waited = (before == TaskAtRest.WAITING) & (after == TaskAtRest.WAITING) & (begun["places"] == at_end["places"])
+    # The others could have been polled while nobody saw it.
+    is_sure = seen_all_along(begun["function"], state) & (state.lost_until <= state.start)
+    was_polled = is_sure & (before == TaskAtRest.RUNNING) & (after == TaskAtRest.RUNNING)
+    was_polled &= begun["places"] == at_end["places"]  # on the same thread
+    woken = _wakes(begun, state, time)
+    was_ready = is_sure & (before != TaskAtRest.RUNNING) & (after == TaskAtRest.READY) & (woken["woken"] != 0)
+    chosen = np.flatnonzero(waited | was_ready | was_polled)
+    if not len(chosen):
+        return state, NO_SPANS
+    begun, at_end, is_poll = begun[chosen], at_end[chosen], was_polled[chosen]
+    numbers = np.arange(state.next_instance, state.next_instance + len(chosen), dtype=np.uint64)
+    waits = woken[chosen[~is_poll]]
+    waits["instance"] = waits["task"] = numbers[~is_poll]
+    waits["places"] = checked(at_end["places"][~is_poll], state.roles.places)
+    tasks = _tasks(begun, numbers, is_poll, state.start, time)
+    polls = _polls(tasks[is_poll], state.start, time)
+    return replace(state, next_instance=state.next_instance + len(chosen)), Spans(polls, waits, tasks, tasks)
+
+
+def _wakes(begun: Array, state: State, time: int) -> Array:
+    """The wait (WAIT) of each of these tasks, had it not been polled; told by which wake it ended, if that is known."""
+    waits, latest = np.zeros(len(begun), WAIT), np.zeros(len(begun), LATEST)
+    waits["start"], waits["end"], waits["flags"] = state.start, max(time, state.start), _UNSEEN_WAIT
+    waits["self"], waits["function"] = begun["self"], begun["function"]
+    for name in ("self", "function", "process"):
+        latest[name] = begun[name]
+    latest["start"] = state.start
+    with_open_wakes(waits, latest, state)
+    all_the_time = Group.WAKES in state.active and state.since[WAKES] <= state.start
+    was_ready: Flags = (begun["task"] == TaskAtRest.READY) & all_the_time
+    waits["woken"][was_ready] = state.start
+    waits["woken"][(begun["task"] != WOKEN) & ~was_ready] = 0
+    return waits
+
+
+def _tasks(begun: Array, numbers: Unsigned, is_poll: Flags, start: int, time: int) -> Array:
+    tasks = np.zeros(len(begun), TASK)
+    for name, source in (("id", "id"), ("header", "self"), ("function", "function"), ("process", "process")):
+        tasks[name] = begun[source]
+    tasks["task"], tasks["first"], tasks["last"] = numbers, start, start
+    length = max(time - start, 0)
+    tasks["waiting"] = np.where(is_poll, 0, length)
+    tasks["outcome"] = np.where(is_poll, np.uint8(Outcome.RUNNING), np.uint8(Outcome.WAITING))
+    tasks["busy"] = tasks["longest"] = np.where(is_poll, length, 0)
+    tasks["polls"], tasks["tid"] = is_poll, np.where(is_poll, begun["places"], 0)
+    tasks["last"][is_poll] = start + length
+    return tasks
+
+
+def _polls(tasks: Array, start: int, time: int) -> Array:
+    """Of tasks on known threads."""
+    tasks = tasks[tasks["tid"] != 0]
+    polls = np.zeros(len(tasks), POLL)
+    polls["start"], polls["end"], polls["end_latest"] = start, max(time, start), max(time, start)
+    for name, source in (("self", "header"), ("instance", "task"), ("function", "function"), ("tid", "tid")):
+        polls[name] = tasks[source]
+    polls["flags"], polls["state_after"] = _UNSEEN_POLL, UNKNOWN_STATE
+    return polls

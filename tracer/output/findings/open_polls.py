@@ -1,0 +1,94 @@
+"""Polls of tasks that were still under way when the recording ended: how long they take in the end nobody saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.model import Array, Finding, Outcome, PollFlag, Severity, Stacks
+from tracer.output.blockers import Blockers
+from tracer.output.findings.long_polls import LONG_POLL, doing, innermost_of, own_length, own_lengths
+from tracer.output.findings.run import Need, Run
+from tracer.output.labels import duration_words
+from tracer.output.records import pick
+
+_END_UNKNOWN, _START_UNKNOWN = int(PollFlag.END_UNKNOWN), int(PollFlag.START_UNKNOWN)
+
+
+@dataclass(slots=True)
+class _Open:
+    """Of one function.  longest: ns, of the one that began first.  poll: dtype POLL; None: its thread is not known.
+
+    blockers: what was seen on the stacks.
+    """
+
+    longest: int
+    poll: np.void | None
+    start: int
+    task: int
+    blockers: Blockers
+    count: int = 0
+
+
+class OpenPolls:
+    """By function; probes that are taken away in the middle of a poll end it here, too, so that these rules need
+    Need.WHOLE."""
+
+    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None) -> None:
+        self._is_task = np.array([*is_task] or [False])
+        self._stacks = stacks
+        self.by_function: dict[int, _Open] = {}
+
+    def add(self, polls: Array, looks: Array, over: Array) -> None:
+        """dtypes POLL, LOOK (those in these polls), TASK."""
+        least = LONG_POLL.limits["always_ns"]
+        long = pick(polls, ((polls["flags"] & _END_UNKNOWN) != 0) & (own_lengths(polls) >= least))
+        for outer in pick(long, self._is_task[long["function"]]):
+            poll = innermost_of(long, outer)
+            mine = pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
+            task = int(outer["instance"])
+            self._note(int(poll["function"]), own_length(poll), poll.copy(), int(poll["start"]), task, mine)
+        running = pick(over, (over["outcome"] == Outcome.RUNNING) & (over["tid"] == 0) & (over["longest"] >= least))
+        for task in running:
+            start = int(task["first"])
+            self._note(int(task["function"]), int(task["longest"]), None, start, int(task["task"]), looks[:0])
+
+    def _note(self, function: int, length: int, poll: np.void | None, start: int, task: int, looks: Array) -> None:
+        one = self.by_function.get(function)
+        if one is None:
+            one = self.by_function[function] = _Open(length, poll, start, task, Blockers(self._stacks))
+        elif length > one.longest:
+            one.longest, one.poll, one.start, one.task = length, poll, start, task
+        one.count += 1
+        one.blockers.add(looks)
+
+
+def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
+    """One finding a function."""
+    if Need.WHOLE in run.missing:
+        return
+    for function, one in evidence.by_function.items():
+        about, poll = run.function(function), one.poll
+        thread, from_before = "a thread", True
+        verb, where, more = (
+            doing(poll, next(iter(one.blockers.most()), None)) if poll is not None else ("kept", None, {})
+        )
+        if poll is not None:
+            thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
+        unseen = "neither its begin nor its end was" if from_before else "its end was not"
+        others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
+        yield Finding(
+            LONG_POLL.id,
+            Severity.CRITICAL,
+            f"{run.short(function)} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
+            {"longest_ns": one.longest, "polls": one.count, "limit_ns": int(LONG_POLL.limits["always_ns"]), **more},
+            about.name,
+            where or about.location,
+            one.start,
+            one.longest,
+            int(poll["tid"]) if poll is not None else None,
+            one.task or None,
+            LONG_POLL.advice,
+        )
