@@ -1,7 +1,8 @@
-"""Which functions, or which functions' exits, were not probed all the time, and how long not."""
+"""How long groups of probes were there, and which functions, or functions' exits, were not probed all the time."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection
 
 import numpy as np
@@ -10,6 +11,30 @@ import numpy.typing as npt
 from tracer.model import FunctionKind, Group, Plan, PlanChange
 
 Numbers = npt.NDArray[np.int64]
+
+
+class GroupTime:
+    """When a group of probes was there.  start: ns, when the recording began with the whole plan."""
+
+    def __init__(self, group: Group, plan: Plan, start: int) -> None:
+        self._group = group
+        self._active = group in plan.groups
+        self._times, self._before = [start], [0]
+
+    def change(self, change: PlanChange) -> None:
+        """Other probes from its time on."""
+        time = max(change.time, self._times[-1])
+        self._before.append(self.until(time))
+        self._times.append(time)
+        self._active = self._group in change.active
+
+    def until(self, time: int) -> int:
+        """ns from the start to then in which it was there."""
+        at = bisect_right(self._times, time)
+        if at < len(self._times):
+            part = self._before[at] - self._before[at - 1] if at else 0
+            return self._before[at - 1] + min(part, time - self._times[at - 1]) if at else 0
+        return self._before[-1] + (time - self._times[-1] if self._active else 0)
 
 
 class ProbedTime:
@@ -48,9 +73,13 @@ class ProbedTime:
         """(index of a function, ns in which it was, but its exits were not), the longest first."""
         return _longest_first(self._until(end)[1])
 
-    def least_share(self, end: int) -> float:
-        """The share of the time in which that future was probed that was least of all; 1: there is none."""
-        without = self._until(end)[0][self._is_future]
+    def least_share(self, end: int, which: npt.NDArray[np.bool_] | None = None) -> float:
+        """The share of the time in which that future was probed that was least of all; 1: there is none.
+
+        which: of the functions, those that are looked at; None: all.
+        """
+        looked_at = self._is_future if which is None else self._is_future & which
+        without = self._until(end)[0][looked_at]
         return 1.0 - int(without.max(initial=0)) / max(1, end - self._start)
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tracer.model import (
     CaptureEnd,
     Finding,
@@ -17,6 +19,7 @@ from tracer.model import (
     PollFunction,
     ProcessEnd,
     Recording,
+    Source,
     Spans,
     SpawnStep,
     Tally,
@@ -27,10 +30,10 @@ from tracer.output.blockers import Blockers
 from tracer.output.chains import Chains
 from tracer.output.delays import Delays, is_answered
 from tracer.output.findings.gather import Evidence, missing
-from tracer.output.findings.run import Run
+from tracer.output.findings.run import Run, is_own
 from tracer.output.jobs import Jobs
 from tracer.output.kinds import TaskKinds
-from tracer.output.probed import ProbedTime
+from tracer.output.probed import GroupTime, ProbedTime
 from tracer.output.records import pick
 from tracer.output.scheduled import Scheduled
 
@@ -48,7 +51,8 @@ class Summary:
         self.kinds = TaskKinds(len(recording.plan.functions))
         self.delays = Delays(recording.plan.functions)
         self.jobs = Jobs(recording.plan.functions)
-        self._evidence = Evidence(recording, self.accounts, self.jobs)
+        self._group_time = {group: GroupTime(group, recording.plan, recording.start) for group in Group}
+        self._evidence = Evidence(recording, self.accounts, self.jobs, self._group_time[Group.WAKES])
         self.blockers = Blockers(recording.stacks)
         self.scheduled = Scheduled(len(recording.plan.functions))
         self.names: dict[int, str] = {}
@@ -86,6 +90,8 @@ class Summary:
         """Other probes from its time on."""
         self.changes.append(change)
         self.probed_time.change(change)
+        for one in self._group_time.values():
+            one.change(change)
 
     def loss(self, loss: Loss) -> None:
         """Events are missing."""
@@ -115,10 +121,15 @@ class Summary:
     def _whole_run(self) -> Run:
         plan, start = self.recording.plan, self.recording.start
         shares = {group: self.share_probed(group) for group in plan.groups}
+        until, own = start + int(self.seconds * 1e9), 0.0
         if Group.FUTURES in shares:
-            shares[Group.FUTURES] = self.probed_time.least_share(start + int(self.seconds * 1e9))
+            shares[Group.FUTURES] = self.probed_time.least_share(until)
+            of_user = np.array([is_own(one) for one in plan.functions], np.bool_)
+            own = self.probed_time.least_share(until, of_user)
         lacks = missing(
             shares,
+            own_futures=own,
+            has_types=any(one.source is not Source.CODE for one in plan.layouts),
             is_whole=not self.lost and self.end is not None,
             spawns=self.spawns_probed(),
             knows_stuck=any(reading.stuck is not None for reading in self.readings),
@@ -140,13 +151,8 @@ class Summary:
 
     def share_probed(self, group: Group) -> float:
         """The share of the recording in which a group was attached."""
-        groups = self.recording.plan.groups
-        since, active, total = self.recording.start, group in groups, 0
-        for change in self.changes:
-            total += change.time - since if active else 0
-            since, active = change.time, group in change.active
-        total += self.recording.start + int(self.seconds * 1e9) - since if active else 0
-        return total / max(1.0, self.seconds * 1e9)
+        length = int(self.seconds * 1e9)
+        return self._group_time[group].until(self.recording.start + length) / max(1, length)
 
     def functions(self) -> list[tuple[int, PollFunction]]:
         """The functions that were polled or waited, the most polling time first."""

@@ -16,7 +16,7 @@ CANCEL_STORM = Rule(
 )
 SELECT_CANCELLED = Rule(
     "select-cancelled",
-    frozenset({Need.TASKS, Need.FUTURES, Need.WHOLE}),
+    frozenset({Need.TASKS, Need.OWN_FUTURES, Need.WHOLE}),
     {"cancelled": 20, "rounds_a_task": 5, "share_thrown": 0.5},
     "Keep the future across rounds (pin it outside of the loop and poll &mut), or let it run in a task of its own.",
 )
@@ -31,7 +31,7 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
             continue
         finished = int(lives.ended.counts[function].sum() - lives.cancelled.counts[function].sum())
         is_task = bool(lives.is_task[function])
-        if not is_task and Need.FUTURES in run.missing:
+        if not is_task and Need.OWN_FUTURES in run.missing:
             continue
         if not is_task and (not finished or not run.is_own(function) or not _is_thrown(rule, lives, function)):
             continue  # what never finishes is another rule's, and what had not begun is no loss

@@ -27,6 +27,7 @@ from tracer.output.findings.stuck import (
 )
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
+from tracer.output.probed import GroupTime
 
 _ALL_THE_TIME = 0.999
 
@@ -50,17 +51,17 @@ class Unjudged:
 class Evidence:
     """What the rules need of a recording, in memory that does not grow with its length.
 
-    accounts, jobs: they are told of all before it is.
+    accounts, jobs, wakes (when their probes were there): they are told of all before it is.
     """
 
-    def __init__(self, recording: Recording, accounts: Accounts, jobs: Jobs) -> None:
+    def __init__(self, recording: Recording, accounts: Accounts, jobs: Jobs, wakes: GroupTime) -> None:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
         self._long_polls = LongPolls(is_task, recording.stacks)
         self._open_polls = OpenPolls(is_task, recording.stacks)
         self._starved = Starved(self._long_polls)
-        self._busy_loops = BusyLoops(plan)
+        self._busy_loops = BusyLoops(plan, wakes)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
@@ -105,30 +106,42 @@ class Evidence:
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
 
 
-def missing(shares: Mapping[Group, float], *, is_whole: bool, spawns: bool, knows_stuck: bool) -> dict[Need, str]:
+def missing(
+    shares: Mapping[Group, float],
+    *,
+    own_futures: float,
+    is_whole: bool,
+    spawns: bool,
+    knows_stuck: bool,
+    has_types: bool,
+) -> dict[Need, str]:
     """What a recording lacks, and why.  shares: of its time, in which each group of probes was attached.
 
+    own_futures: in which the one of the user's own futures was that was least of all.
     is_whole: no event was lost, and its end was written.  spawns: they were probed.
-    knows_stuck: memory at the end told what will not go on.
+    knows_stuck: memory at the end told what will not go on.  has_types: the layouts of futures are known.
     """
-    found: dict[Need, str] = {}
+    tasks, wakes, futures = (shares.get(group, 0.0) for group in (Group.TASKS, Group.WAKES, Group.FUTURES))
     parts = {
-        Need.TASKS: (Group.TASKS, 0.0),
-        Need.FUTURES: (Group.FUTURES, _ALL_THE_TIME),
-        Need.WAKES: (Group.WAKES, 0.0),
-        Need.ALL_WAKES: (Group.WAKES, _ALL_THE_TIME),
-        Need.WHOLE: (Group.TASKS, _ALL_THE_TIME),
+        Need.TASKS: ("tasks were", tasks, 0.0),
+        Need.FUTURES: ("some futures were", futures, _ALL_THE_TIME),
+        Need.OWN_FUTURES: ("some of its own futures were", own_futures, _ALL_THE_TIME),
+        Need.WAKES: ("wakes were", wakes, 0.0),
+        Need.ALL_WAKES: ("wakes were", wakes, _ALL_THE_TIME),
+        Need.WHOLE: ("tasks were", tasks, _ALL_THE_TIME),
     }
-    for need, (group, least) in parts.items():
-        share = shares.get(group, 0.0)
+    found: dict[Need, str] = {}
+    for need, (what, share, least) in parts.items():
         if not share or share < least:
-            found[need] = f"{group} were probed in {share:.0%} of the time" if share else f"{group} were not probed"
+            found[need] = f"{what} probed in {share:.0%} of the time" if share else f"{what} not probed"
     if not is_whole:
         found[Need.WHOLE] = "events are missing"
     if not spawns:
         found[Need.SPAWNS] = "no place was found where tasks are made"
     if not knows_stuck:
         found[Need.STUCK] = "the tasks' memory was not read at the end"
+    if not has_types:
+        found[Need.LINKS] = "what a task holds is not known without types: debug = 2, or --symbols TWIN"
     return found
 
 

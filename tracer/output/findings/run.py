@@ -17,11 +17,13 @@ class Need(StrEnum):
 
     TASKS = "tasks"  # polls of tasks
     FUTURES = "futures"  # polls of futures, all the time
+    OWN_FUTURES = "own futures"  # the same of those that are the user's own
     WAKES = "wakes"  # wakes of tasks, for a part of the time
     ALL_WAKES = "all wakes"  # the same all the time
     SPAWNS = "spawns"  # where tasks and jobs are made
     WHOLE = "whole"  # polls of tasks all the time, and that no event is missing
     STUCK = "stuck"  # what memory at the end tells of tasks that will not go on
+    LINKS = "links"  # what of that needs types: who holds what somebody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Rule:
     needs: frozenset[Need]
     limits: Mapping[str, float]
     advice: str
+
+
+def is_own(function: PollFunction) -> bool:
+    """Whether it is not known to be of a library."""
+    return function.location is None or not is_foreign(function.location.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,7 @@ class Run:
 
     def is_own(self, index: int) -> bool:
         """Whether a function is not known to be of a library."""
-        location = self.plan.functions[index].location
-        return location is None or not is_foreign(location.file)
+        return is_own(self.plan.functions[index])
 
     def thread(self, tid: int) -> str:
         """`thread tokio-rt-worker (17)`."""

@@ -14,11 +14,12 @@ from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
 _READ = frozenset({Need.STUCK})
+_LINKED = frozenset({Need.STUCK, Need.LINKS})
 
-DEADLOCK = Rule("deadlock", _READ, {}, "Take the locks in one order everywhere, or hold none across an await.")
+DEADLOCK = Rule("deadlock", _LINKED, {}, "Take the locks in one order everywhere, or hold none across an await.")
 FUTURELOCK = Rule(
     "futurelock",
-    _READ,
+    _LINKED,
     {},
     "Do not await what a future may hold that is kept but polled no more: drop it before, or spawn it.",
 )

@@ -16,12 +16,16 @@ from tracer.model import (
     CaptureEnd,
     Finding,
     Group,
+    Layout,
+    LayoutKind,
     Loss,
     Outcome,
+    PlanChange,
     PollFlag,
     Probe,
     Recording,
     Site,
+    Source,
     Spans,
     Tally,
     Thread,
@@ -42,7 +46,8 @@ def recording(*, wakes: bool = True) -> Recording:
     probes = made.plan.probes
     if wakes:
         probes = (*probes, Probe(len(probes), 0, 0x9000, Site.WAKE, Group.WAKES, None, None))
-    return replace(made, plan=replace(made.plan, probes=probes))
+    typed = Layout("Sleep", LayoutKind.FUTURE, Source.DWARF, 112)
+    return replace(made, plan=replace(made.plan, probes=probes, layouts=(*made.plan.layouts, typed)))
 
 
 def poll(
@@ -139,10 +144,18 @@ def _joined(rows: Sequence[np.void], kind: np.dtype[np.void], by: str) -> Array:
     return ordered
 
 
-def summary_of(*parts: Spans, wakes: bool = True, lost: int = 0, of: Recording | None = None) -> Summary:
-    """Of a recording of ten seconds that told these."""
+def summary_of(
+    *parts: Spans,
+    wakes: bool = True,
+    lost: int = 0,
+    of: Recording | None = None,
+    changes: Sequence[PlanChange] = (),
+) -> Summary:
+    """Of a recording of ten seconds that told these, after the changes."""
     summary = Summary(of or recording(wakes=wakes))
     summary.threads([Thread(tid, PID, f"worker-{number}") for number, tid in enumerate(WORKERS)])
+    for change in changes:
+        summary.plan_change(change)
     for part in parts:
         summary.spans(part)
     if lost:
@@ -151,9 +164,9 @@ def summary_of(*parts: Spans, wakes: bool = True, lost: int = 0, of: Recording |
     return summary
 
 
-def found(*parts: Spans, wakes: bool = True, lost: int = 0) -> list[Finding]:
+def found(*parts: Spans, wakes: bool = True, lost: int = 0, changes: Sequence[PlanChange] = ()) -> list[Finding]:
     """What is found in it."""
-    return summary_of(*parts, wakes=wakes, lost=lost).findings
+    return summary_of(*parts, wakes=wakes, lost=lost, changes=changes).findings
 
 
 def rules(findings: Sequence[Finding]) -> list[str]:

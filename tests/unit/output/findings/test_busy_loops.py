@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.unit.output.findings.made import START, found, poll, rules, spans, task, wait
-from tracer.model import Finding, Severity, Spans
+from tracer.model import Finding, Group, PlanChange, Severity, Spans
 
 
 def loop(wakes: int = 1200, apart: float = 0.5, length: float = 0.02, by: int = 1, polls: int | None = None) -> Spans:
@@ -80,3 +82,27 @@ def test_several_tasks_of_a_kind_are_one_finding() -> None:
 def test_it_is_the_only_finding() -> None:
     assert rules(found(loop())) == ["busy-loop"]
     assert np.all(loop().waits["woken"] > 0)
+
+
+@pytest.mark.parametrize(("polls", "others", "is_found"), [(200_000, 100, True), (200_000, 5_000_000, False)])
+def test_where_wakes_were_probed_for_a_moment_only(polls: int, others: int, is_found: bool) -> None:
+    """The rest of its polls are taken to be as those of that moment."""
+    part = loop(wakes=150, apart=0.5)
+    part.over["polls"], part.over["last"] = polls, START + 9_000_000_000
+    without = PlanChange(START + 180_000_000, frozenset({Group.TASKS, Group.FUTURES}), "they cost too much")
+    of_others = spans(over=[task(9, polls=others)])
+    found_ones = [one for one in found(part, of_others, changes=[without]) if one.rule == "busy-loop"]
+    assert bool(found_ones) is is_found
+    for one in found_ones:
+        assert one.evidence["own_wakes_per_second"] == pytest.approx(2000, rel=0.1)
+        assert "while wakes were probed" in one.title
+
+
+def test_of_half_of_those_that_were_seen() -> None:
+    part = loop(wakes=150, apart=0.5)
+    part.over["last"] = START + 9_000_000_000
+    by_others = spans(waits=[wait(100 + at, 100.1 + at, 100.2 + at, by=2) for at in range(151)])
+    without = PlanChange(START + 180_000_000, frozenset({Group.TASKS, Group.FUTURES}), "they cost too much")
+    assert "busy-loop" in rules(found(part, changes=[without]))
+    both = replace(part, waits=np.concatenate([part.waits, by_others.waits]))
+    assert "busy-loop" not in rules(found(both, changes=[without]))
