@@ -157,7 +157,9 @@ def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: K
         is_certain = bool(blocks["is_certain"][index] and single[blocks["task"][index]])
         yield Cycle(CycleKind.FUTURELOCK, (index,), is_certain)
     is_lock = np.isin(held["kind"], _LOCKS) & ~_has(held, _GRANTED)
-    for_good = np.where(is_held, is_lock | (blocks["is_only"] & (held["kind"] == _ONESHOT)), blocks["is_only"])
+    # A channel has one receiver, and who waits for that one is no sender of which there could be more.
+    is_channel = (held["kind"] == _ONESHOT) | ((held["kind"] == _MPSC) & (held["role"] == _RECEIVES))
+    for_good = np.where(is_held, is_lock | (blocks["is_only"] & is_channel), blocks["is_only"])
     yield from _loops(blocks, np.flatnonzero(waits & for_good & ~own), single)
 
 

@@ -182,6 +182,7 @@ def test_cycles(seen: Seen) -> None:
         (CycleKind.DEADLOCK, ["answers", "asks"], True),
         (CycleKind.DEADLOCK, ["deadlocked", "deadlocked"], True),
         (CycleKind.DEADLOCK, ["locks_twice"], True),
+        (CycleKind.DEADLOCK, ["sends_and_receives", "sends_and_receives"], True),
         (CycleKind.FUTURELOCK, ["futurelocked"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_holder"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_many"], True),

@@ -16,7 +16,12 @@ from tracer.output.records import join, pick
 _READ = frozenset({Need.STUCK})
 _LINKED = frozenset({Need.STUCK, Need.LINKS})
 
-DEADLOCK = Rule("deadlock", _LINKED, {}, "Take the locks in one order everywhere, or hold none across an await.")
+DEADLOCK = Rule(
+    "deadlock",
+    _LINKED,
+    {},
+    "Take locks in one order everywhere, or hold none across an await; let no two tasks fill each other's channels.",
+)
 FUTURELOCK = Rule(
     "futurelock",
     _LINKED,

@@ -322,6 +322,12 @@ async fn deadlocked(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
     *one += *two;
 }
 
+/// Its own channel is full, and so is that of the other.
+async fn sends_and_receives(other: mpsc::Sender<String>, mut own: mpsc::Receiver<String>) {
+    other.send("second".to_string()).await.unwrap();
+    let _ = own.recv().await;
+}
+
 async fn lock_briefly(mutex: Arc<Mutex<u64>>) {
     let mut guard = mutex.lock().await;
     tokio::task::yield_now().await;
@@ -503,6 +509,12 @@ async fn tasks() {
     let (first, second) = (mutex("first"), mutex("second"));
     start("deadlocked", deadlocked(first.clone(), second.clone()));
     start("deadlocked", deadlocked(second, first));
+
+    let ((to_one, one), (to_other, other)) = (mpsc::channel(1), mpsc::channel(1));
+    to_one.send("first".to_string()).await.unwrap();
+    to_other.send("first".to_string()).await.unwrap();
+    start("sends_and_receives", sends_and_receives(to_other, one));
+    start("sends_and_receives", sends_and_receives(to_one, other));
 
     start("locks_twice", locks_twice(mutex("twice")));
     let (sender, receiver) = oneshot::channel();
