@@ -656,15 +656,17 @@ class StackCensus(_message.Message):
     def __init__(self, taken: _Optional[int] = ..., lost: _Optional[int] = ..., crowded: _Optional[int] = ..., unread: _Optional[int] = ..., skipped: _Optional[int] = ..., cut: _Optional[int] = ..., least_blocked: _Optional[int] = ..., least_polling: _Optional[int] = ..., period: _Optional[int] = ..., refused: _Optional[str] = ...) -> None: ...
 
 class CaptureEnd(_message.Message):
-    __slots__ = ("time", "reason", "received", "lost", "overhead")
+    __slots__ = ("time", "reason", "received", "lost", "overhead", "of_processor")
     TIME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     OVERHEAD_FIELD_NUMBER: _ClassVar[int]
+    OF_PROCESSOR_FIELD_NUMBER: _ClassVar[int]
     time: int
     reason: str
     received: int
     lost: int
     overhead: float
-    def __init__(self, time: _Optional[int] = ..., reason: _Optional[str] = ..., received: _Optional[int] = ..., lost: _Optional[int] = ..., overhead: _Optional[float] = ...) -> None: ...
+    of_processor: float
+    def __init__(self, time: _Optional[int] = ..., reason: _Optional[str] = ..., received: _Optional[int] = ..., lost: _Optional[int] = ..., overhead: _Optional[float] = ..., of_processor: _Optional[float] = ...) -> None: ...

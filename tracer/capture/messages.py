@@ -199,7 +199,12 @@ def _stuck(one: pb.Stuck) -> Stuck:
 
 def write_capture_end(end: CaptureEnd) -> bytes:
     return pb.CaptureEnd(
-        time=end.time, reason=text(end.reason), received=end.received, lost=end.lost, overhead=end.overhead
+        time=end.time,
+        reason=text(end.reason),
+        received=end.received,
+        lost=end.lost,
+        overhead=end.overhead,
+        of_processor=end.of_processor,
     ).SerializeToString()
 
 
@@ -211,4 +216,5 @@ def read_capture_end(data: bytes) -> CaptureEnd:
         message.received,
         message.lost,
         message.overhead if message.HasField("overhead") else None,
+        message.of_processor if message.HasField("of_processor") else None,
     )

@@ -180,7 +180,8 @@ class Recorder:
                 writer.threads(session.threads())
                 writer.stacks(stacks.told())
                 stacks.close()
-                end = CaptureEnd(stopped, reason, session.received, session.lost, self._guard.overhead)
+                shares = self._guard.overhead, self._guard.of_processor
+                end = CaptureEnd(stopped, reason, session.received, session.lost, *shares)
                 writer.end(end)
                 self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
         return Outcome(reason, end.received, end.lost + writer.dropped, not self._running)

@@ -171,6 +171,7 @@ class CaptureEnd:
     """The trailer of a capture.  received + lost = what the kernel side sent.
 
     overhead: the estimated share of the CPU time used by the targets that the probes took, or None.
+    of_processor: the same as a share of one processor's time.
     """
 
     time: int
@@ -178,3 +179,4 @@ class CaptureEnd:
     received: int
     lost: int
     overhead: float | None = None
+    of_processor: float | None = None

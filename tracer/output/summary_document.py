@@ -53,6 +53,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "open_at_start": tally.open_at_start,
         "open_at_end": tally.open_at_end,
         "overhead": summary.end.overhead if summary.end else None,
+        "overhead_of_processor": summary.end.of_processor if summary.end else None,
         "max_overhead": recording.max_overhead,
         "complete": summary.end is not None,
         "ended": summary.end.reason if summary.end else None,

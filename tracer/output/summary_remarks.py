@@ -50,9 +50,11 @@ def print_remarks(document: Document, console: Console) -> None:
     style = "bold red" if document["lost"] else ""
     console.print(plain_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
     if document["overhead"] is not None:
-        allowed = f"{document['max_overhead']:.0%} of that, or of one processor where that is more"
         took = f"the probes took about {document['overhead']:.1%} of the target's CPU time"
-        console.print(plain_text(f"overhead: {took} (allowed: {allowed})"))
+        of_processor = document.get("overhead_of_processor")  # recordings by earlier versions do not tell it
+        if of_processor is not None:
+            took += f", {of_processor:.2%} of one processor"
+        console.print(plain_text(f"overhead: {took} (allowed: {document['max_overhead']:.0%} of either)"))
     readings = document.get("memory_readings", [])  # recordings by earlier versions have none
     if readings:
         words = "; ".join(

@@ -15,6 +15,7 @@ from tracer.stacks import LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Sn
 
 _LOCKS = frozenset({LinkKind.MUTEX, LinkKind.RWLOCK, LinkKind.SEMAPHORE})
 _MOST_OTHERS = 3
+_RECEIVES = LINK_ROLES.index(LinkRole.RECEIVES)
 _HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}
 
 
@@ -153,6 +154,7 @@ class LinkWords:
             block = self._links.blocks[number]
             link = self._links.links[block["link"]]
             kind = LINK_KINDS[link["kind"]]
-            what = "" if kind is LinkKind.TASK else f" for the {kind} at 0x{int(link['address']):x}"
+            room = "room in " if block["by"] >= 0 and self._links.links["role"][block["by"]] == _RECEIVES else ""
+            what = "" if kind is LinkKind.TASK else f" for {room}the {kind} at 0x{int(link['address']):x}"
             steps.append(f"{self.task(int(block['task']))} waits{what}")
         return f"{perhaps}deadlock: {' → '.join([*steps, self.task(self._members(cycle)[0])])}"

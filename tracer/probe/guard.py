@@ -93,7 +93,7 @@ class Guard:
         self._window: Meter | None = None  # while one is open
         self._in_windows = False
         self._turned_at = 0  # when a window began or ended
-        self._last_cpu = 0
+        self._last_cpu = self._last_time = 0
         self._dropped: dict[int, _Dropped] = {}
         self._patience: dict[int, int] = {}
         self._came_at: dict[int, int] = {}
@@ -108,6 +108,11 @@ class Guard:
         """The probes' share of the CPU time that the program used since the begin; None before it used any."""
         return self._whole.share(self._last_cpu) if self._whole is not None else None
 
+    @property
+    def of_processor(self) -> float | None:
+        """The same as a share of one processor's time."""
+        return self._whole.of_processor(self._last_time) if self._whole is not None else None
+
     def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
         """Count a batch; returns what to attach when that changes.
 
@@ -118,7 +123,7 @@ class Guard:
             # What this batch holds was spent before the CPU time was first read.
             self._meter, self._whole = self._start_meter(now, cpu), self._start_meter(now, cpu)
             return None
-        self._last_cpu = cpu
+        self._last_cpu, self._last_time = cpu, now
         cost = self._units.cost(events, lost)
         for meter in (self._whole, self._meter, self._window):
             if meter is not None:

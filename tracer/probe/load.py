@@ -106,6 +106,10 @@ class Meter:
         """
         return min(1.0, self.spent / (cpu - self._cpu)) if cpu > self._cpu else None
 
+    def of_processor(self, now: int) -> float | None:
+        """The probes' share of one processor's time; None before any was."""
+        return self.spent / (now - self.start) if now > self.start else None
+
     def words(self, now: int, cpu: int) -> str:
         """The cost for people: of a processor, and of what the program used, probes included."""
         rate = self.spent / max(1, now - self.start)

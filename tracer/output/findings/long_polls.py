@@ -16,6 +16,7 @@ from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
+from tracer.terminal import printable
 
 LONG_POLL = Rule(
     "long-poll",
@@ -241,11 +242,12 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
         length, own = int(poll["end"] - poll["start"]), long.longest
         one, seen = run.function(function), next(iter(long.blockers.most()), None)
         verb, where, about = doing(poll, seen)
+        who, place = whose(function, long.blockers, run)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""
         yield Finding(
             rule.id,
             Severity.CRITICAL if own >= rule.limits["always_ns"] else Severity.WARNING,
-            f"{run.short(function)} {verb} {run.thread(int(poll['tid']))} for {duration_words(own)}{often}",
+            f"{who} {verb} {run.thread(int(poll['tid']))} for {duration_words(own)}{often}",
             {
                 "longest_ns": own,
                 "polls": count,
@@ -255,13 +257,24 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
                 **about,
             },
             one.name,
-            where or one.location,
+            where or place,
             int(poll["start"]),
             length,
             int(poll["tid"]),
             int(poll["task"]) or int(poll["instance"]) or None,
             rule.advice,
         )
+
+
+def whose(function: int, blockers: Blockers, run: Run) -> tuple[str, SourceLocation | None]:
+    """Of whom a poll is, for people, and its place: of a library's future the user's function that was seen in it."""
+    seen = next(iter(blockers.most()), None)
+    about, frame = run.function(function), seen.frame if seen is not None and not run.is_own(function) else None
+    name = frame.function if frame is not None else None
+    # Where no line is known, a function of a library can look like the user's own.
+    if frame is None or name is None or any(one.startswith(name) for one in (about.name, *about.names)):
+        return run.short(function), about.location
+    return f"{run.short(function)} (in {printable(name)})", frame.location or about.location
 
 
 def doing(poll: np.void, seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:

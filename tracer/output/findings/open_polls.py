@@ -9,7 +9,7 @@ import numpy as np
 
 from tracer.model import Array, Finding, Outcome, PollFlag, Severity, Stacks
 from tracer.output.blockers import Blockers
-from tracer.output.findings.long_polls import LONG_POLL, doing, innermost_of, own_length, own_lengths
+from tracer.output.findings.long_polls import LONG_POLL, doing, innermost_of, own_length, own_lengths, whose
 from tracer.output.findings.run import Need, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick
@@ -77,15 +77,16 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
         )
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
+        who, place = whose(function, one.blockers, run)
         unseen = "neither its begin nor its end was" if from_before else "its end was not"
         others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
         yield Finding(
             LONG_POLL.id,
             Severity.CRITICAL,
-            f"{run.short(function)} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
+            f"{who} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
             {"longest_ns": one.longest, "polls": one.count, "limit_ns": int(LONG_POLL.limits["always_ns"]), **more},
             about.name,
-            where or about.location,
+            where or place,
             one.start,
             one.longest,
             int(poll["tid"]) if poll is not None else None,

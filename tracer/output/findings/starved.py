@@ -9,7 +9,7 @@ import numpy as np
 
 from tracer.model import WAIT, Array, Finding, Severity
 from tracer.output.delays import ready_times
-from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
+from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of, whose
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import BINS, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
@@ -105,11 +105,12 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
         if delay < limit or count < rule.limits["tasks_or_times"]:
             continue
         about = run.function(function)
+        who, place = whose(function, is_long[function].blockers, run)
         took = int(poll["end"] - poll["start"])
         yield Finding(
             rule.id,
             Severity.CRITICAL if delay >= rule.limits["always_ns"] else Severity.WARNING,
-            f"ready tasks waited up to {duration_words(delay)} for a poll of {run.short(function)}, {count:,} times",
+            f"ready tasks waited up to {duration_words(delay)} for a poll of {who}, {count:,} times",
             {
                 "longest_ns": delay,
                 "times": count,
@@ -121,7 +122,7 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
                 "starved_task": int(wait["instance"]),
             },
             about.name,
-            about.location,
+            place,
             int(poll["start"]),
             took,
             int(poll["tid"]),
