@@ -1,7 +1,8 @@
 -- From the wake (or the spawn) of a task to the poll that follows: how long it was ready and nobody polled it, and who
 -- had woken (or spawned) it.
 
--- A time in which a task was ready to be polled, since it was woken or spawned.
+-- A time in which a task was ready to be polled, since it was woken or spawned. Before polls that were merged to keep
+-- the trace openable (rat_merged_polls) there are none: a task that is polled very often can have next to none here.
 CREATE PERFETTO VIEW rat_ready (
   -- Of the slice on the task's track.
   id LONG,
