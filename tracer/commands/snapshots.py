@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracer.commands.survey import process_of, read_executable, while_it_lives
+from tracer.commands.survey import process_of, read_executable, read_program, while_it_lives
 from tracer.errors import NotTraceable
 from tracer.model import Binary, FunctionKind, Process
 from tracer.snapshot.read import SnapshotReader
@@ -36,7 +36,7 @@ def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
     """
     target = TargetProcess.open(pid)
     with while_it_lives(target), open_elf(target.exe_path) as image:
-        binary, remarks = read_executable(image, target.executable, target.root_path, twin)
+        binary, remarks = read_program(image, target, twin)
         remarks += _remarks_on_tasks(binary)
         process = process_of(target, image, 0)
         bias = process.load_bias

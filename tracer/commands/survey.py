@@ -12,6 +12,7 @@ from tracer import rust
 from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
+from tracer.rust.libraries import remarks_on_libraries, with_libraries
 from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.launch import Launched
@@ -79,7 +80,7 @@ def survey_processes(
                         "these processes run different programs, and --symbols is about one",
                         fix=f"rat-ebpf --pid {target.pid} --symbols TWIN",
                     )
-                binary, remarks_on_it = read_executable(image, target.executable, target.root_path, twin)
+                binary, remarks_on_it = read_program(image, target, twin)
                 binaries.append(binary)
                 remarks += remarks_on_it
                 executables.append(target.exe_path)
@@ -133,6 +134,15 @@ def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, twin: Pat
     with open_elf(path) as image:
         binary, remarks = read_executable(image, str(path), None, twin)
     return Survey(_plan([binary], selection, exit_mode), (), (path,), remarks)
+
+
+def read_program(image: ElfImage, target: TargetProcess, twin: Path | None) -> tuple[Binary, tuple[str, ...]]:
+    """read_executable() of a process; the remarks are on its libraries, too."""
+    try:
+        binary, remarks = read_executable(image, target.executable, target.root_path, twin)
+    except NotTraceable as error:
+        raise with_libraries(target, error) from None
+    return binary, remarks + remarks_on_libraries(target)
 
 
 def read_executable(

@@ -12,10 +12,10 @@ from tracer.errors import NotTraceable
 from tracer.model import Binary
 from tracer.rust.apart import read_apart
 from tracer.rust.cache import Cache
+from tracer.rust.compiler import compiler_of
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
-_RUSTC = re.compile(rb"rustc version (\d+\.\d+\.\d+[-.\w]*)")
 _MANGLED = re.compile(rb"17h[0-9a-f]{16}E|(?<=\0)_R[NMXYIC][0-9A-Za-z_]+")
 _SOURCE_PATH = b"/rustc/"
 """Panic messages of the standard library keep its build path, in stripped programs too."""
@@ -60,7 +60,7 @@ def read_binary(
 
 
 def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: SplitDebug) -> Binary:
-    rustc = _compiler(image)
+    rustc = compiler_of(image)
     images = [image] if debug is None else [image, debug]
     if rustc is None and not any(_looks_like_rust(candidate) for candidate in images):
         raise NotTraceable(
@@ -115,15 +115,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _compiler(image: ElfImage) -> str | None:
-    """The newest rustc named in .comment: older ones come with the precompiled parts."""
-    content = image.section(".comment")
-    if content is None:
-        return None
-    versions = {match.decode("ascii") for match in _RUSTC.findall(bytes(content[: 64 << 10]))}
-    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)[:3]], default=None)
 
 
 def _looks_like_rust(image: ElfImage) -> bool:

@@ -75,6 +75,17 @@ class Modules:
         """Those in which an address was asked for."""
         return [module for module in self._opened.values() if module is not None]
 
+    def libraries(self) -> Iterator[Module]:
+        """The files with code that are mapped now, but for the program itself, each once."""
+        with suppress(RatError, OSError, ValueError):
+            for mapping in self._process.maps():
+                is_known = (mapping.device, mapping.inode, mapping.path) in self._opened
+                if "x" not in mapping.permissions or not mapping.inode or is_known:
+                    continue
+                module = self._module_of(mapping)
+                if module is not None and mapping.path != self._process.executable:
+                    yield module
+
     def close(self) -> None:
         """Unmap all files."""
         for module in self.opened:

@@ -59,7 +59,7 @@ class Evidence:
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
         self._long_polls = LongPolls(is_task, recording.stacks)
-        self._open_polls = OpenPolls(is_task, recording.stacks)
+        self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan, wakes)
         self._lives = Lives(recording)

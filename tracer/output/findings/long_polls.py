@@ -128,8 +128,7 @@ class LongPolls:
         if not self._is_task[outer["function"]] and int(outer["tid"]) in self._executors:
             return
         inner = self.innermost(outer)
-        calls = self._in_place[_within(self._in_place, outer)]
-        function, length = int(inner["function"]), own_length(inner) - int(own_lengths(calls).sum())
+        function, length = int(inner["function"]), own_length(inner) - self.in_place(outer)
         if length < LEAST:
             return
         one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
@@ -138,6 +137,10 @@ class LongPolls:
         one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1
         if length > one.longest:
             one.worst, one.longest = inner.copy(), length
+
+    def in_place(self, outer: np.void) -> int:
+        """ns of this poll that were in block_in_place."""
+        return int(own_lengths(self._in_place[_within(self._in_place, outer)]).sum())
 
     def _sure(self, one: Long, poll: np.void, length: int, looks: Array) -> int:
         """ns that the thread used or blocked, as far as it is known now.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.model import Array, Finding, Outcome, PollFlag, Severity, Stacks
+from tracer.model import Array, Finding, FunctionKind, Outcome, PollFlag, Severity, Stacks
 from tracer.output.blockers import Blockers
-from tracer.output.findings.long_polls import LONG_POLL, doing, innermost_of, own_length, own_lengths, whose
+from tracer.output.findings.long_polls import LONG_POLL, LongPolls, doing, innermost_of, own_length, own_lengths, whose
 from tracer.output.findings.run import Need, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick
@@ -34,11 +34,15 @@ class _Open:
 
 class OpenPolls:
     """By function; probes that are taken away in the middle of a poll end it here, too, so that these rules need
-    Need.WHOLE."""
+    Need.WHOLE.
 
-    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None) -> None:
+    others: the polls that have ended, and what was done in place.
+    """
+
+    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None, others: LongPolls) -> None:
         self._is_task = np.array([*is_task] or [False])
         self._stacks = stacks
+        self._others = others
         self.by_function: dict[int, _Open] = {}
 
     def add(self, polls: Array, looks: Array, over: Array) -> None:
@@ -46,10 +50,12 @@ class OpenPolls:
         least = LONG_POLL.limits["always_ns"]
         long = pick(polls, ((polls["flags"] & _END_UNKNOWN) != 0) & (own_lengths(polls) >= least))
         for outer in pick(long, self._is_task[long["function"]]):
-            poll = innermost_of(long, outer)
+            poll, length = innermost_of(long, outer), own_length(outer) - self._others.in_place(outer)
+            if length < least:
+                continue
             mine = pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
             task = int(outer["instance"])
-            self._note(int(poll["function"]), own_length(poll), poll.copy(), int(poll["start"]), task, mine)
+            self._note(int(poll["function"]), length, poll.copy(), int(poll["start"]), task, mine)
         running = pick(over, (over["outcome"] == Outcome.RUNNING) & (over["tid"] == 0) & (over["longest"] >= least))
         for task in running:
             start = int(task["first"])
@@ -69,6 +75,7 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
     """One finding a function."""
     if Need.WHOLE in run.missing:
         return
+    uses_in_place = any(one.kind is FunctionKind.IN_PLACE for one in run.plan.functions)
     for function, one in evidence.by_function.items():
         about, poll = run.function(function), one.poll
         thread, from_before = "a thread", True
@@ -82,7 +89,8 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
         others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
         yield Finding(
             LONG_POLL.id,
-            Severity.CRITICAL,
+            # Of one that nobody saw begin, nobody knows whether it hands its worker's tasks over.
+            Severity.WARNING if from_before and uses_in_place else Severity.CRITICAL,
             f"{who} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
             {"longest_ns": one.longest, "polls": one.count, "limit_ns": int(LONG_POLL.limits["always_ns"]), **more},
             about.name,

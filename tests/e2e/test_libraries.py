@@ -1,0 +1,54 @@
+"""Shared libraries that rustc made are named: what runs in them is not seen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import rat
+from tests.running import Targets
+from tracer.errors import ExitCode
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); print(flush=True); sys.stdin.read()"
+WORDS = "futures in libplugin.so, a shared library made by rustc, are not seen"
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "plugin.rs").write_text('#[unsafe(no_mangle)]\npub extern "C" fn run() {}\n')
+    command = ["rustc", "--edition", "2024", "--crate-type", "cdylib", "-o", "libplugin.so", "plugin.rs"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "libplugin.so"
+
+
+@pytest.mark.parametrize("command", [("ps",), ("record", "-d", 1, "--pid")])
+def test_of_a_program_that_is_none_of_rust(plugin: Path, command: tuple[object, ...], tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LOADS, str(plugin)], stdin=pipe, stdout=pipe) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        done = rat(*command, program.pid, cwd=tmp_path)
+        program.communicate()
+    assert done.code == ExitCode.NOT_TRACEABLE
+    assert "is not a Rust program" in done.err
+    assert WORDS in done.err.replace("Futures", "futures")
+
+
+def test_of_a_program_that_is(plugin: Path, targets: Targets) -> None:
+    path = targets.path("spin", "release")
+    command = ["env", f"LD_PRELOAD={plugin}", str(path), "bare", "10"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        done = rat("list", program.pid)
+        program.kill()
+    assert done.code == 0
+    assert WORDS in done.out + done.err
+    with targets.run("spin", "release", "bare", "10") as running:
+        assert "shared librar" not in rat("list", running.pid).err
