@@ -108,6 +108,21 @@ def test_each_fault_is_found(targets: Targets, tmp_path: Path, built: Cell, mode
     assert one["advice"][:40] in printed
 
 
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_what_blocks_outside_of_tasks(targets: Targets, tmp_path: Path, profile: str) -> None:
+    """Where the future that block_on runs has no poll function of its own, the scheduler tells."""
+    summary, told = recorded(targets, Cell("trouble", profile), "long-poll-outside", tmp_path / "x.pftrace")
+    print([(one["rule"], one["title"]) for one in summary["findings"]])
+    found = [one for one in summary["findings"] if one["rule"] == "long-poll"]
+    assert {one["rule"] for one in summary["findings"]} <= {"long-poll", "starved-tasks"}
+    assert found
+    for one in found:
+        assert " blocked thread trouble " in one["title"]
+        assert one["evidence"].get("system_call", "clock_nanosleep") == "clock_nanosleep"
+        begin, end = one["time"], one["time"] + one["duration"]
+        assert any(min(end, sleep["end"]) - max(begin, sleep["begin"]) > 30_000_000 for sleep in told)
+
+
 def assert_time(finding: dict[str, Any], told: list[dict[str, int]]) -> None:
     """It leads to a place where the program says that the fault was; one that tells none has it all the time."""
     begin, end = finding["time"], finding["time"] + finding["duration"]

@@ -18,7 +18,7 @@ SELECT_CANCELLED = Rule(
     "select-cancelled",
     frozenset({Need.TASKS, Need.OWN_FUTURES, Need.WHOLE}),
     {"cancelled": 20, "rounds_a_task": 5, "share_thrown": 0.5},
-    "Keep the future across rounds (pin it outside of the loop and poll &mut), or let it run in a task of its own.",
+    "Keep it across rounds (pin it outside of the loop, poll &mut), give it the time it needs, or a task of its own.",
 )
 
 

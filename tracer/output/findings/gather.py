@@ -13,6 +13,7 @@ from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, t
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
 from tracer.output.findings.open_polls import OpenPolls, open_polls
+from tracer.output.findings.outside_polls import OutsidePolls, outside_polls
 from tracer.output.findings.pool import POOL, queued_jobs
 from tracer.output.findings.run import Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
@@ -60,6 +61,7 @@ class Evidence:
         self._accounts, self._jobs = accounts, jobs
         self._long_polls = LongPolls(is_task, recording.stacks)
         self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls)
+        self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan, wakes)
         self._lives = Lives(recording)
@@ -70,6 +72,7 @@ class Evidence:
         """Polls and waits; answered: those of the waits of which the wake is known."""
         self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
         self._open_polls.add(spans.polls, spans.looks, spans.over)
+        self._outside_polls.add(spans.polls, spans.off_cpu)
         self._starved.add(answered)
         self._busy_loops.add(answered, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
@@ -91,6 +94,7 @@ class Evidence:
         found = (
             (LONG_POLL, long_polls(LONG_POLL, self._long_polls, run)),
             (LONG_POLL, open_polls(self._open_polls, run)),
+            (LONG_POLL, outside_polls(self._outside_polls, run)),
             (STARVED, starved_tasks(STARVED, self._starved, run)),
             (BUSY_LOOP, busy_loops(BUSY_LOOP, self._busy_loops, run)),
             (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),

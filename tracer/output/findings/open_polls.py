@@ -42,7 +42,7 @@ class OpenPolls:
     def __init__(self, is_task: Sequence[bool], stacks: Stacks | None, others: LongPolls) -> None:
         self._is_task = np.array([*is_task] or [False])
         self._stacks = stacks
-        self._others = others
+        self.others = others
         self.by_function: dict[int, _Open] = {}
 
     def add(self, polls: Array, looks: Array, over: Array) -> None:
@@ -50,7 +50,7 @@ class OpenPolls:
         least = LONG_POLL.limits["always_ns"]
         long = pick(polls, ((polls["flags"] & _END_UNKNOWN) != 0) & (own_lengths(polls) >= least))
         for outer in pick(long, self._is_task[long["function"]]):
-            poll, length = innermost_of(long, outer), own_length(outer) - self._others.in_place(outer)
+            poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer)
             if length < least:
                 continue
             mine = pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
@@ -76,7 +76,10 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
     if Need.WHOLE in run.missing:
         return
     uses_in_place = any(one.kind is FunctionKind.IN_PLACE for one in run.plan.functions)
+    ended = evidence.others.judged(run)
     for function, one in evidence.by_function.items():
+        if function in ended and ended[function].longest >= one.longest:
+            continue  # nothing new
         about, poll = run.function(function), one.poll
         thread, from_before = "a thread", True
         verb, where, more = (

@@ -45,6 +45,7 @@ fn main() {
         "long-poll-spin" => multi().block_on(poll::spinning()),
         "long-poll-lock" => multi().block_on(poll::locking()),
         "long-poll-forever" => multi().block_on(poll::receiving()),
+        "long-poll-outside" => poll::blocking_on(),
         "starved-tasks" => poll::starving(),
         "busy-loop" => multi().block_on(busy::looping()),
         "busy-loop-yield" => multi().block_on(busy::yielding()),

@@ -55,6 +55,19 @@ pub async fn receiving() {
     std::future::pending().await
 }
 
+/// The thread that polls the tasks, outside of all tasks.
+pub fn blocking_on() {
+    current().block_on(async {
+        for _ in 0..4 {
+            tokio::spawn(bystander());
+        }
+        loop {
+            pause(20).await;
+            sleep_in_task().await;
+        }
+    });
+}
+
 pub async fn spinning() {
     tokio::spawn(bystander());
     tokio::spawn(async {
