@@ -50,4 +50,6 @@ def _unwakeable(view: TaskView, tasks: list[int]) -> Iterator[Stuck]:
 def _stuck(view: TaskView, kind: StuckKind, tasks: list[int], words: str, is_certain: bool) -> Stuck:
     first = view.snapshot.tasks[tasks[0]]
     headers = tuple(int(view.snapshot.tasks["header"][one]) for one in tasks[:_MOST_TOLD])
-    return Stuck(kind, headers, is_certain, words, view.future(int(first["function"])), view.parked_at(first).location)
+    function = int(first["function"])
+    where = view.parked_at(first).location or view.binary.functions[function].location
+    return Stuck(kind, headers, is_certain, words, view.future(function), where)

@@ -83,7 +83,8 @@ class Stuck:
     """Tasks that will not go on, as far as memory tells.
 
     tasks: their headers.  is_certain: they will not; else something may be otherwise than it seems.  words: a sentence
-    for people.  function: the future of the first of them.  location: where in the user's own source that one waits.
+    for people.  function: the future of the first of them.  location: where in the user's own source that one waits, or
+    where its own is.
     """
 
     kind: StuckKind
