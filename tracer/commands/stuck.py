@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.model import Binary, Process, Stuck, StuckKind
+from tracer.output.frames import waits_for_ever
 from tracer.output.labels import short_awaitee
 from tracer.output.task_list import TaskView
 from tracer.snapshot.read import SnapshotReader
@@ -38,6 +39,8 @@ def _unwakeable(view: TaskView, tasks: list[int]) -> Iterator[Stuck]:
     groups: dict[tuple[int, int], list[int]] = {}
     for one in tasks:
         task = view.snapshot.tasks[one]
+        if task["stack"] >= 0 and waits_for_ever(view.frames[int(task["stack"])]):
+            continue  # as somebody meant it to
         groups.setdefault((int(task["function"]), int(task["stack"])), []).append(one)
     for (function, _), members in groups.items():
         name = short_awaitee(view.future(function))

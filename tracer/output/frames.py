@@ -41,6 +41,7 @@ _EXECUTORS = re.compile(
 _POLL_FN = re.compile(r"^(?:\w+::)*PollFn<")
 
 _POINTERS = ("Pin<", "Box<", "&mut ")
+_PENDING = "core::future::pending::Pending<"
 """What is polled through a trait object can be a pointer to the future."""
 
 _POLLS_ALL = re.compile(r"^futures_(?:lite::future::(?:Or|Race)|util::future::(?:\w+::)*Select(?:All|Ok))<")
@@ -245,6 +246,11 @@ def parked(frames: Sequence[FutureFrame]) -> Parked:
     awaited = " | ".join(dict.fromkeys(one.short for one in names)) if at is not None else ""
     location = (at.location or at.begins) if at is not None else None
     return Parked(at.place if at is not None else "", location, awaited, leaves)
+
+
+def waits_for_ever(frames: Sequence[FutureFrame]) -> bool:
+    """Whether all that these frames come down to is std's `pending()`, which nobody is to wake."""
+    return bool(frames) and all(leaf.name.startswith(_PENDING) for leaf in _leaves(frames))
 
 
 def _home(frame: FutureFrame) -> str:

@@ -113,7 +113,7 @@ class LinkWords:
         blockers = self._blockers(number)
         others = [("" if is_certain else "perhaps ") + self.task(other) for other, is_certain in blockers]
         if not others:
-            return f"{words}, held by no task that is known" if kind in _LOCKS else words
+            return words
         more = f" and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
         held = "held by" if kind in _LOCKS else "→"
         return f"{words}, {held} {', '.join(others[:_MOST_OTHERS])}{more}"

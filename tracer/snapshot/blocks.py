@@ -160,10 +160,11 @@ def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: K
     # A channel has one receiver, and who waits for that one is no sender of which there could be more.
     is_channel = (held["kind"] == _ONESHOT) | ((held["kind"] == _MPSC) & (held["role"] == _RECEIVES))
     for_good = np.where(is_held, is_lock | (blocks["is_only"] & is_channel), blocks["is_only"])
-    yield from _loops(blocks, np.flatnonzero(waits & for_good & ~own), single)
+    # One with several branches goes on in another one, which may be the one that holds what this one waits for.
+    yield from _loops(blocks, np.flatnonzero(waits & for_good & ~own & single[blocks["task"]]))
 
 
-def _loops(blocks: Array, which: Rows, single: Known) -> Iterator[Cycle]:
+def _loops(blocks: Array, which: Rows) -> Iterator[Cycle]:
     """One cycle of each set of tasks that all come back to each other; depth first, without recursion."""
     task_of, other_of = blocks["task"].tolist(), blocks["other"].tolist()
     after: dict[int, list[int]] = defaultdict(list)
@@ -185,8 +186,7 @@ def _loops(blocks: Array, which: Rows, single: Known) -> Iterator[Cycle]:
                 continue
             if other in place:
                 loop = (*path[place[other] :], index)
-                is_certain = all(blocks["is_certain"][one] and single[task_of[one]] for one in loop)
-                yield Cycle(CycleKind.DEADLOCK, loop, is_certain)
+                yield Cycle(CycleKind.DEADLOCK, loop, bool(blocks["is_certain"][list(loop)].all()))
                 continue
             path.append(index)
             place[other] = len(path)

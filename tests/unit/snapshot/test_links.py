@@ -154,6 +154,7 @@ def test_the_lock_is_the_one_that_the_program_has(seen: Seen) -> None:
         "first": {"deadlocked"},
         "second": {"deadlocked"},
         "twice": {"locks_twice"},
+        "both": {"holds_and_waits"},
     }
 
 

@@ -87,13 +87,14 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
         )
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
+        if from_before and uses_in_place:
+            continue  # perhaps it is in block_in_place, and its worker's tasks were handed over
         who, place = whose(function, one.blockers, run)
         unseen = "neither its begin nor its end was" if from_before else "its end was not"
         others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
         yield Finding(
             LONG_POLL.id,
-            # Of one that nobody saw begin, nobody knows whether it hands its worker's tasks over.
-            Severity.WARNING if from_before and uses_in_place else Severity.CRITICAL,
+            Severity.CRITICAL,
             f"{who} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
             {"longest_ns": one.longest, "polls": one.count, "limit_ns": int(LONG_POLL.limits["always_ns"]), **more},
             about.name,

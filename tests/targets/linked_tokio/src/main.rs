@@ -307,6 +307,11 @@ async fn joins_many(mutex: Arc<Mutex<u64>>) {
     futures::future::join_all((0..40).map(|_| waits_mutex(mutex.clone()))).await;
 }
 
+/// One branch has what the other waits for, and would go on.
+async fn holds_and_waits(mutex: Arc<Mutex<u64>>) {
+    tokio::join!(holds_mutex(mutex.clone()), waits_mutex(mutex));
+}
+
 async fn selects(mutex: Arc<Mutex<u64>>) {
     futures::future::select_all((0..6).map(|_| Box::pin(waits_mutex(mutex.clone())))).await;
 }
@@ -516,6 +521,7 @@ async fn tasks() {
     start("sends_and_receives", sends_and_receives(to_other, one));
     start("sends_and_receives", sends_and_receives(to_one, other));
 
+    start("holds_and_waits", holds_and_waits(mutex("both")));
     start("locks_twice", locks_twice(mutex("twice")));
     let (sender, receiver) = oneshot::channel();
     let asking = start("asks", asks(receiver));
