@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cells import TROUBLED, Cell
-from tests.e2e.command import rat, recording
+from tests.e2e.command import RAT, rat, recording
 from tests.e2e.trace import Trace
 from tests.perfetto.ui import show
 from tests.running import Targets
@@ -121,6 +123,21 @@ def test_what_blocks_outside_of_tasks(targets: Targets, tmp_path: Path, profile:
         assert one["evidence"].get("system_call", "clock_nanosleep") == "clock_nanosleep"
         begin, end = one["time"], one["time"] + one["duration"]
         assert any(min(end, sleep["end"]) - max(begin, sleep["begin"]) > 30_000_000 for sleep in told)
+
+
+def test_of_a_launched_program_memory_is_read_at_the_end(targets: Targets, tmp_path: Path) -> None:
+    program, output = targets.path("trouble", "release-debug"), tmp_path / "x.pftrace"
+    with (tmp_path / "out").open("w") as out:  # the program has it, too, and goes on
+        command = [RAT, "-d", str(SECONDS), "-o", output, "--", program, "deadlock"]
+        environment = {**os.environ, "TRUTH_NO_WAIT": "1"}
+        assert (
+            subprocess.run([*map(str, command)], stdout=out, stderr=out, env=environment, check=False).returncode == 0
+        )
+    summary = json.loads(rat("report", "--json", output).out)
+    (process,) = summary["processes"]
+    os.kill(process["pid"], signal.SIGKILL)
+    assert [one["last"] for one in summary["memory_readings"]] == [True]
+    assert [one["rule"] for one in summary["findings"]] == ["deadlock"]
 
 
 def assert_time(finding: dict[str, Any], told: list[dict[str, int]]) -> None:

@@ -131,7 +131,8 @@ class Recorder:
         ):
             costs = calibrate(session)
             options.on_calibrated(expectation(survey.plan, costs, options.max_overhead))
-            self._readers = self._memory_readers(launched)
+            if launched is None:  # else there is no such program yet
+                self._readers = self._memory_readers()
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
             _wait_for_our_turn()
             began = session.attach()
@@ -171,6 +172,8 @@ class Recorder:
                 if launched is not None and (status := launched.poll()) is not None:
                     reason = f"the program ended with exit status {status}"
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
+                if launched is not None:
+                    self._readers = self._memory_readers()
                 for reading in self._read_memory(plan, is_last=True):
                     writer.memory_reading(reading)
                 blocked = StackSamples(stacks.take_last())
@@ -246,10 +249,12 @@ class Recorder:
                 return f"recorded for {self._options.duration:g} s"
             time.sleep(TICK)
 
-    def _memory_readers(self, launched: Launched | None) -> dict[int, SnapshotReader]:
-        """By pid what reads the tasks of a process; of one that is still to be launched nothing is there to be read."""
+    def _memory_readers(self) -> dict[int, SnapshotReader]:
+        """By pid what reads the tasks of a process."""
         readers = {}
-        for process in () if launched is not None else self._survey.processes:
+        for process in self._survey.processes:
+            if process.pid not in self._running:
+                continue
             with contextlib.suppress(RatError, OSError):  # what it tells is welcome, but no more
                 size = self._running[process.pid].resident_bytes()
                 if size > MOST_MEMORY:
@@ -258,7 +263,7 @@ class Recorder:
                     remark(f"  its memory is {words}, and only up to {MOST_MEMORY >> 30} GiB are")
                     continue
                 binary = self._survey.plan.binaries[process.binary]
-                readers[process.pid] = reader_of(self._running[process.pid], binary, process.load_bias)
+                readers[process.pid] = reader_of(self._running[process.pid], binary)
         return readers
 
     def _read_memory(self, plan: Plan, *, is_last: bool) -> Iterator[MemoryReading]:

@@ -44,9 +44,10 @@ def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
     return TaskSource(target, process, binary, reader, remarks)
 
 
-def reader_of(target: TargetProcess, binary: Binary, bias: int) -> SnapshotReader:
+def reader_of(target: TargetProcess, binary: Binary) -> SnapshotReader:
     """The same of a process whose executable has been read already.  Raises RatError."""
     with while_it_lives(target), open_elf(target.exe_path) as image:
+        bias = target.load_bias(image)
         return SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
 
 
