@@ -185,6 +185,7 @@ class Reference:
         self.since = dict.fromkeys(self.probed, recording.start)
         self.lossy = dict.fromkeys(self.probed, False)
         self.lost_until = -(2**63)
+        self.under_way: set[int] = set()
         self.stacks: dict[int, Stack] = {}
         self.latest: dict[tuple[int, int, int], Poll] = {}
         self.records: dict[int, tuple[int, int, int]] = {}
@@ -324,6 +325,7 @@ class Reference:
             left = known.leaves
             if left in self.probed and sp > stack.top[left] and not self.lossy[left]:
                 start = min(now, stack.since[left])
+                self.under_way.add(known.leaves)
                 self._entry(stack, tid, known.leaves, own, sp, now, None, start)
                 self.count["open_at_start"] += 1
                 stack.last = now
@@ -689,11 +691,12 @@ class Reference:
                 woken = self._known_wake(before, poll.start, woken)
                 self._wait(before.end, poll.start, poll, flags, shown, poll.places, woken)
         if unseen_wait:
+            unsure = WaitFlag.AMBIGUOUS if poll.function in self.under_way else 0
             self._wait(
                 self.since[poll.function],
                 poll.start,
                 poll,
-                WaitFlag.START_UNKNOWN | WaitFlag.STATE,
+                WaitFlag.START_UNKNOWN | WaitFlag.STATE | unsure,
                 state or 0,
                 poll.places,
             )
@@ -996,6 +999,7 @@ class Reference:
             self.wakes = {}
         self.group_since |= dict.fromkeys(on, change.time)
         self.since |= dict.fromkeys(coming, change.time)
+        self.under_way -= set(coming)
         self.lossy |= dict.fromkeys(coming, False)
         for stack in self.stacks.values():
             stack.top |= dict.fromkeys(coming, 0)

@@ -59,6 +59,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     nesting = nest(pairs, len(rows.kind))
     carried = stream.place[pairs.entry] < stream.carried_rows
     frames = _frames(state, stream, pairs, nesting, carried)
+    state = _with_under_way(state, stream)
     is_open = rows.kind[pairs.close] == END
     endings = _endings(state, stream, pairs, frames, is_open)
     _give_results_to_tasks(state, nesting, frames, endings, is_open)
@@ -163,6 +164,16 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         ),
     )
     return after, Spans(polls, waits, begun, over, off_cpu=off_cpu)
+
+
+def _with_under_way(state: State, stream: Stream) -> State:
+    """Take in the exits of polls whose entries were not seen."""
+    begun = np.flatnonzero(stream.rows.begun_before)
+    if not len(begun):
+        return state
+    under_way = state.under_way.copy()
+    np.minimum.at(under_way, stream.rows.function[begun], _row_order(state, stream, begun))
+    return replace(state, under_way=under_way)
 
 
 def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:

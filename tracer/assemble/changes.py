@@ -24,6 +24,7 @@ from tracer.assemble.state import (
     HANDING,
     LATEST,
     NO_CAP,
+    NO_ROW,
     NO_SPANS,
     SHARED_FIELDS,
     UNKNOWN,
@@ -90,7 +91,8 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
         schedule = schedule.restarted(NEVER)
     elif state.roles.scheduling and SCHEDULING in on:
         schedule = schedule.resumed(max(change.time, state.lost_until))
-    is_task = state.roles.is_task
+    is_task, under_way = state.roles.is_task, state.under_way.copy()
+    under_way[coming] = NO_ROW
     left = state.wakes[:0] if {TASKS, WAKES} & set(off) else state.wakes  # more could come unseen
     tasks = with_spans(state.tasks, polls, waits, is_task)
     tasks, over = without_over(tasks, polled(after.frames, is_task), latest, state)
@@ -106,6 +108,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
         entries_only=entries_only,
         frames=frames,
         since=tuple(since),
+        under_way=under_way,
         lossy=tuple(lossy),
         threads=threads,
         tasks=tasks,

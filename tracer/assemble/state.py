@@ -151,6 +151,7 @@ SHARED_FIELDS = (
 """What a FRAME and its POLL have in common."""
 
 NO_TASKS = np.empty(0, TASK)
+NO_ROW = np.uint64(np.iinfo(np.uint64).max)
 NO_SPANS = Spans(np.empty(0, POLL), np.empty(0, WAIT))
 
 
@@ -225,6 +226,8 @@ class State:
     since: per batch, from when on it is attached.  lossy: per batch, events were lost since then; of functions that
     are probed.
     lost_until: events from before this time may be missing.
+    under_way: per function, the number of the first row by which a poll of it ended that was under way when it was
+    attached; NO_ROW: none did.
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
     pollers: dtype POLLER, by tid; jobs are no tasks here.
@@ -244,6 +247,7 @@ class State:
     since: tuple[int, ...]
     lossy: tuple[bool, ...]
     lost_until: int
+    under_way: Unsigned
     threads: Threads
     frames: Array
     latest: Array
@@ -293,6 +297,7 @@ def first_state(recording: Recording, settled: Unsigned) -> State:
         since=(recording.start,) * len(GROUP_INDEX),
         lossy=(False,) * len(GROUP_INDEX),
         lost_until=np.iinfo(np.int64).min,
+        under_way=np.full(len(roles.is_task), NO_ROW),
         threads=NO_THREADS,
         frames=np.empty(0, FRAME),
         latest=np.empty(0, LATEST),

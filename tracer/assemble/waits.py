@@ -20,6 +20,7 @@ from tracer.model import FIRST_SUSPEND, WAIT, Array, PollFlag, WaitFlag
 _STATE = np.uint16(PollFlag.STATE)
 _CANCELLED, _REPLACED = np.uint16(WaitFlag.CANCELLED), np.uint16(WaitFlag.REPLACED)
 _ABORTED = np.uint16(PollFlag.ABORTED)
+_UNSEEN = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.STATE)
 _WAIT_STATE, _AMBIGUOUS, _NONE = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS), np.uint16(0)
 
 
@@ -76,8 +77,11 @@ def waits_between(
     walked[over] = state.roles.settled[function[over], np.where(at_end, at_end, NO_STATE)]
     if len(pairs.unseen):  # of futures that had been polled already when their group was attached
         begun = np.flatnonzero(~has_before)
-        start[begun] = np.array(state.since)[state.batch[polls.function[after[begun]]]]
-        flags[begun] = WaitFlag.START_UNKNOWN | WaitFlag.STATE
+        of = polls.function[after[begun]]
+        start[begun] = np.array(state.since)[state.batch[of]]
+        # It may be the one that was being polled then, and has waited only since that poll's end.
+        may_be_polled = polls.order[after[begun]] > state.under_way[of]
+        flags[begun] = np.where(may_be_polled, _UNSEEN | _AMBIGUOUS, _UNSEEN)
     columns: dict[str, npt.NDArray[Any]] = {
         "start": start,
         "end": polls.start[after],

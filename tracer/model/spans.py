@@ -85,7 +85,7 @@ OFF_CPU = np.dtype(
 class WaitFlag(IntFlag):
     START_UNKNOWN = 1  # the poll before it was not seen
     END_UNKNOWN = 2  # no poll followed until the recording's end
-    AMBIGUOUS = 4  # the poll before may have been the last one of another future, or a poll between was lost
+    AMBIGUOUS = 4  # the poll before may have been another future's last one, or one may have followed unseen
     STATE = 8  # `state` is known
     CANCELLED = 16  # it ended because the future, or the task, was dropped: there is no next poll
     REPLACED = 32  # ... which was seen only by another one at its address, at `end`

@@ -450,6 +450,13 @@ def test_a_future_that_is_suspended_when_first_seen_has_waited_since_before() ->
     assert script.run().wait == (0, 40, WaitFlag.START_UNKNOWN | WaitFlag.STATE, 3)
 
 
+def test_perhaps_it_was_polled_when_recording_began_and_has_waited_since_that_ended_only() -> None:
+    script = Script()
+    script.leave(20, 500, PLAIN, PENDING)
+    script.poll(40, 50, PLAIN, 1, READY, state=3)
+    assert script.run().wait == (0, 40, WaitFlag.START_UNKNOWN | WaitFlag.STATE | WaitFlag.AMBIGUOUS, 3)
+
+
 def test_two_polls_at_once_are_two_futures() -> None:
     script = Script()
     script.enter(10, 900, PLAIN, 1, tid=1)
