@@ -21,8 +21,8 @@ WORDS = "futures in libplugin.so, a shared library made by rustc, are not seen"
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugin")
-    (folder / "plugin.rs").write_text('#[unsafe(no_mangle)]\npub extern "C" fn run() {}\n')
-    command = ["rustc", "--edition", "2024", "--crate-type", "cdylib", "-o", "libplugin.so", "plugin.rs"]
+    (folder / "plugin.rs").write_text('#[no_mangle]\npub extern "C" fn run() {}\n')
+    command = ["rustc", "--edition", "2021", "--crate-type", "cdylib", "-o", "libplugin.so", "plugin.rs"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "libplugin.so"
 
