@@ -42,7 +42,7 @@ class Fickle:
     """In the guard's place: drops some functions, brings others back, and now and then drops them all."""
 
     in_windows = False
-    overhead = None
+    overhead = of_processor = None
 
     def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
         self._plan = plan
