@@ -125,6 +125,21 @@ def test_what_blocks_outside_of_tasks(targets: Targets, tmp_path: Path, profile:
         assert any(min(end, sleep["end"]) - max(begin, sleep["begin"]) > 30_000_000 for sleep in told)
 
 
+def test_a_hung_program_says_so(targets: Targets, tmp_path: Path) -> None:
+    """Its only worker is in one poll for ever; a task that is ready meanwhile has a row, but no wake that was seen."""
+    output = tmp_path / "x.pftrace"
+    summary, _ = recorded(targets, Cell("trouble", "release-debug"), "hung", output)
+    assert {one["rule"] for one in summary["findings"]} == {"long-poll", "unpolled-wake"}
+    assert summary["polls"] == 1
+    trace = Trace(output).processor
+    assert not trace.query(
+        "select 1 from slice join thread_track t on track_id = t.id join thread using (utid) where tid = 0"
+    )
+    states = {str(row["name"]) for row in trace.query("select s.name from slice s join track t on s.track_id = t.id")}
+    assert {"ready", "running"} <= states
+    assert not [name for name in states if name.startswith("wake ")]
+
+
 def test_of_a_launched_program_memory_is_read_at_the_end(targets: Targets, tmp_path: Path) -> None:
     program, output = targets.path("trouble", "release-debug"), tmp_path / "x.pftrace"
     with (tmp_path / "out").open("w") as out:  # the program has it, too, and goes on

@@ -108,7 +108,7 @@ WAIT = np.dtype(
         ("woken_by", "<u8"),  # the number of the task that was being polled there; 0: none was, as far as was seen
         ("woken_by_id", "<u8"),  # the runtime's own id of that task; 0: unknown
         ("woken_by_function", "<u4"),  # its function
-        ("woken_on", "<u4"),  # the thread
+        ("woken_on", "<u4"),  # the thread; 0: it was ready when the recording began
         ("woken_from", "u1"),  # WakeOrigin
     ],
     align=True,

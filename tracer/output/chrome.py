@@ -276,7 +276,7 @@ class ChromeWriter:
         who = self._recording.plan.functions[int(wait["woken_by_function"])].name if by else NO_WAKER[origin]
         about: dict[str, object] = {
             "woken by": OWN if by == int(wait["instance"]) else printable(who),
-            "woken on": int(wait["woken_on"]),
+            "woken on": int(wait["woken_on"]) or None,
             "ready for (ns)": int(wait["end"] - max(wait["woken"], wait["start"])),
         }
         if by:

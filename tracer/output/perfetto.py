@@ -256,6 +256,7 @@ class PerfettoWriter:
 
     def _write_wakes(self, ready: Array) -> None:
         """The wakes of what became ready (dtype WAIT), on the threads' tracks."""
+        ready = pick(ready, ready["woken_on"] != 0)  # else it was ready from before: nobody saw the wake
         if not len(ready):
             return
         rows = self._wakes.marks(ready, self._threads.tracks(ready["woken_on"]))

@@ -53,6 +53,7 @@ class ThreadTracks:
         found, inverse = distinct(tids)
         threads = [(tid, self._threads.get(tid)) for tid in found.tolist()]
         words = [f"thread {one.name} ({tid})" if one is not None else f"thread {tid}" for tid, one in threads]
+        words = [one if tid else "unknown" for (tid, _), one in zip(threads, words, strict=True)]
         return np.array([self._descriptors.string(one) for one in words], np.int64)[inverse]
 
     def processes(self, tids: npt.NDArray[np.uint32]) -> Integers:

@@ -46,6 +46,7 @@ fn main() {
         "long-poll-lock" => multi().block_on(poll::locking()),
         "long-poll-forever" => multi().block_on(poll::receiving()),
         "long-poll-outside" => poll::blocking_on(),
+        "hung" => poll::hanging(),
         "starved-tasks" => poll::starving(),
         "busy-loop" => multi().block_on(busy::looping()),
         "busy-loop-yield" => multi().block_on(busy::yielding()),

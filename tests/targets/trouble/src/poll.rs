@@ -5,6 +5,7 @@ use faults::{sleep_in_task, told};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use truth::apart;
 
@@ -66,6 +67,19 @@ pub fn blocking_on() {
             sleep_in_task().await;
         }
     });
+}
+
+/// One worker, which receives; another task is ready by then.
+pub fn hanging() {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (_sender, receiver) = channel::<u64>();
+    runtime.block_on(async {
+        tokio::spawn(async move {
+            tokio::spawn(bystander());
+            let _ = receiver.recv();
+        });
+        std::future::pending().await
+    })
 }
 
 pub async fn spinning() {
