@@ -39,10 +39,10 @@ def _unwakeable(view: TaskView, tasks: list[int]) -> Iterator[Stuck]:
     groups: dict[tuple[int, int], list[int]] = {}
     for one in tasks:
         task = view.snapshot.tasks[one]
-        if task["stack"] >= 0 and waits_for_ever(view.frames[int(task["stack"])]):
-            continue  # as somebody meant it to
         groups.setdefault((int(task["function"]), int(task["stack"])), []).append(one)
-    for (function, _), members in groups.items():
+    for (function, stack), members in groups.items():
+        if stack >= 0 and waits_for_ever(view.frames[stack]):
+            continue  # as somebody meant it to
         name = short_awaitee(view.future(function))
         which = f"a task {name} waits" if len(members) == 1 else f"{len(members):,} tasks {name} wait"
         leaf = view.parked_at(view.snapshot.tasks[members[0]]).leaf

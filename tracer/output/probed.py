@@ -36,6 +36,10 @@ class GroupTime:
             return self._before[at - 1] + min(part, time - self._times[at - 1]) if at else 0
         return self._before[-1] + (time - self._times[-1] if self._active else 0)
 
+    def between(self, first: int, last: int) -> int:
+        """The same, from one time to another."""
+        return self.until(last) - self.until(first)
+
 
 class ProbedTime:
     """Adds up the times by plan changes.  start: ns, when the recording began with the whole plan."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 
 from tracer.errors import NotTraceable
@@ -22,19 +21,23 @@ def rust_libraries(target: TargetProcess) -> list[str]:
 
 def remarks_on_libraries(target: TargetProcess) -> tuple[str, ...]:
     """What a user has to know of them."""
-    return tuple(f"{words}: only the executable is probed" for words in _words(target))
+    words = _words(target)
+    return (f"{words}: only the executable is probed",) if words else ()
 
 
 def with_libraries(target: TargetProcess, error: NotTraceable) -> NotTraceable:
     """The same error, with a word on what may be the Rust program that the user means."""
-    for words in _words(target):
-        return NotTraceable(error.what, why=f"{error.why} {words[0].upper()}{words[1:]}.", fix=error.fix)
-    return error
+    words = _words(target)
+    return (
+        NotTraceable(error.what, why=f"{error.why} {words[0].upper()}{words[1:]}.", fix=error.fix) if words else error
+    )
 
 
-def _words(target: TargetProcess) -> Iterator[str]:
+def _words(target: TargetProcess) -> str:
+    """A sentence without its end; "": there are none."""
     found = rust_libraries(target)
-    if found:
-        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-        one = "a shared library" if len(found) == 1 else "shared libraries"
-        yield f"futures in {', '.join(found[:_MOST_NAMED])}{more}, {one} made by rustc, are not seen"
+    if not found:
+        return ""
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    one = "a shared library" if len(found) == 1 else "shared libraries"
+    return f"futures in {', '.join(found[:_MOST_NAMED])}{more}, {one} made by rustc, are not seen"

@@ -30,21 +30,20 @@ def parked_futures(snapshot: Snapshot, plan: Plan, process: int, binary: int) ->
     process, binary: indexes into Recording.processes and Plan.binaries.
     """
     mapping = _Mapping(plan, binary)
-    tasks = snapshot.tasks
-    known = np.flatnonzero(np.isin(tasks["state"], list(_AT_REST)))
-    own = np.zeros(len(known), PARKED)
-    own["self"], own["id"], own["process"] = tasks["header"][known], tasks["id"][known], process
+    tasks = snapshot.tasks[np.isin(snapshot.tasks["state"], list(_AT_REST))]
+    own = np.zeros(len(tasks), PARKED)
+    own["self"], own["id"], own["process"] = tasks["header"], tasks["id"], process
     for task_state, at_rest in _AT_REST.items():
-        own["task"][tasks["state"][known] == task_state] = at_rest
-    own["function"] = [mapping.task.get(function, _NOT_PLANNED) for function in tasks["function"][known].tolist()]
+        own["task"][tasks["state"] == task_state] = at_rest
+    own["function"] = [mapping.task.get(function, _NOT_PLANNED) for function in tasks["function"].tolist()]
     is_still = own["task"] != TaskAtRest.RUNNING
-    own["places"] = np.where(is_still, 0, tasks["tid"][known])
+    own["places"] = np.where(is_still, 0, tasks["tid"])
     parts = [own]
     for number, stack in enumerate(snapshot.stacks):
-        rows = np.flatnonzero(is_still & (tasks["stack"][known] == number))
-        for function in np.unique(tasks["function"][known[rows]]).tolist():
-            chosen = rows[tasks["function"][known[rows]] == function]
-            addresses = snapshot.addresses[number][tasks["row"][known[chosen]]]
+        rows = np.flatnonzero(is_still & (tasks["stack"] == number))
+        for function in np.unique(tasks["function"][rows]).tolist():
+            chosen = rows[tasks["function"][rows] == function]
+            addresses = snapshot.addresses[number][tasks["row"][chosen]]
             own["places"][chosen] = mapping.places_of_task(stack, function)
             for frame, planned, state, places in mapping.futures(stack):
                 part = own[chosen]

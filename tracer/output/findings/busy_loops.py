@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.model import Array, Finding, LayoutKind, Plan, Severity
-from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words
 from tracer.output.probed import GroupTime
 from tracer.output.records import pick
@@ -28,7 +28,6 @@ BUSY_LOOP = Rule(
 )
 
 _MOST_TASKS = 1 << 16
-_ALL_THE_TIME = 0.999
 
 
 @dataclass(slots=True)
@@ -98,7 +97,7 @@ class BusyLoops:
 
     def _end(self, task: np.void) -> None:
         loop = self._loops.pop(int(task["task"]))
-        rate = loop.own * 1e9 / max(1, self._probed.until(loop.last) - self._probed.until(loop.first))
+        rate = loop.own * 1e9 / max(1, self._probed.between(loop.first, loop.last))
         if not self._is_busy(BUSY_LOOP, loop, task, rate):
             return
         function = int(task["function"])
@@ -120,13 +119,13 @@ class BusyLoops:
     def share_probed(self, task: np.void) -> float:
         """Of the time in which a task (TASK) was polled, that in which wakes were probed."""
         first, last = int(task["first"]), int(task["last"])
-        return (self._probed.until(last) - self._probed.until(first)) / max(1, last - first)
+        return self._probed.between(first, last) / max(1, last - first)
 
 
 def own_polls(loop: _Loop, task: np.void, share: float) -> float:
     """How many polls of the task followed its own wakes: where wakes were probed only now and then, as many of all
     as of those whose wake was seen."""
-    return loop.own if share > _ALL_THE_TIME else int(task["polls"]) * loop.own / loop.answered
+    return loop.own if share > ALL_THE_TIME else int(task["polls"]) * loop.own / loop.answered
 
 
 def _yields(plan: Plan) -> Sequence[int]:
@@ -147,13 +146,14 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
         loop, task = one.loop, one.task
         polls, busy = int(task["polls"]), int(task["busy"])
         median = round(run.accounts.percentile(function, 0.5))
-        of_run = own_polls(loop, task, evidence.share_probed(task))
+        share = evidence.share_probed(task)
+        of_run = own_polls(loop, task, share)
         if of_run < rule.limits["share_of_run"] * evidence.polls or median > rule.limits["median_poll_ns"]:
             continue
         took, rate = max(1, loop.last - loop.first), round(one.rate)
         about = run.function(function)
         place = run.chains.waiting(function, None, int(loop.wait["places"])).location
-        seen = "" if evidence.share_probed(task) > _ALL_THE_TIME else ", while wakes were probed"
+        seen = "" if share > ALL_THE_TIME else ", while wakes were probed"
         who = run.short(function) + (f" (id {int(task['id'])})" if task["id"] else "")
         more = f", as did {one.loops - 1:,} more" if one.loops > 1 else ""
         yield Finding(

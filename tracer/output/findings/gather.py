@@ -15,7 +15,7 @@ from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
 from tracer.output.findings.open_polls import OpenPolls, open_polls
 from tracer.output.findings.outside_polls import OutsidePolls, outside_polls
 from tracer.output.findings.pool import POOL, queued_jobs
-from tracer.output.findings.run import Need, Run
+from tracer.output.findings.run import ALL_THE_TIME, Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
 from tracer.output.findings.stuck import (
     DEADLOCK,
@@ -29,8 +29,6 @@ from tracer.output.findings.stuck import (
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
 from tracer.output.probed import GroupTime
-
-_ALL_THE_TIME = 0.999
 
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
@@ -128,11 +126,11 @@ def missing(
     tasks, wakes, futures = (shares.get(group, 0.0) for group in (Group.TASKS, Group.WAKES, Group.FUTURES))
     parts = {
         Need.TASKS: ("tasks were", tasks, 0.0),
-        Need.FUTURES: ("some futures were", futures, _ALL_THE_TIME),
-        Need.OWN_FUTURES: ("some of its own futures were", own_futures, _ALL_THE_TIME),
+        Need.FUTURES: ("some futures were", futures, ALL_THE_TIME),
+        Need.OWN_FUTURES: ("some of its own futures were", own_futures, ALL_THE_TIME),
         Need.WAKES: ("wakes were", wakes, 0.0),
-        Need.ALL_WAKES: ("wakes were", wakes, _ALL_THE_TIME),
-        Need.WHOLE: ("tasks were", tasks, _ALL_THE_TIME),
+        Need.ALL_WAKES: ("wakes were", wakes, ALL_THE_TIME),
+        Need.WHOLE: ("tasks were", tasks, ALL_THE_TIME),
     }
     found: dict[Need, str] = {}
     for need, (what, share, least) in parts.items():

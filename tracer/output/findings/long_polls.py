@@ -122,7 +122,7 @@ class LongPolls:
         self.recent = join([self.recent, long], POLL)[-_WINDOW:]
         is_root = self._is_task[long["function"]] | (long["depth"] == 0)
         for outer in pick(long, is_root & (own_lengths(long) >= LEAST)):
-            self._count(outer, pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"])))
+            self._count(outer, looks_in(looks, outer))
 
     def _count(self, outer: np.void, looks: Array) -> None:
         if not self._is_task[outer["function"]] and int(outer["tid"]) in self._executors:
@@ -220,6 +220,11 @@ def own_length(poll: np.void) -> int:
 def limit_of(rule: Rule, median: int) -> int:
     """From how many ns on something is long, by the run's own median."""
     return int(max(rule.limits["least_ns"], min(rule.limits["times_median"] * median, rule.limits["always_ns"])))
+
+
+def looks_in(looks: Array, outer: np.void) -> Array:
+    """Those (LOOK) that were taken in this task poll."""
+    return pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
 
 
 def innermost_of(polls: Array, outer: np.void) -> np.void:

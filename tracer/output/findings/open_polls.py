@@ -9,7 +9,16 @@ import numpy as np
 
 from tracer.model import Array, Finding, FunctionKind, Outcome, PollFlag, Severity, Stacks
 from tracer.output.blockers import Blockers
-from tracer.output.findings.long_polls import LONG_POLL, LongPolls, doing, innermost_of, own_length, own_lengths, whose
+from tracer.output.findings.long_polls import (
+    LONG_POLL,
+    LongPolls,
+    doing,
+    innermost_of,
+    looks_in,
+    own_length,
+    own_lengths,
+    whose,
+)
 from tracer.output.findings.run import Need, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick
@@ -53,9 +62,8 @@ class OpenPolls:
             poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer)
             if length < least:
                 continue
-            mine = pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
-            task = int(outer["instance"])
-            self._note(int(poll["function"]), length, poll.copy(), int(poll["start"]), task, mine)
+            of = int(poll["function"]), length, poll.copy(), int(poll["start"]), int(outer["instance"])
+            self._note(*of, looks_in(looks, outer))
         running = pick(over, (over["outcome"] == Outcome.RUNNING) & (over["tid"] == 0) & (over["longest"] >= least))
         for task in running:
             start = int(task["first"])

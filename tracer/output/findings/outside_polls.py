@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracer.model import OFF_CPU, Array, Finding, OffCpuFlag, Severity
+from tracer.model import Array, Finding, OffCpuFlag, Severity
 from tracer.output.findings.long_polls import LEAST, LONG_POLL, limit_of
 from tracer.output.findings.run import Need, Run
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
@@ -51,12 +51,11 @@ class OutsidePolls:
         blocked = pick(off_cpu, (off_cpu["flags"] & _NOT_OURS) == 0)
         blocked = pick(blocked, (blocked["state"] != 0) & (blocked["syscall"] >= 0))
         blocked = pick(blocked, (_lengths(blocked) >= LEAST) & ~np.isin(blocked["syscall"], _IDLE))
-        for row in blocked:
+        for row, length in zip(blocked, _lengths(blocked).tolist(), strict=True):
             if int(row["start"]) >= self._since.get(int(row["tid"]), int(row["end"])):
-                self._count(row)
+                self._count(row, length)
 
-    def _count(self, row: np.void) -> None:
-        length = int(_lengths(np.array([row], OFF_CPU))[0])
+    def _count(self, row: np.void, length: int) -> None:
         one = self.by_thread.setdefault(int(row["tid"]), _Blocked(row.copy()))
         one.lengths[bins_of(np.array([length]))] += 1
         if length > one.longest:

@@ -32,7 +32,7 @@ def queued_jobs(rule: Rule, jobs: Jobs, run: Run) -> Iterator[Finding]:
         yield Finding(
             rule.id,
             Severity.WARNING,
-            f"{late:,} of {queued.jobs:,} jobs {run.short(function).removeprefix('blocking job ')} were queued for "
+            f"{late:,} of {queued.jobs:,} jobs {run.short(function)} were queued for "
             f"{duration_words(rule.limits['least_ns'])} and more, up to {duration_words(queued.longest)}",
             {
                 "jobs": queued.jobs,

@@ -9,7 +9,10 @@ from enum import StrEnum
 from tracer.model import Plan, PollFunction, is_foreign
 from tracer.output.accounts import Accounts
 from tracer.output.chains import Chains
-from tracer.output.labels import short_name
+from tracer.output.labels import short_name, without_kind
+
+ALL_THE_TIME = 0.999
+"""The share of a recording from which on something counts as having been there in all of it."""
 
 
 class Need(StrEnum):
@@ -71,7 +74,7 @@ class Run:
 
     def short(self, index: int) -> str:
         """The name of the same, as a sentence has room for it."""
-        return short_name(self.plan.functions[index]).removeprefix("task ")
+        return without_kind(short_name(self.plan.functions[index]))
 
     def is_own(self, index: int) -> bool:
         """Whether a function is not known to be of a library."""
