@@ -211,7 +211,7 @@ class LayoutEdge(_message.Message):
     def __init__(self, value: _Optional[int] = ..., offset: _Optional[int] = ..., is_pointer: _Optional[bool] = ..., child: _Optional[int] = ...) -> None: ...
 
 class Layout(_message.Message):
-    __slots__ = ("name", "kind", "source", "size", "edges", "discriminant_offset", "discriminant_size", "awaits", "location", "path")
+    __slots__ = ("name", "kind", "source", "size", "edges", "discriminant_offset", "discriminant_size", "awaits", "location", "path", "guards")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +222,7 @@ class Layout(_message.Message):
     AWAITS_FIELD_NUMBER: _ClassVar[int]
     LOCATION_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    GUARDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     source: str
@@ -232,7 +233,8 @@ class Layout(_message.Message):
     awaits: _containers.RepeatedCompositeFieldContainer[AwaitPoint]
     location: SourceLocation
     path: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., size: _Optional[int] = ..., edges: _Optional[_Iterable[_Union[LayoutEdge, _Mapping]]] = ..., discriminant_offset: _Optional[int] = ..., discriminant_size: _Optional[int] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., path: _Optional[str] = ...) -> None: ...
+    guards: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., size: _Optional[int] = ..., edges: _Optional[_Iterable[_Union[LayoutEdge, _Mapping]]] = ..., discriminant_offset: _Optional[int] = ..., discriminant_size: _Optional[int] = ..., awaits: _Optional[_Iterable[_Union[AwaitPoint, _Mapping]]] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., path: _Optional[str] = ..., guards: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("parent", "function", "layout", "state", "is_polled")

@@ -45,6 +45,7 @@ FAULTS = {
     "lost-wake": Fault("lost-wake", "faults::waits_for_flag"),
     "futurelock": Fault("futurelock", "lost::futurelocked"),
     "deadlock": Fault("deadlock", "lost::takes_both"),
+    "held-lock": Fault("held-lock", "lock::refresh"),
     "task-leak": Fault("task-leak", "faults::session"),
     "future-leak": Fault("future-leak", "leak::request"),
     "cancel-storm": Fault("cancel-storm", "cancel::attempt"),
@@ -58,13 +59,13 @@ What a long poll keeps its thread from is starved where the other thread does no
 """
 
 
-SMOL = {mode: FAULTS[mode] for mode in ("long-poll-sleep", "busy-loop", "lost-wake", "task-leak")}
+SMOL = {"held-lock": Fault("held-lock", "trouble_smol::refresh")} | {mode: FAULTS[mode] for mode in ("long-poll-sleep", "busy-loop", "lost-wake", "task-leak")}
 """The same on smol."""
 
 
-def place_of(fault: str, mark: str) -> tuple[str, int]:
-    """(crate, line) of the fault."""
-    for path in TARGETS.glob("*/src/*.rs"):
+def place_of(target: str, fault: str, mark: str) -> tuple[str, int]:
+    """(crate, line) of the fault, which is the target's own or one that all have."""
+    for path in (*TARGETS.glob(f"{target}/src/*.rs"), *TARGETS.glob("faults/src/*.rs")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if line.strip() == f"// {mark}: {fault}":
                 return f"{path.parts[-3]}/src/{path.name}", number + 1
@@ -100,7 +101,7 @@ def test_each_fault_is_found(targets: Targets, tmp_path: Path, built: Cell, mode
     assert len(found) == 1, summary["findings"]
     (one,) = found
     assert fault.function in one["function"]
-    file, line = place_of(mode, "BLOCKS" if "blocked_in" in one["evidence"] else "FAULT")
+    file, line = place_of(built.target, mode, "BLOCKS" if "blocked_in" in one["evidence"] else "FAULT")
     assert (one["file"].endswith(file), one["line"]) == (True, line), one
     assert_time(one, told)
     assert not summary["rules_not_judged"]

@@ -63,6 +63,7 @@ def write_layout(layout: Layout) -> pb.Layout:
         awaits=[write_await(one) for one in layout.awaits],
         location=write_location(layout.location),
         path=maybe_text(layout.path),
+        guards=layout.guards,
     )
 
 
@@ -87,6 +88,7 @@ def read_layout(message: pb.Layout, layouts: int) -> Layout:
         awaits=tuple(read_await(one) for one in message.awaits),
         location=read_location(message.location) if message.HasField("location") else None,
         path=message.path if message.HasField("path") else None,
+        guards=tuple(message.guards),
     )
 
 

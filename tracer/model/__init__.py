@@ -60,6 +60,7 @@ from tracer.model.functions import (
     is_library,
 )
 from tracer.model.layouts import (
+    LOCKS,
     Container,
     Gate,
     Layout,
@@ -94,6 +95,7 @@ __all__ = [
     "CHAIN_RECORD",
     "EVENT",
     "FIRST_SUSPEND",
+    "LOCKS",
     "LOOK",
     "NO_SYSCALL",
     "OFF_CPU",

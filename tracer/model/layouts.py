@@ -48,6 +48,10 @@ class LinkKind(StrEnum):
     FUTURE = "future"  # one that is kept but not polled where it is kept
 
 
+LOCKS = frozenset({LinkKind.MUTEX, LinkKind.RWLOCK})
+"""What is meant to be given back soon."""
+
+
 class LinkRole(StrEnum):
     """What a future has to do with it."""
 
@@ -154,7 +158,8 @@ class Layout:
     coroutine, by state, ascending.  location: where a coroutine's body begins.  links, containers, gate: what else can
     be read where the process' memory can; recordings do without.  branches: of a tuple, the number in it of what each
     edge leads to; the gate of the future that has the tuple is about these.  values: of an enum all discriminants that
-    there are; empty: not known, or any.
+    there are; empty: not known, or any.  guards: of a coroutine, the states in which it may have a
+    lock's guard.
     """
 
     name: str
@@ -172,3 +177,4 @@ class Layout:
     gate: Gate | None = None
     branches: tuple[int, ...] = ()
     values: tuple[int, ...] = ()
+    guards: tuple[int, ...] = ()

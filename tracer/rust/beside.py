@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tracer.model import FIRST_SUSPEND, UNRESUMED, Container, Gate, Link, LinkKind, LinkRole, Route
+from tracer.model import FIRST_SUSPEND, LOCKS, UNRESUMED, Container, Gate, Link, LinkKind, LinkRole, Route
 from tracer.rust.awaits import AWAITEE
 from tracer.rust.containers import Containers, FoundContainer, Item
 from tracer.rust.forms import DwarfError, Tag
@@ -49,6 +49,11 @@ class Beside:
         """place: the number of each layout, by its type's position.  is_leaf: the future polls no other."""
         kept = [replace(link, child=place[key]) for link, key in self.kept if key in place]
         return tuple(dict.fromkeys([*self.links, *(self.waits if is_leaf else ()), *kept]))
+
+    def guards(self) -> tuple[int, ...]:
+        """The states in which a coroutine has the guard of a lock, unless its flags say otherwise."""
+        held = (link.route.value for link in self.links if link.role is LinkRole.HOLDS and link.kind in LOCKS)
+        return tuple(sorted({state for state in held if state is not None}))
 
     def containers_of(self, place: Mapping[int, int]) -> tuple[Container, ...]:
         """As links_to."""

@@ -307,12 +307,13 @@ def _from_layout(one: Layout) -> list[Any]:
         one.discriminant_offset, one.discriminant_size, [_from_await(a) for a in one.awaits],
         _from_location(one.location), one.path, [from_link(link) for link in one.links],
         [from_container(container) for container in one.containers], from_gate(one.gate), one.branches, one.values,
+        one.guards,
     ]  # fmt: skip
 
 
 def _to_layout(row: list[Any]) -> Layout:
     (name, kind, source, size, edges, discriminant_offset, discriminant_size, awaits, location, path, links,
-     containers, gate, branches, values) = row  # fmt: skip
+     containers, gate, branches, values, guards) = row  # fmt: skip
     return Layout(
         name=str(name),
         kind=LayoutKind(kind),
@@ -329,4 +330,5 @@ def _to_layout(row: list[Any]) -> Layout:
         gate=to_gate(gate),
         branches=tuple(int(one) for one in branches),
         values=tuple(int(one) for one in values),
+        guards=tuple(int(one) for one in guards),
     )

@@ -125,5 +125,6 @@ def _layout(key: int, node: Node, known: Described, place: Mapping[int, int]) ->
         containers=node.beside.containers_of(place),
         gate=node.beside.gate,
         branches=tuple(branches) if len(branches) == len(edges) else (),
+        guards=node.beside.guards(),
         values=tuple(values) if part is not None and len(values) == len(part.variants) else (),
     )

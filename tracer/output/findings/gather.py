@@ -9,6 +9,7 @@ from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Rec
 from tracer.output.accounts import Accounts
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
+from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
@@ -32,7 +33,7 @@ from tracer.output.probed import GroupTime
 
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
-    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK),
+    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK),
     *(TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED),
     *(IMBALANCE, POOL),
 )
@@ -62,6 +63,7 @@ class Evidence:
         self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan, wakes)
+        self._held_locks = HeldLocks(plan)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
@@ -73,6 +75,7 @@ class Evidence:
         self._outside_polls.add(spans.polls, spans.off_cpu)
         self._starved.add(answered)
         self._busy_loops.add(answered, spans.over)
+        self._held_locks.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
         self._workers.add(spans.polls, answered)
         self._stuck.add(spans.waits)
@@ -95,6 +98,7 @@ class Evidence:
             (LONG_POLL, outside_polls(self._outside_polls, run)),
             (STARVED, starved_tasks(STARVED, self._starved, run)),
             (BUSY_LOOP, busy_loops(BUSY_LOOP, self._busy_loops, run)),
+            (HELD_LOCK, held_locks(HELD_LOCK, self._held_locks, run)),
             (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
             (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),

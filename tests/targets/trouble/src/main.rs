@@ -7,6 +7,7 @@ mod busy;
 mod cancel;
 mod clean;
 mod leak;
+mod lock;
 mod lost;
 mod poll;
 mod pool;
@@ -55,6 +56,7 @@ fn main() {
         "deadlock" => multi().block_on(lost::deadlocking()),
         "task-leak" => multi().block_on(leak::tasks()),
         "future-leak" => multi().block_on(leak::futures()),
+        "held-lock" => multi().block_on(lock::holding()),
         "worker-imbalance" => workers::unequal(),
         "blocking-pool" => pool::flooding(),
         "cancel-storm" => multi().block_on(cancel::storming()),

@@ -51,6 +51,34 @@ async fn leaking() {
     }
 }
 
+type Store = Arc<smol::lock::Mutex<u64>>;
+
+async fn refresh(store: Store) {
+    loop {
+        let mut item = store.lock().await;
+        // FAULT: held-lock
+        pause(30).await;
+        *item += 1;
+        drop(item);
+        pause(7).await;
+    }
+}
+
+async fn look_up(store: Store) {
+    loop {
+        let found = *store.lock().await;
+        pause(3 + found % 2).await;
+    }
+}
+
+async fn holding() {
+    let store = Store::default();
+    smol::spawn(refresh(store.clone())).detach();
+    for _ in 0..3 {
+        smol::spawn(look_up(store.clone())).detach();
+    }
+}
+
 async fn echo(requests: smol::channel::Receiver<u64>, answers: smol::channel::Sender<u64>) {
     while let Ok(request) = requests.recv().await {
         let answer = smol::unblock(move || request.rotate_left(1)).await;
@@ -82,6 +110,7 @@ fn main() {
         "busy-loop" => smol::spawn(looping()).detach(),
         "lost-wake" => smol::spawn(forgetting()).detach(),
         "task-leak" => smol::spawn(leaking()).detach(),
+        "held-lock" => smol::spawn(holding()).detach(),
         other => panic!("no such fault: {other}"),
     }
     smol::block_on(std::future::pending())

@@ -1,0 +1,151 @@
+"""Locks that are kept across awaits: whom it is told of, and what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.output.findings.made import START, TASK, recording, spans, summary_of, task, wait
+from tracer.model import AwaitPoint, Finding, Layout, LayoutKind, Place, Source, SourceLocation, Spans
+
+KEPT, QUICK, LOCK, SEMAPHORE = 2, 3, 4, 5
+"""Numbers of places: an await with a guard, the one after it; within those of a lock and of a semaphore."""
+
+
+def layout(name: str, *states: int, guards: tuple[int, ...] = ()) -> Layout:
+    awaits = tuple(AwaitPoint(state, SourceLocation("src/store.rs", 10 + state), "app::load") for state in states)
+    return Layout(name, LayoutKind.COROUTINE, Source.DWARF, 64, awaits=awaits, guards=guards)
+
+
+LAYOUTS = (
+    layout("app::refresh", 3, 4, guards=(3,)),
+    layout("app::load"),
+    layout("tokio::sync::mutex::Mutex<T>::lock<u64>"),
+    layout("tokio::sync::semaphore::Semaphore::acquire"),
+)
+PLACES = (
+    Place(0, TASK, 0, None, True),
+    Place(1, TASK, 1, 3, False),
+    Place(1, TASK, 1, 4, False),
+    Place(0, TASK, 2, None, False),
+    Place(0, TASK, 3, None, False),
+)
+
+
+def at(place: int, row: np.void) -> np.void:
+    """A wait at that place."""
+    row["places"] = place
+    return row
+
+
+def keeps(number: int, length: float, holder: int = 1, place: int = KEPT) -> np.void:
+    """Once in 100 ms, in the order of `number`."""
+    return at(place, wait(100 * number, 100 * number + length, 100 * number + length, task=holder))
+
+
+def wants(number: int, length: float, by: int = 1, task: int = 2, place: int = LOCK) -> np.void:
+    """At the same time; the holder gives it back a bit later."""
+    start = 100 * number
+    return at(place, wait(start, start + length + 0.1, start + length + 0.2, task, by))
+
+
+def found(*parts: Spans, wakes: bool = True) -> Sequence[Finding]:
+    made = recording()
+    of = replace(made, plan=replace(made.plan, layouts=LAYOUTS, places=PLACES))
+    return [one for one in summary_of(*parts, of=of, wakes=wakes).findings if one.rule == "held-lock"]
+
+
+def test_who_keeps_it_is_told_and_where() -> None:
+    waits = [one for number in range(50) for one in (keeps(number, 30), wants(number, 30))]
+    (one,) = found(spans(waits=[*waits, keeps(50, 35), wants(50, 35)]))
+    assert (one.function, str(one.where)) == ("app::refresh", "src/store.rs:13")
+    assert (one.time, one.duration, one.task) == (START + 5_000_000_000, 35_000_000, 1)
+    assert one.evidence == {
+        "waits": 51,
+        "waited_ns": 1_535_000_000,
+        "longest_ns": 35_000_000,
+        "kept_for": "app::load",
+        "wanted_by": "task echo::conn::handle",
+    }
+    assert one.title.startswith("app::refresh waited for app::load and kept a lock meanwhile: 51 waits for it")
+
+
+@pytest.mark.parametrize(("waits", "is_found"), [(9, False), (10, True)])
+def test_ten_waits(waits: int, is_found: bool) -> None:
+    rows = [one for number in range(waits) for one in (keeps(2 * number, 150), wants(2 * number, 150))]
+    assert bool(found(spans(waits=rows))) is is_found
+
+
+@pytest.mark.parametrize(("length", "is_found"), [(9.5, False), (10.5, True)])
+def test_ten_milliseconds(length: float, is_found: bool) -> None:
+    rows = [one for number in range(100) for one in (keeps(number, length), wants(number, length))]
+    assert bool(found(spans(waits=rows))) is is_found
+
+
+@pytest.mark.parametrize(("waits", "is_found"), [(24, False), (26, True)])
+def test_a_tenth_of_the_run(waits: int, is_found: bool) -> None:
+    rows = [one for number in range(waits) for one in (keeps(number, 40), wants(number, 40))]
+    assert bool(found(spans(waits=rows))) is is_found
+
+
+@pytest.mark.parametrize(("length", "is_found"), [(38, False), (42, True)])
+def test_half_of_the_wait(length: float, is_found: bool) -> None:
+    """The rest of the time it may have computed, or had the lock not yet."""
+    rows = [one for number in range(50) for one in (keeps(number, length), wants(number, 80))]
+    assert bool(found(spans(waits=rows))) is is_found
+
+
+def test_what_waits_without_a_guard_keeps_none() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 40, place=QUICK), wants(number, 40))]
+    assert not found(spans(waits=rows))
+
+
+def test_a_permit_is_to_be_kept() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40, place=SEMAPHORE))]
+    assert not found(spans(waits=rows))
+
+
+def test_who_gave_it_back_is_to_blame_not_who_kept_another() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40, by=3))]
+    assert not found(spans(waits=rows))
+
+
+def test_those_behind_others_in_the_queue_count_too() -> None:
+    """Each gives it to the next one at once; all have waited for the first one's await."""
+    rows = []
+    for number in range(30):
+        rows += [keeps(number, 40), wants(number, 40), wants(number, 40.1, by=2, task=3)]
+        rows.append(wants(number, 40.2, by=3, task=4))
+    (one,) = found(spans(waits=rows))
+    assert one.evidence["waits"] == 90
+    assert one.task == 1
+
+
+def test_steps_do_not_matter_and_tasks_that_are_over_are_forgotten() -> None:
+    parts = [
+        spans(waits=[keeps(number, 40), wants(number, 40)], over=[task(2)] if number == 20 else [])
+        for number in range(50)
+    ]
+    assert [one.evidence["waits"] for one in found(*parts)] == [50]
+    gone = [spans(waits=[keeps(number, 40)], over=[task(1)]) for number in range(50)]
+    late = [part for number, one in enumerate(gone) for part in (one, spans(waits=[wants(number, 40)]))]
+    assert not found(*late)
+
+
+def test_it_is_the_await_whatever_task_it_is_in() -> None:
+    rows = [
+        one for number in range(50) for one in (keeps(number, 40, holder=8 + number), wants(number, 40, 8 + number))
+    ]
+    assert [one.evidence["waits"] for one in found(spans(waits=rows))] == [50]
+
+
+def test_without_types_or_wakes_it_is_not_judged() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40))]
+    bare = recording()
+    bare = replace(bare, plan=replace(bare.plan, layouts=()))
+    summary = summary_of(spans(waits=rows), of=bare)
+    assert "held-lock" in {one["rule"] for one in summary.as_json()["rules_not_judged"]}
+    assert "held-lock" in {one["rule"] for one in summary_of(wakes=False).as_json()["rules_not_judged"]}

@@ -1,0 +1,176 @@
+"""Locks that are kept across an await: those who want them wait for what their holder waits for."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tracer.model import Array, Finding, FunctionKind, Plan, Severity
+from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.labels import duration_words, short_awaitee
+from tracer.output.records import pick
+
+HELD_LOCK = Rule(
+    "held-lock",
+    frozenset({Need.TASKS, Need.WAKES, Need.LINKS}),
+    {"least_ns": 10_000_000, "covered": 0.5, "waits": 10, "share_of_run": 0.1},
+    "Let the guard go before the await (copy what is needed), or give what it guards to a task of its own.",
+)
+
+_LEAST = int(HELD_LOCK.limits["least_ns"])
+_SHORT = 1_000_000
+"""ns.  What is shorter is not looked at."""
+
+_MOST_KEPT = 8
+"""Of such waits of one task, the latest."""
+
+_LOCK = re.compile(r"(?:tokio::sync|async_lock|futures_util::lock)::(?:mutex|rwlock)::")
+"""tokio 1.25 to 1.54, async-lock 2.8 to 3.5, futures-util 0.3: all futures in there wait for a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A task kept a lock at this place, and waited from start to end; or waited for one that another task kept there.
+
+    holding: dtype WAIT, of who kept it.
+    """
+
+    start: int
+    end: int
+    place: int
+    holding: np.void
+
+
+@dataclass(slots=True)
+class _Held:
+    """What was waited for while a lock was kept at one await.
+
+    total, longest: ns in which somebody waited for the lock, and its holder, at that await, for something else.
+    holding, wanting: dtype WAIT, of both in the longest.
+    """
+
+    waits: int
+    total: int
+    longest: int
+    holding: np.void
+    wanting: np.void
+
+
+class HeldLocks:
+    """By the coroutine and its await at which a lock was kept; memory grows with those, and with the tasks that do.
+
+    Who gives a lock back wakes who gets it: that tells who had it.  Whether it was kept while its task waited, the
+    types tell.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._guarded = np.array([0, *_guarded(plan)])
+        self._is_lock = np.array([False, *_in_locks(plan)])
+        self._is_task = np.array([one.kind is FunctionKind.TASK for one in plan.functions] or [False])
+        self._kept: dict[int, deque[_Kept]] = {}
+        self.by_await: dict[tuple[int, int | None], _Held] = {}
+
+    def add(self, waits: Array, over: Array) -> None:
+        """Waits (dtype WAIT) in the order of their ends, then the tasks (dtype TASK) of which no more come."""
+        if not self._guarded.any():
+            return
+        # Its place shows that a task was under way, so that it is none to be begun, whatever the poll before says.
+        waits = pick(waits, self._is_task[waits["function"]] & (waits["end"] - waits["start"] >= _SHORT))
+        numbers = np.ascontiguousarray(waits["places"], "<u8").view("<u2").reshape(-1, 4)
+        place = self._guarded[numbers].max(axis=1, initial=0)
+        is_other = (waits["woken_by"] != 0) & (waits["woken_by"] != waits["instance"])
+        wants = is_other & self._is_lock[numbers].any(axis=1) & (waits["woken"] - waits["start"] >= _LEAST)
+        for row in np.flatnonzero((place > 0) | wants).tolist():
+            wait = waits[row].copy()
+            kept = self._explained(wait) if wants[row] else None
+            if kept is None and place[row]:
+                kept = _Kept(int(wait["start"]), int(wait["end"]), int(place[row]), wait)
+            if kept is not None:
+                self._kept.setdefault(int(wait["instance"]), deque(maxlen=_MOST_KEPT)).append(kept)
+        for task in over["task"][np.isin(over["task"], np.fromiter(self._kept, np.uint64, len(self._kept)))].tolist():
+            del self._kept[task]
+
+    def _explained(self, wait: np.void) -> _Kept | None:
+        """Count a wait for a lock if for most of it who gave the lock back had waited itself, and so on."""
+        start, until = int(wait["start"]), int(wait["woken"])
+        both = [
+            (min(until, kept.end) - max(start, kept.start), kept)
+            for kept in self._kept.get(int(wait["woken_by"]), ())
+            if kept.end > start
+        ]
+        covered = sum(length for length, _ in both)
+        if covered < max(_LEAST, HELD_LOCK.limits["covered"] * (until - start)):
+            return None
+        _, longest = max(both, key=lambda one: one[0])
+        one = self.by_await.setdefault(self._await_of(longest.place), _Held(0, 0, 0, longest.holding, wait))
+        one.waits += 1
+        one.total += covered
+        if covered > one.longest:
+            one.longest, one.holding, one.wanting = covered, longest.holding, wait
+        return replace(longest, start=start, end=until)
+
+    def _await_of(self, place: int) -> tuple[int, int | None]:
+        """(index into the plan's layouts, state) of who is there with a guard: it is at the place above."""
+        one = self._plan.places[place - 1]
+        layout = self._plan.places[one.parent - 1].layout
+        assert layout is not None  # see _guarded
+        return layout, one.state
+
+
+def _guarded(plan: Plan) -> Sequence[int]:
+    """Of each place, by number less one, the innermost on the way to it at which a guard is kept; 0: none."""
+    kept: list[int] = []
+    for number, place in enumerate(plan.places, 1):
+        above = plan.places[place.parent - 1].layout if place.parent else None
+        is_kept = above is not None and place.state in plan.layouts[above].guards
+        kept.append(number if is_kept else kept[place.parent - 1] if place.parent else 0)
+    return kept
+
+
+def _in_locks(plan: Plan) -> Sequence[bool]:
+    """Of each place whether who waits there waits for a lock."""
+    inside: list[bool] = []
+    for place in plan.places:
+        layout = plan.layouts[place.layout] if place.layout is not None else None
+        is_lock = layout is not None and _LOCK.match(layout.path or layout.name) is not None
+        inside.append(is_lock or (bool(place.parent) and inside[place.parent - 1]))
+    return inside
+
+
+def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
+    """One finding an await at which a lock is kept."""
+    for (index, state), one in evidence.by_await.items():
+        if one.waits < rule.limits["waits"] or one.total < rule.limits["share_of_run"] * run.duration:
+            continue
+        layout = run.plan.layouts[index]
+        point = next((point for point in layout.awaits if point.state == state), None)
+        holding, wanting = one.holding, one.wanting
+        wanted = run.chains.waiting(int(wanting["function"]), None, int(wanting["places"])).location
+        awaited = point.awaitee if point is not None else None
+        who = short_awaitee(layout.name) + (f" waited for {short_awaitee(awaited)}" if awaited else " waited")
+        yield Finding(
+            rule.id,
+            Severity.WARNING,
+            f"{who} and kept a lock meanwhile: {one.waits:,} waits for it, up to {duration_words(one.longest)}, "
+            f"{duration_words(one.total)} in all",
+            {
+                "waits": one.waits,
+                "waited_ns": one.total,
+                "longest_ns": one.longest,
+                **({"kept_for": awaited} if awaited else {}),
+                **({"wanted_at": str(wanted)} if wanted else {}),
+                "wanted_by": run.function(int(wanting["function"])).name,
+            },
+            layout.name,
+            (point.location if point is not None else None) or layout.location,
+            int(holding["start"]),
+            int(holding["end"] - holding["start"]),
+            int(holding["tid"]) or None,
+            int(holding["instance"]),
+            rule.advice,
+        )
