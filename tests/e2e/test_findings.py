@@ -46,6 +46,8 @@ FAULTS = {
     "futurelock": Fault("futurelock", "lost::futurelocked"),
     "deadlock": Fault("deadlock", "lost::takes_both"),
     "held-lock": Fault("held-lock", "lock::refresh"),
+    "long-queue": Fault("long-queue", "queue::fetch"),
+    "long-queue-channel": Fault("long-queue", "queue::produce"),
     "task-leak": Fault("task-leak", "faults::session"),
     "future-leak": Fault("future-leak", "leak::request"),
     "cancel-storm": Fault("cancel-storm", "cancel::attempt"),
@@ -59,7 +61,9 @@ What a long poll keeps its thread from is starved where the other thread does no
 """
 
 
-SMOL = {"held-lock": Fault("held-lock", "trouble_smol::refresh")} | {mode: FAULTS[mode] for mode in ("long-poll-sleep", "busy-loop", "lost-wake", "task-leak")}
+SMOL = {"held-lock": Fault("held-lock", "trouble_smol::refresh")} | {
+    mode: FAULTS[mode] for mode in ("long-poll-sleep", "busy-loop", "lost-wake", "task-leak")
+}
 """The same on smol."""
 
 

@@ -16,6 +16,7 @@ from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
 from tracer.output.findings.open_polls import OpenPolls, open_polls
 from tracer.output.findings.outside_polls import OutsidePolls, outside_polls
 from tracer.output.findings.pool import POOL, queued_jobs
+from tracer.output.findings.queues import LONG_QUEUE, Queues, long_queues
 from tracer.output.findings.run import ALL_THE_TIME, Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
 from tracer.output.findings.stuck import (
@@ -33,7 +34,7 @@ from tracer.output.probed import GroupTime
 
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
-    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK),
+    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK, LONG_QUEUE),
     *(TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED),
     *(IMBALANCE, POOL),
 )
@@ -64,6 +65,7 @@ class Evidence:
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan, wakes)
         self._held_locks = HeldLocks(plan)
+        self._queues = Queues(plan)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
@@ -76,6 +78,7 @@ class Evidence:
         self._starved.add(answered)
         self._busy_loops.add(answered, spans.over)
         self._held_locks.add(spans.waits, spans.over)
+        self._queues.add(spans.waits)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
         self._workers.add(spans.polls, answered)
         self._stuck.add(spans.waits)
@@ -99,6 +102,7 @@ class Evidence:
             (STARVED, starved_tasks(STARVED, self._starved, run)),
             (BUSY_LOOP, busy_loops(BUSY_LOOP, self._busy_loops, run)),
             (HELD_LOCK, held_locks(HELD_LOCK, self._held_locks, run)),
+            (LONG_QUEUE, long_queues(LONG_QUEUE, self._queues, run)),
             (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
             (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),

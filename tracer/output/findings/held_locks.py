@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tracer.model import Array, Finding, FunctionKind, Plan, Severity
+from tracer.model import Array, Finding, FunctionKind, Layout, Plan, Severity
+from tracer.output.findings.places import inside, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.output.records import pick
@@ -30,6 +31,9 @@ _MOST_KEPT = 8
 
 _LOCK = re.compile(r"(?:tokio::sync|async_lock|futures_util::lock)::(?:mutex|rwlock)::")
 """tokio 1.25 to 1.54, async-lock 2.8 to 3.5, futures-util 0.3: all futures in there wait for a lock."""
+
+_OF_WORK = re.compile(r"<(?:\w+::)*\w*(?:Receiver|Listener)\b")
+"""What workers take turns with: who has the lock of that waits for work, and the others would do no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class HeldLocks:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._guarded = np.array([0, *_guarded(plan)])
-        self._is_lock = np.array([False, *_in_locks(plan)])
+        self._is_lock = inside(plan, _is_lock)
         self._is_task = np.array([one.kind is FunctionKind.TASK for one in plan.functions] or [False])
         self._kept: dict[int, deque[_Kept]] = {}
         self.by_await: dict[tuple[int, int | None], _Held] = {}
@@ -81,7 +85,7 @@ class HeldLocks:
             return
         # Its place shows that a task was under way, so that it is none to be begun, whatever the poll before says.
         waits = pick(waits, self._is_task[waits["function"]] & (waits["end"] - waits["start"] >= _SHORT))
-        numbers = np.ascontiguousarray(waits["places"], "<u8").view("<u2").reshape(-1, 4)
+        numbers = numbers_of(waits)
         place = self._guarded[numbers].max(axis=1, initial=0)
         is_other = (waits["woken_by"] != 0) & (waits["woken_by"] != waits["instance"])
         wants = is_other & self._is_lock[numbers].any(axis=1) & (waits["woken"] - waits["start"] >= _LEAST)
@@ -132,14 +136,8 @@ def _guarded(plan: Plan) -> Sequence[int]:
     return kept
 
 
-def _in_locks(plan: Plan) -> Sequence[bool]:
-    """Of each place whether who waits there waits for a lock."""
-    inside: list[bool] = []
-    for place in plan.places:
-        layout = plan.layouts[place.layout] if place.layout is not None else None
-        is_lock = layout is not None and _LOCK.match(layout.path or layout.name) is not None
-        inside.append(is_lock or (bool(place.parent) and inside[place.parent - 1]))
-    return inside
+def _is_lock(layout: Layout) -> bool:
+    return _LOCK.match(layout.name) is not None and _OF_WORK.search(layout.name) is None
 
 
 def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:

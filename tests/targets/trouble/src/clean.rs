@@ -97,6 +97,26 @@ async fn fan_out() {
     }
 }
 
+/// Workers take turns with the receiver: who has its lock waits for work.
+async fn work(jobs: Arc<Mutex<mpsc::Receiver<u64>>>) {
+    loop {
+        let Some(job) = jobs.lock().await.recv().await else { return };
+        pause(job).await;
+    }
+}
+
+async fn hand_out() {
+    let (sender, jobs) = mpsc::channel(4);
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..3 {
+        tokio::spawn(work(jobs.clone()));
+    }
+    loop {
+        sender.send(3).await.unwrap();
+        pause(25).await;
+    }
+}
+
 pub async fn serve() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -105,6 +125,7 @@ pub async fn serve() {
     tokio::spawn(keep_journal(entries));
     tokio::spawn(accept_all(listener, Store::default(), journal, closing));
     tokio::spawn(fan_out());
+    tokio::spawn(hand_out());
     for number in 0..4 {
         tokio::spawn(client(address, number * 50));
     }

@@ -11,6 +11,7 @@ mod lock;
 mod lost;
 mod poll;
 mod pool;
+mod queue;
 mod workers;
 
 use std::time::Duration;
@@ -57,6 +58,8 @@ fn main() {
         "task-leak" => multi().block_on(leak::tasks()),
         "future-leak" => multi().block_on(leak::futures()),
         "held-lock" => multi().block_on(lock::holding()),
+        "long-queue" => multi().block_on(queue::permits()),
+        "long-queue-channel" => multi().block_on(queue::room()),
         "worker-imbalance" => workers::unequal(),
         "blocking-pool" => pool::flooding(),
         "cancel-storm" => multi().block_on(cancel::storming()),

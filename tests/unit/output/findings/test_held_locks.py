@@ -11,8 +11,9 @@ import pytest
 from tests.unit.output.findings.made import START, TASK, recording, spans, summary_of, task, wait
 from tracer.model import AwaitPoint, Finding, Layout, LayoutKind, Place, Source, SourceLocation, Spans
 
-KEPT, QUICK, LOCK, SEMAPHORE = 2, 3, 4, 5
-"""Numbers of places: an await with a guard, the one after it; within those of a lock and of a semaphore."""
+KEPT, QUICK, LOCK, SEMAPHORE, TURNS = 2, 3, 4, 5, 6
+"""Numbers of places: an await with a guard, the one after it; within those of a lock, of a semaphore, and of the lock
+of a receiver."""
 
 
 def layout(name: str, *states: int, guards: tuple[int, ...] = ()) -> Layout:
@@ -25,6 +26,7 @@ LAYOUTS = (
     layout("app::load"),
     layout("tokio::sync::mutex::Mutex<T>::lock<u64>"),
     layout("tokio::sync::semaphore::Semaphore::acquire"),
+    layout("tokio::sync::mutex::Mutex<T>::lock<tokio::sync::mpsc::bounded::Receiver<u64>>"),
 )
 PLACES = (
     Place(0, TASK, 0, None, True),
@@ -32,6 +34,7 @@ PLACES = (
     Place(1, TASK, 1, 4, False),
     Place(0, TASK, 2, None, False),
     Place(0, TASK, 3, None, False),
+    Place(0, TASK, 4, None, False),
 )
 
 
@@ -105,6 +108,11 @@ def test_what_waits_without_a_guard_keeps_none() -> None:
 
 def test_a_permit_is_to_be_kept() -> None:
     rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40, place=SEMAPHORE))]
+    assert not found(spans(waits=rows))
+
+
+def test_workers_may_take_turns_with_a_receiver() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40, place=TURNS))]
     assert not found(spans(waits=rows))
 
 

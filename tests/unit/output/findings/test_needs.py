@@ -24,7 +24,7 @@ def why(shares: dict[Group, float], **but: Any) -> dict[str, str]:
 
 def test_where_nothing_is_missing_all_are_judged() -> None:
     assert why(ALL) == {}
-    assert len({rule.id for rule in RULES}) == len(RULES) == 14
+    assert len({rule.id for rule in RULES}) == len(RULES) == 15
     assert all(rule.advice.endswith(".") and rule.needs for rule in RULES)
 
 
@@ -56,7 +56,7 @@ def test_lost_events_and_memory_that_was_not_read() -> None:
     assert set(found.values()) == {"events are missing"}
     assert why(ALL, knows_stuck=False).keys() == {"lost-wake", "deadlock", "futurelock"}
     assert why(ALL, spawns=False).keys() == {"blocking-pool"}
-    assert why(ALL, has_types=False).keys() == {"deadlock", "futurelock", "held-lock"}
+    assert why(ALL, has_types=False).keys() == {"deadlock", "futurelock", "held-lock", "long-queue"}
     assert why(ALL, own_futures=0.5) == {"select-cancelled": "some of its own futures were probed in 50% of the time"}
 
 

@@ -1,0 +1,46 @@
+//! Tasks that wait in line for what there is too little of.
+
+use crate::pause;
+use std::sync::Arc;
+use tokio::sync::{mpsc, Semaphore};
+
+async fn fetch(connections: Arc<Semaphore>) {
+    loop {
+        // FAULT: long-queue
+        let connection = connections.acquire().await.unwrap();
+        pause(15).await;
+        drop(connection);
+        pause(1).await;
+    }
+}
+
+pub async fn permits() {
+    let connections = Arc::new(Semaphore::new(2));
+    for _ in 0..6 {
+        tokio::spawn(fetch(connections.clone()));
+    }
+    std::future::pending().await
+}
+
+async fn produce(rows: mpsc::Sender<u64>) {
+    for row in 0.. {
+        pause(2).await;
+        // FAULT: long-queue-channel
+        rows.send(row).await.unwrap();
+    }
+}
+
+async fn write(mut rows: mpsc::Receiver<u64>) {
+    while rows.recv().await.is_some() {
+        pause(8).await;
+    }
+}
+
+pub async fn room() {
+    let (sender, rows) = mpsc::channel(4);
+    tokio::spawn(write(rows));
+    for _ in 0..3 {
+        tokio::spawn(produce(sender.clone()));
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,117 @@
+"""Waits in line: how long they must be, and whose doing their end is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.output.findings.made import ACCEPT, START, TASK, recording, spans, summary_of, wait
+from tracer.model import (
+    AwaitPoint,
+    Finding,
+    Layout,
+    LayoutKind,
+    Place,
+    Severity,
+    Source,
+    SourceLocation,
+    Spans,
+    WaitFlag,
+)
+
+PERMIT, ROOM, OTHER = 2, 4, 5
+"""Numbers of places."""
+
+
+def layout(name: str, *states: int) -> Layout:
+    awaits = tuple(AwaitPoint(state, SourceLocation("src/fetch.rs", 10 + state), "app::load") for state in states)
+    return Layout(name, LayoutKind.COROUTINE, Source.DWARF, 64, awaits=awaits)
+
+
+LAYOUTS = (
+    layout("app::fetch", 3, 4, 5),
+    layout("tokio::sync::semaphore::Semaphore::acquire"),
+    layout("tokio::sync::mpsc::bounded::Sender<T>::send<u64>"),
+    layout("tokio::sync::batch_semaphore::Acquire"),
+    layout("tokio::sync::mpsc::bounded::Receiver<T>::recv<u64>"),
+)
+PLACES = (
+    Place(0, TASK, 0, None, True),
+    Place(1, TASK, 1, 3, False),
+    Place(1, TASK, 2, 4, False),
+    Place(3, TASK, 3, 3, False),
+    Place(1, TASK, 4, 5, False),
+)
+
+
+def line(length: float, count: int, place: int = PERMIT, by: int = 2, tasks: int = 3, flags: int = 0) -> list[np.void]:
+    """So many waits of each of some tasks, in ms; who ends them runs what ACCEPT is."""
+    rows = []
+    for number in range(count):
+        for task in range(tasks):
+            row = wait(
+                200 * number, 200 * number + length if by else None, 200 * number + length, 10 + task, by, flags=flags
+            )
+            row["places"], row["woken_by_function"] = place, ACCEPT
+            rows.append(row)
+    return rows
+
+
+def found(*parts: Spans) -> Sequence[Finding]:
+    made = recording()
+    of = replace(made, plan=replace(made.plan, layouts=LAYOUTS, places=PLACES))
+    return [one for one in summary_of(*parts, of=of).findings if one.rule == "long-queue"]
+
+
+def test_what_is_wanted_where_and_who_gives_it() -> None:
+    (one,) = found(spans(waits=[*line(100, 40), *line(150, 1)]))
+    assert (one.severity, one.function, str(one.where)) == (Severity.INFO, "task echo::conn::handle", "src/fetch.rs:13")
+    assert (one.time, one.duration) == (START, 150_000_000)
+    assert one.evidence == {
+        "waits": 123,
+        "waited_ns": 12_450_000_000,
+        "longest_ns": 150_000_000,
+        "ended_by_tasks": 123,
+        "ended_mostly_by": "echo::accept_loop",
+    }
+    assert one.title == (
+        "123 waits for a permit of a semaphore, up to 150 ms, 12.4 s in all, mostly ended by echo::accept_loop"
+    )
+
+
+def test_room_in_a_channel_but_no_message() -> None:
+    (one,) = found(spans(waits=line(100, 40, place=ROOM)))
+    assert one.title.startswith("120 waits for room in a channel")
+    assert str(one.where) == "src/fetch.rs:14"
+    assert not found(spans(waits=line(100, 40, place=OTHER)))
+
+
+@pytest.mark.parametrize(("count", "is_found"), [(30, False), (35, True)])
+def test_one_had_to_wait_all_the_time(count: int, is_found: bool) -> None:
+    assert bool(found(spans(waits=line(100, count)))) is is_found
+
+
+@pytest.mark.parametrize(("length", "is_found"), [(9.9, False), (10.1, True)])
+def test_ten_milliseconds(length: float, is_found: bool) -> None:
+    assert bool(found(spans(waits=line(length, 50, tasks=25)))) is is_found
+
+
+@pytest.mark.parametrize(("tasks", "is_found"), [(9, False), (10, True)])
+def test_ten_waits(tasks: int, is_found: bool) -> None:
+    assert bool(found(spans(waits=line(5000, 1, tasks=tasks)))) is is_found
+
+
+def test_what_never_ends_counts_and_is_nobodys() -> None:
+    (one,) = found(spans(waits=line(9000, 1, tasks=12, by=0, flags=int(WaitFlag.END_UNKNOWN))))
+    assert one.evidence == {
+        "waits": 12, "waited_ns": 108_000_000_000, "longest_ns": 9_000_000_000, "ended_by_tasks": 0,
+    }  # fmt: skip
+    assert one.title.endswith("in all")
+
+
+def test_steps_do_not_matter() -> None:
+    rows = line(100, 40)
+    assert found(spans(waits=rows)) == found(*(spans(waits=rows[at : at + 7]) for at in range(0, len(rows), 7)))
