@@ -64,7 +64,7 @@ class Evidence:
         self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan, wakes)
-        self._held_locks = HeldLocks(plan)
+        self._held_locks = HeldLocks(plan, wakes)
         self._queues = Queues(plan)
         self._lives = Lives(recording)
         self._workers = Workers(is_task)

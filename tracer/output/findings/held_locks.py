@@ -11,8 +11,9 @@ import numpy as np
 
 from tracer.model import Array, Finding, FunctionKind, Layout, Plan, Severity
 from tracer.output.findings.places import inside, numbers_of
-from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
+from tracer.output.probed import GroupTime
 from tracer.output.records import pick
 
 HELD_LOCK = Rule(
@@ -68,10 +69,11 @@ class HeldLocks:
     """By the coroutine and its await at which a lock was kept; memory grows with those, and with the tasks that do.
 
     Who gives a lock back wakes who gets it: that tells who had it.  Whether it was kept while its task waited, the
-    types tell.
+    types tell.  wakes: when their probes were there.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, wakes: GroupTime) -> None:
+        self.wakes = wakes
         self._plan = plan
         self._guarded = np.array([0, *_guarded(plan)])
         self._is_lock = inside(plan, _is_lock)
@@ -142,8 +144,10 @@ def _is_lock(layout: Layout) -> bool:
 
 def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
     """One finding an await at which a lock is kept."""
+    probed = evidence.wakes.between(run.start, run.end)
+    seen = "" if probed > ALL_THE_TIME * run.duration else ", while wakes were probed"
     for (index, state), one in evidence.by_await.items():
-        if one.waits < rule.limits["waits"] or one.total < rule.limits["share_of_run"] * run.duration:
+        if one.waits < rule.limits["waits"] or one.total < rule.limits["share_of_run"] * probed:
             continue
         layout = run.plan.layouts[index]
         point = next((point for point in layout.awaits if point.state == state), None)
@@ -155,7 +159,7 @@ def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
             rule.id,
             Severity.WARNING,
             f"{who} and kept a lock meanwhile: {one.waits:,} waits for it, up to {duration_words(one.longest)}, "
-            f"{duration_words(one.total)} in all",
+            f"{duration_words(one.total)} in all{seen}",
             {
                 "waits": one.waits,
                 "waited_ns": one.total,

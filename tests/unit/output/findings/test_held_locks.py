@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from tests.unit.output.findings.made import START, TASK, recording, spans, summary_of, task, wait
-from tracer.model import AwaitPoint, Finding, Layout, LayoutKind, Place, Source, SourceLocation, Spans
+from tracer.model import (
+    AwaitPoint,
+    Finding,
+    Group,
+    Layout,
+    LayoutKind,
+    Place,
+    PlanChange,
+    Source,
+    SourceLocation,
+    Spans,
+)
 
 KEPT, QUICK, LOCK, SEMAPHORE, TURNS = 2, 3, 4, 5, 6
 """Numbers of places: an await with a guard, the one after it; within those of a lock, of a semaphore, and of the lock
@@ -55,10 +66,10 @@ def wants(number: int, length: float, by: int = 1, task: int = 2, place: int = L
     return at(place, wait(start, start + length + 0.1, start + length + 0.2, task, by))
 
 
-def found(*parts: Spans, wakes: bool = True) -> Sequence[Finding]:
+def found(*parts: Spans, changes: Sequence[PlanChange] = ()) -> Sequence[Finding]:
     made = recording()
     of = replace(made, plan=replace(made.plan, layouts=LAYOUTS, places=PLACES))
-    return [one for one in summary_of(*parts, of=of, wakes=wakes).findings if one.rule == "held-lock"]
+    return [one for one in summary_of(*parts, of=of, changes=changes).findings if one.rule == "held-lock"]
 
 
 def test_who_keeps_it_is_told_and_where() -> None:
@@ -92,6 +103,14 @@ def test_ten_milliseconds(length: float, is_found: bool) -> None:
 def test_a_tenth_of_the_run(waits: int, is_found: bool) -> None:
     rows = [one for number in range(waits) for one in (keeps(number, 40), wants(number, 40))]
     assert bool(found(spans(waits=rows))) is is_found
+
+
+@pytest.mark.parametrize(("waits", "is_found"), [(13, False), (15, True)])
+def test_a_tenth_of_the_time_in_which_wakes_were_probed(waits: int, is_found: bool) -> None:
+    rows = [one for number in range(waits) for one in (keeps(number, 29), wants(number, 29))]
+    without = PlanChange(START + 4_000_000_000, frozenset({Group.TASKS, Group.FUTURES}), "they cost too much")
+    told = found(spans(waits=rows), changes=[without])
+    assert [one.title.endswith(" in all, while wakes were probed") for one in told] == [True] * is_found
 
 
 @pytest.mark.parametrize(("length", "is_found"), [(38, False), (42, True)])
