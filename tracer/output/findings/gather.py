@@ -78,7 +78,7 @@ class Evidence:
         self._starved.add(answered)
         self._busy_loops.add(answered, spans.over)
         self._held_locks.add(spans.waits, spans.over)
-        self._queues.add(spans.waits)
+        self._queues.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
         self._workers.add(spans.polls, answered)
         self._stuck.add(spans.waits)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tracer.model import Array, Finding, FunctionKind, Layout, Plan, Severity
-from tracer.output.findings.places import inside, numbers_of
+from tracer.model import Array, Finding, Layout, Plan, Severity
+from tracer.output.findings.places import TaskWaits, inside, numbers_of
 from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.output.probed import GroupTime
@@ -27,7 +27,7 @@ _LEAST = int(HELD_LOCK.limits["least_ns"])
 _SHORT = 1_000_000
 """ns.  What is shorter is not looked at."""
 
-_MOST_KEPT = 8
+_MOST_KEPT = 16
 """Of such waits of one task, the latest."""
 
 _LOCK = re.compile(r"(?:tokio::sync|async_lock|futures_util::lock)::(?:mutex|rwlock)::")
@@ -77,7 +77,7 @@ class HeldLocks:
         self._plan = plan
         self._guarded = np.array([0, *_guarded(plan)])
         self._is_lock = inside(plan, _is_lock)
-        self._is_task = np.array([one.kind is FunctionKind.TASK for one in plan.functions] or [False])
+        self._of_tasks = TaskWaits(plan)
         self._kept: dict[int, deque[_Kept]] = {}
         self.by_await: dict[tuple[int, int | None], _Held] = {}
 
@@ -85,34 +85,42 @@ class HeldLocks:
         """Waits (dtype WAIT) in the order of their ends, then the tasks (dtype TASK) of which no more come."""
         if not self._guarded.any():
             return
-        # Its place shows that a task was under way, so that it is none to be begun, whatever the poll before says.
-        waits = pick(waits, self._is_task[waits["function"]] & (waits["end"] - waits["start"] >= _SHORT))
-        numbers = numbers_of(waits)
+        # Its place shows that a future was under way, so that it is none to be begun, whatever the poll before says.
+        waits = pick(waits, waits["end"] - waits["start"] >= _SHORT)
+        numbers, tasks = numbers_of(waits), self._of_tasks.tasks(waits)
         place = self._guarded[numbers].max(axis=1, initial=0)
-        is_other = (waits["woken_by"] != 0) & (waits["woken_by"] != waits["instance"])
-        wants = is_other & self._is_lock[numbers].any(axis=1) & (waits["woken"] - waits["start"] >= _LEAST)
-        for row in np.flatnonzero((place > 0) | wants).tolist():
-            wait = waits[row].copy()
-            kept = self._explained(wait) if wants[row] else None
+        is_long = waits["end"] - waits["start"] >= _LEAST
+        rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & np.any(self._is_lock[numbers], axis=1))))
+        for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
+            wait, task = waits[row].copy(), int(tasks[row])
+            kept = None
+            if self._is_lock[numbers[row]].any() and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
+                kept = self._explained(wait, waits[own])
             if kept is None and place[row]:
-                kept = _Kept(int(wait["start"]), int(wait["end"]), int(place[row]), wait)
+                kept = _Kept(*_times(wait), int(place[row]), wait)
             if kept is not None:
-                self._kept.setdefault(int(wait["instance"]), deque(maxlen=_MOST_KEPT)).append(kept)
+                self._kept.setdefault(task, deque(maxlen=_MOST_KEPT)).append(kept)
+        self._of_tasks.forget(over["task"].tolist())
         for task in over["task"][np.isin(over["task"], np.fromiter(self._kept, np.uint64, len(self._kept)))].tolist():
             del self._kept[task]
 
-    def _explained(self, wait: np.void) -> _Kept | None:
-        """Count a wait for a lock if for most of it who gave the lock back had waited itself, and so on."""
-        start, until = int(wait["start"]), int(wait["woken"])
+    def _explained(self, wait: np.void, own: np.void) -> _Kept | None:
+        """Count a wait for a lock if for most of it who gave the lock back had waited itself, and so on.
+
+        own: the wait of its task (dtype WAIT), which tells who that was.
+        """
+        start, until, giver = int(wait["start"]), int(own["woken"]), int(own["woken_by"])
+        if not giver or giver == own["instance"] or until - start < _LEAST:
+            return None
         both = [
-            (min(until, kept.end) - max(start, kept.start), kept)
-            for kept in self._kept.get(int(wait["woken_by"]), ())
-            if kept.end > start
+            (max(start, kept.start), min(until, kept.end), kept)
+            for kept in self._kept.get(giver, ())
+            if kept.end > start and kept.start < until
         ]
-        covered = sum(length for length, _ in both)
+        covered = _covered((begin, end) for begin, end, _ in both)
         if covered < max(_LEAST, HELD_LOCK.limits["covered"] * (until - start)):
             return None
-        _, longest = max(both, key=lambda one: one[0])
+        *_, longest = max(both, key=lambda one: one[1] - one[0])
         one = self.by_await.setdefault(self._await_of(longest.place), _Held(0, 0, 0, longest.holding, wait))
         one.waits += 1
         one.total += covered
@@ -126,6 +134,19 @@ class HeldLocks:
         layout = self._plan.places[one.parent - 1].layout
         assert layout is not None  # see _guarded
         return layout, one.state
+
+
+def _times(wait: np.void) -> tuple[int, int]:
+    return int(wait["start"]), int(wait["end"])
+
+
+def _covered(intervals: Iterable[tuple[int, int]]) -> int:
+    """ns that are in any of them."""
+    covered, until = 0, 0
+    for begin, end in sorted(intervals):
+        covered += max(0, end - max(begin, until))
+        until = max(until, end)
+    return covered
 
 
 def _guarded(plan: Plan) -> Sequence[int]:
@@ -173,6 +194,6 @@ def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
             int(holding["start"]),
             int(holding["end"] - holding["start"]),
             int(holding["tid"]) or None,
-            int(holding["instance"]),
+            int(holding["task"]) or int(holding["instance"]),
             rule.advice,
         )

@@ -1,18 +1,19 @@
-"""Which of a plan's places are in certain futures, and at which places something waits."""
+"""Which of a plan's places are in certain futures; and the waits at places as what they are of their tasks.
+
+A wait has a row for the task and for each future in it that has polls of its own, and those that the chain of a task
+leads to no further (`dyn Future`) are told by rows of futures only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Layout, Plan
+from tracer.model import Array, FunctionKind, Layout, Plan
 
-
-def numbers_of(waits: Array) -> npt.NDArray[np.uint16]:
-    """Shape (waits, 4): the numbers of the places of each (dtype WAIT); 0: none."""
-    return np.ascontiguousarray(waits["places"], "<u8").view("<u2").reshape(-1, 4)
+_NONE = -1
 
 
 def inside(plan: Plan, is_one: Callable[[Layout], bool]) -> npt.NDArray[np.bool_]:
@@ -22,3 +23,49 @@ def inside(plan: Plan, is_one: Callable[[Layout], bool]) -> npt.NDArray[np.bool_
         layout = plan.layouts[place.layout] if place.layout is not None else None
         found.append((layout is not None and is_one(layout)) or found[place.parent])
     return np.array(found)
+
+
+def numbers_of(waits: Array) -> npt.NDArray[np.uint16]:
+    """Shape (waits, 4): the numbers of the places of each (dtype WAIT); 0: none."""
+    return np.ascontiguousarray(waits["places"], "<u8").view("<u2").reshape(-1, 4)
+
+
+class TaskWaits:
+    """Of the waits of tasks and of the futures in them, in the order of their ends."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._is_task = np.array([one.kind is FunctionKind.TASK for one in plan.functions] or [False])
+        self._until: dict[int, int] = {}
+
+    def tasks(self, waits: Array) -> npt.NDArray[np.uint64]:
+        """The number of each one's task; 0: it is in none."""
+        return np.where(self._is_task[waits["function"]], waits["instance"], waits["task"])
+
+    def own(self, waits: Array, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """For each of these rows that of its task's wait, which ended by the same wake; -1: it is not among them."""
+        if not len(rows):
+            return rows
+        tasks = self.tasks(waits)
+        owns = np.flatnonzero(self._is_task[waits["function"]])
+        known, rank = np.unique(tasks[owns], return_inverse=True)
+        if not len(known):
+            return np.full(len(rows), _NONE)
+        keys = np.sort(rank * len(waits) + owns)
+        place = np.minimum(np.searchsorted(known, tasks[rows]), len(known) - 1)
+        at = np.searchsorted(keys, place * len(waits) + rows, side="right") - 1
+        found = keys[np.maximum(at, 0)]
+        is_there = (at >= 0) & (found // len(waits) == place) & (known[place] == tasks[rows])
+        return np.where(is_there, found % len(waits), _NONE)
+
+    def is_first(self, task: int, start: int, end: int) -> bool:
+        """Whether no other wait of the task is known by now that goes on at the same time: of one that several rows
+        tell, only the outermost counts."""
+        if start < self._until.get(task, start):
+            return False
+        self._until[task] = end
+        return True
+
+    def forget(self, tasks: Iterable[int]) -> None:
+        """These are over."""
+        for task in tasks:
+            self._until.pop(task, None)

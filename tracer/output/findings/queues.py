@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.model import Array, Finding, FunctionKind, Layout, Plan, Severity, SourceLocation
-from tracer.output.findings.places import inside, numbers_of
+from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation
+from tracer.output.findings.places import TaskWaits, inside, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
-from tracer.output.records import pick
 
 LONG_QUEUE = Rule(
     "long-queue",
@@ -45,27 +44,30 @@ class _Queue:
 
 
 class Queues:
-    """By the function of the task and the places at which it waits; memory grows with those only."""
+    """By the function and the places at which it waits; memory grows with those, and with the tasks that do."""
 
     def __init__(self, plan: Plan) -> None:
         self._is_permit = inside(plan, _is_permit)
         self._is_wanted = self._is_permit | inside(plan, _is_room)
-        self._is_task = np.array([one.kind is FunctionKind.TASK for one in plan.functions] or [False])
+        self._of_tasks = TaskWaits(plan)
         self.by_place: dict[tuple[int, int], _Queue] = {}
 
-    def add(self, waits: Array) -> None:
-        """Waits (dtype WAIT)."""
+    def add(self, waits: Array, over: Array) -> None:
+        """Waits (dtype WAIT) in the order of their ends, then the tasks (dtype TASK) of which no more come."""
         if not self._is_wanted.any():
             return
-        long = pick(waits, self._is_task[waits["function"]] & (waits["end"] - waits["start"] >= _LEAST))
-        long = pick(long, np.any(self._is_wanted[numbers_of(long)], axis=1))
-        for key in {*zip(long["function"].tolist(), long["places"].tolist(), strict=True)}:
-            here = pick(long, (long["function"] == key[0]) & (long["places"] == key[1]))
-            lengths = here["end"] - here["start"]
-            givers = Counter(here["woken_by_function"][here["woken_by"] != 0].tolist())
-            found = _Queue(len(here), int(lengths.sum()), here[int(np.argmax(lengths))].copy(), givers)
-            before = self.by_place.get(key)
-            self.by_place[key] = found if before is None else before + found
+        long, tasks = waits["end"] - waits["start"] >= _LEAST, self._of_tasks.tasks(waits)
+        rows = np.flatnonzero(long & (tasks != 0))
+        rows = rows[np.any(self._is_wanted[numbers_of(waits[rows])], axis=1)]
+        for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
+            wait = waits[row]
+            if self._of_tasks.is_first(int(tasks[row]), int(wait["start"]), int(wait["end"])):
+                is_ended = own >= 0 and waits[own]["woken_by"] != 0
+                givers = Counter([int(waits[own]["woken_by_function"])] if is_ended else [])
+                found = _Queue(1, _length(wait), wait.copy(), givers)
+                key = int(wait["function"]), int(wait["places"])
+                self.by_place[key] = self.by_place[key] + found if key in self.by_place else found
+        self._of_tasks.forget(over["task"].tolist())
 
     def is_for_permit(self, wait: np.void) -> bool:
         """Else it (dtype WAIT) is for room."""
@@ -116,6 +118,6 @@ def long_queues(rule: Rule, evidence: Queues, run: Run) -> Iterator[Finding]:
             int(longest["start"]),
             _length(longest),
             int(longest["tid"]) or None,
-            int(longest["instance"]),
+            int(longest["task"]) or int(longest["instance"]),
             rule.advice,
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import START, TASK, recording, spans, summary_of, task, wait
+from tests.unit.output.findings.made import QUERY, START, TASK, recording, spans, summary_of, task, wait
 from tracer.model import (
     AwaitPoint,
     Finding,
@@ -149,6 +149,34 @@ def test_those_behind_others_in_the_queue_count_too() -> None:
     (one,) = found(spans(waits=rows))
     assert one.evidence["waits"] == 90
     assert one.task == 1
+
+
+def deeper(row: np.void) -> np.void:
+    """The same of a future in the task, which is polled a bit later and was a bit sooner done."""
+    future = row.copy()
+    future["function"], future["task"], future["instance"] = (
+        QUERY,
+        row["task"] or row["instance"],
+        1000 + row["instance"],
+    )
+    future["start"], future["end"], future["woken"], future["woken_by"] = row["start"] - 1000, row["end"] + 1000, 0, 0
+    return future
+
+
+def test_a_wait_counts_once_however_many_rows_tell_of_it() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40))]
+    more = [deeper(one) for one in rows]
+    (one,) = found(spans(waits=[*rows, *more, *map(deeper, more)]))
+    assert one.evidence["waits"] == 50
+    assert one.evidence["waited_ns"] == pytest.approx(2_000_000_000, rel=1e-3)
+
+
+def test_futures_tell_what_their_tasks_do_not() -> None:
+    """Those of a `dyn Future`; the task's own wait tells who ended it."""
+    rows = [one for number in range(50) for one in (keeps(number, 40), wants(number, 40))]
+    futures = [deeper(one) for one in rows]
+    (one,) = found(spans(waits=[*(at(0, row) for row in rows), *futures]))
+    assert (one.evidence["waits"], one.evidence["wanted_by"], one.task) == (50, "echo::db::query", 1)
 
 
 def test_steps_do_not_matter_and_tasks_that_are_over_are_forgotten() -> None:

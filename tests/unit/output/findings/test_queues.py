@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import ACCEPT, START, TASK, recording, spans, summary_of, wait
+from tests.unit.output.findings.made import ACCEPT, QUERY, START, TASK, recording, spans, summary_of, wait
 from tracer.model import (
     AwaitPoint,
     Finding,
@@ -47,17 +47,33 @@ PLACES = (
 )
 
 
-def line(length: float, count: int, place: int = PERMIT, by: int = 2, tasks: int = 3, flags: int = 0) -> list[np.void]:
-    """So many waits of each of some tasks, in ms; who ends them runs what ACCEPT is."""
+def line(
+    length: float, count: int, place: int = PERMIT, by: int = 2, tasks: int = 3, first: int = 0, flags: int = 0
+) -> list[np.void]:
+    """So many waits of each of some tasks, in ms, from the number `first` on; who ends them runs what ACCEPT is."""
     rows = []
-    for number in range(count):
+    for start in range(200 * first, 200 * (first + count), 200):
         for task in range(tasks):
-            row = wait(
-                200 * number, 200 * number + length if by else None, 200 * number + length, 10 + task, by, flags=flags
-            )
+            row = wait(start, start + length if by else None, start + length, 10 + task, by, flags=flags)
             row["places"], row["woken_by_function"] = place, ACCEPT
             rows.append(row)
     return rows
+
+
+def deeper(rows: Sequence[np.void]) -> list[np.void]:
+    """The same of a future in the task, which is polled a bit later and was a bit sooner done."""
+    futures = []
+    for row in rows:
+        future = row.copy()
+        future["function"], future["task"], future["instance"] = (
+            QUERY,
+            row["task"] or row["instance"],
+            1000 + row["instance"],
+        )
+        future["start"], future["end"] = row["start"] - 1000, row["end"] + 1000
+        future["woken"] = future["woken_by"] = future["woken_by_function"] = 0
+        futures.append(future)
+    return futures
 
 
 def found(*parts: Spans) -> Sequence[Finding]:
@@ -67,9 +83,9 @@ def found(*parts: Spans) -> Sequence[Finding]:
 
 
 def test_what_is_wanted_where_and_who_gives_it() -> None:
-    (one,) = found(spans(waits=[*line(100, 40), *line(150, 1)]))
+    (one,) = found(spans(waits=[*line(100, 40), *line(150, 1, first=40)]))
     assert (one.severity, one.function, str(one.where)) == (Severity.INFO, "task echo::conn::handle", "src/fetch.rs:13")
-    assert (one.time, one.duration) == (START, 150_000_000)
+    assert (one.time, one.duration) == (START + 8_000_000_000, 150_000_000)
     assert one.evidence == {
         "waits": 123,
         "waited_ns": 12_450_000_000,
@@ -110,6 +126,23 @@ def test_what_never_ends_counts_and_is_nobodys() -> None:
         "waits": 12, "waited_ns": 108_000_000_000, "longest_ns": 9_000_000_000, "ended_by_tasks": 0,
     }  # fmt: skip
     assert one.title.endswith("in all")
+
+
+def test_a_wait_counts_once_however_many_rows_tell_of_it() -> None:
+    rows = line(100, 40)
+    (one,) = found(spans(waits=[*rows, *deeper(rows), *deeper(deeper(rows))]))
+    assert (one.evidence["waits"], one.evidence["waited_ns"]) == (120, 12_000_000_000)
+
+
+def test_a_future_tells_what_its_task_does_not() -> None:
+    """That of a `dyn Future`; the task's own wait tells who ended it."""
+    tasks = line(100, 40)
+    futures = deeper(tasks)
+    for row in tasks:
+        row["places"] = 0
+    (one,) = found(spans(waits=[*tasks, *futures]))
+    assert (one.function, one.task) == ("echo::db::query", 10)
+    assert (one.evidence["waits"], one.evidence["ended_mostly_by"]) == (120, "echo::accept_loop")
 
 
 def test_steps_do_not_matter() -> None:
