@@ -76,6 +76,7 @@ class Poll:
     clock: tuple[int, int] | None = None
     blind: bool = False  # its exit may be unseen
     inside: bool = False  # in the memory of its task
+    leaving: bool = False  # its function is not probed any more: it ends with what is open in it
     since: int = 0  # from when on it is certainly the same future
     bound: int = -(2**63)  # the same of the one around it
 
@@ -435,7 +436,7 @@ class Reference:
             stack.jump = poll
             return True
         poll.state_after = after
-        while stack.frames and stack.frames[-1].sp == sp:
+        while stack.frames and stack.frames[-1].sp == sp and not stack.frames[-1].leaving:
             poll = stack.frames.pop()
             if flags & EventFlag.RESULT:
                 poll.flags &= ~PollFlag.PENDING
@@ -443,6 +444,7 @@ class Reference:
                 poll.flags |= PollFlag.PENDING if flags & EventFlag.PENDING else 0
                 self._give_result(stack, poll)
             self._over(poll, now, now, stack.last, returned=True)
+        self._end_leaving(stack, now)
         return True
 
     def _give_result(self, stack: Stack, poll: Poll) -> None:
@@ -480,12 +482,21 @@ class Reference:
                 if panicked is not None:
                     panicked.flags |= PollFlag.PANICKED
             self._over(poll, stack.last, now, stack.last)
+            self._end_leaving(stack, stack.last)
+
+    def _end_leaving(self, stack: Stack, time: int) -> None:
+        """What nobody saw the end of ends with the last one that was in it."""
+        while stack.frames and stack.frames[-1].leaving:
+            poll = stack.frames.pop()
+            poll.flags |= PollFlag.END_UNKNOWN
+            poll.cap = None
+            self._over(poll, time, time, stack.last)
 
     def _over(self, poll: Poll, end: int, latest: int, seen: int, *, returned: bool = False) -> None:
         cap = poll.cap if poll.cap is not None else 2**63 - 1
         poll.end = max(min(end, cap), seen)
         poll.end_latest = max(min(latest, cap), poll.end)
-        poll.over, poll.gap = True, poll.function not in self.probed
+        poll.over, poll.gap = True, poll.function not in self.probed or poll.leaving
         if poll.flags & (PollFlag.ABORTED | PollFlag.PANICKED):
             poll.result = "finished"
         elif poll.flags & PollFlag.RESULT:
@@ -983,7 +994,9 @@ class Reference:
             poll.gap |= poll.over and poll.function in leaving | coming
         switched = leaving | coming
         self._cut(
-            lambda poll: poll.function in switched, change.time, goes_on=lambda poll: poll.function not in switched
+            lambda poll: poll.function in switched or poll.leaving,
+            change.time,
+            goes_on=lambda poll: poll.function not in switched and not poll.leaving,
         )
         if self.plan.scheduling and Group.SCHEDULING in off:
             self._still_off(lambda tid: True, change.time)
@@ -1010,4 +1023,5 @@ class Reference:
         for stack in self.stacks.values():
             for poll in stack.frames:
                 poll.blind |= not self._sees_exits(poll.function)
+                poll.leaving |= poll.function in leaving and not poll.jumped
         self.active = set(change.active)

@@ -15,7 +15,7 @@ from tracer.assemble.continuity import doubt_waits, elsewhere, tell_inside
 from tracer.assemble.instances import Identities, identify, latest_of, may_be_among
 from tracer.assemble.known_polls import STILL_OPEN, Polls
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
-from tracer.assemble.pairing import Pairs, pair
+from tracer.assemble.pairing import Pairs, innermost_seen, pair, with_leaving
 from tracer.assemble.resting import first_waits, still_resting
 from tracer.assemble.roles import Roles
 from tracer.assemble.schedule import NO_READING
@@ -41,6 +41,7 @@ from tracer.model import POLL, SWITCH_OUT_RECORD, TASK, Array, EventFlag, OffCpu
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
 _READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
 _PANICKED, _NONE = np.uint16(PollFlag.PANICKED), np.uint16(0)
+_END_UNKNOWN = np.uint16(PollFlag.END_UNKNOWN)
 _START_UNKNOWN, _SCHEDULED = np.uint16(PollFlag.START_UNKNOWN), np.uint16(PollFlag.SCHEDULED)
 
 _SMALLEST_TASK = np.uint64(128)
@@ -56,8 +57,10 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     opening = make_stream(state, events)
     stream, rows, roles = opening.stream, opening.stream.rows, state.roles
     pairs = pair(rows, state.roles.is_task)
-    nesting = nest(pairs, len(rows.kind))
     carried = stream.place[pairs.entry] < stream.carried_rows
+    if stream.frames["leaving"].any():
+        pairs = with_leaving(pairs, _leaving(stream, pairs, carried))
+    nesting = nest(pairs, len(rows.kind))
     frames = _frames(state, stream, pairs, nesting, carried)
     state = _with_under_way(state, stream)
     is_open = rows.kind[pairs.close] == END
@@ -189,6 +192,12 @@ def _file_order(stream: Stream, pairs: Pairs) -> Indexes:
     return at.compress(at >= 0)
 
 
+def _leaving(stream: Stream, pairs: Pairs, carried: Flags) -> Flags:
+    leaving = np.zeros(len(pairs.entry), np.bool_)
+    leaving[carried] = stream.frames["leaving"][stream.rows.source[pairs.entry[carried]]]
+    return leaving
+
+
 def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carried: Flags) -> Frames:
     """All frames of the stream; instance and parent of the new ones are still missing."""
     rows, events, roles, row = stream.rows, stream.events, state.roles, pairs.entry
@@ -237,6 +246,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         telling=np.full(count, NOT_READ, np.uint8),
         blind=~state.sees_exit[function],
         inside=np.zeros(count, np.bool_),
+        leaving=np.zeros(count, np.bool_),
     )
     if stream.ids is not None and stream.telling is not None:
         read = np.flatnonzero(roles.is_task[function] & ~begun & ~carried)
@@ -285,10 +295,17 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
         last = pairs.last[gone]
         how = np.where(frames.blind[last], _INFERRED, _UNWOUND)
         flags[gone] |= np.where(pairs.tail[last] < 0, how, _NONE)  # else it jumped to something without a probe
+    end, end_latest = np.where(returned, time, seen), time
+    if frames.leaving.any():
+        left = np.flatnonzero(frames.leaving & ~is_open)
+        inner = innermost_seen(frames.leaving)[left]
+        flags[left] = frames.flags[left] | _END_UNKNOWN
+        end[left], end_latest = end[inner], end_latest.copy()
+        end_latest[left] = end[left]
     return Endings(
         over=np.where(is_open, STILL_OPEN, _row_order(state, stream, close)),
-        end=np.where(returned, time, seen),
-        end_latest=time,
+        end=end,
+        end_latest=end_latest,
         seen=seen,
         flags=flags,
         told=told,
@@ -404,8 +421,9 @@ def _clocks_at_ends(told: Account, stream: Stream, pairs: Pairs, frames: Frames,
 def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings | None) -> Array:
     """The closed frames as polls (dtype POLL), by end.  clocks: of their threads, at their ends."""
     # A poll is over when the next poll of its instance begins, but not before the last event inside it.
-    end = np.maximum(np.minimum(endings.end, frames.cap), endings.seen)
-    end_latest = np.maximum(np.minimum(endings.end_latest, frames.cap), end)
+    cap = np.where(frames.leaving, NO_CAP, frames.cap)  # but such a one never before what was in it
+    end = np.maximum(np.minimum(endings.end, cap), endings.seen)
+    end_latest = np.maximum(np.minimum(endings.end_latest, cap), end)
     # Of frames that one event ends the inner ones come first: those that began later.
     inner_first = closed[::-1]
     by_close = inner_first[stable_order(endings.over[inner_first])]

@@ -65,10 +65,7 @@ class Candidates:
         nothing = np.zeros(len(untouched), np.int64)
         unknown = np.full(len(untouched), UNKNOWN, np.uint8)
         result = results_of(endings.flags, endings.state_after, frames.start, lost_until)
-        gap = np.zeros(len(self.old) + len(self.places), np.bool_)
-        gap[: len(self.old)] = np.concatenate(
-            [latest["gap"], np.zeros(len(self.old) - len(latest), np.bool_)],
-        )[self.old]
+        gap = join(latest["gap"], untouched["leaving"], frames.leaving, False)
         is_mark = np.zeros(len(gap), np.bool_)
         is_mark[len(self.old) + self.places[len(self.new) :]] = True
         return Polls(

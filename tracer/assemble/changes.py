@@ -26,6 +26,7 @@ from tracer.assemble.state import (
     NO_CAP,
     NO_ROW,
     NO_SPANS,
+    NOT_HANDED,
     SHARED_FIELDS,
     UNKNOWN,
     UNKNOWN_PROCESS,
@@ -70,7 +71,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     leaving, coming = state.probed & ~probed, probed & ~state.probed
     paused = leaving[state.latest["function"]]
     # What has one inside it that is still seen goes on as long.  Of what comes, none may be taken for the next one.
-    switched = (leaving | coming)[state.frames["function"]]
+    switched = (leaving | coming)[state.frames["function"]] | state.frames["leaving"]
     ended = switched & _none_inside(state, ~switched)
     pending = waiting(state.latest[paused])
     waits = open_waits(pending, change.time, state.lost_until, state.roles)
@@ -84,6 +85,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     sees_exit = replace(state, probed=probed, entries_only=entries_only).sees_exit
     frames = after.frames.copy()
     frames["blind"] |= ~sees_exit[frames["function"]]
+    frames["leaving"] |= leaving[frames["function"]] & (frames["handing"] == NOT_HANDED)
     batch, threads, batches = _attached(replace(after, probed=state.probed & probed), coming, on, change.time)
     schedule, off_cpu = state.schedule, NO_SPANS.off_cpu
     if state.roles.scheduling and SCHEDULING in off:

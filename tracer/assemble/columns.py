@@ -45,6 +45,7 @@ class Frames:
     telling: Small
     blind: Flags
     inside: Flags
+    leaving: Flags
 
 
 @dataclass(frozen=True, slots=True)

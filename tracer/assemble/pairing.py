@@ -9,7 +9,7 @@ jumps to functions of the runtime (tokio's to the one that frees the task), and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -69,6 +69,24 @@ def pair(rows: Rows, is_task: Flags) -> Pairs:
         last = _follow(child)
         close, returned = close[last], returned[last]
     return Pairs(entry, close, returned, tail, child, last, matched)
+
+
+def innermost_seen(leaving: Flags) -> Indexes:
+    """Of each frame, in thread order, itself, or, where nobody will see its end, the next one inside it that is not so.
+
+    leaving: which they are; each has another one inside it.
+    """
+    count = len(leaving)
+    own = np.where(leaving, count, np.arange(count))
+    inner: Indexes = np.minimum.accumulate(own[::-1])[::-1]
+    return inner
+
+
+def with_leaving(pairs: Pairs, leaving: Flags) -> Pairs:
+    """Frames whose functions are not probed any more end with what was open in them; their own exits are nobody's."""
+    inner, matched = innermost_seen(leaving), pairs.matched_exits.copy()
+    matched[pairs.close[leaving & pairs.returned]] = False
+    return replace(pairs, close=pairs.close[inner], returned=pairs.returned & ~leaving, matched_exits=matched)
 
 
 def _closes(sp: Unsigned, kind: Small, entry: Indexes) -> Indexes:

@@ -56,6 +56,7 @@ FRAME = np.dtype(
         ("telling", "u1"),  # Telling
         ("blind", "?"),  # its exit may come, or may have come, while those of its function are not probed
         ("inside", "?"),  # it lies in the memory of the task around it
+        ("leaving", "?"),  # its function is not probed any more: it is taken to end with what is open in it
     ],
     align=True,
 )

@@ -517,7 +517,7 @@ def test_a_wait_is_not_drawn_across_a_time_that_nobody_watched() -> None:
 
 
 def test_a_detached_future_goes_on_as_long_as_one_inside_it() -> None:
-    """Its own end is not seen any more: it is between that of the inner one and that of the outer one."""
+    """Its own end is not seen any more: it is no sooner than that of the inner one."""
     script = Script()
     script.enter(10, 900, TASK, 1)
     script.enter(20, 800, PLAIN, 2)
@@ -530,9 +530,39 @@ def test_a_detached_future_goes_on_as_long_as_one_inside_it() -> None:
     result = script.run()
     result.poll(JUMPING, start=30, end=150)
     detached, again = (poll for poll in result.polls if poll["function"] == PLAIN)
-    assert (detached["end"], detached["end_latest"], detached["flags"]) == (150, 200, PollFlag.INFERRED_END)
+    assert (detached["end"], detached["end_latest"], detached["flags"]) == (150, 150, PollFlag.END_UNKNOWN)
     assert again["instance"] != detached["instance"]
     assert not [wait for wait in result.waits if wait["function"] == PLAIN]
+
+
+def test_what_is_polled_after_that_is_not_in_the_detached_one() -> None:
+    """On a thread where nothing comes that is higher on the stack it would seem to go on for ever."""
+    script = Script()
+    script.enter(10, 900, PLAIN, 2)
+    script.enter(20, 700, JUMPING, 3)
+    script.items.append(PlanChange(START + 100, frozenset(Group), "", frozenset({PLAIN})))
+    script.leave(150, 700, JUMPING, PENDING)
+    for begin in (1000, 2000, 3000):
+        script.enter(begin, 700, JUMPING, 3)
+        script.leave(begin + 100, 700, JUMPING, PENDING)
+    script.leave(4000, 900, PLAIN, PENDING)  # its probe was on its way out
+    result = script.run()
+    detached = result.poll(PLAIN, start=10)
+    assert (detached["end"], detached["flags"]) == (150, PollFlag.END_UNKNOWN)
+    assert [poll["depth"] for poll in result.polls if poll["function"] == JUMPING] == [1, 0, 0, 0]
+    assert result.tally.unmatched_exits == 1
+
+
+def test_a_detached_one_ends_when_the_inner_one_is_detached_too() -> None:
+    script = Script()
+    script.enter(10, 900, PLAIN, 2)
+    script.enter(20, 700, JUMPING, 3)
+    script.items.append(PlanChange(START + 100, frozenset(Group), "", frozenset({PLAIN})))
+    script.items.append(PlanChange(START + 130, frozenset(Group), "", frozenset({PLAIN, JUMPING})))
+    script.enter(200, 600, TASK, 1)
+    result = script.run()
+    assert result.poll(PLAIN, start=10)["end"] == result.poll(JUMPING, start=20)["end"] == 130
+    assert result.poll(TASK, start=200)["depth"] == 0
 
 
 def without_exits(at: int, *functions: int) -> PlanChange:
