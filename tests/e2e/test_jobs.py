@@ -24,7 +24,7 @@ SPAWN, RUN, WAKE, NEW_TASK, POLL, IN_PLACE = range(6)
 """Places of the log."""
 SHARE = 0.999
 """Of them all, but for the first one on each thread: there the log's buffer is made before it reads the clock."""
-NEAR, NEAR_SHARE = {"dev": 400_000, "release": 100_000}, 0.05
+NEAR, NEAR_SHARE = {"dev": 400_000, "release": 100_000, "size": 100_000}, 0.05
 """Nanoseconds between what the log and the trace say, or the share of it.  What is not optimised has many instructions
 probed in between that the kernel steps, for ten to twenty thousand each.
 """
@@ -41,7 +41,7 @@ RUNS = [
         ("jobs_smol", ()),
         ("jobs_async_std", ()),
     )
-]
+] + [pytest.param("jobs_tokio", ("multi",), "size", id="jobs_tokio-multi-size")]
 
 
 @dataclass(frozen=True, slots=True)

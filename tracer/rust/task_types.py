@@ -29,6 +29,8 @@ from tracer.target.elf import FUNCTION, ElfImage
 
 _TOKIO_FUNCTIONS = 7
 _DEPTH = 3
+_DEEP = 7
+"""Calls from a task's poll to what it runs, where nothing is inlined (opt-level = "z")."""
 _MAX_CODE = 16 << 10
 _BUDGET = 4 << 20
 """Bytes of code that are read at most for one binary."""
@@ -54,6 +56,8 @@ _WORKER = re.compile(
     r"^<?tokio::runtime::(?:scheduler::multi_thread(?:_alt)?|thread_pool)::worker::(?:run|Launch::launch|Context::\w+)\b"
 )
 """tokio 1.25 to 1.54.  Others of that module are called by any task poll, such as what schedules a task anew."""
+_JOB = re.compile(r"^<tokio::runtime::blocking::task::BlockingTask<.+> as core::future::future::Future>::poll$")
+"""tokio 1.25 to 1.54."""
 _OF_TASKS = re.compile(r"^<?tokio::runtime::(?:blocking::)?task::")
 
 
@@ -106,10 +110,12 @@ class TaskTypes:
         glue = Counter(claim for claim in found.values() if claim is not None)
         types = {}
         for poll, claim in found.items():
-            if (claim is None or is_blocking_job(claim.future)) and self._is_worker(poll):
+            if (claim is None or is_blocking_job(claim.future)) and self._leads_to(poll, _WORKER):
                 types[poll] = WORKER_LOOP
                 continue
             if claim is None:
+                if self._leads_to(poll, _JOB):
+                    types[poll] = UNKNOWN_JOB
                 continue
             future: str | None = claim.future
             if is_blocking_job(claim.future):
@@ -124,14 +130,14 @@ class TaskTypes:
                 types[poll] = future
         return types
 
-    def _is_worker(self, poll: int) -> bool:
-        """Whether this runs the loop of a worker, as far as its code shows."""
+    def _leads_to(self, poll: int, pattern: re.Pattern[str]) -> bool:
+        """Whether this calls a function of such a name, itself or by the runtime's own, as its code shows."""
         functions, seen = {poll}, {poll}
-        for _ in range(_DEPTH):
+        for _ in range(_DEEP):
             called = {callee for address in functions for callee in self._calls(address)} - seen
             seen |= called
             names = {callee: self._names(callee) for callee in called}
-            if any(_WORKER.match(name) for several in names.values() for name in several):
+            if any(pattern.match(name) for several in names.values() for name in several):
                 return True
             functions = {callee for callee, several in names.items() if any(map(_OF_TASKS.match, several))}
         return False

@@ -542,9 +542,9 @@ def test_what_is_polled_after_that_is_not_in_the_detached_one() -> None:
     script.enter(20, 700, JUMPING, 3)
     script.items.append(PlanChange(START + 100, frozenset(Group), "", frozenset({PLAIN})))
     script.leave(150, 700, JUMPING, PENDING)
-    for begin in (1000, 2000, 3000):
-        script.enter(begin, 700, JUMPING, 3)
-        script.leave(begin + 100, 700, JUMPING, PENDING)
+    for start in (1000, 2000, 3000):
+        script.enter(start, 700, JUMPING, 3)
+        script.leave(start + 100, 700, JUMPING, PENDING)
     script.leave(4000, 900, PLAIN, PENDING)  # its probe was on its way out
     result = script.run()
     detached = result.poll(PLAIN, start=10)

@@ -74,7 +74,7 @@ def _read(targets: Targets, target: str, profile: str) -> Binary:
         return read_binary(image, display_path=str(program))
 
 
-@pytest.mark.parametrize("profile", ["dev", "release"])
+@pytest.mark.parametrize("profile", ["dev", "release", "size"])
 def test_jobs_are_probed_and_workers_loops_are_not(targets: Targets, profile: str) -> None:
     binary = _read(targets, "jobs_tokio", profile)
     jobs = [one for one in binary.functions if one.is_job]
