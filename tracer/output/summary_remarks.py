@@ -38,6 +38,21 @@ def unknown_sites(kind: Document) -> int:
     return sum(int(one["tasks"]) for one in kind.get("spawned", []) if one["file"] is None)
 
 
+def _overhead_words(document: Document) -> str:
+    """What the probes cost, the share first by which it is held: of an idle program's time every probe is much."""
+    of_target, allowed = document["overhead"], document["max_overhead"]
+    of_processor = document.get("overhead_of_processor")  # recordings by earlier versions do not tell it
+    if of_processor is None:
+        return f"{of_target:.1%} of the target's CPU time (allowed: {allowed:.0%})"
+    if of_target > allowed >= of_processor:
+        return (
+            f"{of_processor:.2%} of one processor (allowed: {allowed:.0%}), {of_target:.1%} of the little that the "
+            "target used"
+        )
+    both = f"{of_target:.1%} of the target's CPU time, {of_processor:.2%} of one processor"
+    return f"{both} (allowed: {allowed:.0%} of either)"
+
+
 def print_remarks(document: Document, console: Console) -> None:
     """What was not seen, and why: always said, also when all is well."""
     _print_unjudged(document, console)
@@ -50,11 +65,7 @@ def print_remarks(document: Document, console: Console) -> None:
     style = "bold red" if document["lost"] else ""
     console.print(plain_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
     if document["overhead"] is not None:
-        took = f"the probes took about {document['overhead']:.1%} of the target's CPU time"
-        of_processor = document.get("overhead_of_processor")  # recordings by earlier versions do not tell it
-        if of_processor is not None:
-            took += f", {of_processor:.2%} of one processor"
-        console.print(plain_text(f"overhead: {took} (allowed: {document['max_overhead']:.0%} of either)"))
+        console.print(plain_text(f"overhead: the probes took about {_overhead_words(document)}"))
     readings = document.get("memory_readings", [])  # recordings by earlier versions have none
     if readings:
         words = "; ".join(

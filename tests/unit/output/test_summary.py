@@ -197,6 +197,23 @@ def test_one_screen() -> None:
         assert not [line for line in lines if re.search(r" [\d.,]+…", line)]
 
 
+@pytest.mark.parametrize(
+    ("of_target", "of_processor", "words"),
+    [
+        (0.03, None, "3.0% of the target's CPU time (allowed: 5%)"),
+        (0.03, 0.02, "3.0% of the target's CPU time, 2.00% of one processor (allowed: 5% of either)"),
+        (0.4, 0.011, "1.10% of one processor (allowed: 5%), 40.0% of the little that the target used"),
+        (0.08, 0.07, "8.0% of the target's CPU time, 7.00% of one processor (allowed: 5% of either)"),
+    ],
+)
+def test_the_overhead_is_told_by_the_share_that_holds_it(
+    of_target: float, of_processor: float | None, words: str
+) -> None:
+    summary = summed(many(2000))
+    summary.end = CaptureEnd(START + 1, "over", 0, 0, of_target, of_processor)
+    assert f"overhead: the probes took about {words}" in " ".join(rendered(summary).split())
+
+
 def test_tasks_that_were_probed_in_windows_only() -> None:
     """Their figures are of a part, which is said below them; all of a list that has no end is not."""
     summary = summed(many(2000))
