@@ -14,7 +14,7 @@ import pytest
 
 from tests.assembled import assembled, joined
 from tests.e2e.command import rat, recording
-from tests.running import Targets
+from tests.running import Result, Targets
 from tests.truth import Records, enclosing
 from tracer.model import Array, FunctionKind, Plan
 
@@ -121,6 +121,33 @@ def test_jobs_and_first_polls(
         check_wakes(log, trace, jobs, first)
     check_in_place(log, trace, first, is_possible=mode == ("multi",))
     check_summary(capture, log, trace.near)
+
+
+def test_jobs_of_two_processes(targets: Targets, tmp_path: Path) -> None:
+    """Their threads begin during the recording: by the first event of each it is known of which process it is."""
+    capture = tmp_path / "x.ratcap"
+    options = ("--format", "capture", "-o", capture, "--max-overhead", 100)
+    with targets.run("jobs_tokio", "release", "multi") as one, targets.run("jobs_tokio", "release", "current") as other:
+        pids = one.pid, other.pid
+        with recording("--pid", one.pid, "--pid", other.pid, *options) as rec:
+            for running in (one, other):
+                running.go()
+            jobs = [count_jobs(running.wait()) for running in (one, other)]
+            done = rec.wait()
+    assert done.code == 0, done.err
+    header, parts, _ = assembled(capture)
+    assert tuple(process.pid for process in header.processes) == pids
+    tasks = joined(parts).begun
+    is_job = np.array([function.is_job for function in header.plan.functions])
+    of_jobs = tasks["process"][is_job[tasks["function"]]]
+    assert [int(np.count_nonzero(of_jobs == number)) for number in range(2)] == jobs
+    assert tasks["process"].max() == 1
+
+
+def count_jobs(result: Result) -> int:
+    """How many the target ran."""
+    assert result.log is not None
+    return int(np.count_nonzero(result.log.records["place"] == RUN))
 
 
 def check_in_place(log: Records, trace: Assembled, tasks: dict[int, int], *, is_possible: bool) -> None:

@@ -32,17 +32,20 @@ from tracer.model import (
     POLL,
     WAIT,
     CaptureEnd,
+    Finding,
     Group,
     Loss,
     Outcome,
     PlanChange,
     PollFlag,
     ProcessEnd,
+    Severity,
     Spans,
     Tally,
     Thread,
     WaitFlag,
 )
+from tracer.model import TASK as TASK_RECORD
 from tracer.output.labels import short_name
 from tracer.output.perfetto import PerfettoWriter
 
@@ -323,6 +326,29 @@ def test_two_processes(tmp_path: Path, trace_processor: Load) -> None:
     )
     assert {r["pid"] for r in pids} == {PID, 777}
     assert trace.query("select name from slice where name like 'the capture breaks off%'")
+
+
+def test_a_task_that_only_memory_told_of_is_in_its_process(tmp_path: Path, trace_processor: Load) -> None:
+    """No thread did anything to it: its row, and what is found about it, are in the process whose memory has it."""
+    first = make_recording()
+    recording = replace(first, processes=(*first.processes, replace(first.processes[0], pid=777, name="second")))
+    writer = PerfettoWriter(tmp_path / "t", recording, total_events=0)
+    tasks, waits = np.zeros(3, TASK_RECORD), np.zeros(3, WAIT)
+    tasks["task"], tasks["process"] = [1, 2, 3], [0, 1, 65535]
+    tasks["first"] = tasks["last"] = waits["start"] = START
+    waits["instance"] = waits["task"] = tasks["task"]
+    waits["end"] = START + 1000
+    writer.spans(Spans(np.empty(0, POLL), waits, tasks, tasks))
+    writer.mark([Finding("lost", Severity.INFO, "it waits", {}, None, None, START, 1000, None, 2, "Look.")])
+    writer.close(Tally(), None)
+    trace = trace_processor(tmp_path / "t")
+    rows = trace.query(
+        "select extract_arg(s.arg_set_id, 'debug.instance') task, pid from slice s left join process_track t"
+        " on t.id = s.track_id left join process using (upid) where s.category = 'wait' order by 1"
+    )
+    assert rows == [{"task": 1, "pid": PID}, {"task": 2, "pid": 777}, {"task": 3, "pid": None}]
+    found = "from process_track t join process using (upid) where t.name = 'Findings'"
+    assert trace.query(f"select pid {found}") == [{"pid": 777}]
 
 
 def test_an_empty_recording(write: Write, trace_processor: Load) -> None:

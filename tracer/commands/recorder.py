@@ -179,8 +179,7 @@ class Recorder:
                 blocked = StackSamples(stacks.take_last())
                 last = session.detach()
                 writer.stack_samples(blocked)
-                self._take(writer, last)
-                writer.threads(session.threads())
+                self._take(session, writer, last)
                 writer.stacks(stacks.told())
                 stacks.close()
                 shares = self._guard.overhead, self._guard.of_processor
@@ -227,7 +226,7 @@ class Recorder:
         next_look = began
         while True:
             batch = session.read()
-            self._take(writer, batch)
+            self._take(session, writer, batch)
             try:
                 self._hold_overhead(session, writer, batch)
             except NoRoom:
@@ -235,7 +234,6 @@ class Recorder:
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + LOOK_AROUND
-                writer.threads(session.threads())
                 self._watch_targets(session, writer)
                 self._look_at_flight(writer, stop)
                 self._show_progress(session, writer, now - began)
@@ -282,7 +280,8 @@ class Recorder:
                     stuck = stuck_tasks(reader, binary, process, snapshot)
                 yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked, stuck)
 
-    def _take(self, writer: Writer, batch: Batch) -> None:
+    def _take(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
+        writer.threads(session.threads())  # before the events that they sent: the process of those is not known else
         for loss in batch.losses:  # before the events that come after it
             writer.loss(loss)
         if self._stacks is not None:
@@ -305,21 +304,21 @@ class Recorder:
         for _ in range(_MOST_READS):
             batch = session.read()
             is_before = batch.events["time"] <= changed
-            self._take(writer, Batch(batch.events[is_before], batch.losses))
+            self._take(session, writer, Batch(batch.events[is_before], batch.losses))
             later.append(batch.events[~is_before])
             if session.complete_until >= changed:
                 break
             time.sleep(_SOON)
         writer.plan_change(PlanChange(changed, step.active, step.reason, step.unprobed, step.entries_only))
         for events in later:
-            self._take(writer, Batch(events, []))
+            self._take(session, writer, Batch(events, []))
 
     def _watch_targets(self, session: ProbeSession, writer: Writer) -> None:
         for pid, target in list(self._running.items()):
             if target.runs_same_image():
                 continue
             # What it sent since the last look: behind its end nobody could tell whose it is.
-            self._take(writer, session.read())
+            self._take(session, writer, session.read())
             reason = "it executed another program" if target.is_alive() else "it ended"
             writer.process_end(ProcessEnd(kernel_now(), pid, reason))
             del self._running[pid]

@@ -32,7 +32,8 @@ _KIND_RANK = {
 
 
 class InstanceTracks:
-    """of_tasks: the tracks of tasks that have one of their own, by the task's number.  lanes: who shares them."""
+    """of_tasks: the tracks of tasks that have one of their own, by the task's number; processes: those of these tasks,
+    0 where it is not known.  lanes: who shares them."""
 
     def __init__(self, descriptors: Descriptors, plan: Plan, tasks: LiveTasks) -> None:
         self._descriptors = descriptors
@@ -40,6 +41,7 @@ class InstanceTracks:
         self._sites = plan.sites
         self._tasks = tasks
         self.of_tasks: dict[int, int] = {}
+        self.processes: dict[int, int] = {}
         self._that_are_tasks: set[int] = set()
         self._folders: dict[tuple[int, str], int] = {}
         self._functions: dict[tuple[int, int], int] = {}
@@ -75,7 +77,7 @@ class InstanceTracks:
         track = self._descriptors.track(
             self._task_name(function, instance), folder, rank=rank, description=self._task_words(function, instance)
         )
-        self.of_tasks[instance] = track
+        self.of_tasks[instance], self.processes[instance] = track, parent
         self._that_are_tasks.add(track)
         return track
 

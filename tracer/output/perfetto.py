@@ -196,9 +196,10 @@ class PerfettoWriter:
         """
         since = np.where(begun["spawned"] != 0, begun["spawned"], begun["first"])
         tids = np.concatenate([polls["tid"], waits["tid"], begun["tid"]])
+        of_tasks = np.concatenate([polls["task"], waits["task"], begun["task"]])
         tracks = self._instances.lanes.assign(
             np.concatenate([polls["instance"], waits["instance"], begun["task"]]),
-            self._threads.processes(tids),
+            self._processes(tids, of_tasks),
             np.concatenate([polls["function"], waits["function"], begun["function"]]).astype(np.int64),
             np.concatenate([polls["task"], waits["task"], np.zeros(len(begun), np.uint64)]),
             np.concatenate([polls["start"], waits["start"], since]),
@@ -253,6 +254,17 @@ class PerfettoWriter:
         for rows in nested:
             self._file.write(rows)
         self._slices += len(polls) + len(waits) + len(ready) + len(new) + int(below.sum())
+
+    def _processes(self, tids: npt.NDArray[np.uint32], tasks: npt.NDArray[np.uint64]) -> Integers:
+        """The process track of each of these threads, else of these live tasks; 0 when neither is known.
+
+        Only memory told of a task that nobody polled: no thread did anything to it.
+        """
+        tracks = self._threads.processes(tids)
+        open_ = np.flatnonzero(tracks == 0)
+        at, known = locate(self._tasks.rows["task"], tasks[open_])
+        tracks[open_[known]] = self._threads.numbered(self._tasks.rows["process"][at[known]])
+        return tracks
 
     def _write_wakes(self, ready: Array) -> None:
         """The wakes of what became ready (dtype WAIT), on the threads' tracks."""
@@ -341,6 +353,8 @@ class PerfettoWriter:
         for number, finding in enumerate(self._findings):
             tid = finding.tid if finding.tid is not None else 0
             process = int(self._threads.processes(np.array([tid], np.uint32))[0])
+            if not process and finding.task is not None:
+                process = self._instances.processes.get(finding.task, 0)
             if process not in tracks:
                 what = "What is wrong with the program, as far as this recording shows; arrows lead to the places."
                 tracks[process] = self._descriptors.track("Findings", process or None, rank=-5, description=what)

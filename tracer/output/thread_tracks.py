@@ -26,6 +26,7 @@ class ThreadTracks:
             one.pid: descriptors.process(one.pid, one.name, one.command or (one.executable,))
             for one in recording.processes
         }
+        self._numbered = np.array([*(self._processes[one.pid] for one in recording.processes), 0], np.int64)
         self.only = self._processes[self._first] if len(recording.processes) == 1 else None
         self._tracks: dict[int, int] = {}
         self._threads: dict[int, Thread] = {}
@@ -63,6 +64,10 @@ class ThreadTracks:
         found, inverse = distinct(tids)
         known = [self._threads.get(tid) for tid in found.tolist()]
         return np.array([self._processes.get(one.pid, 0) if one else 0 for one in known], np.int64)[inverse]
+
+    def numbered(self, processes: npt.NDArray[np.uint16]) -> Integers:
+        """The tracks of processes by their index into Recording.processes; 0 of those that are not known."""
+        return self._numbered[np.minimum(processes, len(self._numbered) - 1)]
 
     def pid_of(self, tid: int) -> int | None:
         thread = self._threads.get(tid)

@@ -13,7 +13,7 @@ from tracer.capture import CaptureReader, CaptureWriter
 from tracer.commands.recorder import Recorder, RecordOptions, _kept
 from tracer.commands.survey import Selection, Survey, survey_processes
 from tracer.errors import AttachFailed, NoSuchProcess, OutOfMemory
-from tracer.model import ExitMode, ProcessEnd
+from tracer.model import ExitMode, ProcessEnd, Thread
 from tracer.probe.session import Batch, ProbeSession
 from tracer.target.process import TargetProcess
 
@@ -56,13 +56,16 @@ def test_a_process_that_ends_while_another_is_looked_at() -> None:
 
 
 class LateSession:
-    """Has events that came after the last look."""
+    """Has events that came after the last look, of a thread that is new."""
 
     def read(self) -> Batch:
         return Batch(events_at(START + 1, START + 2), [])
 
+    def threads(self) -> list[Thread]:
+        return [Thread(77, 70, "late")]
 
-def test_what_a_process_sent_last_stands_before_its_end(tmp_path: Path) -> None:
+
+def test_what_a_process_sent_last_stands_before_its_end_and_behind_whose_it_is(tmp_path: Path) -> None:
     process = subprocess.Popen(["/bin/sleep", "60"])
     target = TargetProcess.open(process.pid)
     process.kill()
@@ -73,6 +76,7 @@ def test_what_a_process_sent_last_stands_before_its_end(tmp_path: Path) -> None:
     with CaptureWriter(path, recording_of(busy_plan())) as writer:
         recorder._watch_targets(cast(ProbeSession, LateSession()), writer)
     with CaptureReader(path) as reader:
-        events, end = list(reader)
+        threads, events, end = list(reader)
+    assert threads == [Thread(77, 70, "late")]
     assert len(cast(list[object], events)) == 2
     assert isinstance(end, ProcessEnd)
