@@ -132,6 +132,25 @@ def test_the_view_of_jobs(trace: TraceProcessor) -> None:
     assert {(row["function"], row["spawned_by_task_number"]) for row in rows} == {(NAME, 1)}
 
 
+def test_the_view_has_a_job_whose_spawn_and_process_are_not_known(
+    tmp_path: Path, trace_processor: Callable[[Path], TraceProcessor]
+) -> None:
+    made, every = recording(), spans()
+    second = replace(made.processes[0], pid=777)
+    writer = PerfettoWriter(tmp_path / "t.pftrace", replace(made, processes=(*made.processes, second)), total_events=20)
+    for tasks in (every.begun, every.over):
+        tasks["process"] = 65535
+        for name in ("spawned", "spawned_by", "spawned_by_id", "spawned_on"):
+            tasks[name][3] = 0
+    writer.spans(every)
+    trace = trace_processor(writer.close(Tally(), CaptureEnd(START + 3000, "done", 0, 0)).path)
+    trace.add_sql_package(PACKAGE)
+    rows = trace.query("INCLUDE PERFETTO MODULE rat_ebpf.jobs; SELECT * FROM rat_job ORDER BY task_number")
+    got = [(row["task_number"], row["function"], row["ts"], row["dur"]) for row in rows]
+    assert got == [(number, NAME, START + begun, ended - begun) for number, (_, begun, ended) in JOBS.items()]
+    assert [row["queued_dur"] is None for row in rows] == [False, False, True]
+
+
 def test_on_threads_they_are_no_polls(trace: TraceProcessor) -> None:
     rows = trace.query(
         f"select s.ts - {START} ts, s.dur, s.name, s.category, s.depth from slice s join thread_track t"

@@ -28,6 +28,7 @@ from tests.perfetto.simulation import (
     simulate,
 )
 from tests.perfetto.trace_processor import TraceProcessor
+from tracer.commands.sql import PACKAGE
 from tracer.model import (
     POLL,
     WAIT,
@@ -349,6 +350,22 @@ def test_a_task_that_only_memory_told_of_is_in_its_process(tmp_path: Path, trace
     assert rows == [{"task": 1, "pid": PID}, {"task": 2, "pid": 777}, {"task": 3, "pid": None}]
     found = "from process_track t join process using (upid) where t.name = 'Findings'"
     assert trace.query(f"select pid {found}") == [{"pid": 777}]
+
+
+def test_the_view_of_tasks_has_none_that_is_not_known(write: Write, trace_processor: Load) -> None:
+    """Of polls that were under way when the recording began nobody knows which tasks they are of."""
+    spans = simulate()
+    of_tasks = np.flatnonzero(spans.polls["function"] == 0)
+    numbers = set(spans.polls["instance"][of_tasks].tolist())
+    under_way = of_tasks[np.unique(spans.polls["instance"][of_tasks], return_index=True)[1]][:3]
+    spans.polls["instance"][under_way] = spans.polls["task"][under_way] = 0
+    spans.polls["flags"][under_way] |= int(PollFlag.START_UNKNOWN)
+    trace = trace_processor(write([spans]).path)
+    trace.add_sql_package(PACKAGE)
+    trace.query("INCLUDE PERFETTO MODULE rat_ebpf.tasks")
+    assert {row["task_number"] for row in trace.query("SELECT task_number FROM rat_task")} == numbers
+    kinds = trace.query("SELECT function, tasks FROM rat_task_kind")
+    assert [(row["function"], row["tasks"]) for row in kinds] == [("task echo::conn::handle", len(numbers))]
 
 
 def test_an_empty_recording(write: Write, trace_processor: Load) -> None:

@@ -1,12 +1,24 @@
 -- Blocking jobs: spawn_blocking, and what else runs on a pool of threads for what blocks.
 
+-- The slice on the thread's track tells the function, the one on the job's track tells the thread. By their tracks they
+-- cannot be told apart where it is not known of which process these are.
+CREATE PERFETTO TABLE _rat_job_on_thread AS
+SELECT
+  extract_arg(arg_set_id, 'debug.instance') AS task_number,
+  max(extract_arg(arg_set_id, 'debug.function')) AS function
+FROM slice
+WHERE
+  category = 'job' AND extract_arg(arg_set_id, 'debug.thread') IS NULL
+GROUP BY
+  task_number;
+
 -- A job that began.
 CREATE PERFETTO VIEW rat_job (
   -- Of the slice on the job's track, from its begin to its end.
   id LONG,
   ts TIMESTAMP,
   dur DURATION,
-  -- The closure that it ran, where that is known.
+  -- The closure that it ran, where that is known, else only that it was a job.
   function STRING,
   -- Its number in this trace, of which tasks have theirs, too.
   task_number LONG,
@@ -24,7 +36,7 @@ SELECT
   ran.id,
   ran.ts,
   ran.dur,
-  extract_arg(queued.arg_set_id, 'debug.function') AS function,
+  on_thread.function,
   extract_arg(ran.arg_set_id, 'debug.instance') AS task_number,
   queued.ts AS spawned_ts,
   queued.dur AS queued_dur,
@@ -32,11 +44,11 @@ SELECT
   extract_arg(queued.arg_set_id, 'debug.spawned by') AS spawned_by,
   extract_arg(queued.arg_set_id, 'debug.spawned by task number') AS spawned_by_task_number
 FROM slice AS ran
-JOIN process_track
-  ON process_track.id = ran.track_id
+LEFT JOIN _rat_job_on_thread AS on_thread
+  ON on_thread.task_number = extract_arg(ran.arg_set_id, 'debug.instance')
 LEFT JOIN slice AS queued
   ON queued.track_id = ran.track_id
   AND queued.category = 'queued'
   AND queued.ts + queued.dur = ran.ts
 WHERE
-  ran.category = 'job';
+  ran.category = 'job' AND extract_arg(ran.arg_set_id, 'debug.thread') IS NOT NULL;

@@ -20,6 +20,8 @@ SELECT
 FROM rat_poll
 WHERE
   kind = 'task of the runtime'
+  -- Of a poll that was under way when the recording began it is not known which task it was of.
+  AND task_number IS NOT NULL
 GROUP BY
   task_number;
 
