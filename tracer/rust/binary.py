@@ -13,12 +13,17 @@ from tracer.model import Binary
 from tracer.rust.apart import read_apart
 from tracer.rust.cache import Cache
 from tracer.rust.compiler import compiler_of
+from tracer.rust.demangle import demangle
 from tracer.rust.split import SplitDebug
 from tracer.target.elf import ElfImage
 
 _MANGLED = re.compile(rb"17h[0-9a-f]{16}E|(?<=\0)_R[NMXYIC][0-9A-Za-z_]+")
-_SOURCE_PATH = b"/rustc/"
-"""Panic messages of the standard library keep its build path, in stripped programs too."""
+_SOURCE_PATH = re.compile(rb"/rustc/|library/(?:core|alloc|std)/src/[\w/]+\.rs")
+"""Panic messages of the standard library keep its build path, in stripped programs too: /rustc/COMMIT/library/… of
+rust-lang.org's compilers, /usr/src/rustc-1.63.0/library/… of Debian's."""
+
+_OLD_FUTURE = " as futures::future::Future>::poll"
+"""The trait of the crate futures 0.1: what later versions have by that name is core::future::Future."""
 
 _UNWIND = b"_Unwind_RaiseException"
 _PROFILE = "[profile.release]\nstrip = false\ndebug = 2"
@@ -80,6 +85,12 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
                 fix=f"Where the same build is that has its symbols yet: --symbols FILE\n\n"
                 f"Else build it with these lines in Cargo.toml:\n\n{_PROFILE}",
             )
+        if any(map(_has_old_futures, images)):
+            raise NotTraceable(
+                f"{display_path} has futures of the crate futures 0.1 only, which cannot be traced.",
+                why="They are older than Rust's own Future, are polled in another way, and are what tokio 0.1 runs.",
+                fix="Build it with a runtime of Rust's own futures: tokio 0.2 or later, async-std or smol.",
+            )
         raise NotTraceable(
             f"{display_path} has no poll function.",
             why="It runs no async code, or the compiler inlined all of it.",
@@ -122,7 +133,13 @@ def _looks_like_rust(image: ElfImage) -> bool:
         content = image.section(name)
         if content is not None and _MANGLED.search(bytes(content)):
             return True
-    return any(_SOURCE_PATH in bytes(content) for _, content in image.constants())
+    return any(_SOURCE_PATH.search(content) for _, content in image.constants())
+
+
+def _has_old_futures(image: ElfImage) -> bool:
+    names = bytes(image.section(".strtab") or b"").split(b"\0")
+    some = (one.decode("ascii", "replace") for one in names if b"6Future4poll" in one or b"Future$GT$4poll" in one)
+    return any(_OLD_FUTURE in demangle(one) for one in some)
 
 
 def _can_unwind(image: ElfImage) -> bool:

@@ -167,6 +167,19 @@ def test_a_stripped_program_says_how_to_build_it(samples: dict[str, Path]) -> No
     assert "[profile.release]\nstrip = false\ndebug = 2" in error.fix
 
 
+@pytest.mark.parametrize("library", ["/rustc/0a1b2c", "/usr/src/rustc-1.63.0", "/build/rust"])
+def test_a_stripped_program_of_any_distribution_is_one_of_rust(
+    samples: dict[str, Path], tmp_path: Path, library: str
+) -> None:
+    """What is left of the compiler are the paths of its library, which distributions keep elsewhere."""
+    program, paths = tmp_path / "program", tmp_path / "paths"
+    paths.write_text(f"called `Option::unwrap()` on a `None` value{library}/library/core/src/str/pattern.rsassertion")
+    subprocess.run(
+        ["objcopy", "-R", ".comment", "--update-section", f".rodata={paths}", samples["stripped"], program], check=True
+    )
+    assert "stripped" in refused(program).what
+
+
 def test_other_languages(tmp_path: Path) -> None:
     program = tmp_path / "true"
     shutil.copy(shutil.which("true") or "/bin/true", program)
@@ -180,6 +193,29 @@ def test_rust_without_futures(tmp_path: Path) -> None:
         ["rustc", "-Copt-level=3", "--edition", "2024", str(source), "-o", str(tmp_path / "plain")], check=True
     )
     assert "no poll function" in refused(tmp_path / "plain").what
+
+
+OLD_FUTURES = """
+pub mod future { pub trait Future { fn poll(&mut self) -> Result<Option<u32>, ()>; } }
+struct Ready(u32);
+impl future::Future for Ready {
+    #[inline(never)]
+    fn poll(&mut self) -> Result<Option<u32>, ()> { println!("{}", self.0); Ok(Some(self.0)) }
+}
+fn main() { future::Future::poll(&mut Ready(3)).unwrap(); }
+"""
+
+
+@pytest.mark.parametrize("mangling", ["legacy", "v0"])
+def test_futures_that_are_older_than_the_one_of_std(tmp_path: Path, mangling: str) -> None:
+    source = tmp_path / "futures.rs"
+    source.write_text(OLD_FUTURES)
+    flags = ["-Zunstable-options", f"-Csymbol-mangling-version={mangling}"]
+    env = {**os.environ, "RUSTC_BOOTSTRAP": "1"}
+    subprocess.run(["rustc", *flags, "--edition", "2021", source, "-o", tmp_path / "old"], check=True, env=env)
+    error = refused(tmp_path / "old")
+    assert "futures 0.1" in error.what
+    assert "tokio 0.2" in error.fix
 
 
 def test_a_separate_debug_file(samples: dict[str, Path], read: Callable[[str], Binary], tmp_path: Path) -> None:
