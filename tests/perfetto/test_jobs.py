@@ -196,6 +196,26 @@ def test_the_summary_has_them_apart(pieces: int) -> None:
     assert "1 call of block_in_place took 1.40 µs in all" in text
 
 
+def test_a_job_that_is_known_in_part_is_not_left_out_unsaid() -> None:
+    """Job 2 ran to its end, but what became of it was not told; the end of 3 was not seen, nor the spawn of 4."""
+    summary, every = Summary(recording()), spans()
+    every.over["outcome"][[1, 2]] = Outcome.UNKNOWN
+    every.polls["flags"][every.polls["instance"] == 3] = int(PollFlag.END_UNKNOWN)
+    every.begun["spawned"][3] = every.over["spawned"][3] = 0
+    summary.spans(every)
+    summary.close(Tally(polls=len(every.polls)), CaptureEnd(START + 3000, "done", 0, 0))
+    (job,) = summary.as_json()["jobs"]
+    assert (job["jobs"], job["queued"]["jobs"]) == (3, 2)
+    assert (job["ran"]["jobs"], job["ran"]["total"]) == (2, 400 + 1000)
+    assert job["partial"] == {"jobs": 1, "total": 100}
+    console = Console(file=io.StringIO(), width=180)
+    summary.print(console)
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "1.50 µs" in text  # in all
+    assert "of 1 job the begin or the end was not seen: 100 ns of that were seen, and are in the time in all" in text
+    assert "of 1 job the spawn was not seen: the time in the queue is not known" in text
+
+
 def test_chrome_tells_them_apart(tmp_path: Path) -> None:
     writer = ChromeWriter(tmp_path / "t.json", recording(), total_events=20)
     writer.spans(spans())

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, FunctionKind, OffCpuFlag, Outcome, PollFunction, Spans
+from tracer.model import Array, FunctionKind, OffCpuFlag, Outcome, PollFlag, PollFunction, Spans
 from tracer.output.delays import Lengths, Sums
 from tracer.output.kinds import Spawns
 from tracer.output.records import pick
 
-_IS_OVER = (Outcome.FINISHED, Outcome.PANICKED, Outcome.CANCELLED, Outcome.ENDED, Outcome.REPLACED)
+_IS_OVER = (Outcome.FINISHED, Outcome.PANICKED, Outcome.ENDED, Outcome.REPLACED)
+_IS_CUT = np.uint16(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,14 @@ class JobFigures(Lengths):
     """Of the jobs of one function: how long they were in the queue, or ran.  Of calls in place: how long they took."""
 
     jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartialJobs:
+    """Jobs whose begin or end was not seen.  total: ns that they ran, as far as that was seen."""
+
+    jobs: int
+    total: int
 
 
 class Jobs:
@@ -34,6 +43,8 @@ class Jobs:
     def __init__(self, functions: Sequence[PollFunction]) -> None:
         count = max(len(functions), 1)
         self.is_job = np.array([one.is_job for one in functions] or [False])
+        # tokio runs a job in one poll, however that ended; a reader or writer of `blocking` is polled again and again.
+        self._is_one_poll = np.array([one.is_job and one.runtime == "tokio" for one in functions] or [False])
         self._is_in_place = np.array([one.kind is FunctionKind.IN_PLACE for one in functions] or [False])
         self.jobs = np.zeros(count, np.int64)
         self.panicked = np.zeros(count, np.int64)
@@ -43,7 +54,9 @@ class Jobs:
         self.spawns = Spawns()
         self.longest_queued: dict[int, np.void] = {}
         self._queued, self._ran, self._in_place = Sums(count), Sums(count), Sums(1)
+        self._partial_jobs, self._partial_time = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._alive = np.empty(0, np.uint64)
+        self._cut = np.empty(0, np.uint64)
 
     def apart(self, spans: Spans) -> tuple[Spans, Array]:
         """Count in the jobs among these; yields what is neither a job nor done in one, and no call in place; and those
@@ -52,6 +65,8 @@ class Jobs:
             return spans, spans.polls[:0]
         begun, over = self.is_job[spans.begun["function"]], self.is_job[spans.over["function"]]
         self._alive = np.concatenate([self._alive, spans.begun["task"][begun]])
+        is_cut = self.is_job[spans.polls["function"]] & ((spans.polls["flags"] & _IS_CUT) != 0)
+        self._cut = np.concatenate([self._cut, spans.polls["instance"][is_cut]])
         self._add(pick(spans.begun, begun), pick(spans.over, over))
         polls, waits = self._of_jobs(spans.polls), self._of_jobs(spans.waits)
         in_poll = (spans.off_cpu["flags"] & np.uint8(OffCpuFlag.IN_POLL)) != 0
@@ -60,7 +75,7 @@ class Jobs:
         self._in_place.add(np.zeros(len(in_place), np.int64), in_place["end"] - in_place["start"])
         self.polls += int(np.count_nonzero(polls))
         self.waits += int(np.count_nonzero(waits))
-        self._alive = self._alive[~np.isin(self._alive, spans.over["task"])]
+        self._alive, self._cut = (one[~np.isin(one, spans.over["task"])] for one in (self._alive, self._cut))
         others = replace(
             spans,
             polls=pick(spans.polls, ~polls),
@@ -89,8 +104,11 @@ class Jobs:
         np.add.at(self.jobs, function, 1)
         np.add.at(self.panicked, function, outcome == Outcome.PANICKED)
         np.add.at(self.cancelled, function, outcome == Outcome.CANCELLED)
-        done = np.isin(outcome, _IS_OVER) & (outcome != Outcome.CANCELLED)
-        self._ran.add(function[done], over["busy"][done])
+        ran = (outcome != Outcome.CANCELLED) & (over["polls"] > 0)
+        is_whole = (np.isin(outcome, _IS_OVER) | self._is_one_poll[function]) & ~np.isin(over["task"], self._cut)
+        self._ran.add(function[ran & is_whole], over["busy"][ran & is_whole])
+        np.add.at(self._partial_jobs, function[ran & ~is_whole], 1)
+        np.add.at(self._partial_time, function[ran & ~is_whole], over["busy"][ran & ~is_whole])
 
     def in_place(self) -> JobFigures | None:
         """How long calls of block_in_place took; None: there were none."""
@@ -98,8 +116,8 @@ class Jobs:
 
     def seen(self) -> list[int]:
         """The functions of jobs that were seen, those that ran longest first."""
-        found = np.flatnonzero(self.jobs)
-        return [int(one) for one in found[np.argsort(-self._ran.total[found], kind="stable")]]
+        found, total = np.flatnonzero(self.jobs), self._ran.total + self._partial_time
+        return [int(one) for one in found[np.argsort(-total[found], kind="stable")]]
 
     def queued(self, function: int) -> JobFigures | None:
         """From the spawns of jobs to their begins; None: no spawn was seen."""
@@ -110,8 +128,13 @@ class Jobs:
         return self._queued.at_least(function, length)
 
     def ran(self, function: int) -> JobFigures | None:
-        """From the begins of jobs to their ends; None: none ended."""
+        """From the begins of jobs to their ends; None: of none both were seen."""
         return self._figures(self._ran, function)
+
+    def partial(self, function: int) -> PartialJobs | None:
+        """Those that ran() leaves out, though they ran; None: there are none."""
+        count = int(self._partial_jobs[function])
+        return PartialJobs(count, int(self._partial_time[function])) if count else None
 
     @staticmethod
     def _figures(sums: Sums, function: int) -> JobFigures | None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from tracer.model import FunctionKind, SourceLocation
 from tracer.output.awaits import short_place
 from tracer.output.flight import flight_words
+from tracer.output.job_words import left_out, time_in_all
 from tracer.output.labels import (
     duration_words,
     place_words,
@@ -221,7 +222,7 @@ def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Co
             *_delay_cells(one["queued"], ()),
             grouped(one["jobs"]),
             *_delay_cells(one["ran"], ()),
-            duration_words(one["ran"]["total"]) if one["ran"] else "",
+            duration_words(total) if (total := time_in_all(one)) is not None else "",
             _spawned_at(one),
         )
         for one in jobs[:_TOP_KINDS]
@@ -233,6 +234,8 @@ def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Co
     console.print(make_table(columns, rows, console.width, ("ran p99", "queued p50", "queued p99", "spawned at")))
     if len(jobs) > _TOP_KINDS:
         console.print(plain_text(f"{some(len(jobs) - _TOP_KINDS, 'more kind')} of blocking jobs", "dim"))
+    for words in left_out(jobs):
+        console.print(plain_text(words, "dim"))
     console.print()
 
 

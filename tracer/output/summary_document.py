@@ -11,6 +11,7 @@ from tracer.output.blockers import Blocker, stack_of, stack_words
 from tracer.output.delays import Lengths
 from tracer.output.findings.gather import unjudged
 from tracer.output.flight import flight_of
+from tracer.output.jobs import PartialJobs
 from tracer.output.kinds import Spawn
 from tracer.output.labels import probed_words, state_words
 from tracer.output.scheduled import Split, StolenTime
@@ -235,6 +236,7 @@ def _job(summary: Summary, function: int) -> dict[str, Any]:
         **{name: int(getattr(summary.jobs, name)[function]) for name in ("jobs", "panicked", "cancelled")},
         "queued": _or_none(summary.jobs.queued(function)),
         "ran": _or_none(summary.jobs.ran(function)),
+        "partial": _or_none(summary.jobs.partial(function)),
         "spawned": [_spawn(summary, spawn, count) for spawn, count in summary.jobs.spawns.of(function)],
     }
 
@@ -287,7 +289,7 @@ def _await(summary: Summary, row: AwaitFigures) -> dict[str, Any]:
     }
 
 
-def _or_none(figures: Lengths | Split | StolenTime | None) -> dict[str, Any] | None:
+def _or_none(figures: Lengths | PartialJobs | Split | StolenTime | None) -> dict[str, Any] | None:
     return asdict(figures) if figures is not None else None
 
 
