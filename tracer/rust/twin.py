@@ -18,6 +18,7 @@ from tracer.rust.code_shape import CodeShape
 from tracer.rust.functions import find_functions
 from tracer.rust.naming import coroutine_name, display_name, is_closure
 from tracer.rust.twin_evidence import Contradiction, Evidence, contradictions
+from tracer.rust.twin_exits import with_results_kept
 from tracer.rust.twin_lines import Trust, TwinLines
 from tracer.target.elf import ElfImage
 
@@ -67,7 +68,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
     )
     return replace(
         binary,
-        functions=tuple(taken),
+        functions=tuple(with_results_kept(binary.functions, taken, image)),
         refusals=binary.refusals + inlined,
         layouts=tuple(_trusted_layout(layout, lines) for layout in twin.layouts),
         twin=twin.path,

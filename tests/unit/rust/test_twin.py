@@ -14,6 +14,7 @@ from tests.running import Targets
 from tracer.errors import ExitCode, TwinRefused
 from tracer.model import Binary, FunctionKind, PollFunction, Source
 from tracer.rust import read_binary
+from tracer.rust.returns import next_emulated
 from tracer.rust.twin import BUILD_TWIN, with_twin
 from tracer.target.elf import open_elf
 
@@ -164,6 +165,22 @@ def test_the_code_alone_never_names_another_awaitee(targets: Targets, name: str)
                 named += 1
                 assert point.awaitee.partition("<")[0].endswith(awaited[point.state])
     assert named
+
+
+@pytest.mark.parametrize("name", ["async_std_log", "parked_tokio"])
+def test_a_result_that_the_twin_tells_of_is_there_where_it_is_read(targets: Targets, name: str) -> None:
+    running, twin = targets.path(name, "release"), targets.path(name, "release-debug")
+    content = running.read_bytes()
+    read_at = 0
+    for function in joined(running, twin).functions:
+        if function.result is None or function.state_offset is not None:
+            continue
+        for site in function.returned:
+            back = site.offset - site.after
+            found = next_emulated(content[back:][:64], 0, keeps_rax=True)
+            assert found == (site.after, site.after), function.name
+            read_at += 1
+    assert read_at
 
 
 def test_another_name_is_another_program(build: Build, running: Path) -> None:
