@@ -263,7 +263,7 @@ class Refusal(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[int] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Binary(_message.Message):
-    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "spawns", "sites", "wakes", "layouts", "twin")
+    __slots__ = ("path", "build_id", "architecture", "size", "symbols", "can_unwind", "functions", "refusals", "rustc", "debug_file", "ends", "spawns", "sites", "wakes", "layouts", "twin", "own_folder")
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +280,7 @@ class Binary(_message.Message):
     WAKES_FIELD_NUMBER: _ClassVar[int]
     LAYOUTS_FIELD_NUMBER: _ClassVar[int]
     TWIN_FIELD_NUMBER: _ClassVar[int]
+    OWN_FOLDER_FIELD_NUMBER: _ClassVar[int]
     path: str
     build_id: str
     architecture: str
@@ -296,7 +297,8 @@ class Binary(_message.Message):
     wakes: _containers.RepeatedCompositeFieldContainer[WakePoint]
     layouts: _containers.RepeatedCompositeFieldContainer[Layout]
     twin: str
-    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[SpawnPoint, _Mapping]]] = ..., sites: _Optional[_Union[CallSites, _Mapping]] = ..., wakes: _Optional[_Iterable[_Union[WakePoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ...) -> None: ...
+    own_folder: str
+    def __init__(self, path: _Optional[str] = ..., build_id: _Optional[str] = ..., architecture: _Optional[str] = ..., size: _Optional[int] = ..., symbols: _Optional[str] = ..., can_unwind: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[PollFunction, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., rustc: _Optional[str] = ..., debug_file: _Optional[str] = ..., ends: _Optional[_Iterable[_Union[EndPoint, _Mapping]]] = ..., spawns: _Optional[_Iterable[_Union[SpawnPoint, _Mapping]]] = ..., sites: _Optional[_Union[CallSites, _Mapping]] = ..., wakes: _Optional[_Iterable[_Union[WakePoint, _Mapping]]] = ..., layouts: _Optional[_Iterable[_Union[Layout, _Mapping]]] = ..., twin: _Optional[str] = ..., own_folder: _Optional[str] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("binary", "offset", "site", "group", "enters", "leaves", "is_tail", "cost", "ends", "spawns", "wakes", "after")

@@ -177,6 +177,7 @@ def write_binary(binary: Binary) -> pb.Binary:
         spawns=[write_spawn(point) for point in binary.spawns],
         sites=write_sites(binary.sites),
         wakes=[write_wake(point) for point in binary.wakes],
+        own_folder=maybe_text(binary.own_folder),
     )
 
 
@@ -198,4 +199,5 @@ def read_binary(message: pb.Binary) -> Binary:
         spawns=tuple(read_spawn(m) for m in message.spawns),
         sites=read_sites(message.sites),
         wakes=tuple(read_wake(m) for m in message.wakes),
+        own_folder=message.own_folder if message.HasField("own_folder") else None,
     )

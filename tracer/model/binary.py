@@ -19,7 +19,7 @@ class Binary:
     twin: the file whose debug information was used as that of the same program.  current_task: bytes from a thread's
     pointer (fs) to where tokio keeps the id of the task that the thread polls, a u64, 0 for none; None: not known.
     spawns: where tasks are spawned.  sites: where calls that spawn may stand, by address.  wakes: where tasks are
-    woken.
+    woken.  own_folder: of the program's own package, where its path looks like that of a dependency; else None.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Binary:
     spawns: tuple[SpawnPoint, ...] = ()
     sites: tuple[CallSite, ...] = ()
     wakes: tuple[WakePoint, ...] = ()
+    own_folder: str | None = None
 
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:

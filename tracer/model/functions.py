@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,8 +65,13 @@ def is_library(path: str) -> bool:
     return _LIBRARY.search(path) is not None
 
 
-def is_foreign(path: str) -> bool:
-    """Whether a source file or folder is not the user's own, as far as its path tells."""
+def is_foreign(path: str, own_folders: Collection[str] = ()) -> bool:
+    """Whether a source file or folder is not the user's own, as far as its path tells.
+
+    own_folders: where the user's own are, wherever that is; see Binary.own_folder.
+    """
+    for folder in own_folders:
+        path = path.removeprefix(folder) if path.startswith(f"{folder}/") else path
     return is_library(path) or any(part in path for part in _FOREIGN)
 
 

@@ -141,6 +141,11 @@ class Plan:
         return groups | {Group.SCHEDULING} if self.scheduling else groups
 
     @property
+    def own_folders(self) -> tuple[str, ...]:
+        """Those of all binaries that have one, see Binary."""
+        return tuple(binary.own_folder for binary in self.binaries if binary.own_folder is not None)
+
+    @property
     def sites(self) -> tuple[CallSite, ...]:
         """Those of all binaries, one after the other."""
         return tuple(site for binary in self.binaries for site in binary.sites)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tracer.model import Array, Frame, Stack, StackKind, Stacks, is_foreign
@@ -20,18 +21,21 @@ _RUNTIMES = frozenset(
 """Crates by whose names, where no line is known, a function is taken not to be the user's own."""
 
 
-def is_own(frame: Frame) -> bool:
-    """Whether a function is the user's own, as far as the path of its source tells, or else its crate."""
+def is_own(frame: Frame, own_folders: Collection[str] = ()) -> bool:
+    """Whether a function is the user's own, as far as the path of its source tells, or else its crate.
+
+    own_folders: see Plan.
+    """
     if frame.crate in _STANDARD:
         return False
     if frame.location is not None:
-        return not is_foreign(frame.location.file)
+        return not is_foreign(frame.location.file, own_folders)
     return frame.crate is not None and frame.crate not in _RUNTIMES
 
 
-def blocker_of(stack: Stack) -> Frame | None:
+def blocker_of(stack: Stack, own_folders: Collection[str] = ()) -> Frame | None:
     """The innermost function that is the user's own; None: there is none."""
-    return next((frame for frame in stack.frames if is_own(frame)), None)
+    return next((frame for frame in stack.frames if is_own(frame, own_folders)), None)
 
 
 def frame_words(frame: Frame) -> str:
@@ -91,10 +95,11 @@ class Blocker:
 
 
 class Blockers:
-    """By kind and place.  Memory grows with the places only."""
+    """By kind and place.  Memory grows with the places only.  own_folders: see Plan."""
 
-    def __init__(self, stacks: Stacks | None) -> None:
+    def __init__(self, stacks: Stacks | None, own_folders: Collection[str] = ()) -> None:
         self._stacks = stacks
+        self._own_folders = own_folders
         self._frames: dict[int, Frame | None] = {}
         self._found: dict[_Place, Blocker] = {}
 
@@ -135,5 +140,5 @@ class Blockers:
     def _frame(self, number: int) -> Frame | None:
         if number not in self._frames:
             stack = stack_of(self._stacks, number)
-            self._frames[number] = blocker_of(stack) if stack is not None else None
+            self._frames[number] = blocker_of(stack, self._own_folders) if stack is not None else None
         return self._frames[number]

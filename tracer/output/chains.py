@@ -73,6 +73,7 @@ class Chains:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._own_folders = plan.own_folders
         self._above = {place.parent for place in plan.places}
         self._known: dict[tuple[int, int | None, int], Whereabouts] = {}
 
@@ -112,9 +113,9 @@ class Chains:
             is_whole,
             plain.is_verified,
         )
-        at = max((place for place, step in enumerate(common) if _is_own(step)), default=-1)
+        at = max((place for place, step in enumerate(common) if self._is_own(step)), default=-1)
         if at < 0 and plain.location is None:
-            # A task of a dependency, or all of the program is one (`cargo install`): its outermost await.
+            # A task of a dependency: its outermost await.
             at = next((place for place, step in enumerate(common) if step.location is not None), -1)
         if at < 0 or len(common) == 1 == len(ways):
             return known
@@ -160,10 +161,9 @@ class Chains:
             steps[0] = replace(steps[0], may_be_off=True)
         return tuple(reversed(steps))
 
-
-def _is_own(step: Step) -> bool:
-    """Whether it awaits in the user's own source."""
-    return step.location is not None and not is_foreign(step.location.file)
+    def _is_own(self, step: Step) -> bool:
+        """Whether it awaits in the user's own source."""
+        return step.location is not None and not is_foreign(step.location.file, self._own_folders)
 
 
 def _common(ways: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:

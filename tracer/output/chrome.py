@@ -229,7 +229,7 @@ class ChromeWriter:
             if latest > end:
                 more += f',"may have ended later by (ns)":{latest - end}'
             if known := stack_of(self._recording.stacks, stack):
-                blocker = blocker_of(known)
+                blocker = blocker_of(known, self._recording.plan.own_folders)
                 about = {"blocker": frame_words(blocker) if blocker else None, "stack": stack_words(known)}
                 more += f",{json.dumps(about)[1:-1]}"
             lines.append(

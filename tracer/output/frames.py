@@ -61,7 +61,7 @@ class FutureFrame:
     begins: where a coroutine's body begins.  is_whole: False where its memory does not make sense.  number: of the
     stack's frame.  more: not 0: it stands for so many of a container.  may_be_off: nothing
     tells whether the one that has it polls it.  is_alive: something tells that it is there.  is_over: it has given away
-    what it had.
+    what it had.  own_folder: as Binary has it.
     """
 
     name: str
@@ -76,6 +76,7 @@ class FutureFrame:
     may_be_off: bool = False
     is_alive: bool = False
     is_over: bool = False
+    own_folder: str | None = None
 
     @property
     def location(self) -> SourceLocation | None:
@@ -86,7 +87,7 @@ class FutureFrame:
     def is_own(self) -> bool:
         """Whether it awaits in the user's own source, as far as that is known."""
         place = self.location or (self.begins if self.point and self.point.macro else None)
-        return place is not None and not is_foreign(place.file)
+        return place is not None and not is_foreign(place.file, (self.own_folder,) if self.own_folder else ())
 
     @cached_property
     def short(self) -> str:
@@ -173,7 +174,19 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
         if children and function.name.startswith(_POINTERS):
             return children
         kind = LayoutKind.COROUTINE if function.kind is FunctionKind.COROUTINE else LayoutKind.FUTURE
-        return (FutureFrame(function.name, kind, None, None, function.location, frame.is_whole, children, number),)
+        return (
+            FutureFrame(
+                function.name,
+                kind,
+                None,
+                None,
+                function.location,
+                frame.is_whole,
+                children,
+                number,
+                own_folder=binary.own_folder,
+            ),
+        )
     if layout is None:
         return children
     is_over = False
@@ -196,6 +209,7 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
             number,
             frame.more,
             is_over=is_over,
+            own_folder=binary.own_folder,
         ),
     )
 
@@ -254,7 +268,7 @@ def waits_for_ever(frames: Sequence[FutureFrame]) -> bool:
 
 
 def _home(frame: FutureFrame) -> str:
-    """The folder of the crate from a registry that a future is of, or "": a program can be from there as a whole."""
+    """The folder of the crate from a registry that a future is of, or "": a task can be from there as a whole."""
     place = frame.location or frame.begins
     crate = _CRATE.match(place.file) if place is not None else None
     return crate[0] if crate else ""

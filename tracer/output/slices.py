@@ -70,6 +70,7 @@ class SliceRows:
         functions = plan.functions
         self.stacks = PollStacks(stacks)
         self._told_stacks = stacks
+        self._own_folders = plan.own_folders
         self._stack_iids: dict[int, tuple[int, int]] = {}
         self._descriptors = descriptors
         self._functions = functions
@@ -255,7 +256,7 @@ class SliceRows:
     def _stack_words(self, number: int) -> tuple[int, int]:
         if number not in self._stack_iids:
             stack = stack_of(self._told_stacks, number)
-            frame = blocker_of(stack) if stack is not None else None
+            frame = blocker_of(stack, self._own_folders) if stack is not None else None
             self._stack_iids[number] = (
                 self._descriptors.string(frame_words(frame) if frame is not None else "unknown"),
                 self._descriptors.lines(stack_words(stack) if stack is not None else ("unknown",)),

@@ -53,7 +53,7 @@ class Summary:
         self.jobs = Jobs(recording.plan.functions)
         self._group_time = {group: GroupTime(group, recording.plan, recording.start) for group in Group}
         self._evidence = Evidence(recording, self.accounts, self.jobs, self._group_time[Group.WAKES])
-        self.blockers = Blockers(recording.stacks)
+        self.blockers = Blockers(recording.stacks, recording.plan.own_folders)
         self.scheduled = Scheduled(len(recording.plan.functions))
         self.names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
@@ -124,7 +124,7 @@ class Summary:
         until, own = start + int(self.seconds * 1e9), 0.0
         if Group.FUTURES in shares:
             shares[Group.FUTURES] = self.probed_time.least_share(until)
-            of_user = np.array([is_own(one) for one in plan.functions], np.bool_)
+            of_user = np.array([is_own(one, plan) for one in plan.functions], np.bool_)
             own = self.probed_time.least_share(until, of_user)
         lacks = missing(
             shares,

@@ -7,7 +7,7 @@ statement), and its type has a member `__awaitee`.  An await that a macro wrote 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracer.model import FIRST_SUSPEND, UNRESUMED, AwaitPoint, SourceLocation, is_foreign
@@ -47,9 +47,20 @@ class _Suspension:
 
 
 class Awaits:
-    """Reads the coroutines of one binary; implementations: what is known of its `{impl#3}` by now."""
+    """Reads the coroutines of one binary.
 
-    def __init__(self, dwarf: Dwarf, types: Types, lines: LineTables, implementations: Implementations) -> None:
+    implementations: what is known of its `{impl#3}` by now.  own_folders: as is_foreign() has them.
+    """
+
+    def __init__(
+        self,
+        dwarf: Dwarf,
+        types: Types,
+        lines: LineTables,
+        implementations: Implementations,
+        own_folders: Collection[str],
+    ) -> None:
+        self._own_folders = own_folders
         self._dwarf = dwarf
         self._types = types
         self._lines = lines
@@ -102,7 +113,7 @@ class Awaits:
     def _suspension(self, coroutine: int, state: int, member: Member, own: SourceLocation | None) -> _Suspension:
         place = self._place(coroutine, member)
         awaitee = self._awaitee(member.type) if member.type is not None else None
-        if place is None or own is None or not is_in_macro(place, own):
+        if place is None or own is None or not is_in_macro(place, own, self._own_folders):
             return _Suspension(state, place, None, awaitee)
         return _Suspension(state, None, place, awaitee)
 
@@ -173,12 +184,12 @@ def _is_alone(path: str) -> bool:
     return _OWN_NAME.match(path) is not None
 
 
-def is_in_macro(place: SourceLocation, own: SourceLocation) -> bool:
+def is_in_macro(place: SourceLocation, own: SourceLocation, own_folders: Collection[str]) -> bool:
     """Whether an await is written elsewhere than in the body of its function, which begins at `own`."""
     if place.file == own.file:
         return place.line < own.line
     # A body that a macro of some crate made, with the user's code in it, is no such case.
-    return not is_foreign(own.file) or is_foreign(place.file)
+    return not is_foreign(own.file, own_folders) or is_foreign(place.file, own_folders)
 
 
 def common(points: Mapping[int, tuple[AwaitPoint, ...]], coroutines: Sequence[int]) -> tuple[AwaitPoint, ...]:

@@ -113,6 +113,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
         spawns=found.spawns,
         sites=found.sites,
         wakes=found.wakes,
+        own_folder=found.own_folder,
     )
 
 

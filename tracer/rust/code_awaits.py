@@ -8,7 +8,7 @@ comes from where the outermost of them is called.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from tracer.model import FIRST_SUSPEND, AwaitPoint, SourceLocation
@@ -26,9 +26,20 @@ _SCOPES = frozenset({int(Tag.LEXICAL_BLOCK), int(Tag.INLINED_SUBROUTINE)})
 
 
 class CodeAwaits:
-    """Reads the coroutine bodies of one binary.  futures: display names by the address of their poll function."""
+    """Reads the coroutine bodies of one binary.
 
-    def __init__(self, dwarf: Dwarf, lines: LineTables, dispatches: Dispatches, futures: Mapping[int, str]) -> None:
+    futures: display names by the address of their poll function.  own_folders: as is_foreign() has them.
+    """
+
+    def __init__(
+        self,
+        dwarf: Dwarf,
+        lines: LineTables,
+        dispatches: Dispatches,
+        futures: Mapping[int, str],
+        own_folders: Collection[str],
+    ) -> None:
+        self._own_folders = own_folders
         self._dwarf = dwarf
         self._lines = lines
         self._dispatches = dispatches
@@ -72,7 +83,7 @@ class CodeAwaits:
         if place is None:
             return AwaitPoint(state, None, None)
         awaitee = self._polled(path[-1], origins)
-        if own is not None and is_in_macro(place, own):
+        if own is not None and is_in_macro(place, own, self._own_folders):
             return AwaitPoint(state, None, awaitee, place)
         return AwaitPoint(state, place, awaitee)
 

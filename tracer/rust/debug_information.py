@@ -37,6 +37,7 @@ from tracer.rust.layouts import Layouts
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import generic_arguments, is_closure
+from tracer.rust.own_folder import own_folder
 from tracer.rust.scan import CodeScan
 from tracer.rust.spawn_callers import SpawnCallers
 from tracer.rust.task_cells import cell_name, find_cells
@@ -55,7 +56,12 @@ class DebugInformation:
     """What DWARF says about the candidates.  Damaged or missing: nothing is known, no error."""
 
     def __init__(
-        self, image: ElfImage | None, split: Mapping[int, SplitUnit], candidates: list[Candidate], glue: list[DropGlue]
+        self,
+        image: ElfImage | None,
+        named: ElfImage,
+        split: Mapping[int, SplitUnit],
+        candidates: list[Candidate],
+        glue: list[DropGlue],
     ) -> None:
         self.type_paths: dict[int, set[str]] = defaultdict(set)
         self.dropped: dict[int, set[str]] = {}
@@ -67,6 +73,7 @@ class DebugInformation:
         self._selfless: dict[int, str] = {}
         self._implementations = Implementations()
         self.has_types = False
+        self.own_folder: str | None = None
         self._lookup: SubprogramLookup | None = None
         if image is None or not image.has_section(".debug_info"):
             return
@@ -76,6 +83,7 @@ class DebugInformation:
         except DwarfError:
             return
         self._lookup = lookup
+        self.own_folder = own_folder(named, self._dwarf, lookup.unit_at)
         self._lines = LineTables(self._dwarf)
         self._types = Types(self._dwarf)
         self._judge = Judge(self._dwarf, self._types, self._lines)
@@ -103,7 +111,7 @@ class DebugInformation:
         verdicts = try_verdicts(self._judge, candidate, self._dies[candidate.address])
         self.has_types |= any(verdict.has_types for verdict in verdicts)
         self._remember(candidate, verdicts)
-        return sorted(verdicts, key=_preference)
+        return sorted(verdicts, key=self._preference)
 
     def _remember(self, candidate: Candidate, verdicts: list[Verdict]) -> None:
         """What with_layouts() and the ends need.  Of merged functions some may have no entry: then nothing is known
@@ -190,7 +198,7 @@ class DebugInformation:
         """
         if not self._futures and not self._cells and not self._runs:
             return functions, ()
-        awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations)
+        awaits = Awaits(self._dwarf, self._types, self._lines, self._implementations, self._own_folders)
         types = {function.address: self._futures.get(function.address, {}) for function in functions}
         of_tasks = {position: path for several in self._runs.values() for position, path in several.items()}
         roots = of_tasks | {position: path for several in types.values() for position, path in several.items()}
@@ -238,7 +246,7 @@ class DebugInformation:
             and len(function.names) == 1
             and not function.name.startswith(_POINTERS)
         }
-        reader = CodeAwaits(self._dwarf, self._lines, dispatches, futures)
+        reader = CodeAwaits(self._dwarf, self._lines, dispatches, futures, self._own_folders)
         found = {}
         for function in functions:
             die = self._untyped.get(function.address)
@@ -280,8 +288,8 @@ class DebugInformation:
         """The user's coroutines that exist only inlined into others."""
         if not self._dies:
             return []
-        found = InlinedCoroutines(self._dwarf, self._lines).refusals(known)
-        return [refusal for refusal in found if not _is_foreign(refusal.location)]
+        found = InlinedCoroutines(self._dwarf, self._lines, self._own_folders).refusals(known)
+        return [refusal for refusal in found if not self._is_foreign(refusal.location)]
 
     def location(self, address: int) -> SourceLocation | None:
         """From the line table alone."""
@@ -290,10 +298,13 @@ class DebugInformation:
         unit = self._lookup.unit_at(address)
         return self._lines.location(unit, address) if unit is not None else None
 
+    def _preference(self, verdict: Verdict) -> tuple[bool, bool, str, str]:
+        is_other = self._is_foreign(verdict.location)
+        return not verdict.has_types, is_other, verdict.type_path or "", str(verdict.location)
 
-def _preference(verdict: Verdict) -> tuple[bool, bool, str, str]:
-    return not verdict.has_types, _is_foreign(verdict.location), verdict.type_path or "", str(verdict.location)
+    def _is_foreign(self, location: SourceLocation | None) -> bool:
+        return location is None or is_foreign(location.file, self._own_folders)
 
-
-def _is_foreign(location: SourceLocation | None) -> bool:
-    return location is None or is_foreign(location.file)
+    @property
+    def _own_folders(self) -> tuple[str, ...]:
+        return (self.own_folder,) if self.own_folder is not None else ()

@@ -38,6 +38,7 @@ class Found:
     spawns: tuple[SpawnPoint, ...] = ()
     sites: tuple[CallSite, ...] = ()
     wakes: tuple[WakePoint, ...] = ()
+    own_folder: str | None = None
 
 
 def find_functions(
@@ -57,7 +58,7 @@ def find_functions(
     candidates, symbol_count = find_candidates(named, image)
     ends = Ends(named, image)
     glue = ends.glue_of({name for candidate in candidates for name in candidate.names})
-    information = DebugInformation(None if without_debug_info else described, split or {}, candidates, glue)
+    information = DebugInformation(None if without_debug_info else described, named, split or {}, candidates, glue)
     code = CandidateCode(image, named, candidates)
     functions: list[PollFunction] = []
     refusals: list[Refusal] = []
@@ -110,4 +111,15 @@ def find_functions(
         else:
             functions.append(one)
     functions = naming_others(functions, {candidate.address: candidate for candidate in candidates})
-    return Found(tuple(functions), tuple(refusals), symbols, layouts, points, current, spawns, sites, wakes)
+    return Found(
+        tuple(functions),
+        tuple(refusals),
+        symbols,
+        layouts,
+        points,
+        current,
+        spawns,
+        sites,
+        wakes,
+        information.own_folder,
+    )

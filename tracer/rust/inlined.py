@@ -32,10 +32,14 @@ _WALK_BUDGET = 8 << 20
 
 
 class InlinedCoroutines:
-    """Finds the user's own in one binary: not those of dependencies, and not all where that would take long."""
+    """Finds the user's own in one binary: not those of dependencies, and not all where that would take long.
 
-    def __init__(self, dwarf: Dwarf, lines: LineTables) -> None:
+    own_folders: as is_foreign() has them.
+    """
+
+    def __init__(self, dwarf: Dwarf, lines: LineTables, own_folders: Collection[str]) -> None:
         self._dwarf = dwarf
+        self._own_folders = own_folders
         self._lines = lines
         self._places: dict[int, dict[int, set[int]]] = {}
         self._walk_left = _WALK_BUDGET
@@ -83,7 +87,9 @@ class InlinedCoroutines:
     def _is_own(self, unit: Unit) -> bool:
         try:
             directory = self._dwarf.root(unit).get(At.COMP_DIR)
-            return self._dwarf.is_rust(unit) and isinstance(directory, str) and not is_foreign(directory)
+            if not isinstance(directory, str) or not self._dwarf.is_rust(unit):
+                return False
+            return directory in self._own_folders or not is_foreign(directory)
         except DwarfError:
             return False
 

@@ -73,6 +73,7 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         layouts=tuple(_trusted_layout(layout, lines) for layout in twin.layouts),
         twin=twin.path,
         current_task=twin.current_task,
+        own_folder=binary.own_folder or twin.own_folder,
     )
 
 

@@ -46,6 +46,15 @@ def test_the_innermost_own_function_is_what_blocks() -> None:
     assert [blocker_of(stack) for stack in STACKS.stacks] == [NAP, NAP_LATER, None]
 
 
+def test_the_users_own_lies_where_dependencies_do() -> None:
+    own_folders = ["/home/me/.cargo/registry/src/i/tokio-1.54.1"]
+    stack = Stack((SYSTEM, PARK, MAIN), True)
+    assert (blocker_of(stack), blocker_of(stack, own_folders)) == (MAIN, PARK)
+    found = Blockers(Stacks((stack,), StackCensus()), own_folders)
+    found.add(_looks((BLOCKED, 100, 105, 125, 1)))
+    assert [one.frame for one in found.most()] == [PARK]
+
+
 def test_a_stack_in_words() -> None:
     assert stack_words(STACKS.stacks[0])[1:] == [
         "std::thread::sleep std/src/thread/functions.rs:314",

@@ -59,7 +59,7 @@ def test_through_an_inlined_future_of_the_users_own() -> None:
 
 
 def test_where_nothing_is_the_users_own_a_task_waits_where_its_future_does() -> None:
-    """As in a program that `cargo install` built: all of its source is a dependency's."""
+    """As of a task of a dependency's."""
     made = plan()
     outer = made.layouts[0]
     awaits = tuple(replace(point, location=SourceLocation(FOREIGN, 30)) for point in outer.awaits)
@@ -67,6 +67,16 @@ def test_where_nothing_is_the_users_own_a_task_waits_where_its_future_does() -> 
     made = replace(made, functions=(task,), layouts=(replace(outer, awaits=awaits), *made.layouts[1:]))
     waiting = Chains(made).waiting(0, None, packed(numbers(made, 3)))
     assert (waiting.title, waiting.location) == ("waiting: tokio::inner", SourceLocation(FOREIGN, 30))
+
+
+def test_the_users_own_lies_where_dependencies_do() -> None:
+    """As in a program that `cargo install` built."""
+    inner = "/srv/build/.cargo/registry/src/x/server-1.0.0/src/inner.rs"
+    made = plan(inner)
+    assert Chains(made).waiting(0, 3, packed(numbers(made, 3))).location == SourceLocation(OWN, 30)
+    (binary,) = made.binaries
+    made = replace(made, binaries=(replace(binary, own_folder="/srv/build/.cargo/registry/src/x/server-1.0.0"),))
+    assert Chains(made).waiting(0, 3, packed(numbers(made, 3))).location == SourceLocation(inner, 10)
 
 
 def test_several_branches() -> None:

@@ -131,6 +131,15 @@ def test_places() -> None:
     assert place_words(None) == ""
 
 
+def test_own_folders() -> None:
+    folder = "/srv/.cargo/registry/src/x/server-1.0.0"
+    assert is_foreign(f"{folder}/src/main.rs")
+    assert not is_foreign(f"{folder}/src/main.rs", [folder])
+    other = "/srv/.cargo/registry/src/x/tokio-1.54.1/src/lib.rs"
+    others = (other, f"{folder}/vendor/tokio/src/lib.rs", f"{folder}-pre/src/lib.rs")
+    assert all(is_foreign(path, [folder]) for path in others)
+
+
 def test_states_and_groups() -> None:
     assert [state_words(s) for s in (None, 0, 1, 2, 3, 7)] == [
         "unknown", "not yet polled", "returned", "panicked", "await #1", "await #5",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,9 +89,10 @@ class _Unsettled:
 class LongPolls:
     """The long polls of late, and by function what they took; memory grows with the functions only."""
 
-    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None) -> None:
+    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None, own_folders: Collection[str] = ()) -> None:
         self._is_task = np.array([*is_task] or [False])
         self._stacks = stacks
+        self._own_folders = own_folders
         self.recent = np.empty(0, POLL)
         self._in_place = np.empty(0, POLL)
         self._workers: set[int] = set()
@@ -131,7 +132,7 @@ class LongPolls:
         function, length = int(inner["function"]), own_length(inner) - self.in_place(outer)
         if length < LEAST:
             return
-        one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks)))
+        one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks, self._own_folders)))
         one.blockers.add(looks)
         one.lengths[_bin(length)] += 1
         one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1

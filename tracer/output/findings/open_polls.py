@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +48,12 @@ class OpenPolls:
     others: the polls that have ended, and what was done in place.
     """
 
-    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None, others: LongPolls) -> None:
+    def __init__(
+        self, is_task: Sequence[bool], stacks: Stacks | None, others: LongPolls, own_folders: Collection[str]
+    ) -> None:
         self._is_task = np.array([*is_task] or [False])
         self._stacks = stacks
+        self._own_folders = own_folders
         self.others = others
         self.by_function: dict[int, _Open] = {}
 
@@ -72,7 +75,9 @@ class OpenPolls:
     def _note(self, function: int, length: int, poll: np.void | None, start: int, task: int, looks: Array) -> None:
         one = self.by_function.get(function)
         if one is None:
-            one = self.by_function[function] = _Open(length, poll, start, task, Blockers(self._stacks))
+            one = self.by_function[function] = _Open(
+                length, poll, start, task, Blockers(self._stacks, self._own_folders)
+            )
         elif length > one.longest:
             one.longest, one.poll, one.start, one.task = length, poll, start, task
         one.count += 1

@@ -42,9 +42,9 @@ class Rule:
     advice: str
 
 
-def is_own(function: PollFunction) -> bool:
+def is_own(function: PollFunction, plan: Plan) -> bool:
     """Whether it is not known to be of a library."""
-    return function.location is None or not is_foreign(function.location.file)
+    return function.location is None or not is_foreign(function.location.file, plan.own_folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Run:
 
     def is_own(self, index: int) -> bool:
         """Whether a function is not known to be of a library."""
-        return is_own(self.plan.functions[index])
+        return is_own(self.plan.functions[index], self.plan)
 
     def thread(self, tid: int) -> str:
         """`thread tokio-rt-worker (17)`."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.captures import plan_of
 from tests.unit.output.findings.made import (
     HANDLE,
     QUERY,
@@ -151,3 +152,17 @@ def test_of_futures_inside_each_other_the_users_own_are_told() -> None:
     assert told == ["echo::conn::handle"]
     told = [one.function for one in summary_of(both[0], of=made).findings if one.rule == "future-leak"]
     assert told == ["echo::db::query"]
+
+
+def test_the_users_own_lies_where_dependencies_do() -> None:
+    made = recording()
+    (binary,) = plan_of([], []).binaries
+    functions = list(made.plan.functions)
+    folder = "/home/me/.cargo/registry/src/x/echo-1.0.0"
+    functions[QUERY] = replace(functions[QUERY], location=SourceLocation(f"{folder}/src/db.rs", 1))
+    binaries = (replace(binary, own_folder=folder),)
+    made = replace(made, plan=replace(made.plan, functions=tuple(functions), binaries=binaries))
+    both = futures(40), futures(40, function=HANDLE)
+    both[1].polls["instance"] += 1000
+    told = {one.function for one in summary_of(*both, of=made).findings if one.rule == "future-leak"}
+    assert "echo::db::query" in told

@@ -1,0 +1,35 @@
+"""Where a stack of futures waits, by what is known of the user's own source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.captures import function, plan_of
+from tracer.model import AwaitPoint, Layout, LayoutEdge, LayoutKind, Source, SourceLocation
+from tracer.output.frames import future_frames, parked
+from tracer.stacks import Frame, Stack
+
+REGISTRY = "/srv/.cargo/registry/src/x"
+
+
+def layout(name: str, file: str, line: int) -> Layout:
+    place = SourceLocation(f"{REGISTRY}/{file}", line)
+    edges = (LayoutEdge(3, 8, False, None),)
+    kind, points = LayoutKind.COROUTINE, (AwaitPoint(3, place, None),)
+    return Layout(name, kind, Source.DWARF, 64, edges, 0, 1, points, place, name)
+
+
+def test_the_users_own_lies_where_dependencies_do() -> None:
+    """Below a future of a dependency, in a program that `cargo install` built."""
+    layouts = (
+        layout("tracing::Instrumented", "tracing-0.1.44/src/instrument.rs", 1),
+        layout("server::handle", "server-1.0.0/src/main.rs", 2),
+        layout("tokio::accept", "tokio-1.54.1/src/listener.rs", 3),
+    )
+    (binary,) = plan_of([function("server::handle")], []).binaries
+    binary = replace(binary, layouts=layouts)
+    stack = Stack(tuple(Frame(number - 1, number, None, 3) for number in range(3)))
+    assert parked(future_frames(stack, replace(binary, own_folder=f"{REGISTRY}/server-1.0.0"))).location == (
+        SourceLocation(f"{REGISTRY}/server-1.0.0/src/main.rs", 2)
+    )
+    assert parked(future_frames(stack, binary)).location == layouts[0].location
