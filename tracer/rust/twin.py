@@ -138,16 +138,15 @@ class _Match:
         if function.state_offset is not None:
             found = [one for one in found if self._state_offset(one) in (function.state_offset, None)]
         ours = self._shape(function)
-        for is_alike in (_same_code, _same_offsets):
-            alike = [one for one in found if is_alike(ours, self._twin_shape(one))]
-            if alike:
-                found = alike
-                break
-        else:
+        same = [one for one in found if _same_code(ours, self._twin_shape(one))]
+        if not same:
+            alike = [one for one in found if _same_offsets(ours, self._twin_shape(one))]
             # Symbols leave out type arguments: of another code it may be a function of the same name for other types.
-            found = [one for one in found if "<" not in self._described[one.address].name]
-        described = tuple(self._described[one.address] for one in found)
-        return _Facts(described, bool(found) and all(_same_code(ours, self._twin_shape(one)) for one in found))
+            # Of what is hand-written those may have their fields in the same places; coroutines differ in their states.
+            if not alike or function.kind is not FunctionKind.COROUTINE:
+                alike = [one for one in alike or found if "<" not in self._described[one.address].name]
+            found = alike
+        return _Facts(tuple(self._described[one.address] for one in same or found), bool(same))
 
     def _shape(self, function: PollFunction) -> CodeShape | None:
         return self._evidence.shapes.of(function.address, function.size)

@@ -183,6 +183,23 @@ def test_a_result_that_the_twin_tells_of_is_there_where_it_is_read(targets: Targ
     assert read_at
 
 
+def test_of_a_function_for_other_types_nothing_is_taken_over(targets: Targets) -> None:
+    """Where the twin has inlined all functions of one type, those of another one with the same name are there yet."""
+    running, twin = targets.path("async_std_log", "release"), targets.path("async_std_log", "release-debug")
+    whole, alone = joined(running, twin), {one.address: one for one in read(running).functions}
+    names = {"async_task::task::Task<u64, ()>", "async_task::task::Task<(), ()>"}
+    assert {one.name for one in whole.functions} >= names
+    with open_elf(running) as image, open_elf(twin) as twin_image:
+        described = read_binary(twin_image, display_path="twin")
+        for name in names:
+            others = replace(described, functions=tuple(one for one in described.functions if one.name != name))
+            binary = with_twin(read_binary(image, display_path="deployed"), image, others, twin_image)
+            found = {one.address: one for one in binary.functions}
+            for function in whole.functions:
+                if function.name == name:
+                    assert found[function.address] == alone[function.address]
+
+
 def test_another_name_is_another_program(build: Build, running: Path) -> None:
     error = refusal(running, build(("async fn first", "async fn frist"), ("first(3)", "frist(3)")))
     assert error.why == "sample::first: the twin does not have it (of 3 poll functions it lacks 1)."
