@@ -41,6 +41,7 @@ from tracer.rust.own_folder import own_folder
 from tracer.rust.scan import CodeScan
 from tracer.rust.spawn_callers import SpawnCallers
 from tracer.rust.task_cells import cell_name, find_cells
+from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Types, state_offset
 from tracer.rust.units import SplitUnit
 from tracer.target.elf import ElfImage
@@ -71,6 +72,7 @@ class DebugInformation:
         self._runs: dict[int, dict[int, str | None]] = {}
         self._untyped: dict[int, Die] = {}
         self._selfless: dict[int, str] = {}
+        self._inlined: dict[int, str] = {}
         self._implementations = Implementations()
         self.has_types = False
         self.own_folder: str | None = None
@@ -280,6 +282,23 @@ class DebugInformation:
                 self._implementations.learn(function.name, body.name)
         return [body for body in inlined if body not in found]
 
+    def learn_implementations(self, functions: list[PollFunction]) -> None:
+        """What `{impl#3}` stand for where no type told it: bodies without types, or inlined ones, have the same modules
+        around their entries.
+
+        Those are walked through only where a function has such a name; to be asked after inlined().
+        """
+        if not any(self._implementations.unknown(function.name) for function in functions):
+            return
+        symbols = dict(self._inlined)
+        for function in functions:
+            if function.kind is FunctionKind.COROUTINE and function.address in self._untyped:
+                with contextlib.suppress(DwarfError):
+                    declared = self._dwarf.chain(self._untyped[function.address])[-1]
+                    symbols[declared.offset] = next(filter(is_closure, function.names))
+        for position, path in TypePaths(self._dwarf).by_scopes(symbols).items():
+            self._implementations.learn(path, symbols[position])
+
     def resolved(self, name: str) -> str:
         """A display name with types in the place of `{impl#3}`, as far as they were learned."""
         return self._implementations.resolved(name)
@@ -288,7 +307,9 @@ class DebugInformation:
         """The user's coroutines that exist only inlined into others."""
         if not self._dies:
             return []
-        found = InlinedCoroutines(self._dwarf, self._lines, self._own_folders).refusals(known)
+        coroutines = InlinedCoroutines(self._dwarf, self._lines, self._own_folders)
+        found = coroutines.refusals(known)
+        self._inlined = coroutines.symbols
         return [refusal for refusal in found if not self._is_foreign(refusal.location)]
 
     def location(self, address: int) -> SourceLocation | None:

@@ -81,6 +81,7 @@ def find_functions(
     refusals += bodiless
     functions, layouts = information.with_layouts(functions, image)
     by_code = information.awaits_by_code(functions, code.dispatches())
+    information.learn_implementations(functions)
     functions = [
         replace(
             function,

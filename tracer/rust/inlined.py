@@ -34,6 +34,7 @@ _WALK_BUDGET = 8 << 20
 class InlinedCoroutines:
     """Finds the user's own in one binary: not those of dependencies, and not all where that would take long.
 
+    symbols: the demangled names by position of the entries that were looked at, of those with a function, too.
     own_folders: as is_foreign() has them.
     """
 
@@ -43,6 +44,7 @@ class InlinedCoroutines:
         self._lines = lines
         self._places: dict[int, dict[int, set[int]]] = {}
         self._walk_left = _WALK_BUDGET
+        self.symbols: dict[int, str] = {}
 
     def refusals(self, known: Collection[str]) -> list[Refusal]:
         """known: the demangled names of the functions that do exist."""
@@ -51,7 +53,7 @@ class InlinedCoroutines:
             linkage = die.string(At.LINKAGE_NAME)
             if linkage is None:
                 continue
-            symbol = demangle(linkage)
+            symbol = self.symbols[die.offset] = demangle(linkage)
             if symbol in known:
                 continue
             location = self._location(die)
