@@ -170,6 +170,7 @@ def _print_scheduling(document: Document, console: Console) -> None:
         calls = [
             f"{one['name']} {duration_words(one['blocked'])}, longest {duration_words(one['longest'])}"
             for one in scheduling["blocked_in_polls"][:_TOP_CALLS]
+            if one["blocked"]  # a call can have left its CPU without being blocked
         ]
         console.print(plain_text(f"busy: {words}" + (f" ({'; '.join(calls)})" if calls else ""), "dim"))
         if document["plan_changes"] and scheduling["probed"] < 0.999:
