@@ -72,7 +72,8 @@ def with_twin(binary: Binary, image: ElfImage, twin: Binary, twin_image: ElfImag
         refusals=binary.refusals + inlined,
         layouts=tuple(_trusted_layout(layout, lines) for layout in twin.layouts),
         twin=twin.path,
-        current_task=twin.current_task,
+        # Another block of thread-local variables has them in other places.
+        current_task=twin.current_task if image.thread_local_block == twin_image.thread_local_block else None,
         own_folder=binary.own_folder or twin.own_folder,
     )
 

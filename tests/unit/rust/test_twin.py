@@ -183,6 +183,20 @@ def test_a_result_that_the_twin_tells_of_is_there_where_it_is_read(targets: Targ
     assert read_at
 
 
+@pytest.mark.parametrize(("more", "is_known"), [(0, True), (8, False)])
+def test_the_running_task_is_known_where_thread_local_variables_lie_alike(
+    targets: Targets, more: int, is_known: bool
+) -> None:
+    running, twin = targets.path("parked_tokio", "release"), targets.path("parked_tokio", "release-debug")
+    with open_elf(running) as image, open_elf(twin) as twin_image:
+        described = read_binary(twin_image, display_path="twin")
+        assert image.thread_local_block is not None
+        image.thread_local_block += more
+        binary = with_twin(read_binary(image, display_path="deployed"), image, described, twin_image)
+    assert described.current_task is not None
+    assert binary.current_task == (described.current_task if is_known else None)
+
+
 def test_of_a_function_for_other_types_nothing_is_taken_over(targets: Targets) -> None:
     """Where the twin has inlined all functions of one type, those of another one with the same name are there yet."""
     running, twin = targets.path("async_std_log", "release"), targets.path("async_std_log", "release-debug")
