@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tracer.model import Array, Finding, Layout, Plan, Severity
-from tracer.output.findings.places import TaskWaits, inside, numbers_of
+from tracer.output.findings.places import TaskWaits, Union, inside, numbers_of
 from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.output.probed import GroupTime
@@ -39,14 +39,14 @@ _OF_WORK = re.compile(r"<(?:\w+::)*\w*(?:Receiver|Listener)\b")
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A task kept a lock at this place, and waited from start to end; or waited for one that another task kept there.
+    """Somebody kept a lock from start to end, at one await of a coroutine: (index into the plan's layouts, state).
 
-    holding: dtype WAIT, of who kept it.
+    holding: dtype WAIT, the longest of those who did one after the other.
     """
 
     start: int
     end: int
-    place: int
+    at: tuple[int, int | None]
     holding: np.void
 
 
@@ -54,8 +54,8 @@ class _Kept:
 class _Held:
     """What was waited for while a lock was kept at one await.
 
-    total, longest: ns in which somebody waited for the lock, and its holder, at that await, for something else.
-    holding, wanting: dtype WAIT, of both in the longest.
+    total, longest: ns in which somebody waited for the lock, and a holder, at that await, for something else.
+    any: ns in which at least one did.  holding, wanting: dtype WAIT, of both in the longest.
     """
 
     waits: int
@@ -63,6 +63,7 @@ class _Held:
     longest: int
     holding: np.void
     wanting: np.void
+    any: Union = field(default_factory=Union)
 
 
 class HeldLocks:
@@ -93,40 +94,50 @@ class HeldLocks:
         rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & np.any(self._is_lock[numbers], axis=1))))
         for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
             wait, task = waits[row].copy(), int(tasks[row])
-            kept = None
+            kept = [_Kept(*_times(wait), self._await_of(int(place[row])), wait)] if place[row] else []
             if self._is_lock[numbers[row]].any() and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
-                kept = self._explained(wait, waits[own])
-            if kept is None and place[row]:
-                kept = _Kept(*_times(wait), int(place[row]), wait)
-            if kept is not None:
-                self._kept.setdefault(task, deque(maxlen=_MOST_KEPT)).append(kept)
+                kept += self._explained(wait, waits[own])
+            if kept:
+                self._kept.setdefault(task, deque(maxlen=_MOST_KEPT)).extend(kept)
         self._of_tasks.forget(over["task"].tolist())
         for task in over["task"][np.isin(over["task"], np.fromiter(self._kept, np.uint64, len(self._kept)))].tolist():
             del self._kept[task]
 
-    def _explained(self, wait: np.void, own: np.void) -> _Kept | None:
-        """Count a wait for a lock if for most of it who gave the lock back had waited itself, and so on.
+    def _explained(self, wait: np.void, own: np.void) -> list[_Kept]:
+        """By whom the lock was kept meanwhile that this waits for: who gave it back had it last, and had waited itself
+        for those before.  Counts it if that is most of the wait.
 
-        own: the wait of its task (dtype WAIT), which tells who that was.
+        own: the wait of its task (dtype WAIT), which tells who gave it back.
         """
         start, until, giver = int(wait["start"]), int(own["woken"]), int(own["woken_by"])
-        if not giver or giver == own["instance"] or until - start < _LEAST:
-            return None
-        both = [
-            (max(start, kept.start), min(until, kept.end), kept)
+        if not giver or giver == own["instance"] or until <= start:
+            return []
+        parts = [
+            replace(kept, start=max(start, kept.start), end=min(until, kept.end))
             for kept in self._kept.get(giver, ())
             if kept.end > start and kept.start < until
         ]
-        covered = _covered((begin, end) for begin, end, _ in both)
-        if covered < max(_LEAST, HELD_LOCK.limits["covered"] * (until - start)):
-            return None
-        *_, longest = max(both, key=lambda one: one[1] - one[0])
-        one = self.by_await.setdefault(self._await_of(longest.place), _Held(0, 0, 0, longest.holding, wait))
+        by_await: dict[tuple[int, int | None], list[_Kept]] = {}
+        for part in parts:
+            by_await.setdefault(part.at, []).append(part)
+        merged = [one for several in by_await.values() for one in _merged(several)]
+        covered = sum(end - begin for begin, end in _apart((one.start, one.end) for one in merged))
+        if covered >= max(_LEAST, HELD_LOCK.limits["covered"] * (until - start)):
+            for at in by_await:
+                self._count(at, [one for one in merged if one.at == at], wait)
+        return merged
+
+    def _count(self, at: tuple[int, int | None], kept: Sequence[_Kept], wait: np.void) -> None:
+        total, longest = sum(one.end - one.start for one in kept), max(kept, key=lambda one: one.end - one.start)
+        if total < _LEAST:
+            return
+        one = self.by_await.setdefault(at, _Held(0, 0, 0, longest.holding, wait))
         one.waits += 1
-        one.total += covered
-        if covered > one.longest:
-            one.longest, one.holding, one.wanting = covered, longest.holding, wait
-        return replace(longest, start=start, end=until)
+        one.total += total
+        for part in kept:
+            one.any.add(part.start, part.end)
+        if total > one.longest:
+            one.longest, one.holding, one.wanting = total, longest.holding, wait
 
     def _await_of(self, place: int) -> tuple[int, int | None]:
         """(index into the plan's layouts, state) of who is there with a guard: it is at the place above."""
@@ -140,13 +151,28 @@ def _times(wait: np.void) -> tuple[int, int]:
     return int(wait["start"]), int(wait["end"])
 
 
-def _covered(intervals: Iterable[tuple[int, int]]) -> int:
-    """ns that are in any of them."""
-    covered, until = 0, 0
+def _apart(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What is in any of them, in order."""
+    found: list[tuple[int, int]] = []
     for begin, end in sorted(intervals):
-        covered += max(0, end - max(begin, until))
-        until = max(until, end)
-    return covered
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _merged(several: Sequence[_Kept]) -> list[_Kept]:
+    """Those of one await, with what is next to each other as one: of many in a queue each has all before it."""
+    merged: list[_Kept] = []
+    for one in sorted(several, key=lambda one: one.start):
+        before = merged[-1] if merged else None
+        if before is not None and one.start <= before.end + _SHORT:
+            longer = max(before.holding, one.holding, key=lambda wait: _times(wait)[1] - _times(wait)[0])
+            merged[-1] = replace(before, end=max(before.end, one.end), holding=longer)
+        else:
+            merged.append(one)
+    return merged
 
 
 def _guarded(plan: Plan) -> Sequence[int]:
@@ -168,13 +194,13 @@ def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
     probed = evidence.wakes.between(run.start, run.end)
     seen = "" if probed > ALL_THE_TIME * run.duration else ", while wakes were probed"
     for (index, state), one in evidence.by_await.items():
-        if one.waits < rule.limits["waits"] or one.total < rule.limits["share_of_run"] * probed:
+        if one.waits < rule.limits["waits"] or one.any.total < rule.limits["share_of_run"] * probed:
             continue
         layout = run.plan.layouts[index]
         point = next((point for point in layout.awaits if point.state == state), None)
         holding, wanting = one.holding, one.wanting
         wanted = run.chains.waiting(int(wanting["function"]), None, int(wanting["places"])).location
-        awaited = point.awaitee if point is not None else None
+        awaited = point.awaitee if point is not None and point.location is not None else None  # else it is a macro's
         who = short_awaitee(layout.name) + (f" waited for {short_awaitee(awaited)}" if awaited else " waited")
         yield Finding(
             rule.id,

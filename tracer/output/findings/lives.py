@@ -59,7 +59,9 @@ class Lives:
 
     def add(self, polls: Array, is_first: npt.NDArray[np.bool_], waits: Array, begun: Array, over: Array) -> None:
         """dtypes POLL, WAIT and TASK.  is_first: which of these polls are the first ones of instances."""
-        self._add_tasks(begun, over)
+        # Those that memory at the begin knew had been waiting since before that.
+        known = waits["instance"][(waits["flags"] & int(WaitFlag.START_UNKNOWN)) != 0]
+        self._add_tasks(pick(begun, ~np.isin(begun["task"], known)), over)
         if len(polls):
             self._add_futures(polls, is_first)
         if len(waits):

@@ -1,4 +1,4 @@
-"""Which of a plan's places are in certain futures; and the waits at places as what they are of their tasks.
+"""Which of a plan's places are in certain futures; the waits at places as what they are of their tasks; their times.
 
 A wait has a row for the task and for each future in it that has polls of its own, and those that the chain of a task
 leads to no further (`dyn Future`) are told by rows of futures only.
@@ -14,6 +14,8 @@ import numpy.typing as npt
 from tracer.model import Array, FunctionKind, Layout, Plan
 
 _NONE = -1
+_MOST_PARTS = 1 << 12
+"""Of what is remembered of a union: nothing that is told later reaches back that far."""
 
 
 def inside(plan: Plan, is_one: Callable[[Layout], bool]) -> npt.NDArray[np.bool_]:
@@ -28,6 +30,39 @@ def inside(plan: Plan, is_one: Callable[[Layout], bool]) -> npt.NDArray[np.bool_
 def numbers_of(waits: Array) -> npt.NDArray[np.uint16]:
     """Shape (waits, 4): the numbers of the places of each (dtype WAIT); 0: none."""
     return np.ascontiguousarray(waits["places"], "<u8").view("<u2").reshape(-1, 4)
+
+
+class Union:
+    """Times in which at least one of several things was so; told of them about in the order of their ends."""
+
+    def __init__(self) -> None:
+        self._before = 0
+        self._parts: list[tuple[int, int]] = []
+
+    def add(self, start: int, end: int) -> None:
+        """ns."""
+        parts = self._parts
+        while parts and parts[-1][1] >= start:
+            begin, until = parts.pop()
+            start, end = min(start, begin), max(end, until)
+        parts.append((start, end))
+        if len(parts) > _MOST_PARTS:
+            self._before += sum(until - begin for begin, until in parts[: _MOST_PARTS // 2])
+            del parts[: _MOST_PARTS // 2]
+
+    @classmethod
+    def of(cls, unions: Iterable[Union]) -> Union:
+        """All of them as one."""
+        several, whole = list(unions), cls()
+        for begin, end in sorted((part for one in several for part in one._parts), key=lambda part: part[1]):
+            whole.add(begin, end)
+        whole._before += sum(one._before for one in several)
+        return whole
+
+    @property
+    def total(self) -> int:
+        """ns."""
+        return self._before + sum(until - begin for begin, until in self._parts)
 
 
 class TaskWaits:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation
-from tracer.output.findings.places import TaskWaits, inside, numbers_of
+from tracer.output.findings.places import TaskWaits, Union, inside, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 
 LONG_QUEUE = Rule(
     "long-queue",
     frozenset({Need.TASKS, Need.LINKS}),
-    {"least_ns": 10_000_000, "waits": 10, "times_run": 1.0},
+    {"least_ns": 10_000_000, "waits": 10, "share_of_run": 0.8},
     "Where it is not meant to be the limit: shorten what is done with a permit, or per message, or allow more at once.",
 )
 
@@ -29,18 +29,39 @@ _ROOM = re.compile(r"tokio::sync::mpsc::bounded::Sender<T>::(?:send|reserve)|asy
 semaphore is for that a crate uses inside of something else is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Queue:
-    """The waits of one kind of task at one place.  longest: dtype WAIT.  givers: who ended them, by function."""
+    """The waits of one kind of task at one place.  longest: dtype WAIT.  givers: who ended them, by function.
 
-    waits: int
-    total: int
+    any: ns in which at least one of them was going on.
+    """
+
     longest: np.void
-    givers: Counter[int]
+    waits: int = 0
+    total: int = 0
+    givers: Counter[int] = field(default_factory=Counter)
+    any: Union = field(default_factory=Union)
 
-    def __add__(self, other: _Queue) -> _Queue:
-        longest = max(self.longest, other.longest, key=_length)
-        return _Queue(self.waits + other.waits, self.total + other.total, longest, self.givers + other.givers)
+    def add(self, wait: np.void, giver: int | None) -> None:
+        """dtype WAIT."""
+        self.waits += 1
+        self.total += _length(wait)
+        self.any.add(int(wait["start"]), int(wait["end"]))
+        if giver is not None:
+            self.givers[giver] += 1
+        if _length(wait) > _length(self.longest):
+            self.longest = wait.copy()
+
+
+def _together(queues: Sequence[_Queue]) -> _Queue:
+    """Those at one place in the source as one."""
+    whole = _Queue(max((one.longest for one in queues), key=_length))
+    for one in queues:
+        whole.waits += one.waits
+        whole.total += one.total
+        whole.givers += one.givers
+    whole.any = Union.of(one.any for one in queues)
+    return whole
 
 
 class Queues:
@@ -62,11 +83,9 @@ class Queues:
         for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
             wait = waits[row]
             if self._of_tasks.is_first(int(tasks[row]), int(wait["start"]), int(wait["end"])):
-                is_ended = own >= 0 and waits[own]["woken_by"] != 0
-                givers = Counter([int(waits[own]["woken_by_function"])] if is_ended else [])
-                found = _Queue(1, _length(wait), wait.copy(), givers)
+                giver = int(waits[own]["woken_by_function"]) if own >= 0 and waits[own]["woken_by"] != 0 else None
                 key = int(wait["function"]), int(wait["places"])
-                self.by_place[key] = self.by_place[key] + found if key in self.by_place else found
+                self.by_place.setdefault(key, _Queue(wait.copy())).add(wait, giver)
         self._of_tasks.forget(over["task"].tolist())
 
     def is_for_permit(self, wait: np.void) -> bool:
@@ -89,13 +108,13 @@ def _is_room(layout: Layout) -> bool:
 
 def long_queues(rule: Rule, evidence: Queues, run: Run) -> Iterator[Finding]:
     """One finding a place in the source at which tasks wait in line."""
-    queues: dict[tuple[bool, SourceLocation | None], _Queue] = {}
+    queues: dict[tuple[bool, SourceLocation | None], list[_Queue]] = {}
     for (function, places), one in evidence.by_place.items():
         where = run.chains.waiting(function, None, places).location
-        key = evidence.is_for_permit(one.longest), where
-        queues[key] = queues[key] + one if key in queues else one
-    for (is_for_permit, where), one in queues.items():
-        if one.waits < rule.limits["waits"] or one.total < rule.limits["times_run"] * run.duration:
+        queues.setdefault((evidence.is_for_permit(one.longest), where), []).append(one)
+    for (is_for_permit, where), several in queues.items():
+        one = _together(several)
+        if one.waits < rule.limits["waits"] or one.any.total < rule.limits["share_of_run"] * run.duration:
             continue
         longest = one.longest
         what = "a permit of a semaphore" if is_for_permit else "room in a channel"

@@ -22,9 +22,9 @@ from tracer.model import (
     Spans,
 )
 
-KEPT, QUICK, LOCK, SEMAPHORE, TURNS = 2, 3, 4, 5, 6
+KEPT, QUICK, LOCK, SEMAPHORE, TURNS, OTHER = 2, 3, 4, 5, 6, 8
 """Numbers of places: an await with a guard, the one after it; within those of a lock, of a semaphore, and of the lock
-of a receiver."""
+of a receiver; another await with a guard."""
 
 
 def layout(name: str, *states: int, guards: tuple[int, ...] = ()) -> Layout:
@@ -38,6 +38,7 @@ LAYOUTS = (
     layout("tokio::sync::mutex::Mutex<T>::lock<u64>"),
     layout("tokio::sync::semaphore::Semaphore::acquire"),
     layout("tokio::sync::mutex::Mutex<T>::lock<tokio::sync::mpsc::bounded::Receiver<u64>>"),
+    layout("app::rebuild", 4, guards=(4,)),
 )
 PLACES = (
     Place(0, TASK, 0, None, True),
@@ -46,6 +47,8 @@ PLACES = (
     Place(0, TASK, 2, None, False),
     Place(0, TASK, 3, None, False),
     Place(0, TASK, 4, None, False),
+    Place(0, TASK, 5, None, True),
+    Place(7, TASK, 1, 4, False),
 )
 
 
@@ -177,6 +180,43 @@ def test_futures_tell_what_their_tasks_do_not() -> None:
     futures = [deeper(one) for one in rows]
     (one,) = found(spans(waits=[*(at(0, row) for row in rows), *futures]))
     assert (one.evidence["waits"], one.evidence["wanted_by"], one.task) == (50, "echo::db::query", 1)
+
+
+@pytest.mark.parametrize("holders", [2, 4, 20])
+def test_where_all_keep_it_each_has_waited_for_all_before(holders: int) -> None:
+    """One after the other: the last of them had it for a small part of a wait only."""
+    length, rows = 20.0, []
+    for number in range(400):
+        end = 20 * (number + 1)
+        task, giver = 10 + number % holders, 10 + (number - 1) % holders
+        if number >= holders - 1:
+            waited = at(LOCK, wait(end - length * holders, end - length, end - length + 0.01, task, giver))
+            rows.append(waited)
+        rows.append(at(KEPT, wait(end - length + 0.02, end - 0.01, end - 0.01, task)))
+    (one,) = found(spans(waits=rows))
+    assert one.evidence["waits"] == pytest.approx(400 - holders, abs=holders)
+    assert one.evidence["longest_ns"] == pytest.approx((holders - 1) * 20_000_000, rel=0.01)
+
+
+def test_one_hold_is_none_however_many_waited() -> None:
+    rows = [keeps(0, 300), *(wants(0, 300, task=2 + number) for number in range(60))]
+    assert not found(spans(waits=rows))
+
+
+def test_each_await_has_its_own_part() -> None:
+    """Two holders, one after the other, at different awaits."""
+    rows = []
+    for number in range(50):
+        start = 100 * number
+        rows.append(at(KEPT, wait(start, start + 40, start + 40, task=1)))
+        rows.append(at(LOCK, wait(start + 1, start + 40.1, start + 40.2, 5, 1)))
+        rows.append(at(OTHER, wait(start + 40.3, start + 65, start + 65, task=5)))
+        rows.append(at(LOCK, wait(start + 2, start + 65.1, start + 65.2, 6, 5)))
+    one, other = sorted(found(spans(waits=rows)), key=lambda finding: str(finding.where))
+    assert (str(one.where), str(other.where)) == ("src/store.rs:13", "src/store.rs:14")
+    assert (one.evidence["waits"], other.evidence["waits"]) == (100, 50)
+    assert one.evidence["longest_ns"] == pytest.approx(39_000_000, rel=0.01)
+    assert other.evidence["longest_ns"] == pytest.approx(24_700_000, rel=0.01)
 
 
 def test_steps_do_not_matter_and_tasks_that_are_over_are_forgotten() -> None:
