@@ -52,6 +52,14 @@ def test_tasks_that_become_more() -> None:
     assert (one.time, one.duration, one.task) == (START + 9_900_000_000, 100_000_000, 40)
 
 
+def test_tasks_that_waited_since_before_were_not_born() -> None:
+    """Memory at the begin knew them; their first polls come one by one, as of those that wait for one lock."""
+    made = tasks(evenly(40), spawned=False)
+    assert "task-leak" in rules(found(made))
+    unseen = [wait(0, None, at, number, flags=int(WaitFlag.START_UNKNOWN)) for number, at in enumerate(evenly(40), 1)]
+    assert "task-leak" not in rules(found(replace(made, waits=spans(waits=unseen).waits)))
+
+
 @pytest.mark.parametrize(
     ("made", "is_found"),
     [
