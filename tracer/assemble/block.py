@@ -373,7 +373,7 @@ def _waits(
     polled = first[is_seen[which]]
     rested["places"] = checked(polls.places[polled], state.roles.places)
     order = stable_order(np.concatenate([waits["end"], rested["end"]]))
-    since = np.concatenate([since, np.full(len(rested), np.iinfo(np.int64).min)])
+    since = np.concatenate([since, np.full(len(rested), state.start)])
     return joined(waits, rested)[order], since[order], np.concatenate([until, polls.order[polled]])[order]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.captures import START, busy_plan, recording_of
 from tests.unit.assemble.test_lives import end, with_byte
+from tests.unit.assemble.test_resting import reading
 from tests.unit.assemble.test_tasks import COMPLETE, HEADER, PENDING, event, poll, run
 from tracer.assemble import begin, finish, step
 from tracer.model import Array, EventFlag, Group, Loss, PlanChange, Tally, WaitFlag, WakeOrigin
@@ -91,6 +92,14 @@ def test_wakes_count_again_from_the_next_poll_on() -> None:
     off = PlanChange(START + 12, frozenset({Group.TASKS, Group.FUTURES}), "")
     on = PlanChange(START + 15, frozenset(Group), "")
     assert woken([*poll(0), off, on, wake(20), *poll(40), wake(55), *poll(60)])[:2] == [None, (55, 0, 2)]
+
+
+def test_a_task_that_memory_knew_to_wait_is_woken_as_others() -> None:
+    """An effective wake is the first one: memory had none yet."""
+    assert woken([reading(7), wake(20), *poll(40, 7)])[0] == (20, 0, 2)
+    off = PlanChange(START + 12, frozenset({Group.TASKS, Group.FUTURES}), "")
+    on = PlanChange(START + 15, frozenset(Group), "")
+    assert woken([reading(7), off, on, wake(20), *poll(40, 7)])[0] is None, "one may have come unseen"
 
 
 def test_a_wake_that_came_late_is_not_that_of_the_next_wait() -> None:
