@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,11 +41,12 @@ _OF_WORK = re.compile(r"<(?:\w+::)*\w*(?:Receiver|Listener)\b")
 class _Kept:
     """Somebody kept a lock from start to end, at one await of a coroutine: (index into the plan's layouts, state).
 
-    holding: dtype WAIT, the longest of those who did one after the other.
+    holding: dtype WAIT, the longest of those who did one after the other.  time: ns of it in which one of them did.
     """
 
     start: int
     end: int
+    time: int
     at: tuple[int, int | None]
     holding: np.void
 
@@ -94,7 +95,7 @@ class HeldLocks:
         rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & np.any(self._is_lock[numbers], axis=1))))
         for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
             wait, task = waits[row].copy(), int(tasks[row])
-            kept = [_Kept(*_times(wait), self._await_of(int(place[row])), wait)] if place[row] else []
+            kept = [_kept(wait, self._await_of(int(place[row])))] if place[row] else []
             if self._is_lock[numbers[row]].any() and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
                 kept += self._explained(wait, waits[own])
             if kept:
@@ -113,22 +114,20 @@ class HeldLocks:
         if not giver or giver == own["instance"] or until <= start:
             return []
         parts = [
-            replace(kept, start=max(start, kept.start), end=min(until, kept.end))
-            for kept in self._kept.get(giver, ())
-            if kept.end > start and kept.start < until
+            _cut(kept, start, until) for kept in self._kept.get(giver, ()) if kept.end > start and kept.start < until
         ]
         by_await: dict[tuple[int, int | None], list[_Kept]] = {}
         for part in parts:
             by_await.setdefault(part.at, []).append(part)
         merged = [one for several in by_await.values() for one in _merged(several)]
-        covered = sum(end - begin for begin, end in _apart((one.start, one.end) for one in merged))
+        covered = min(until - start, sum(one.time for one in merged))
         if covered >= max(_LEAST, HELD_LOCK.limits["covered"] * (until - start)):
             for at in by_await:
                 self._count(at, [one for one in merged if one.at == at], wait)
         return merged
 
     def _count(self, at: tuple[int, int | None], kept: Sequence[_Kept], wait: np.void) -> None:
-        total, longest = sum(one.end - one.start for one in kept), max(kept, key=lambda one: one.end - one.start)
+        total, longest = sum(one.time for one in kept), max(kept, key=lambda one: one.time)
         if total < _LEAST:
             return
         one = self.by_await.setdefault(at, _Held(0, 0, 0, longest.holding, wait))
@@ -151,15 +150,16 @@ def _times(wait: np.void) -> tuple[int, int]:
     return int(wait["start"]), int(wait["end"])
 
 
-def _apart(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """What is in any of them, in order."""
-    found: list[tuple[int, int]] = []
-    for begin, end in sorted(intervals):
-        if found and begin <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
-        else:
-            found.append((begin, end))
-    return found
+def _kept(wait: np.void, at: tuple[int, int | None]) -> _Kept:
+    start, end = _times(wait)
+    return _Kept(start, end, end - start, at, wait)
+
+
+def _cut(kept: _Kept, start: int, end: int) -> _Kept:
+    """What is of it between these times; of several one after the other as much of each."""
+    begin, until = max(start, kept.start), min(end, kept.end)
+    time = round(kept.time * (until - begin) / max(1, kept.end - kept.start))
+    return replace(kept, start=begin, end=until, time=time)
 
 
 def _merged(several: Sequence[_Kept]) -> list[_Kept]:
@@ -167,11 +167,12 @@ def _merged(several: Sequence[_Kept]) -> list[_Kept]:
     merged: list[_Kept] = []
     for one in sorted(several, key=lambda one: one.start):
         before = merged[-1] if merged else None
-        if before is not None and one.start <= before.end + _SHORT:
-            longer = max(before.holding, one.holding, key=lambda wait: _times(wait)[1] - _times(wait)[0])
-            merged[-1] = replace(before, end=max(before.end, one.end), holding=longer)
-        else:
+        if before is None or one.start > before.end + _LEAST:
             merged.append(one)
+            continue
+        more = _cut(one, before.end, max(one.end, before.end)).time if one.end > before.end else 0
+        longer = max(before.holding, one.holding, key=lambda wait: _times(wait)[1] - _times(wait)[0])
+        merged[-1] = replace(before, end=max(before.end, one.end), time=before.time + more, holding=longer)
     return merged
 
 

@@ -6,6 +6,7 @@ leads to no further (`dyn Future`) are told by rows of futures only.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -33,28 +34,32 @@ def numbers_of(waits: Array) -> npt.NDArray[np.uint16]:
 
 
 class Union:
-    """Times in which at least one of several things was so; told of them about in the order of their ends."""
+    """Times in which at least one of several things was so."""
 
     def __init__(self) -> None:
-        self._before = 0
+        self._before, self._since = 0, 0
         self._parts: list[tuple[int, int]] = []
 
     def add(self, start: int, end: int) -> None:
         """ns."""
-        parts = self._parts
-        while parts and parts[-1][1] >= start:
-            begin, until = parts.pop()
-            start, end = min(start, begin), max(end, until)
-        parts.append((start, end))
+        start, parts = max(start, self._since), self._parts
+        if start >= end:
+            return
+        first = bisect_left(parts, start, key=lambda part: part[1])
+        last = bisect_right(parts, end, key=lambda part: part[0])
+        if first < last:
+            start, end = min(start, parts[first][0]), max(end, parts[last - 1][1])
+        parts[first:last] = [(start, end)]
         if len(parts) > _MOST_PARTS:
-            self._before += sum(until - begin for begin, until in parts[: _MOST_PARTS // 2])
-            del parts[: _MOST_PARTS // 2]
+            old = parts[: _MOST_PARTS // 2]
+            self._before, self._since = self._before + _length(old), old[-1][1]
+            del parts[: len(old)]
 
     @classmethod
     def of(cls, unions: Iterable[Union]) -> Union:
         """All of them as one."""
         several, whole = list(unions), cls()
-        for begin, end in sorted((part for one in several for part in one._parts), key=lambda part: part[1]):
+        for begin, end in sorted(part for one in several for part in one._parts):
             whole.add(begin, end)
         whole._before += sum(one._before for one in several)
         return whole
@@ -62,7 +67,11 @@ class Union:
     @property
     def total(self) -> int:
         """ns."""
-        return self._before + sum(until - begin for begin, until in self._parts)
+        return self._before + _length(self._parts)
+
+
+def _length(parts: Iterable[tuple[int, int]]) -> int:
+    return sum(until - begin for begin, until in parts)
 
 
 class TaskWaits:

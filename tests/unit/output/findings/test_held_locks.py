@@ -198,6 +198,19 @@ def test_where_all_keep_it_each_has_waited_for_all_before(holders: int) -> None:
     assert one.evidence["longest_ns"] == pytest.approx((holders - 1) * 20_000_000, rel=0.01)
 
 
+def test_what_lies_between_two_who_keep_it_is_not_kept() -> None:
+    """Each has it for 24 ms, and waits for 20 of those: of a queue of ten the last one's wait is told so."""
+    rows = []
+    for number in range(400):
+        end = 24 * (number + 1)
+        if number >= 9:
+            rows.append(at(LOCK, wait(end - 240, end - 24, end - 23.99, 10 + number % 10, 10 + (number - 1) % 10)))
+        rows.append(at(KEPT, wait(end - 20, end - 0.01, end - 0.01, 10 + number % 10)))
+    (one,) = found(spans(waits=rows))
+    assert one.evidence["waits"] == pytest.approx(391, abs=10)
+    assert one.evidence["longest_ns"] == pytest.approx(9 * 20_000_000, rel=0.05)
+
+
 def test_one_hold_is_none_however_many_waited() -> None:
     rows = [keeps(0, 300), *(wants(0, 300, task=2 + number) for number in range(60))]
     assert not found(spans(waits=rows))
