@@ -305,7 +305,7 @@ _BINARY = Binary(
     ),
     debug_file="/usr/lib/debug/x",
     twin="target-twin/release/server",
-    own_folder="/home/mé/.cargo/registry/src/x/server-1.0.0",
+    own_folder="/srv/mé/.cargo/registry/src/x/server-1.0.0",
     ends=(_END, _DROP),
     spawns=(_CALL, _MADE),
     wakes=(_WAKE, _ABORT),

@@ -300,8 +300,7 @@ def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open
         left = np.flatnonzero(frames.leaving & ~is_open)
         inner = innermost_seen(frames.leaving)[left]
         flags[left] = frames.flags[left] | _END_UNKNOWN
-        end[left], end_latest = end[inner], end_latest.copy()
-        end_latest[left] = end[left]
+        end[left] = end_latest[left] = end[inner]
     return Endings(
         over=np.where(is_open, STILL_OPEN, _row_order(state, stream, close)),
         end=end,
@@ -373,6 +372,7 @@ def _waits(
     polled = first[is_seen[which]]
     rested["places"] = checked(polls.places[polled], state.roles.places)
     order = stable_order(np.concatenate([waits["end"], rested["end"]]))
+    # An effective wake since then is the first one: memory had none.
     since = np.concatenate([since, np.full(len(rested), state.start)])
     return joined(waits, rested)[order], since[order], np.concatenate([until, polls.order[polled]])[order]
 
@@ -421,7 +421,9 @@ def _clocks_at_ends(told: Account, stream: Stream, pairs: Pairs, frames: Frames,
 def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings | None) -> Array:
     """The closed frames as polls (dtype POLL), by end.  clocks: of their threads, at their ends."""
     # A poll is over when the next poll of its instance begins, but not before the last event inside it.
-    cap = np.where(frames.leaving, NO_CAP, frames.cap)  # but such a one never before what was in it
+    cap = frames.cap
+    if frames.leaving.any():  # such a one is not over before what was in it
+        cap = np.where(frames.leaving, NO_CAP, cap)
     end = np.maximum(np.minimum(endings.end, cap), endings.seen)
     end_latest = np.maximum(np.minimum(endings.end_latest, cap), end)
     # Of frames that one event ends the inner ones come first: those that began later.

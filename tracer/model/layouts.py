@@ -158,8 +158,8 @@ class Layout:
     coroutine, by state, ascending.  location: where a coroutine's body begins.  links, containers, gate: what else can
     be read where the process' memory can; recordings do without.  branches: of a tuple, the number in it of what each
     edge leads to; the gate of the future that has the tuple is about these.  values: of an enum all discriminants that
-    there are; empty: not known, or any.  guards: of a coroutine, the states in which it may have a
-    lock's guard.
+    there are; empty: not known, or any.  guards: of a coroutine, the states in which it may have
+    a lock's guard.
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tracer.model import AwaitPoint, FunctionKind, Plan, PollFunction, Source, SourceLocation
+from tracer.model import AwaitPoint, FunctionKind, Layout, Plan, PollFunction, Source, SourceLocation
 from tracer.output.labels import short_awaitee, state_words, wait_name
 from tracer.terminal import printable
 
@@ -14,9 +14,9 @@ UNVERIFIED = ", line not verified"
 _BEFORE_CRATE = re.compile(r"^.*/(?=[^/]+/(?:src|tests|examples|benches)/)")
 
 
-def await_point(function: PollFunction, state: int | None) -> AwaitPoint | None:
-    """What is known of the await at which the function has this state."""
-    return next((point for point in function.awaits if point.state == state), None)
+def await_point(coroutine: PollFunction | Layout, state: int | None) -> AwaitPoint | None:
+    """What is known of the await at which it has this state."""
+    return next((point for point in coroutine.awaits if point.state == state), None)
 
 
 def wait_title(function: PollFunction, state: int | None) -> str:

@@ -142,7 +142,7 @@ class Chains:
             place = self._plan.places[number - 1]
             layout = self._plan.layouts[place.layout] if place.layout is not None else None
             if layout is not None and layout.kind is not LayoutKind.GLUE:
-                point = next((one for one in layout.awaits if one.state == state), None)
+                point = await_point(layout, state)
                 kinds.append(layout.kind)
                 steps.append(
                     Step(

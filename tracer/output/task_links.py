@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tracer.model import Binary, LinkKind, LinkRole
+from tracer.model import LOCKS, Binary, LinkKind, LinkRole
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.stacks import LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Snapshot, TaskLinks
 
-_LOCKS = frozenset({LinkKind.MUTEX, LinkKind.RWLOCK, LinkKind.SEMAPHORE})
+_LOCKS = LOCKS | {LinkKind.SEMAPHORE}
 _MOST_OTHERS = 3
 _RECEIVES = LINK_ROLES.index(LinkRole.RECEIVES)
 _HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}

@@ -12,7 +12,7 @@ from tracer.output.poll_stacks import PollStacks
 _STD = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/thread/functions.rs"
 SYSTEM = Frame("clock_nanosleep", None, False, "libc.so.6")
 SLEEP = Frame("std::thread::sleep", SourceLocation(_STD, 314), False, "app", "std")
-PARK = Frame("tokio::park", SourceLocation("/home/me/.cargo/registry/src/i/tokio-1.54.1/src/park.rs", 3), False, "app")
+PARK = Frame("tokio::park", SourceLocation("/srv/b/.cargo/registry/src/i/tokio-1.54.1/src/park.rs", 3), False, "app")
 NAP = Frame("app::nap", SourceLocation("src/nap.rs", 40), True, "app", "app")
 NAP_LATER = Frame("app::nap", SourceLocation("src/nap.rs", 41), True, "app", "app")
 MAIN = Frame("app::main", SourceLocation("src/main.rs", 12), False, "app", "app")
@@ -47,7 +47,7 @@ def test_the_innermost_own_function_is_what_blocks() -> None:
 
 
 def test_the_users_own_lies_where_dependencies_do() -> None:
-    own_folders = ["/home/me/.cargo/registry/src/i/tokio-1.54.1"]
+    own_folders = ["/srv/b/.cargo/registry/src/i/tokio-1.54.1"]
     stack = Stack((SYSTEM, PARK, MAIN), True)
     assert (blocker_of(stack), blocker_of(stack, own_folders)) == (MAIN, PARK)
     found = Blockers(Stacks((stack,), StackCensus()), own_folders)

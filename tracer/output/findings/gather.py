@@ -59,8 +59,8 @@ class Evidence:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
-        self._long_polls = LongPolls(is_task, recording.stacks, recording.plan.own_folders)
-        self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls, recording.plan.own_folders)
+        self._long_polls = LongPolls(is_task, recording.stacks, plan.own_folders)
+        self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls, plan.own_folders)
         self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
         self._busy_loops = BusyLoops(plan, wakes)

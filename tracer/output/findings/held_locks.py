@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import Array, Finding, Layout, Plan, Severity
-from tracer.output.findings.places import TaskWaits, Union, inside, numbers_of
+from tracer.output.awaits import await_point
+from tracer.output.findings.places import TaskWaits, Union, inside, length_of, numbers_of
 from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.output.probed import GroupTime
@@ -77,7 +79,7 @@ class HeldLocks:
     def __init__(self, plan: Plan, wakes: GroupTime) -> None:
         self.wakes = wakes
         self._plan = plan
-        self._guarded = np.array([0, *_guarded(plan)])
+        self._guarded = _guarded(plan)
         self._is_lock = inside(plan, _is_lock)
         self._of_tasks = TaskWaits(plan)
         self._kept: dict[int, deque[_Kept]] = {}
@@ -90,19 +92,20 @@ class HeldLocks:
         # Its place shows that a future was under way, so that it is none to be begun, whatever the poll before says.
         waits = pick(waits, waits["end"] - waits["start"] >= _SHORT)
         numbers, tasks = numbers_of(waits), self._of_tasks.tasks(waits)
-        place = self._guarded[numbers].max(axis=1, initial=0)
+        place, wants = self._guarded[numbers].max(axis=1, initial=0), np.any(self._is_lock[numbers], axis=1)
         is_long = waits["end"] - waits["start"] >= _LEAST
-        rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & np.any(self._is_lock[numbers], axis=1))))
+        rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & wants)))
         for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
             wait, task = waits[row].copy(), int(tasks[row])
             kept = [_kept(wait, self._await_of(int(place[row])))] if place[row] else []
-            if self._is_lock[numbers[row]].any() and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
+            if wants[row] and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
                 kept += self._explained(wait, waits[own])
             if kept:
                 self._kept.setdefault(task, deque(maxlen=_MOST_KEPT)).extend(kept)
-        self._of_tasks.forget(over["task"].tolist())
-        for task in over["task"][np.isin(over["task"], np.fromiter(self._kept, np.uint64, len(self._kept)))].tolist():
-            del self._kept[task]
+        gone = over["task"].tolist()
+        self._of_tasks.forget(gone)
+        for task in gone:
+            self._kept.pop(task, None)
 
     def _explained(self, wait: np.void, own: np.void) -> list[_Kept]:
         """By whom the lock was kept meanwhile that this waits for: who gave it back had it last, and had waited itself
@@ -116,21 +119,20 @@ class HeldLocks:
         parts = [
             _cut(kept, start, until) for kept in self._kept.get(giver, ()) if kept.end > start and kept.start < until
         ]
-        by_await: dict[tuple[int, int | None], list[_Kept]] = {}
-        for part in parts:
-            by_await.setdefault(part.at, []).append(part)
-        merged = [one for several in by_await.values() for one in _merged(several)]
-        covered = min(until - start, sum(one.time for one in merged))
+        merged = [_merged([part for part in parts if part.at == at]) for at in dict.fromkeys(part.at for part in parts)]
+        whole = [kept for several in merged for kept in several]
+        covered = min(until - start, sum(kept.time for kept in whole))
         if covered >= max(_LEAST, HELD_LOCK.limits["covered"] * (until - start)):
-            for at in by_await:
-                self._count(at, [one for one in merged if one.at == at], wait)
-        return merged
+            for several in merged:
+                self._count(several, wait)
+        return whole
 
-    def _count(self, at: tuple[int, int | None], kept: Sequence[_Kept], wait: np.void) -> None:
+    def _count(self, kept: Sequence[_Kept], wait: np.void) -> None:
+        """kept: all of one await."""
         total, longest = sum(one.time for one in kept), max(kept, key=lambda one: one.time)
         if total < _LEAST:
             return
-        one = self.by_await.setdefault(at, _Held(0, 0, 0, longest.holding, wait))
+        one = self.by_await.setdefault(longest.at, _Held(0, 0, 0, longest.holding, wait))
         one.waits += 1
         one.total += total
         for part in kept:
@@ -171,19 +173,19 @@ def _merged(several: Sequence[_Kept]) -> list[_Kept]:
             merged.append(one)
             continue
         more = _cut(one, before.end, max(one.end, before.end)).time if one.end > before.end else 0
-        longer = max(before.holding, one.holding, key=lambda wait: _times(wait)[1] - _times(wait)[0])
+        longer = max(before.holding, one.holding, key=length_of)
         merged[-1] = replace(before, end=max(before.end, one.end), time=before.time + more, holding=longer)
     return merged
 
 
-def _guarded(plan: Plan) -> Sequence[int]:
-    """Of each place, by number less one, the innermost on the way to it at which a guard is kept; 0: none."""
-    kept: list[int] = []
+def _guarded(plan: Plan) -> npt.NDArray[np.intp]:
+    """By number, the innermost place on the way to this one at which a guard is kept; 0: none."""
+    kept = [0]
     for number, place in enumerate(plan.places, 1):
         above = plan.places[place.parent - 1].layout if place.parent else None
         is_kept = above is not None and place.state in plan.layouts[above].guards
-        kept.append(number if is_kept else kept[place.parent - 1] if place.parent else 0)
-    return kept
+        kept.append(number if is_kept else kept[place.parent])
+    return np.array(kept)
 
 
 def _is_lock(layout: Layout) -> bool:
@@ -198,7 +200,7 @@ def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
         if one.waits < rule.limits["waits"] or one.any.total < rule.limits["share_of_run"] * probed:
             continue
         layout = run.plan.layouts[index]
-        point = next((point for point in layout.awaits if point.state == state), None)
+        point = await_point(layout, state)
         holding, wanting = one.holding, one.wanting
         wanted = run.chains.waiting(int(wanting["function"]), None, int(wanting["places"])).location
         awaited = point.awaitee if point is not None and point.location is not None else None  # else it is a macro's
@@ -219,7 +221,7 @@ def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
             layout.name,
             (point.location if point is not None else None) or layout.location,
             int(holding["start"]),
-            int(holding["end"] - holding["start"]),
+            length_of(holding),
             int(holding["tid"]) or None,
             int(holding["task"]) or int(holding["instance"]),
             rule.advice,

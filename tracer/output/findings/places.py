@@ -33,6 +33,11 @@ def numbers_of(waits: Array) -> npt.NDArray[np.uint16]:
     return np.ascontiguousarray(waits["places"], "<u8").view("<u2").reshape(-1, 4)
 
 
+def length_of(wait: np.void) -> int:
+    """ns, of one (dtype WAIT)."""
+    return int(wait["end"] - wait["start"])
+
+
 class Union:
     """Times in which at least one of several things was so."""
 
@@ -89,16 +94,16 @@ class TaskWaits:
         """For each of these rows that of its task's wait, which ended by the same wake; -1: it is not among them."""
         if not len(rows):
             return rows
-        tasks = self.tasks(waits)
+        tasks = self.tasks(waits.take(rows))
         owns = np.flatnonzero(self._is_task[waits["function"]])
-        known, rank = np.unique(tasks[owns], return_inverse=True)
+        known, rank = np.unique(waits["instance"][owns], return_inverse=True)
         if not len(known):
             return np.full(len(rows), _NONE)
         keys = np.sort(rank * len(waits) + owns)
-        place = np.minimum(np.searchsorted(known, tasks[rows]), len(known) - 1)
+        place = np.minimum(np.searchsorted(known, tasks), len(known) - 1)
         at = np.searchsorted(keys, place * len(waits) + rows, side="right") - 1
         found = keys[np.maximum(at, 0)]
-        is_there = (at >= 0) & (found // len(waits) == place) & (known[place] == tasks[rows])
+        is_there = (at >= 0) & (found // len(waits) == place) & (known[place] == tasks)
         return np.where(is_there, found % len(waits), _NONE)
 
     def is_first(self, task: int, start: int, end: int) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation
-from tracer.output.findings.places import TaskWaits, Union, inside, numbers_of
+from tracer.output.findings.places import TaskWaits, Union, inside, length_of, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 
@@ -25,8 +25,8 @@ _LEAST = int(LONG_QUEUE.limits["least_ns"])
 
 _PERMIT = re.compile(r"(?:tokio::sync|async_lock)::semaphore::")
 _ROOM = re.compile(r"tokio::sync::mpsc::bounded::Sender<T>::(?:send|reserve)|async_channel::Send\b")
-"""tokio 1.25 to 1.54, async-lock 2.8 to 3.5, async-channel 1.8 to 2.5.  What a
-semaphore is for that a crate uses inside of something else is not known."""
+"""tokio 1.25 to 1.54, async-lock 2.8 to 3.5, async-channel 1.8 to 2.5.  What a semaphore
+is for that a crate uses inside of something else is not known."""
 
 
 @dataclass(slots=True)
@@ -45,17 +45,17 @@ class _Queue:
     def add(self, wait: np.void, giver: int | None) -> None:
         """dtype WAIT."""
         self.waits += 1
-        self.total += _length(wait)
+        self.total += length_of(wait)
         self.any.add(int(wait["start"]), int(wait["end"]))
         if giver is not None:
             self.givers[giver] += 1
-        if _length(wait) > _length(self.longest):
+        if length_of(wait) > length_of(self.longest):
             self.longest = wait.copy()
 
 
 def _together(queues: Sequence[_Queue]) -> _Queue:
     """Those at one place in the source as one."""
-    whole = _Queue(max((one.longest for one in queues), key=_length))
+    whole = _Queue(max((one.longest for one in queues), key=length_of))
     for one in queues:
         whole.waits += one.waits
         whole.total += one.total
@@ -77,12 +77,14 @@ class Queues:
         """Waits (dtype WAIT) in the order of their ends, then the tasks (dtype TASK) of which no more come."""
         if not self._is_wanted.any():
             return
-        long, tasks = waits["end"] - waits["start"] >= _LEAST, self._of_tasks.tasks(waits)
-        rows = np.flatnonzero(long & (tasks != 0))
-        rows = rows[np.any(self._is_wanted[numbers_of(waits[rows])], axis=1)]
-        for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
+        rows = np.flatnonzero(waits["end"] - waits["start"] >= _LEAST)
+        rows = rows[np.any(self._is_wanted[numbers_of(waits.take(rows))], axis=1)]
+        tasks = self._of_tasks.tasks(waits.take(rows))
+        rows, tasks = rows[tasks != 0], tasks[tasks != 0]
+        owns = self._of_tasks.own(waits, rows)
+        for row, task, own in zip(rows.tolist(), tasks.tolist(), owns.tolist(), strict=True):
             wait = waits[row]
-            if self._of_tasks.is_first(int(tasks[row]), int(wait["start"]), int(wait["end"])):
+            if self._of_tasks.is_first(task, int(wait["start"]), int(wait["end"])):
                 giver = int(waits[own]["woken_by_function"]) if own >= 0 and waits[own]["woken_by"] != 0 else None
                 key = int(wait["function"]), int(wait["places"])
                 self.by_place.setdefault(key, _Queue(wait.copy())).add(wait, giver)
@@ -91,11 +93,6 @@ class Queues:
     def is_for_permit(self, wait: np.void) -> bool:
         """Else it (dtype WAIT) is for room."""
         return bool(self._is_permit[numbers_of(wait.reshape(1))].any())
-
-
-def _length(wait: np.void) -> int:
-    """ns."""
-    return int(wait["end"] - wait["start"])
 
 
 def _is_permit(layout: Layout) -> bool:
@@ -123,19 +120,19 @@ def long_queues(rule: Rule, evidence: Queues, run: Run) -> Iterator[Finding]:
         yield Finding(
             rule.id,
             Severity.INFO,
-            f"{one.waits:,} waits for {what}, up to {duration_words(_length(longest))}, "
+            f"{one.waits:,} waits for {what}, up to {duration_words(length_of(longest))}, "
             f"{duration_words(one.total)} in all{f', mostly ended by {run.short(giver)}' if giver is not None else ''}",
             {
                 "waits": one.waits,
                 "waited_ns": one.total,
-                "longest_ns": _length(longest),
+                "longest_ns": length_of(longest),
                 "ended_by_tasks": one.givers.total(),
                 **({"ended_mostly_by": run.function(giver).name} if giver is not None else {}),
             },
             about.name,
             where or about.location,
             int(longest["start"]),
-            _length(longest),
+            length_of(longest),
             int(longest["tid"]) or None,
             int(longest["task"]) or int(longest["instance"]),
             rule.advice,

@@ -92,6 +92,19 @@ def wait(
     return _row(made)
 
 
+def deeper(row: np.void) -> np.void:
+    """The same wait of a future in the task, which is polled a bit later and was a bit sooner done."""
+    future = row.copy()
+    future["function"], future["task"], future["instance"] = (
+        QUERY,
+        row["task"] or row["instance"],
+        1000 + row["instance"],
+    )
+    future["start"], future["end"] = row["start"] - 1000, row["end"] + 1000
+    future["woken"] = future["woken_by"] = future["woken_by_function"] = 0
+    return future
+
+
 def left(at: float, since: float = 0, stolen: float | None = 0, tid: int = WORKERS[0]) -> np.void:
     """The thread left its CPU, in ms, and got it again 1 ms later; stolen None: it is not known."""
     made = np.zeros(1, OFF_CPU)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import QUERY, START, TASK, recording, spans, summary_of, task, wait
+from tests.unit.output.findings.made import START, TASK, deeper, recording, spans, summary_of, task, wait
 from tracer.model import (
     AwaitPoint,
     Finding,
@@ -152,18 +152,6 @@ def test_those_behind_others_in_the_queue_count_too() -> None:
     (one,) = found(spans(waits=rows))
     assert one.evidence["waits"] == 90
     assert one.task == 1
-
-
-def deeper(row: np.void) -> np.void:
-    """The same of a future in the task, which is polled a bit later and was a bit sooner done."""
-    future = row.copy()
-    future["function"], future["task"], future["instance"] = (
-        QUERY,
-        row["task"] or row["instance"],
-        1000 + row["instance"],
-    )
-    future["start"], future["end"], future["woken"], future["woken_by"] = row["start"] - 1000, row["end"] + 1000, 0, 0
-    return future
 
 
 def test_a_wait_counts_once_however_many_rows_tell_of_it() -> None:

@@ -151,7 +151,7 @@ def test_futures_of_tasks_that_are_over_are_none() -> None:
 def test_of_futures_inside_each_other_the_users_own_are_told() -> None:
     made = recording()
     functions = list(made.plan.functions)
-    place = SourceLocation("/home/me/.cargo/registry/src/x/tokio-1.0/src/lib.rs", 1)
+    place = SourceLocation("/srv/b/.cargo/registry/src/x/tokio-1.0/src/lib.rs", 1)
     functions[QUERY] = replace(functions[QUERY], location=place)
     made = replace(made, plan=replace(made.plan, functions=tuple(functions)))
     both = futures(40), futures(40, function=HANDLE)
@@ -166,7 +166,7 @@ def test_the_users_own_lies_where_dependencies_do() -> None:
     made = recording()
     (binary,) = plan_of([], []).binaries
     functions = list(made.plan.functions)
-    folder = "/home/me/.cargo/registry/src/x/echo-1.0.0"
+    folder = "/srv/b/.cargo/registry/src/x/echo-1.0.0"
     functions[QUERY] = replace(functions[QUERY], location=SourceLocation(f"{folder}/src/db.rs", 1))
     binaries = (replace(binary, own_folder=folder),)
     made = replace(made, plan=replace(made.plan, functions=tuple(functions), binaries=binaries))

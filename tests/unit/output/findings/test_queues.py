@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import ACCEPT, QUERY, START, TASK, recording, spans, summary_of, wait
+from tests.unit.output.findings.made import ACCEPT, START, TASK, deeper, recording, spans, summary_of, wait
 from tracer.model import (
     AwaitPoint,
     Finding,
@@ -59,22 +59,6 @@ def line(
             row["places"], row["woken_by_function"] = place, ACCEPT
             rows.append(row)
     return rows
-
-
-def deeper(rows: Sequence[np.void]) -> list[np.void]:
-    """The same of a future in the task, which is polled a bit later and was a bit sooner done."""
-    futures = []
-    for row in rows:
-        future = row.copy()
-        future["function"], future["task"], future["instance"] = (
-            QUERY,
-            row["task"] or row["instance"],
-            1000 + row["instance"],
-        )
-        future["start"], future["end"] = row["start"] - 1000, row["end"] + 1000
-        future["woken"] = future["woken_by"] = future["woken_by_function"] = 0
-        futures.append(future)
-    return futures
 
 
 def found(*parts: Spans) -> Sequence[Finding]:
@@ -132,14 +116,15 @@ def test_what_never_ends_counts_and_is_nobodys() -> None:
 
 def test_a_wait_counts_once_however_many_rows_tell_of_it() -> None:
     rows = line(100, 90)
-    (one,) = found(spans(waits=[*rows, *deeper(rows), *deeper(deeper(rows))]))
+    more = [deeper(one) for one in rows]
+    (one,) = found(spans(waits=[*rows, *more, *map(deeper, more)]))
     assert (one.evidence["waits"], one.evidence["waited_ns"]) == (270, 27_000_000_000)
 
 
 def test_a_future_tells_what_its_task_does_not() -> None:
     """That of a `dyn Future`; the task's own wait tells who ended it."""
     tasks = line(100, 90)
-    futures = deeper(tasks)
+    futures = [deeper(one) for one in tasks]
     for row in tasks:
         row["places"] = 0
     (one,) = found(spans(waits=[*tasks, *futures]))
