@@ -578,20 +578,22 @@ class StuckTasks(_message.Message):
     def __init__(self, groups: _Optional[_Iterable[_Union[Stuck, _Mapping]]] = ...) -> None: ...
 
 class Stuck(_message.Message):
-    __slots__ = ("kind", "tasks", "is_certain", "words", "function", "location")
+    __slots__ = ("kind", "tasks", "is_certain", "words", "function", "location", "behind")
     KIND_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
     IS_CERTAIN_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     LOCATION_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
     kind: str
     tasks: _containers.RepeatedScalarFieldContainer[int]
     is_certain: bool
     words: str
     function: str
     location: SourceLocation
-    def __init__(self, kind: _Optional[str] = ..., tasks: _Optional[_Iterable[int]] = ..., is_certain: _Optional[bool] = ..., words: _Optional[str] = ..., function: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
+    behind: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, kind: _Optional[str] = ..., tasks: _Optional[_Iterable[int]] = ..., is_certain: _Optional[bool] = ..., words: _Optional[str] = ..., function: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., behind: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class StackSamples(_message.Message):
     __slots__ = ("samples",)

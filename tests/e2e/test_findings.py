@@ -48,6 +48,9 @@ FAULTS = {
     "held-lock": Fault("held-lock", "lock::refresh"),
     "long-queue": Fault("long-queue", "queue::fetch"),
     "long-queue-channel": Fault("long-queue", "queue::produce"),
+    "held-lock-forever": Fault("held-lock", "lock::reload"),
+    "long-queue-forever": Fault("long-queue", "queue::query"),
+    "long-queue-channel-forever": Fault("long-queue", "queue::write_forever"),
     "task-leak": Fault("task-leak", "faults::session"),
     "future-leak": Fault("future-leak", "leak::request"),
     "cancel-storm": Fault("cancel-storm", "cancel::attempt"),
@@ -113,6 +116,15 @@ def test_each_fault_is_found(targets: Targets, tmp_path: Path, built: Cell, mode
     printed = rat("report", output).out
     assert f"{one['severity']} {one['rule']}: " in printed
     assert one["advice"][:40] in printed
+
+
+def test_all_that_wait_behind_a_lock_are_told(targets: Targets, tmp_path: Path) -> None:
+    """Of those that wait for what others have that wait for it, too."""
+    summary, _ = recorded(targets, Cell("trouble", "release-debug"), "held-lock-forever", tmp_path / "x.pftrace")
+    (one,) = summary["findings"]
+    assert (one["evidence"]["tasks"], one["evidence"]["waiting_tasks"]) == (1, 11 + 3)
+    assert one["title"].startswith("lock::reload perhaps keeps a lock and waits for lock::ask (in the end for Receiver")
+    assert "; 14 tasks wait for the lock, up to 2." in one["title"]
 
 
 @pytest.mark.parametrize("profile", ["dev", "release-debug"])

@@ -171,6 +171,7 @@ def write_memory_reading(reading: MemoryReading) -> bytes:
                 words=text(one.words),
                 function=text(one.function),
                 location=write_location(one.location),
+                behind=one.behind,
             )
     return message.SerializeToString()
 
@@ -194,6 +195,7 @@ def _stuck(one: pb.Stuck) -> Stuck:
         one.words,
         one.function,
         read_location(one.location) if one.HasField("location") else None,
+        tuple(one.behind),
     )
 
 

@@ -71,20 +71,23 @@ class TaskAtRest(IntEnum):
 
 
 class StuckKind(StrEnum):
-    """Why tasks will not go on."""
+    """Why tasks will not go on, or what keeps others from it."""
 
     DEADLOCK = "deadlock"  # each waits for the next one, the last for the first
     FUTURELOCK = "futurelock"  # for what it has given to a future that it keeps, but does not poll
     UNWAKEABLE = "unwakeable"  # nothing has a waker of it
+    HELD = "held"  # it keeps a lock that others wait for, and waits itself
+    IN_LINE = "in line"  # the same of a permit, or of what is received from a channel that is full
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """Tasks that will not go on, as far as memory tells.
+    """Tasks that will not go on, or in whose way others are, as far as memory tells.
 
-    tasks: their headers.  is_certain: they will not; else something may be otherwise than it seems.  words: a sentence
-    for people.  function: the future of the first of them.  location: where in the user's own source that one waits, or
-    where its own is.
+    tasks: their headers.  is_certain: they will not (of `held` and `in line`: they do have what others wait for); else
+    something may be otherwise than it seems.  words: a sentence for people.  function: the future of the first of them.
+    location: where in the user's own source that one waits, or where its own is.  behind: the headers of tasks that
+    wait for what these have.
     """
 
     kind: StuckKind
@@ -93,6 +96,7 @@ class Stuck:
     words: str
     function: str
     location: SourceLocation | None = None
+    behind: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

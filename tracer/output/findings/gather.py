@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
+from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
@@ -95,6 +96,9 @@ class Evidence:
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
         self._starved.close()
+        kept = blocked(HELD_STILL, self._stuck, self._held_locks.longest)
+        lines = [*blocked(LINE_STANDS, self._stuck, self._queues.longest_over)]
+        in_line = frozenset[int]().union(*(one.behind for one in lines))
         found = (
             (LONG_POLL, long_polls(LONG_POLL, self._long_polls, run)),
             (LONG_POLL, open_polls(self._open_polls, run)),
@@ -102,7 +106,9 @@ class Evidence:
             (STARVED, starved_tasks(STARVED, self._starved, run)),
             (BUSY_LOOP, busy_loops(BUSY_LOOP, self._busy_loops, run)),
             (HELD_LOCK, held_locks(HELD_LOCK, self._held_locks, run)),
-            (LONG_QUEUE, long_queues(LONG_QUEUE, self._queues, run)),
+            (HELD_STILL, (one.finding for one in kept)),
+            (LONG_QUEUE, long_queues(LONG_QUEUE, self._queues, in_line, run)),
+            (LINE_STANDS, (one.finding for one in lines)),
             (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
             (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -107,6 +107,11 @@ class HeldLocks:
         for task in gone:
             self._kept.pop(task, None)
 
+    @property
+    def longest(self) -> int:
+        """ns, of the waits that did end."""
+        return max((one.longest for one in self.by_await.values()), default=0)
+
     def _explained(self, wait: np.void, own: np.void) -> list[_Kept]:
         """By whom the lock was kept meanwhile that this waits for: who gave it back had it last, and had waited itself
         for those before.  Counts it if that is most of the wait.
@@ -189,7 +194,12 @@ def _guarded(plan: Plan) -> npt.NDArray[np.intp]:
 
 
 def _is_lock(layout: Layout) -> bool:
-    return _LOCK.match(layout.name) is not None and _OF_WORK.search(layout.name) is None
+    return _LOCK.match(layout.name) is not None and not is_lock_of_work([layout.name])
+
+
+def is_lock_of_work(names: Iterable[str]) -> bool:
+    """Whether one of these futures waits for its turn at where work comes from; by names as Layout has them."""
+    return any(_LOCK.match(name) is not None and _OF_WORK.search(name) is not None for name in names)
 
 
 def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation
+from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation, WaitFlag
 from tracer.output.findings.places import TaskWaits, Union, inside, length_of, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
@@ -72,6 +72,8 @@ class Queues:
         self._is_wanted = self._is_permit | inside(plan, _is_room)
         self._of_tasks = TaskWaits(plan)
         self.by_place: dict[tuple[int, int], _Queue] = {}
+        self.longest_over = 0
+        """ns, of those that did end."""
 
     def add(self, waits: Array, over: Array) -> None:
         """Waits (dtype WAIT) in the order of their ends, then the tasks (dtype TASK) of which no more come."""
@@ -88,6 +90,8 @@ class Queues:
                 giver = int(waits[own]["woken_by_function"]) if own >= 0 and waits[own]["woken_by"] != 0 else None
                 key = int(wait["function"]), int(wait["places"])
                 self.by_place.setdefault(key, _Queue(wait.copy())).add(wait, giver)
+                if not wait["flags"] & int(WaitFlag.END_UNKNOWN):
+                    self.longest_over = max(self.longest_over, length_of(wait))
         self._of_tasks.forget(over["task"].tolist())
 
     def is_for_permit(self, wait: np.void) -> bool:
@@ -103,8 +107,9 @@ def _is_room(layout: Layout) -> bool:
     return _ROOM.match(layout.name) is not None
 
 
-def long_queues(rule: Rule, evidence: Queues, run: Run) -> Iterator[Finding]:
-    """One finding a place in the source at which tasks wait in line."""
+def long_queues(rule: Rule, evidence: Queues, told: Collection[int], run: Run) -> Iterator[Finding]:
+    """One finding a place in the source at which tasks wait in line.  told: tasks of which memory told what they wait
+    for, by instance."""
     queues: dict[tuple[bool, SourceLocation | None], list[_Queue]] = {}
     for (function, places), one in evidence.by_place.items():
         where = run.chains.waiting(function, None, places).location
@@ -114,6 +119,8 @@ def long_queues(rule: Rule, evidence: Queues, run: Run) -> Iterator[Finding]:
         if one.waits < rule.limits["waits"] or one.any.total < rule.limits["share_of_run"] * run.duration:
             continue
         longest = one.longest
+        if (int(longest["task"]) or int(longest["instance"])) in told:
+            continue
         what = "a permit of a semaphore" if is_for_permit else "room in a channel"
         about = run.function(int(longest["function"]))
         giver = next((giver for giver, times in one.givers.most_common(1) if 2 * times > one.waits), None)

@@ -40,7 +40,7 @@ UNPOLLED = Rule(
     {"ready_ns": 1_000_000_000, "times_longest": 10},
     "See what its worker does (a blocked thread keeps what it was about to run), and whether its runtime is driven.",
 )
-_BY_KIND = {StuckKind.DEADLOCK: DEADLOCK, StuckKind.FUTURELOCK: FUTURELOCK, StuckKind.UNWAKEABLE: LOST_WAKE}
+_KINDS = {DEADLOCK.id: StuckKind.DEADLOCK, FUTURELOCK.id: StuckKind.FUTURELOCK, LOST_WAKE.id: StuckKind.UNWAKEABLE}
 _MOST_OPEN = 1 << 16
 
 
@@ -75,20 +75,21 @@ class StuckTasks:
         for one in reading.stuck or ():
             self.told.append(_Told(one, reading.time, reading.process))
 
-    def wait_of(self, told: _Told) -> np.void | None:
-        """The open wait of the first of its tasks that has one; dtype WAIT."""
-        which = np.flatnonzero(np.isin(self.open["self"], np.array(told.stuck.tasks, np.uint64)))
-        wait: np.void | None = self.open[which[0]] if len(which) else None
-        return wait
+    def waits_of(self, tasks: Sequence[int]) -> Array:
+        """The open waits (dtype WAIT) of tasks, by their headers."""
+        return pick(self.open, np.isin(self.open["self"], np.array(tasks, np.uint64)))
 
 
 def stuck_tasks(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Finding]:
     """One finding a group of tasks, of the kind that this rule is for."""
     for told in evidence.told:
-        stuck, wait = told.stuck, evidence.wait_of(told)
+        stuck = told.stuck
+        if _KINDS[rule.id] is not stuck.kind:
+            continue
+        wait: np.void | None = next(iter(evidence.waits_of(stuck.tasks)), None)
         since = int(wait["start"]) if wait is not None else run.start
         waiting = max(0, told.time - since)
-        if _BY_KIND[stuck.kind].id != rule.id or waiting < rule.limits.get("waiting_ns", 0):
+        if waiting < rule.limits.get("waiting_ns", 0):
             continue
         yield Finding(
             rule.id,

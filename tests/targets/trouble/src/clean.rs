@@ -107,9 +107,11 @@ async fn work(jobs: Arc<Mutex<mpsc::Receiver<u64>>>) {
 
 async fn hand_out() {
     let (sender, jobs) = mpsc::channel(4);
-    let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..3 {
-        tokio::spawn(work(jobs.clone()));
+    let (_unused, none) = mpsc::channel(4);
+    for jobs in [jobs, none].map(|one| Arc::new(Mutex::new(one))) {
+        for _ in 0..3 {
+            tokio::spawn(work(jobs.clone()));
+        }
     }
     loop {
         sender.send(3).await.unwrap();

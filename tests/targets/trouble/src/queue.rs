@@ -2,7 +2,7 @@
 
 use crate::pause;
 use std::sync::Arc;
-use tokio::sync::{mpsc, Semaphore};
+use tokio::sync::{mpsc, Notify, Semaphore};
 
 async fn fetch(connections: Arc<Semaphore>) {
     loop {
@@ -39,6 +39,37 @@ async fn write(mut rows: mpsc::Receiver<u64>) {
 pub async fn room() {
     let (sender, rows) = mpsc::channel(4);
     tokio::spawn(write(rows));
+    for _ in 0..3 {
+        tokio::spawn(produce(sender.clone()));
+    }
+    std::future::pending().await
+}
+
+async fn query(connections: Arc<Semaphore>, answer: Arc<Notify>) {
+    let _connection = connections.acquire_owned().await.unwrap();
+    // FAULT: long-queue-forever
+    answer.notified().await;
+}
+
+/// All connections wait for a peer that never answers.
+pub async fn permits_forever() {
+    let (connections, answer) = (Arc::new(Semaphore::new(3)), Arc::new(Notify::new()));
+    for _ in 0..10 {
+        tokio::spawn(query(connections.clone(), answer.clone()));
+    }
+    std::future::pending().await
+}
+
+async fn write_forever(mut rows: mpsc::Receiver<u64>, disk: Arc<Notify>) {
+    while rows.recv().await.is_some() {
+        // FAULT: long-queue-channel-forever
+        disk.notified().await;
+    }
+}
+
+pub async fn room_forever() {
+    let ((sender, rows), disk) = (mpsc::channel(4), Arc::new(Notify::new()));
+    tokio::spawn(write_forever(rows, disk.clone()));
     for _ in 0..3 {
         tokio::spawn(produce(sender.clone()));
     }

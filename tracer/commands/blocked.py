@@ -1,0 +1,163 @@
+"""Tasks that wait for what another one has, a lock, a permit or room in its channel, while that one waits itself."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tracer.model import LOCKS, Binary, LinkKind, LinkRole, SourceLocation, Stuck, StuckKind
+from tracer.output.findings.held_locks import is_lock_of_work
+from tracer.output.frames import parked
+from tracer.output.labels import short_awaitee
+from tracer.output.task_list import TaskView
+from tracer.stacks import LINK_KINDS, LINK_ROLES, Snapshot, TaskLinks, TaskState
+
+_Thing = tuple[LinkKind, int]
+"""What tasks have and wait for: its kind and its address."""
+
+_HELD = LOCKS | {LinkKind.SEMAPHORE}
+
+
+_Place = tuple[int, int, int]
+"""Where a task has it: its function, its stack, and the frame of that whose future has it."""
+
+
+@dataclass(slots=True)
+class _Had:
+    """Who has a thing, by the frame of its stack, and who waits for it: indexes into Snapshot.tasks.
+
+    is_certain: the first surely do.
+    """
+
+    by: dict[int, int] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
+    is_certain: bool = True
+
+
+def waiting_for_waiting(view: TaskView, links: TaskLinks) -> Iterator[Stuck]:
+    """One for all that have a thing of a kind and wait in the same stack; of deadlocks none."""
+    things = _things(view.binary, view.snapshot, links)
+    of_task: dict[int, list[_Thing]] = defaultdict(list)
+    wanted = {task for one in things.values() for task in one.waiting}
+    for thing, one in things.items():
+        for task in one.by:
+            of_task[task].append(thing)
+    alike: dict[tuple[LinkKind, _Place], list[_Thing]] = defaultdict(list)
+    for thing, one in things.items():
+        if not one.by.keys() & wanted:  # else what those wait for is what all wait for
+            places = Counter(_place(view.snapshot, *having) for having in one.by.items())
+            alike[thing[0], places.most_common(1)[0][0]].append(thing)
+    for (kind, place), several in alike.items():
+        having = {having for thing in several for having in things[thing].by.items()}
+        by = sorted(task for task, frame in having if _place(view.snapshot, task, frame) == place)
+        is_certain = all(things[thing].is_certain for thing in several)
+        behind = sorted(_behind(several, things, of_task))
+        yield _stuck(view, kind, place, by, behind, is_certain=is_certain)
+
+
+def _place(snapshot: Snapshot, task: int, frame: int) -> _Place:
+    return int(snapshot.tasks["function"][task]), int(snapshot.tasks["stack"][task]), frame
+
+
+def _things(binary: Binary, snapshot: Snapshot, links: TaskLinks) -> dict[_Thing, _Had]:
+    """What tasks wait for that tasks have that wait for something else."""
+    state = snapshot.tasks["state"]
+    in_cycles = {int(links.blocks["task"][block]) for cycle in links.cycles for block in cycle.blocks}
+    found: dict[_Thing, _Had] = {}
+    for block in links.blocks[links.blocks["by"] >= 0]:
+        task, other = int(block["task"]), int(block["other"])
+        wait, had = links.links[block["link"]], links.links[block["by"]]
+        kind, role = LINK_KINDS[had["kind"]], LINK_ROLES[had["role"]]
+        is_had = (role is LinkRole.HOLDS and kind in _HELD) or (
+            role is LinkRole.RECEIVES and kind is LinkKind.MPSC and LINK_KINDS[wait["kind"]] is LinkKind.MPSC
+        )
+        both_wait = state[task] == TaskState.WAITING == state[other]
+        if not is_had or not both_wait or task == other or in_cycles & {task, other}:
+            continue
+        if is_lock_of_work(_waiting_by(binary, snapshot, task, int(wait["frame"]))):
+            continue
+        one = found.setdefault((kind, int(had["address"])), _Had())
+        one.by[other] = int(had["frame"])
+        one.waiting.add(task)
+        one.is_certain &= bool(block["is_certain"])
+    # Of a permit's holders a wait is told of some only, and any of them could end it.
+    for holder in links.links[links.links["role"] == LINK_ROLES.index(LinkRole.HOLDS)]:
+        thing = LinkKind.SEMAPHORE, int(holder["address"])
+        if thing in found:
+            found[thing].by[int(holder["task"])] = int(holder["frame"])
+    return {thing: one for thing, one in found.items() if (state[sorted(one.by)] == TaskState.WAITING).all()}
+
+
+def _waiting_by(binary: Binary, snapshot: Snapshot, task: int, frame: int) -> list[str]:
+    """The names of the futures by which a task waits: of this frame of its stack and those above it."""
+    stack = int(snapshot.tasks["stack"][task])
+    frames = snapshot.stacks[stack].frames if stack >= 0 else ()
+    names = []
+    while 0 <= frame < len(frames):
+        one = frames[frame]
+        if one.layout is not None:
+            names.append(binary.layouts[one.layout].name)
+        frame = one.parent
+    return names
+
+
+def _behind(first: list[_Thing], things: dict[_Thing, _Had], of_task: dict[int, list[_Thing]]) -> set[int]:
+    """All that wait for these, for what those have that wait for them, and so on."""
+    behind: set[int] = set()
+    left, seen = list(first), set(first)
+    while left:
+        for task in things[left.pop()].waiting - behind:
+            behind.add(task)
+            left += [thing for thing in of_task.get(task, ()) if thing not in seen]
+            seen.update(left)
+    return behind
+
+
+def _stuck(
+    view: TaskView, kind: LinkKind, place: _Place, by: list[int], behind: list[int], *, is_certain: bool
+) -> Stuck:
+    function, location, waits_for = _holder(view, place)
+    many, name = len(by) > 1, short_awaitee(function)
+    perhaps = "" if is_certain else "perhaps "
+    if kind is LinkKind.SEMAPHORE:
+        has, wanted = ("have permits", "has a permit"), "a permit"
+    elif kind is LinkKind.MPSC:
+        has, wanted = ("do not receive", "does not receive"), "room in the channel"
+    else:
+        has, wanted = (f"{perhaps}keep locks", f"{perhaps}keeps a lock"), "the locks" if many else "the lock"
+    who = f"{len(by):,} tasks in {name} {has[0]} and wait" if many else f"{name} {has[1]} and waits"
+    waiting = f"{len(behind):,} tasks wait" if len(behind) > 1 else "a task waits"
+    header = view.snapshot.tasks["header"]
+    return Stuck(
+        StuckKind.HELD if kind in LOCKS else StuckKind.IN_LINE,
+        tuple(header[by].tolist()),
+        is_certain,
+        f"{who}{waits_for}; {waiting} for {wanted}",
+        function,
+        location,
+        tuple(header[behind].tolist()),
+    )
+
+
+def _holder(view: TaskView, place: _Place) -> tuple[str, SourceLocation | None, str]:
+    """(name, the line where it waits, "" or " for …" in short) of the future that has it; of its task, where that is
+    not known."""
+    function, stack, frame = place
+    begins = view.binary.functions[function].location
+    left = list(view.frames[stack]) if stack >= 0 else []
+    while left:
+        one = left.pop()
+        if one.number != frame:
+            left += one.children
+            continue
+        awaitee = one.point.awaitee if one.point is not None and one.location is not None else None  # else a macro's
+        return one.name, one.location or one.begins or begins, _for(short_awaitee(awaitee or ""), parked((one,)).leaf)
+    at = view.parked[stack] if stack >= 0 else None
+    waits_for = _for(at.awaited, at.leaf) if at is not None else ""
+    return view.future(function), (at.location if at is not None else None) or begins, waits_for
+
+
+def _for(awaited: str, leaf: str) -> str:
+    end = f" (in the end for {leaf})" if awaited and leaf and leaf != awaited else ""
+    return f" for {awaited or leaf}{end}" if awaited or leaf else ""
