@@ -102,6 +102,7 @@ class LinkFlag(IntFlag):
     CERTAIN = 1  # it surely is there; else it may be: the variable that has it may have been moved away or dropped
     KEPT = 2  # a future has it that the task keeps, but does not poll now
     GRANTED = 4  # of a wait: it has been given what it waited for, and will have it once it is polled
+    GUESS = 8  # while it is read: it is there only if somebody waits for what it leads to
 
 
 LINK = np.dtype(

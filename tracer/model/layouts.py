@@ -102,7 +102,8 @@ class Link:
     future surely has it: rustc's drop flags of this state.  is_certain: the flags tell all.  busy: of a lock, from
     its begin: not so when nobody holds it.  granted: of a wait, from the future's begin: all of them are so when
     it has been given what it waited for.  child: index into Binary.layouts, of a future.  number: where one is that
-    tells more, see LinkKind.
+    tells more, see LinkKind.  is_guess: it may be elsewhere in the future: it is there if it leads to what somebody
+    waits for.
     """
 
     kind: LinkKind
@@ -115,6 +116,7 @@ class Link:
     granted: tuple[WordTest, ...] = ()
     child: int | None = None
     number: Route | None = None
+    is_guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)

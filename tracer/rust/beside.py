@@ -9,7 +9,8 @@ not tell: where all are 1, all variables are there.  In a build that cannot unwi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tracer.model import FIRST_SUSPEND, LOCKS, UNRESUMED, Container, Gate, Link, LinkKind, LinkRole, Route
@@ -19,6 +20,7 @@ from tracer.rust.forms import DwarfError, Tag
 from tracer.rust.future_names import base_name
 from tracer.rust.links import Links
 from tracer.rust.routes import Place, Routes
+from tracer.rust.shadowed import ShadowedVariables
 from tracer.rust.types import Member, Type, Types
 
 _UNNAMED = re.compile(r"^__\d+$")
@@ -29,6 +31,8 @@ _OWNERS = ("alloc::boxed::Box<", "Pin<alloc::boxed::Box<")
 
 _MASKS = {"&mut u8": 1, "&mut u16": 2, "&mut u32": 4, "&mut u64": 8}
 """Pointers to as many bits as a select! needs, and the bytes of those."""
+
+_HELD = LOCKS | {LinkKind.SEMAPHORE}
 
 _WITH_TIMER = frozenset({"Timeout"})
 """Futures that wait for something of their own besides what they poll."""
@@ -65,9 +69,14 @@ class Surveys:
     """Of one binary.  items: the futures in a type.  is_future: whether a type is one itself."""
 
     def __init__(
-        self, types: Types, items: Callable[[Type], Iterable[Item]], is_future: Callable[[Type], bool]
+        self,
+        types: Types,
+        items: Callable[[Type], Iterable[Item]],
+        is_future: Callable[[Type], bool],
+        shadowed: ShadowedVariables,
     ) -> None:
         self._types = types
+        self._shadowed = shadowed
         self._items = items
         routes = Routes(types)
         self._links = Links(routes)
@@ -108,10 +117,32 @@ class Surveys:
             flags = tuple(variant.offset + member.offset for member in own if self._is_flag(member))
             for member in own:
                 self._add(beside, value, variant.offset, member, flags)
+            beside.links += self._hidden(type_, value, variant, own, captured)
             if not type_.name.startswith(_FUNCTION):
                 for member in outer:
                     self._add(beside, value, variant.offset, member, None)
         return beside
+
+    def _hidden(
+        self, type_: Type, value: int, variant: Member, own: Sequence[Member], captured: Sequence[Member]
+    ) -> list[Link]:
+        """The locks and permits that a state has in variables without a member; where one can be at several places,
+        one at each."""
+        links: list[Link] = []
+        part = type_.variant_part
+        state = part.discriminant if part is not None else None
+        taken = [*captured, *(one for one in self._members(variant) if one.name == AWAITEE)]
+        taken += [Member(state.name, state.offset, None)] if state is not None else []
+        with suppress(DwarfError):
+            for one in self._shadowed.of_state(type_, variant, own, taken):
+                found = [
+                    link
+                    for place in one.places
+                    for link in self._links.holds(Place(self._types.at(one.type), (place,)), value)
+                    if link.kind in _HELD
+                ]
+                links += [replace(link, is_certain=False, is_guess=len(one.places) > 1) for link in found]
+        return links
 
     def _members(self, variant: Member) -> tuple[Member, ...]:
         return self._types.at(variant.type).members if variant.type is not None else ()

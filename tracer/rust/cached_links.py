@@ -12,13 +12,13 @@ def from_link(one: Link) -> list[Any]:
     return [
         one.kind, one.role, _from_route(one.route), one.size, one.flags, one.is_certain,
         _from_word(one.busy) if one.busy is not None else None, [_from_word(word) for word in one.granted], one.child,
-        _from_route(one.number) if one.number is not None else None,
+        _from_route(one.number) if one.number is not None else None, one.is_guess,
     ]  # fmt: skip
 
 
 def to_link(row: list[Any]) -> Link:
     """Raises ValueError or TypeError on what from_link does not make."""
-    kind, role, route, size, flags, is_certain, busy, granted, child, number = row
+    kind, role, route, size, flags, is_certain, busy, granted, child, number, is_guess = row
     return Link(
         kind=LinkKind(kind),
         role=LinkRole(role),
@@ -30,6 +30,7 @@ def to_link(row: list[Any]) -> Link:
         granted=tuple(_to_word(one) for one in granted),
         child=int(child) if child is not None else None,
         number=_to_route(number) if number is not None else None,
+        is_guess=bool(is_guess),
     )
 
 

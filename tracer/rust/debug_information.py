@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from tracer.model import (
@@ -39,6 +39,7 @@ from tracer.rust.lookup import SubprogramLookup
 from tracer.rust.naming import generic_arguments, is_closure
 from tracer.rust.own_folder import own_folder
 from tracer.rust.scan import CodeScan
+from tracer.rust.shadowed import ShadowedVariables
 from tracer.rust.spawn_callers import SpawnCallers
 from tracer.rust.task_cells import cell_name, find_cells
 from tracer.rust.type_paths import TypePaths
@@ -73,6 +74,7 @@ class DebugInformation:
         self._untyped: dict[int, Die] = {}
         self._selfless: dict[int, str] = {}
         self._inlined: dict[int, str] = {}
+        self._bodiless: list[int] = []
         self._implementations = Implementations()
         self.has_types = False
         self.own_folder: str | None = None
@@ -208,7 +210,8 @@ class DebugInformation:
         units = {die.unit.offset: die.unit for dies in self._dies.values() for die in dies}
         units |= {unit.offset: unit for unit in self._dwarf.units}
         cells = find_cells(self._dwarf, units.values(), self._cells)
-        found = Layouts(self._dwarf, self._types, awaits).of(roots, frozenset(cells.values()))
+        shadowed = ShadowedVariables(self._dwarf, self._types, self._lines, self._judge.begin_of, self._bodies)
+        found = Layouts(self._dwarf, self._types, awaits, shadowed).of(roots, frozenset(cells.values()))
         described = []
         for function in functions:
             if function.address in cells:
@@ -234,6 +237,13 @@ class DebugInformation:
             if one in found.index
         }
         return with_cells(described, found.layouts, run, future_offsets(image, run))
+
+    def _bodies(self) -> Iterator[Die]:
+        """The entries of coroutines' functions, and of the user's own that have none."""
+        for dies in self._dies.values():
+            yield from dies
+        for position in self._bodiless:
+            yield self._dwarf.die(position)
 
     def awaits_by_code(
         self, functions: list[PollFunction], dispatches: Dispatches
@@ -310,6 +320,7 @@ class DebugInformation:
         coroutines = InlinedCoroutines(self._dwarf, self._lines, self._own_folders)
         found = coroutines.refusals(known)
         self._inlined = coroutines.symbols
+        self._bodiless = [position for position, symbol in self._inlined.items() if symbol not in known]
         return [refusal for refusal in found if not self._is_foreign(refusal.location)]
 
     def location(self, address: int) -> SourceLocation | None:

@@ -65,6 +65,10 @@ class Die:
         return self.string(At.NAME) or ""
 
 
+_NOTHING = 0
+"""No entry has it for its tag."""
+
+
 class Dwarf:
     """The debug information of one file.  Positions are bytes into .debug_info, with what is split off joined to it.
 
@@ -213,31 +217,35 @@ class Dwarf:
 
     def children(self, die: Die, tags: frozenset[int], limit: int = 4096) -> Iterator[Die]:
         """The direct children with one of these tags; at most `limit` entries are looked at."""
-        if not die.has_children:
-            return
+        return (child for _, child in self.inside(die, tags, _NOTHING, limit))
+
+    def inside(self, die: Die, tags: frozenset[int], through: int, limit: int = 1 << 20) -> Iterator[tuple[int, Die]]:
+        """(depth, entry) of the children with one of these tags, and of the children of those with the tag `through`,
+        and so on, in one pass; at most `limit` entries are looked at."""
         table = self.abbreviations(die.unit)
-        at, depth = die.next, 0
-        for _ in range(limit):
+        at, depth, shut = die.next, 0, 0  # shut: how deep in entries that are not looked through
+        for _ in range(limit if die.has_children else 0):
             if at >= die.unit.end:
                 return
             code, after = self.code_at(at)
             if code == 0:
                 if depth == 0:
                     return
-                depth -= 1
+                depth, shut = depth - 1, max(0, shut - 1)
                 at = after
                 continue
             abbreviation = table.get(code)
             if abbreviation is None:
                 raise DwarfError("an entry has an unknown abbreviation")
-            if depth == 0 and abbreviation.tag in tags:
+            if shut == 0 and abbreviation.tag in tags:
                 child = self.die(at, die.unit)
-                yield child
+                yield depth, child
                 at = child.next
             else:
                 at = self.skip(after, abbreviation)
             if abbreviation.has_children:
                 depth += 1
+                shut += shut > 0 or abbreviation.tag != through
 
     def chain(self, die: Die) -> list[Die]:
         """The entry, and those it completes: its abstract origin and specification, in this order."""

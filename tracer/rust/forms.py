@@ -36,6 +36,7 @@ class Tag(IntEnum):
     SUBPROGRAM = 0x2E
     TEMPLATE_TYPE = 0x2F
     VARIANT_PART = 0x33
+    VARIABLE = 0x34
     NAMESPACE = 0x39
 
 

@@ -25,6 +25,7 @@ from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError, Tag
 from tracer.rust.future_names import base_name, future_paths, stream_paths
 from tracer.rust.naming import generic_arguments, own_name
+from tracer.rust.shadowed import ShadowedVariables
 from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Member, Type, Types, is_coroutine
 
@@ -77,7 +78,7 @@ _MAX_LAYOUTS = 1 << 14
 class Layouts:
     """The layouts of one binary."""
 
-    def __init__(self, dwarf: Dwarf, types: Types, awaits: Awaits) -> None:
+    def __init__(self, dwarf: Dwarf, types: Types, awaits: Awaits, shadowed: ShadowedVariables) -> None:
         self._types = types
         self._awaits = awaits
         strings = dwarf.section(".debug_str")
@@ -90,7 +91,7 @@ class Layouts:
         self._certain: set[int] = set()
         self._nodes: dict[int, Node] = {}
         self._waiting: list[int] = []
-        self._surveys = Surveys(types, self._items, self._is_followed)
+        self._surveys = Surveys(types, self._items, self._is_followed, shadowed)
 
     def of(self, roots: Mapping[int, str | None], cells: Collection[int] = ()) -> FoundLayouts:
         """roots: positions of the types of futures, and their paths.  cells: positions of types that hold one."""

@@ -83,6 +83,15 @@ def _each_once(links: Array) -> tuple[Addresses, Array]:
     return keys, links[first]
 
 
+def _without_wrong_guesses(links: Array) -> Array:
+    """Of the places at which something may be, those that lead to what somebody waits for."""
+    is_guess = (links["flags"] & np.uint8(LinkFlag.GUESS)) != 0
+    waited = links["address"][links["role"] == LINK_ROLES.index(LinkRole.WAITS)]
+    right: Array = links[~is_guess | np.isin(links["address"], waited)]
+    right["flags"] &= ~np.uint8(LinkFlag.GUESS)
+    return right
+
+
 def _with_targets(links: Array, snapshot: Snapshot) -> Array:
     """With the tasks that handles lead to, ordered by task and frame."""
     headers = snapshot.tasks["header"]
@@ -166,7 +175,7 @@ class _Reading:
                 break
             self._load(groups)
         links = np.concatenate(self._links) if self._links else np.empty(0, LINK)
-        return LinksFound(links, self._is_known, self._leaves)
+        return LinksFound(_without_wrong_guesses(links), self._is_known, self._leaves)
 
     def _own(self) -> Iterator[_Group]:
         """The frames of the tasks' own stacks."""
@@ -206,7 +215,8 @@ class _Reading:
             if link.route.value not in (None, group.state):
                 continue
             ends = follow(self._image, link.route, group.addresses)
-            self._is_known[group.tasks[~ends.known]] = False
+            if not link.is_guess:
+                self._is_known[group.tasks[~ends.known]] = False
             certain = group.is_certain & self._are_there(group, link)
             if link.role is LinkRole.KEEPS:
                 assert link.child is not None
@@ -239,7 +249,8 @@ class _Reading:
     def _note(self, group: _Group, link: Link, addresses: Addresses, leads: Known, certain: Known) -> None:
         if link.busy is not None:
             is_busy, known = passes(self._image, link.busy, addresses)
-            self._is_known[group.tasks[leads & ~known]] = False
+            if not link.is_guess:
+                self._is_known[group.tasks[leads & ~known]] = False
             leads = leads & is_busy
         granted = np.full(len(addresses), bool(link.granted), np.bool_)
         for test in link.granted:
@@ -255,6 +266,7 @@ class _Reading:
         links["flags"] |= np.where(certain[rows], LinkFlag.CERTAIN, 0).astype(np.uint8)
         links["flags"] |= np.where(granted[rows], LinkFlag.GRANTED, 0).astype(np.uint8)
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
+        links["flags"] |= np.uint8(LinkFlag.GUESS if link.is_guess else 0)
         links["number"] = self._numbers(group, link)[rows]
         self._links.append(links)
 

@@ -95,6 +95,7 @@ def test_all_tasks_are_known(seen: Seen) -> None:
         ("dropped_mutex", []),
         ("maybe_dropped_did", []),
         ("pushed_away", []),
+        ("shadowed", []),
         ("gave_away", []),
         ("has_been_given", [(LinkRole.HOLDS, LinkKind.MUTEX)]),
         ("maybe_dropped_not", [(LinkRole.HOLDS, LinkKind.MUTEX)]),
@@ -111,6 +112,8 @@ def test_what_a_task_has(seen: Seen, name: str, expected: list[tuple[LinkRole, L
         ("waits_owned", [("holds_mutex", True, True)]),
         ("waits_mutex", [("holds_mutex", True, True), ("maybe_dropped_not", True, True)]),
         ("waits_given", [("has_been_given", True, True)]),
+        # Of variables of one name the debug information has one alone.
+        ("waits_shadows", [("shadows", False, True), ("shadows_among", False, True)]),
         ("waits_write", [("holds_read", True, True)]),
         ("waits_read", [("holds_write", True, True)]),
         ("waits_permit", [("holds_owned_permit", True, False), ("holds_permit", True, False)]),
@@ -154,6 +157,8 @@ def test_the_lock_is_the_one_that_the_program_has(seen: Seen) -> None:
         "first": {"deadlocked"},
         "second": {"deadlocked"},
         "twice": {"locks_twice"},
+        "shadows": {"shadows"},
+        "shadows_among": {"shadows_among"},
         "both": {"holds_and_waits"},
     }
 

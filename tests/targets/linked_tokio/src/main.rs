@@ -111,6 +111,41 @@ async fn pushed_away(mutex: Arc<Mutex<u64>>) {
     black_box(&guards);
 }
 
+/// The guard has the name of what it is from.
+async fn shadows(mutex: Arc<Mutex<u64>>) {
+    let mut mutex = mutex.lock().await;
+    *mutex += 1;
+    parked().await;
+    *mutex += 1;
+}
+
+/// There are several places where the guard could be.
+async fn shadows_among(mutex: Arc<Mutex<u64>>, first: u8, size: u8) {
+    let more = [black_box(first); 3];
+    let mut sum = 0;
+    for one in &more {
+        sum += u64::from(*one);
+        tokio::task::yield_now().await;
+    }
+    let mut mutex = mutex.lock_owned().await;
+    let many = black_box([sum; 5]);
+    *mutex += 1;
+    tokio::join!(pending::<()>(), async { black_box(&many).len() });
+    *mutex += many[usize::from(size)];
+}
+
+/// Had the lock and gave it back.
+async fn shadowed(mutex: Arc<Mutex<u64>>) {
+    {
+        let mut mutex = mutex.lock().await;
+        *mutex += 1;
+        tokio::task::yield_now().await;
+        *mutex += 1;
+    }
+    parked().await;
+    black_box(&mutex);
+}
+
 async fn locks_twice(mutex: Arc<Mutex<u64>>) {
     let mut one = mutex.lock().await;
     let two = mutex.lock().await;
@@ -446,6 +481,16 @@ async fn tasks() {
     start("maybe_dropped_not", maybe_dropped(lock.clone(), false));
     turn().await;
     start("waits_mutex", waits_mutex(lock.clone()));
+
+    let (one, other) = (mutex("shadows"), mutex("shadows_among"));
+    start("shadowed", shadowed(one.clone()));
+    start("shadowed", shadowed(other.clone()));
+    turn().await;
+    start("shadows", shadows(one.clone()));
+    start("shadows_among", shadows_among(other.clone(), 1, 2));
+    turn().await;
+    start("waits_shadows", waits_mutex(one));
+    start("waits_shadows", waits_mutex(other));
 
     let lock = Arc::new(RwLock::new(0));
     start("holds_read", holds_read(lock.clone()));
