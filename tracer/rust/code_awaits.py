@@ -15,6 +15,7 @@ from tracer.model import FIRST_SUSPEND, AwaitPoint, SourceLocation
 from tracer.rust.awaits import is_in_macro
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf, Unit
+from tracer.rust.extents import ranges_of
 from tracer.rust.forms import At, DwarfError, Tag
 from tracer.rust.lines import LineTables
 
@@ -145,4 +146,4 @@ class _Origins:
             file, line = child.integer(At.CALL_FILE), child.integer(At.CALL_LINE)
             path = self._lines.file(child.unit, file) if file is not None else None
             place = SourceLocation(path, line) if path is not None and line else None
-            yield _Inlined(tuple(self._dwarf.ranges_of(child)), place)
+            yield _Inlined(tuple(ranges_of(self._dwarf, child)), place)

@@ -29,7 +29,6 @@ from tracer.rust.forms import (
     sleb,
     uleb,
 )
-from tracer.rust.lists import entries4, entries5, entries_gnu
 from tracer.rust.sections import Sections
 from tracer.rust.units import SplitUnit, Unit, read_header, read_units
 from tracer.target.elf import ElfImage
@@ -38,7 +37,6 @@ _U16, _U32, _U64 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q
 _STRP, _REF4, _DATA1 = int(Form.STRP), int(Form.REF4), int(Form.DATA1)
 
 _MAX_STRING = 1 << 16
-_ADDRESS_SPACE = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,65 +361,6 @@ class Dwarf:
         if size is None:
             return uleb(data, at)
         return int.from_bytes(data[at : at + size], "little"), at + size
-
-    # ------------------------------------------------------------ lists
-
-    def ranges(self, unit: Unit) -> Iterator[tuple[int, int]]:
-        """The address ranges that the unit says it covers.  Raises DwarfError."""
-        unit = unit.skeleton or unit
-        return self._ranges(unit, self.root(unit))
-
-    def ranges_of(self, die: Die) -> Iterator[tuple[int, int]]:
-        """The address ranges of an entry.  Raises DwarfError."""
-        return self._ranges(die.unit, die.values)
-
-    def _ranges(self, unit: Unit, values: Mapping[int, Value]) -> Iterator[tuple[int, int]]:
-        root = self.root(unit)
-        low, high, offset = values.get(At.LOW_PC), values.get(At.HIGH_PC), values.get(At.RANGES)
-        base = root.get(At.LOW_PC)
-        base = base if isinstance(base, int) else 0
-        try:
-            if isinstance(offset, int):
-                if unit.version < 5:
-                    begin_of_all = root.get(At.GNU_RANGES_BASE) if unit.skeleton is not None else 0
-                    place = offset + (begin_of_all if isinstance(begin_of_all, int) else 0)
-                    entries = entries4(self.section(".debug_ranges"), place, base, has_block=False)
-                else:
-                    entries = entries5(
-                        self.section(".debug_rnglists"), offset, base, partial(self.address, unit), has_block=False
-                    )
-                yield from ((begin, end) for begin, end, _ in entries if 0 < begin < end < _ADDRESS_SPACE)
-            elif isinstance(low, int) and low and isinstance(high, int) and low + high < _ADDRESS_SPACE:
-                yield low, low + high
-        except DAMAGE as error:
-            raise DwarfError("a range list is damaged") from error
-
-    def location_at(self, die: Die, address: int) -> bytes | None:
-        """The location expression of a parameter that holds at `address`; None when it has none there."""
-        value = die.values.get(At.LOCATION)
-        if value is None or isinstance(value, (bytes, str)):
-            return value if isinstance(value, bytes) else None
-        unit = die.unit
-        low = self.root(unit).get(At.LOW_PC)
-        base = low if isinstance(low, int) else 0
-        try:
-            if unit.version < 5 and unit.skeleton is not None:
-                entries = entries_gnu(
-                    self.section(".debug_loc"), unit.locations_begin + value, base, partial(self.address, unit)
-                )
-            elif unit.version < 5:
-                entries = entries4(self.section(".debug_loc"), value, base, has_block=True)
-            else:
-                entries = entries5(
-                    self.section(".debug_loclists"), value, base, partial(self.address, unit), has_block=True
-                )
-            for begin, end, block in entries:
-                # An empty range at the very entry is how LLVM says "at entry, until the first instruction".
-                if begin <= address < end or begin == address == end:
-                    return block
-        except DAMAGE as error:
-            raise DwarfError("a location list is damaged") from error
-        return None
 
 
 def _string(data: bytes, offset: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.extents import ranges_of
 from tracer.rust.forms import Tag
 
 _INSIDE = frozenset({Tag.INLINED_SUBROUTINE, Tag.LEXICAL_BLOCK})
@@ -24,4 +25,4 @@ def inlined_around(dwarf: Dwarf, function: Die, address: int) -> Iterator[Die]:
 
 
 def _has(dwarf: Dwarf, die: Die, address: int) -> bool:
-    return any(begin <= address < end for begin, end in dwarf.ranges_of(die))
+    return any(begin <= address < end for begin, end in ranges_of(dwarf, die))

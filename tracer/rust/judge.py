@@ -9,6 +9,7 @@ from tracer.model import FunctionKind, Register, ResultEncoding, SourceLocation,
 from tracer.rust.abi import Abi, register_of
 from tracer.rust.candidates import Candidate, Role
 from tracer.rust.dwarf import Die, Dwarf
+from tracer.rust.extents import location_at
 from tracer.rust.forms import At, DwarfError, Tag
 from tracer.rust.generators import CONTEXT, CONTEXTS, RESULTS, is_wrapper, unwrapped
 from tracer.rust.lines import LineTables
@@ -138,7 +139,7 @@ class Judge:
     def _told(self, address: int, parameters: list[_Parameter]) -> tuple[Register | None, Register | None]:
         """The registers of self and context as the location lists have them at the entry."""
         told = [
-            register_of(self._dwarf.location_at(parameter.die, address)) if parameter.has_place else None
+            register_of(location_at(self._dwarf, parameter.die, address)) if parameter.has_place else None
             for parameter in parameters
         ]
         return told[0], told[1] if len(told) > 1 else None

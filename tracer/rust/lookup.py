@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.rust.dwarf import Die, Dwarf, Unit
+from tracer.rust.extents import ranges_of_unit
 from tracer.rust.forms import FIXED_SIZE, At, DwarfError, Form, Tag
 
 _ADDRESS_FORMS = frozenset({Form.ADDRX, Form.ADDRX1, Form.ADDRX2, Form.ADDRX3, Form.ADDRX4, Form.GNU_ADDR_INDEX})
@@ -97,7 +98,7 @@ class SubprogramLookup:
             unit = self._dwarf.units[index]
             try:
                 is_wanted = self._dwarf.is_rust(unit) or self._dwarf.is_skeleton(unit)
-                ranges = list(self._dwarf.ranges(unit)) if is_wanted else []
+                ranges = list(ranges_of_unit(self._dwarf, unit)) if is_wanted else []
             except DwarfError:
                 continue
             begins.append(np.array([begin for begin, _ in ranges], np.uint64))
