@@ -105,6 +105,8 @@ class LinkFlag(IntFlag):
     GUESS = 8  # while it is read: it is there only if somebody waits for what it leads to
 
 
+MANY_DROPS = 0xFF  # more than there is room for
+
 LINK = np.dtype(
     [
         ("address", "<u8"),  # of what it leads to
@@ -120,7 +122,10 @@ LINK = np.dtype(
         ("kind", "u1"),  # index into LINK_KINDS
         ("role", "u1"),  # index into LINK_ROLES
         ("flags", "u1"),  # LinkFlag
-        ("_pad", "u1"),
+        (
+            "drops",
+            "u1",
+        ),  # the drop flags where the variable is that has it, a bit each; or MANY_DROPS
     ]
 )
 """What one task waits for or holds, 40 bytes."""

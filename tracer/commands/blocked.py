@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracer.model import LOCKS, Binary, LinkKind, LinkRole, SourceLocation, Stuck, StuckKind
+from tracer.output.awaits import short_place
 from tracer.output.findings.held_locks import is_lock_of_work
 from tracer.output.frames import parked
 from tracer.output.labels import short_awaitee
@@ -15,6 +16,9 @@ from tracer.stacks import LINK_KINDS, LINK_ROLES, Snapshot, TaskLinks, TaskState
 
 _Thing = tuple[LinkKind, int]
 """What tasks have and wait for: its kind and its address."""
+
+_MOST_PLACES = 3
+"""That are told one by one."""
 
 _HELD = LOCKS | {LinkKind.SEMAPHORE}
 
@@ -43,17 +47,19 @@ def waiting_for_waiting(view: TaskView, links: TaskLinks) -> Iterator[Stuck]:
     for thing, one in things.items():
         for task in one.by:
             of_task[task].append(thing)
-    alike: dict[tuple[LinkKind, _Place], list[_Thing]] = defaultdict(list)
+    alike: dict[tuple[LinkKind, frozenset[_Place]], list[_Thing]] = defaultdict(list)
     for thing, one in things.items():
         if not one.by.keys() & wanted:  # else what those wait for is what all wait for
-            places = Counter(_place(view.snapshot, *having) for having in one.by.items())
-            alike[thing[0], places.most_common(1)[0][0]].append(thing)
-    for (kind, place), several in alike.items():
+            alike[thing[0], frozenset(_place(view.snapshot, *having) for having in one.by.items())].append(thing)
+    for (kind, _), several in alike.items():
         having = {having for thing in several for having in things[thing].by.items()}
-        by = sorted(task for task, frame in having if _place(view.snapshot, task, frame) == place)
+        by: dict[_Place, list[int]] = defaultdict(list)
+        for task, frame in sorted(having):
+            by[_place(view.snapshot, task, frame)].append(task)
         is_certain = all(things[thing].is_certain for thing in several)
         behind = sorted(_behind(several, things, of_task))
-        yield _stuck(view, kind, place, by, behind, is_certain=is_certain)
+        is_one = kind is LinkKind.MUTEX and len(several) == 1
+        yield _stuck(view, kind, by, behind, is_certain=is_certain, is_one=is_one)
 
 
 def _place(snapshot: Snapshot, task: int, frame: int) -> _Place:
@@ -115,29 +121,55 @@ def _behind(first: list[_Thing], things: dict[_Thing, _Had], of_task: dict[int, 
 
 
 def _stuck(
-    view: TaskView, kind: LinkKind, place: _Place, by: list[int], behind: list[int], *, is_certain: bool
+    view: TaskView,
+    kind: LinkKind,
+    by: dict[_Place, list[int]],
+    behind: list[int],
+    *,
+    is_certain: bool,
+    is_one: bool,
 ) -> Stuck:
-    function, location, waits_for = _holder(view, place)
-    many, name = len(by) > 1, short_awaitee(function)
-    perhaps = "" if is_certain else "perhaps "
+    """by: the tasks that have it, by place.  is_one: there is one thing, which one of them alone can have."""
+    places = sorted(by, key=lambda place: len(by[place]))
+    tasks = [task for place in places for task in by[place]]
+    function, location, waits_for = _holder(view, places[0])
+    many, perhaps = len(tasks) > 1, "" if is_certain else "perhaps "
     if kind is LinkKind.SEMAPHORE:
-        has, wanted = ("have permits", "has a permit"), "a permit"
+        has, wanted = (f"{perhaps}have permits", f"{perhaps}has a permit"), "a permit"
     elif kind is LinkKind.MPSC:
-        has, wanted = ("do not receive", "does not receive"), "room in the channel"
+        has, wanted = (f"{perhaps}do not receive", f"{perhaps}does not receive"), "room in the channel"
     else:
         has, wanted = (f"{perhaps}keep locks", f"{perhaps}keeps a lock"), "the locks" if many else "the lock"
-    who = f"{len(by):,} tasks in {name} {has[0]} and wait" if many else f"{name} {has[1]} and waits"
+    if many and is_one:
+        who, wanted = f"one of {len(tasks):,} tasks perhaps keeps a lock and waits: {_listed(view, by, places)}", "the lock"
+    elif len(places) > 1:
+        who = f"{len(tasks):,} tasks {has[0]} and wait: {_listed(view, by, places)}"
+    elif many:
+        who = f"{len(tasks):,} tasks in {short_awaitee(function)} {has[0]} and wait{waits_for}"
+    else:
+        who = f"{short_awaitee(function)} {has[1]} and waits{waits_for}"
     waiting = f"{len(behind):,} tasks wait" if len(behind) > 1 else "a task waits"
     header = view.snapshot.tasks["header"]
     return Stuck(
         StuckKind.HELD if kind in LOCKS else StuckKind.IN_LINE,
-        tuple(header[by].tolist()),
+        tuple(header[tasks].tolist()),
         is_certain,
-        f"{who}{waits_for}; {waiting} for {wanted}",
+        f"{who}; {waiting} for {wanted}",
         function,
         location,
         tuple(header[behind].tolist()),
     )
+
+
+def _listed(view: TaskView, by: dict[_Place, list[int]], places: list[_Place]) -> str:
+    """`2 in fetch (src/db.rs:7), 5 in store (src/db.rs:17)`."""
+    words = []
+    for place in places[:_MOST_PLACES]:
+        function, location, _ = _holder(view, place)
+        where = f" ({short_place(location)})" if location is not None else ""
+        words.append(f"{len(by[place]):,} in {short_awaitee(function)}{where}")
+    left = sum(len(by[place]) for place in places[_MOST_PLACES:])
+    return ", ".join([*words, *([f"{left:,} elsewhere"] if left else [])])
 
 
 def _holder(view: TaskView, place: _Place) -> tuple[str, SourceLocation | None, str]:

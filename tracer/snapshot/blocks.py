@@ -16,6 +16,7 @@ from tracer.stacks import (
     BLOCK,
     LINK_KINDS,
     LINK_ROLES,
+    MANY_DROPS,
     Cycle,
     CycleKind,
     LinkFlag,
@@ -47,10 +48,28 @@ _MOST_OF_WAIT = 16
 
 def blocked(snapshot: Snapshot, found: LinksFound, time: int) -> TaskLinks:
     """Who waits for whom.  time: when that was looked for, as TaskLinks has it."""
-    links = _consistent(found.links)
+    links = _consistent(_without_dropped(found.links, snapshot))
     blocks = _blocks(links)
     cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found))
     return TaskLinks(links, blocks, tuple(cycles), found.is_known, time)
+
+
+def _without_dropped(links: Array, snapshot: Snapshot) -> Array:
+    """Which variables are there still goes by the place in the source and by the drop flags.  So if several tasks at
+    one place, with the same flags, seem to have the same mutex, which one alone can have, none of them has it."""
+    held = np.flatnonzero((links["kind"] == _MUTEX) & (links["role"] == _HOLDS) & ~_has(links, _KEPT))
+    held = held[~_has(links[held], _CERTAIN) & (links["drops"][held] != MANY_DROPS)]
+    tasks: dict[tuple[int, int | None, int | None, int], set[int]] = defaultdict(set)
+    rows: dict[tuple[int, int | None, int | None, int], list[int]] = defaultdict(list)
+    for row in held.tolist():
+        link = links[row]
+        stack = int(snapshot.tasks["stack"][link["task"]])
+        frame = snapshot.stacks[stack].frames[int(link["frame"])] if stack >= 0 else None
+        if frame is not None and frame.layout is not None:
+            key = int(link["address"]), frame.layout, frame.state, int(link["drops"])
+            tasks[key].add(int(link["task"]))
+            rows[key].append(row)
+    return np.delete(links, [row for key, several in rows.items() if len(tasks[key]) > 1 for row in several])
 
 
 def _consistent(links: Array) -> Array:

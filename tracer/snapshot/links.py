@@ -18,7 +18,7 @@ from tracer.snapshot.image import Image, Known
 from tracer.snapshot.routes import Rows, follow, passes
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
-from tracer.stacks import LINK, LINK_KINDS, LINK_ROLES, LinkFlag, Snapshot, Stack
+from tracer.stacks import LINK, LINK_KINDS, LINK_ROLES, MANY_DROPS, LinkFlag, Snapshot, Stack
 from tracer.target.memory import Addresses, Memory
 
 _ROUNDS = 3
@@ -41,6 +41,7 @@ _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
 _SEVERAL = 2
 """Leaves of a task that has more than were looked at."""
 
+_MOST_DROPS = 7
 _SECOND = 1_000_000_000
 _MOST_SECONDS = 1 << 33
 
@@ -217,13 +218,14 @@ class _Reading:
             ends = follow(self._image, link.route, group.addresses)
             if not link.is_guess:
                 self._is_known[group.tasks[~ends.known]] = False
+            drops = self._drops(group, link)
             certain = group.is_certain & self._are_there(group, link)
             if link.role is LinkRole.KEEPS:
                 assert link.child is not None
                 at = ends.leads
                 yield _Kept(False, link.child, group.tasks[at], group.frames[at], ends.addresses[at], certain[at])
             else:
-                self._note(group, link, ends.addresses, ends.leads, certain)
+                self._note(group, link, ends.addresses, ends.leads, certain, drops)
         for container in layout.containers:
             if container.route.value in (None, group.state):
                 yield self._contained(group, container)
@@ -246,7 +248,25 @@ class _Reading:
             certain &= known & (values == 1)
         return certain
 
-    def _note(self, group: _Group, link: Link, addresses: Addresses, leads: Known, certain: Known) -> None:
+    def _drops(self, group: _Group, link: Link) -> npt.NDArray[np.uint8]:
+        """As LINK has it."""
+        drops = np.zeros(len(group.addresses), np.uint8)
+        if len(link.flags) > _MOST_DROPS:
+            return drops + np.uint8(MANY_DROPS)
+        for number, flag in enumerate(link.flags):
+            values, _ = self._image.numbers_at(group.addresses + np.uint64(flag), 1)
+            drops |= (values == 1).astype(np.uint8) << np.uint8(number)
+        return drops
+
+    def _note(
+        self,
+        group: _Group,
+        link: Link,
+        addresses: Addresses,
+        leads: Known,
+        certain: Known,
+        drops: npt.NDArray[np.uint8],
+    ) -> None:
         if link.busy is not None:
             is_busy, known = passes(self._image, link.busy, addresses)
             if not link.is_guess:
@@ -267,7 +287,7 @@ class _Reading:
         links["flags"] |= np.where(granted[rows], LinkFlag.GRANTED, 0).astype(np.uint8)
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
         links["flags"] |= np.uint8(LinkFlag.GUESS if link.is_guess else 0)
-        links["number"] = self._numbers(group, link)[rows]
+        links["number"], links["drops"] = self._numbers(group, link)[rows], drops[rows]
         self._links.append(links)
 
     def _numbers(self, group: _Group, link: Link) -> npt.NDArray[np.int64]:

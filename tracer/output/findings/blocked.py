@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tracer.model import Array, Finding, Severity, StuckKind
+import numpy as np
+
+from tracer.model import Array, Finding, Severity, StuckKind, WaitFlag
 from tracer.output.findings.held_locks import HELD_LOCK
 from tracer.output.findings.queues import LONG_QUEUE
 from tracer.output.findings.run import Need, Rule
@@ -42,7 +44,8 @@ def blocked(rule: Rule, evidence: StuckTasks, longest: int) -> Iterator[Blocked]
         is_any = stuck.kind is StuckKind.IN_LINE
         first = holding[int(_start(holding).argmax() if is_any else _start(holding).argmin())]
         held = told.time - int(first["start"])
-        waited = told.time - int(_start(behind).min())
+        oldest = behind[int(_start(behind).argmin())]
+        waited = told.time - int(oldest["start"])
         if held < rule.limits["least_ns"] or held <= longest:
             continue
         if waited < rule.limits["least_ns"] and len(behind) < rule.limits["tasks"]:
@@ -50,7 +53,7 @@ def blocked(rule: Rule, evidence: StuckTasks, longest: int) -> Iterator[Blocked]
         finding = Finding(
             rule.id,
             Severity.INFO if is_any and len(stuck.behind) == 1 else Severity.WARNING,
-            f"{stuck.words}, up to {duration_words(waited)} until the end",
+            f"{stuck.words}, {_time_words(waited, oldest)} until the end",
             {
                 "tasks": len(stuck.tasks),
                 "waiting_tasks": len(stuck.behind),
@@ -67,6 +70,12 @@ def blocked(rule: Rule, evidence: StuckTasks, longest: int) -> Iterator[Blocked]
             rule.advice,
         )
         yield Blocked(finding, frozenset(behind["instance"].tolist()))
+
+
+def _time_words(waited: int, wait: np.void) -> str:
+    """wait: dtype WAIT."""
+    is_older = wait["flags"] & int(WaitFlag.START_UNKNOWN)
+    return f"{duration_words(waited)} or more" if is_older else f"up to {duration_words(waited)}"
 
 
 def _start(waits: Array) -> Array:

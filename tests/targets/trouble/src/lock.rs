@@ -54,9 +54,22 @@ async fn patient(log: Arc<Mutex<u64>>, store: Store) {
     *log += store.lock().await.len() as u64;
 }
 
+/// Gives the lock back before it waits: where nothing tells that, the guard's bytes are there still.
+async fn careful(store: Store) {
+    let items = store.lock().await;
+    let count = items.len();
+    drop(items);
+    pause(100_000).await;
+    std::hint::black_box(count);
+}
+
 /// Its upstream never answers.
 pub async fn holding_forever() {
     let store = Store::default();
+    for _ in 0..3 {
+        tokio::spawn(careful(store.clone()));
+    }
+    pause(50).await;
     let (_upstream, answer) = oneshot::channel();
     tokio::spawn(reload(store.clone(), answer));
     pause(50).await;

@@ -51,9 +51,21 @@ async fn query(connections: Arc<Semaphore>, answer: Arc<Notify>) {
     answer.notified().await;
 }
 
+/// Gives it back before it waits.
+async fn polite(connections: Arc<Semaphore>, answer: Arc<Notify>) {
+    let connection = connections.acquire().await.unwrap();
+    std::hint::black_box(connection.num_permits());
+    drop(connection);
+    answer.notified().await;
+}
+
 /// All connections wait for a peer that never answers.
 pub async fn permits_forever() {
     let (connections, answer) = (Arc::new(Semaphore::new(3)), Arc::new(Notify::new()));
+    for _ in 0..5 {
+        tokio::spawn(polite(connections.clone(), answer.clone()));
+    }
+    pause(50).await;
     for _ in 0..10 {
         tokio::spawn(query(connections.clone(), answer.clone()));
     }
