@@ -158,6 +158,15 @@ def test_a_hung_program_says_so(targets: Targets, tmp_path: Path) -> None:
     assert not [name for name in states if name.startswith("wake ")]
 
 
+def test_a_program_that_computes_for_ever_says_so(targets: Targets, tmp_path: Path) -> None:
+    """It uses a processor and sends no event: all that is known is from its memory."""
+    summary, _ = recorded(targets, Cell("trouble", "release-debug"), "hung-spin", tmp_path / "x.pftrace")
+    assert "long-poll" in {one["rule"] for one in summary["findings"]}
+    (one,) = [one for one in summary["findings"] if one["rule"] == "long-poll"]
+    assert "poll::spinning_forever" in one["function"]
+    assert summary["polls"] == 1
+
+
 def test_of_a_launched_program_memory_is_read_at_the_end(targets: Targets, tmp_path: Path) -> None:
     program, output = targets.path("trouble", "release-debug"), tmp_path / "x.pftrace"
     with (tmp_path / "out").open("w") as out:  # the program has it, too, and goes on

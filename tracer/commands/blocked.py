@@ -141,7 +141,10 @@ def _stuck(
     else:
         has, wanted = (f"{perhaps}keep locks", f"{perhaps}keeps a lock"), "the locks" if many else "the lock"
     if many and is_one:
-        who, wanted = f"one of {len(tasks):,} tasks perhaps keeps a lock and waits: {_listed(view, by, places)}", "the lock"
+        who, wanted = (
+            f"one of {len(tasks):,} tasks perhaps keeps a lock and waits: {_listed(view, by, places)}",
+            "the lock",
+        )
     elif len(places) > 1:
         who = f"{len(tasks):,} tasks {has[0]} and wait: {_listed(view, by, places)}"
     elif many:

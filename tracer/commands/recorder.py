@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from tracer import __version__, model
 from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
 from tracer.commands.flight import Flight
+from tracer.commands.last_seen import LastSeen
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
@@ -29,6 +30,7 @@ from tracer.model import (
     ProcessEnd,
     Recording,
     StackSamples,
+    TaskAtRest,
 )
 from tracer.probe.expectation import expectation
 from tracer.probe.guard import Guard, calibrate
@@ -108,6 +110,7 @@ class Recorder:
         self._options = options
         self._cpu_of: dict[int, int] = {}
         self._readers: dict[int, SnapshotReader] = {}
+        self._last_seen = LastSeen(self._running, kernel_now())
         self._stacks: StackTaker | None = None
         self._raw_stacks: RawStackWriter | None = None
         self._trouble: str | None = None
@@ -174,7 +177,8 @@ class Recorder:
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
                 if launched is not None:
                     self._readers = self._memory_readers()
-                for reading in self._read_memory(plan, is_last=True):
+                after = list(self._read_memory(plan, is_last=True))
+                for reading in after:
                     writer.memory_reading(reading)
                 blocked = StackSamples(stacks.take_last())
                 last = session.detach()
@@ -185,7 +189,8 @@ class Recorder:
                 shares = self._guard.overhead, self._guard.of_processor
                 end = CaptureEnd(stopped, reason, session.received, session.lost, *shares)
                 writer.end(end)
-                self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
+                if not _in_polls(before) & _in_polls(after):  # of those that go on all the time nothing is sent
+                    self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
         return Outcome(reason, end.received, end.lost + writer.dropped, not self._running)
 
     def _writer(self, recording: Recording) -> Writer:
@@ -281,7 +286,10 @@ class Recorder:
                 yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked, stuck)
 
     def _take(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
-        writer.threads(session.threads())  # before the events that they sent: the process of those is not known else
+        threads = session.threads()
+        writer.threads(threads)  # before the events that they sent: the process of those is not known else
+        self._last_seen.threads(threads)
+        self._last_seen.events(batch.events)
         for loss in batch.losses:  # before the events that come after it
             writer.loss(loss)
         if self._stacks is not None:
@@ -315,12 +323,14 @@ class Recorder:
 
     def _watch_targets(self, session: ProbeSession, writer: Writer) -> None:
         for pid, target in list(self._running.items()):
+            now = kernel_now()
             if target.runs_same_image():
+                self._last_seen.looked(pid, now)
                 continue
             # What it sent since the last look: behind its end nobody could tell whose it is.
             self._take(session, writer, session.read())
             reason = "it executed another program" if target.is_alive() else "it ended"
-            writer.process_end(ProcessEnd(kernel_now(), pid, reason))
+            writer.process_end(ProcessEnd(self._last_seen.of(pid), pid, reason))
             del self._running[pid]
 
     def _cpu_time(self) -> int:
@@ -334,6 +344,7 @@ class Recorder:
         """The launched program has replaced the waiting child: it is another image with another name."""
         with contextlib.suppress(NoSuchProcess, NotTraceable):  # it has ended already, which the first look notes
             target = self._running[pid] = TargetProcess.open(pid)
+            self._last_seen.looked(pid, kernel_now())
             if self._stacks is not None:
                 self._stacks.replace(target)
 
@@ -365,6 +376,15 @@ class Recorder:
             f"recording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
             f"{writer.size / 1e6:,.1f} MB{self._kept_words()} · Ctrl-C to stop"
         )
+
+
+def _in_polls(readings: Iterable[MemoryReading]) -> set[tuple[int, int, int]]:
+    """(process, header, thread) of the tasks that are being polled."""
+    return {
+        (reading.process, int(one["self"]), int(one["places"]))
+        for reading in readings
+        for one in reading.parked[reading.parked["task"] == TaskAtRest.RUNNING]
+    }
 
 
 def _wait_for_our_turn() -> None:

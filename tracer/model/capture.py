@@ -41,7 +41,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """The process was seen to end (or to exec another program) at `time`."""
+    """The process was seen to have ended (or to run another program).  time: ns, when it was last seen before that."""
 
     time: int
     pid: int

@@ -73,10 +73,13 @@ def test_what_a_process_sent_last_stands_before_its_end_and_behind_whose_it_is(t
     path = tmp_path / "x.ratcap"
     options = RecordOptions(duration=None, max_overhead=1, transport="ring", max_size=1 << 20, asked={})
     recorder = Recorder(cast(Survey, None), [target], path, options)
+    before = recorder._last_seen.of(process.pid)
     with CaptureWriter(path, recording_of(busy_plan())) as writer:
         recorder._watch_targets(cast(ProbeSession, LateSession()), writer)
     with CaptureReader(path) as reader:
         threads, events, end = list(reader)
     assert threads == [Thread(77, 70, "late")]
     assert len(cast(list[object], events)) == 2
+    # Its polls lasted until its last event at least, but not until somebody looked.
     assert isinstance(end, ProcessEnd)
+    assert end.time == max(START + 2, before)

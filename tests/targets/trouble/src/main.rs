@@ -49,6 +49,7 @@ fn main() {
         "long-poll-forever" => multi().block_on(poll::receiving()),
         "long-poll-outside" => poll::blocking_on(),
         "hung" => poll::hanging(),
+        "hung-spin" => poll::spinning_forever(),
         "starved-tasks" => poll::starving(),
         "busy-loop" => multi().block_on(busy::looping()),
         "busy-loop-yield" => multi().block_on(busy::yielding()),

@@ -82,6 +82,18 @@ pub fn hanging() {
     })
 }
 
+/// Nothing is ever polled again.
+pub fn spinning_forever() {
+    current().block_on(async {
+        tokio::spawn(bystander());
+        tokio::spawn(async {
+            pause(20).await;
+            spin(1_000_000);
+        });
+        std::future::pending().await
+    })
+}
+
 pub async fn spinning() {
     tokio::spawn(bystander());
     tokio::spawn(async {
