@@ -180,6 +180,8 @@ def test_of_a_launched_program_memory_is_read_at_the_end(targets: Targets, tmp_p
     os.kill(process["pid"], signal.SIGKILL)
     assert [one["last"] for one in summary["memory_readings"]] == [True]
     assert [one["rule"] for one in summary["findings"]] == ["deadlock"]
+    names = {str(row["name"]) for row in Trace(output).processor.query("SELECT name FROM thread WHERE tid != 0")}
+    assert names == {"trouble", "tokio-rt-worker"}  # not what started it
 
 
 def assert_time(finding: dict[str, Any], told: list[dict[str, int]]) -> None:

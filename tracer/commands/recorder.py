@@ -163,15 +163,14 @@ class Recorder:
             with self._writer(recording) as writer, _kept(writer):
                 options.on_attached(plan)
                 self._begin_flight(writer, stacks)
-                for target in self._running.values():
-                    with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
-                        writer.threads(target.threads())
                 for reading in before:
                     writer.memory_reading(reading)
                 if launched is not None:
                     launched.release()
                     self._reopen(launched.pid)
-                reason = self._carry(session, writer, stop)
+                else:
+                    self._tell_threads(writer)
+                reason = self._carry(session, writer, stop, is_new=launched is not None)
                 if launched is not None and (status := launched.poll()) is not None:
                     reason = f"the program ended with exit status {status}"
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
@@ -225,8 +224,8 @@ class Recorder:
         except NoSuchProcess:
             return None
 
-    def _carry(self, session: ProbeSession, writer: Writer, stop: StopSignal) -> str:
-        """The loop; returns why it ended."""
+    def _carry(self, session: ProbeSession, writer: Writer, stop: StopSignal, *, is_new: bool) -> str:
+        """The loop; returns why it ended.  is_new: the program has just been started."""
         began = time.monotonic()
         next_look = began
         while True:
@@ -238,6 +237,9 @@ class Recorder:
                 return "a memory limit leaves no room for the probes to come back"
             now = time.monotonic()
             if now >= next_look:
+                if is_new and next_look > began:  # by now it has its own name; what sent events was told with those
+                    self._tell_threads(writer)
+                    is_new = False
                 next_look = now + LOOK_AROUND
                 self._watch_targets(session, writer)
                 self._look_at_flight(writer, stop)
@@ -347,6 +349,11 @@ class Recorder:
             self._last_seen.looked(pid, kernel_now())
             if self._stacks is not None:
                 self._stacks.replace(target)
+
+    def _tell_threads(self, writer: Writer) -> None:
+        for target in self._running.values():
+            with contextlib.suppress(NoSuchProcess):  # its end is noted at the first look
+                writer.threads(target.threads())
 
     def _kept_words(self) -> str:
         last = self._options.last

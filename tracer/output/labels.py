@@ -170,14 +170,15 @@ def _is_too_deep(name: str) -> bool:
 
 
 def _short_objects(name: str) -> str:
-    """Trait objects, `(dyn a::Trait<T> + Send)`, by their traits' own names: `dyn Trait`."""
+    """Trait objects, `(dyn a::Trait<T> + Send)` (of symbols without the spaces), by their traits' own names: `dyn
+    Trait`."""
     parts, done = list[str](), 0
     while (begin := name.find(_OBJECT, done)) >= 0:
         inner = begin + len(_OBJECT)
         # Up to a comma, or the bracket that closes one before it.
         ends = (at for at, depth in _depths(name, inner) if depth < 0 or (depth == 0 and name[at] == ","))
         end = next(ends, len(name))
-        trait = _split(_split(name[inner:end], " + ")[0], "::")[-1].partition("<")[0]
+        trait = _split(_split(name[inner:end], "+")[0].strip(), "::")[-1].partition("<")[0]
         is_wrapped = begin > done and name[begin - 1] == "(" and name[end : end + 1] == ")"
         parts += [name[done : begin - is_wrapped], _OBJECT, trait]
         done = end + is_wrapped

@@ -92,6 +92,7 @@ def test_names_of_any_length_and_depth() -> None:
         ("tokio::io::util::read_line::ReadLine<a::b::BufReader<c::TcpStream>>", "ReadLine<BufReader<TcpStream>>"),
         ("core::future::poll_fn::PollFn<server::stopped::{closure#0}>", "PollFn<server::stopped {closure 0}>"),
         ("dyn Future<Output=u64>", "dyn Future"),
+        ("Pin<Box<dyn core::future::future::Future+Output = ()+core::marker::Send>>", "Pin<Box<dyn Future>>"),
         ("Pin<Box<(dyn core::future::future::Future<Output=(u8, u8)> + core::marker::Send)>>", "Pin<Box<dyn Future>>"),
         ("Pin<Box<tk::fibr>>", "Pin<Box<fibr>>"),
         ("&mut tokio::sync::oneshot::Receiver<()>", "&mut Receiver<()>"),
