@@ -194,6 +194,7 @@ def test_the_summary_has_them_apart(pieces: int) -> None:
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "blocking jobs queued p50 queued p99 queued max jobs ran p50 ran p99 ran max in all" in text
     assert "1 call of block_in_place took 1.40 µs in all" in text
+    assert "inside of jobs there was 1 poll: it is in the trace, and in no other table" in text
 
 
 def test_a_job_that_is_known_in_part_is_not_left_out_unsaid() -> None:

@@ -14,9 +14,15 @@ def time_in_all(job: Document) -> int | None:
     return sum(known) if known else None
 
 
-def left_out(jobs: Sequence[Document]) -> list[str]:
-    """Which are in some of the figures only; recordings by earlier versions do not say."""
+def left_out(jobs: Sequence[Document], inside: int) -> list[str]:
+    """Which are in some of the figures only; recordings by earlier versions do not say.
+
+    inside: polls of what jobs block on.
+    """
     words = []
+    if inside:
+        were, they = ("was", "it is") if inside == 1 else ("were", "they are")
+        words.append(f"inside of jobs there {were} {some(inside, 'poll')}: {they} in the trace, and in no other table")
     partial = [one["partial"] for one in jobs if one.get("partial")]
     if partial:
         count, total = (sum(one[key] for one in partial) for key in ("jobs", "total"))

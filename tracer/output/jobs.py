@@ -37,7 +37,8 @@ class PartialJobs:
 class Jobs:
     """Totals by function; of recordings without jobs nothing is done.
 
-    polls, waits: how many of all are theirs.  longest_queued: by function, dtype TASK, the one that waited longest.
+    polls, waits: how many of all are theirs.  inside: polls of what jobs block on.  longest_queued: by function, dtype
+    TASK, the one that waited longest.
     """
 
     def __init__(self, functions: Sequence[PollFunction]) -> None:
@@ -51,6 +52,7 @@ class Jobs:
         self.cancelled = np.zeros(count, np.int64)
         self.polls = 0
         self.waits = 0
+        self.inside = 0
         self.spawns = Spawns()
         self.longest_queued: dict[int, np.void] = {}
         self._queued, self._ran, self._in_place = Sums(count), Sums(count), Sums(1)
@@ -74,6 +76,8 @@ class Jobs:
         in_place = pick(spans.polls, self._is_in_place[spans.polls["function"]])
         self._in_place.add(np.zeros(len(in_place), np.int64), in_place["end"] - in_place["start"])
         self.polls += int(np.count_nonzero(polls))
+        of_functions = self.is_job | self._is_in_place
+        self.inside += int(np.count_nonzero(polls & ~of_functions[spans.polls["function"]]))
         self.waits += int(np.count_nonzero(waits))
         self._alive, self._cut = (one[~np.isin(one, spans.over["task"])] for one in (self._alive, self._cut))
         others = replace(

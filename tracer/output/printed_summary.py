@@ -38,7 +38,7 @@ def print_summary(document: Document, console: Console) -> None:
         _print_tasks(document, console)
         _print_scheduling(document, console)
         _print_delays(document, console)
-        _print_jobs(document.get("jobs", []), document.get("in_place"), console)
+        _print_jobs(document, console)
         if document["polls"]:
             _print_longest(document["longest_polls"], console)
             _print_blockers(document.get("blockers", []), console)
@@ -209,9 +209,11 @@ def _print_delays(document: Document, console: Console) -> None:
     console.print()
 
 
-def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Console) -> None:
+def _print_jobs(document: Document, console: Console) -> None:
     """How long blocking jobs were in the queue and ran, and calls in place took; recordings by earlier versions have
     none."""
+    jobs: Sequence[Document] = document.get("jobs", [])
+    in_place: Document | None = document.get("in_place")
     if in_place is not None:
         p50, p99, most = (duration_words(in_place[key]) for key in ("p50", "p99", "longest"))
         words = f"{some(in_place['jobs'], 'call')} of block_in_place took {duration_words(in_place['total'])} in all"
@@ -235,7 +237,7 @@ def _print_jobs(jobs: Sequence[Document], in_place: Document | None, console: Co
     console.print(make_table(columns, rows, console.width, ("ran p99", "queued p50", "queued p99", "spawned at")))
     if len(jobs) > _TOP_KINDS:
         console.print(plain_text(f"{some(len(jobs) - _TOP_KINDS, 'more kind')} of blocking jobs", "dim"))
-    for words in left_out(jobs):
+    for words in left_out(jobs, document.get("polls_in_jobs", 0)):
         console.print(plain_text(words, "dim"))
     console.print()
 

@@ -45,6 +45,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "seconds": summary.seconds,
         "polls": tally.polls - summary.jobs.polls,
         "waits": tally.waits - summary.jobs.waits,
+        "polls_in_jobs": summary.jobs.inside,
         "instances": tally.instances,
         "tasks": summary.tasks(),
         "events": tally.events,
