@@ -43,6 +43,7 @@ from tracer.model.events import (
 from tracer.model.findings import Finding, Severity
 from tracer.model.flight import TOLD_ID, Segment, Trigger, TriggerKind
 from tracer.model.functions import (
+    IN_PART,
     AwaitPoint,
     ExitKind,
     ExitSite,
@@ -95,6 +96,7 @@ __all__ = [
     "CHAIN_RECORD",
     "EVENT",
     "FIRST_SUSPEND",
+    "IN_PART",
     "LOCKS",
     "LOOK",
     "NO_SYSCALL",

@@ -174,6 +174,10 @@ class PollFunction:
     returned: tuple[ExitSite, ...] = ()
 
 
+IN_PART = "in some places inlined into its parent: those polls are not seen"
+"""Why of what has a function, which is probed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A future or function that cannot be probed, and why.  address is None when it has none."""

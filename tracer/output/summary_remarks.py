@@ -122,6 +122,12 @@ def print_remarks(document: Document, console: Console) -> None:
         count = sum(one["functions"] for one in refusals)
         probed = f"probed {some(document['probed'], 'function')}, not probed {count:,}"
         console.print(plain_text(f"{probed} ({reasons}{more})"))
+    in_part = document.get("seen_in_part", [])  # recordings by earlier versions have none
+    if in_part:
+        names = ", ".join(short_name_of(one, FunctionKind.COROUTINE) for one in in_part[:_MAX_NAMES])
+        rest = f" and {len(in_part) - _MAX_NAMES:,} more" if len(in_part) > _MAX_NAMES else ""
+        words = f"not all polls are seen of {names}{rest}: in some places the compiler inlined it"
+        console.print(plain_text(words if len(in_part) == 1 else f"{words.removesuffix('it')}them"))
     if document["ended"]:
         console.print(plain_text(document["ended"]))
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 import numpy as np
 
-from tracer.model import Refusal, SourceLocation, is_foreign
+from tracer.model import IN_PART, Refusal, SourceLocation, is_foreign
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Die, Dwarf, Unit
 from tracer.rust.forms import FIXED_SIZE, INDEXED_NAMES, Abbreviation, At, DwarfError, Form, Tag
@@ -49,18 +50,44 @@ class InlinedCoroutines:
     def refusals(self, known: Collection[str]) -> list[Refusal]:
         """known: the demangled names of the functions that do exist."""
         found: dict[str, Refusal] = {}
+        also: dict[int, list[tuple[Die, str]]] = defaultdict(list)
         for die in self._entries():
             linkage = die.string(At.LINKAGE_NAME)
             if linkage is None:
                 continue
             symbol = self.symbols[die.offset] = demangle(linkage)
             if symbol in known:
-                continue
-            location = self._location(die)
-            if location is not None:
-                name = coroutine_name(symbol, None, die.name)
-                found.setdefault(f"{name} {location}", Refusal(name, REASON, None, location))
+                also[die.unit.offset].append((die, symbol))
+            else:
+                self._refuse(found, die, symbol, REASON)
+        for several in also.values():
+            inlined = self._inlined([die for die, _ in several])
+            for die, symbol in several:
+                if die.offset in inlined:
+                    self._refuse(found, die, symbol, IN_PART)
         return sorted(found.values(), key=lambda refusal: refusal.name)
+
+    def _refuse(self, found: dict[str, Refusal], die: Die, symbol: str, reason: str) -> None:
+        location = self._location(die)
+        if location is not None:
+            name = coroutine_name(symbol, None, die.name)
+            found.setdefault(f"{name} {location}", Refusal(name, reason, None, location))
+
+    def _inlined(self, dies: list[Die]) -> set[int]:
+        """Those of these entries of one unit, by position, that others say to be inlined copies of."""
+        unit = dies[0].unit
+        codes = {
+            code
+            for code, one in self._dwarf.abbreviations(unit).items()
+            if one.tag == Tag.INLINED_SUBROUTINE and one.attributes[0][:2] == (At.ABSTRACT_ORIGIN, Form.REF4)
+        }
+        places = np.array([die.offset - unit.offset for die in dies], np.uint32)
+        found: set[int] = set()
+        for position in word_positions(self._dwarf.info, unit, places):
+            for start in code_starts(self._dwarf.info, position, codes, unit.first_die):
+                with suppress(DwarfError):
+                    found.add(self._dwarf.die(start, unit).integer(At.ABSTRACT_ORIGIN) or 0)
+        return found
 
     def _location(self, die: Die) -> SourceLocation | None:
         file, line = die.integer(At.DECL_FILE), die.integer(At.DECL_LINE)
