@@ -169,7 +169,7 @@ class DebugInformation:
         """None: there is no debug information."""
         if self._lookup is None:
             return None
-        return SpawnCallers(scan, self._dwarf, self._lookup, self._lines)
+        return SpawnCallers(scan, self._dwarf, self._lookup, self._lines, self._own_folders)
 
     def with_environments(self, functions: list[PollFunction]) -> list[PollFunction]:
         """The coroutines whose own entries do not tell their type (see Verdict.lacks_self), with what that tells."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from tracer.model import CallSite, SourceLocation, is_library
+from tracer.model import CallSite, SourceLocation, is_foreign, is_library
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.forms import At, DwarfError
 from tracer.rust.inline_chain import inlined_around
@@ -28,7 +28,15 @@ _WITHIN = re.compile(
 class SpawnCallers:
     """Of one binary with debug information."""
 
-    def __init__(self, scan: CodeScan, dwarf: Dwarf, lookup: SubprogramLookup, lines: LineTables) -> None:
+    def __init__(
+        self,
+        scan: CodeScan,
+        dwarf: Dwarf,
+        lookup: SubprogramLookup,
+        lines: LineTables,
+        own_folders: Collection[str],
+    ) -> None:
+        self._own_folders = own_folders
         self._functions = scan.functions
         self._scan = scan
         self._dwarf = dwarf
@@ -59,9 +67,11 @@ class SpawnCallers:
         return {target: tuple(sites) for target, sites in found.items()}
 
     def _as_given(self, die: Die, file: str) -> str:
-        """A path as the compiler was given it, and as the program itself has it: relative to where that ran."""
+        """A path as the program itself has it: of its own packages relative to where the compiler ran."""
         directory = self._dwarf.root(die.unit).get(At.COMP_DIR)
-        return file.removeprefix(f"{directory}/") if isinstance(directory, str) else file
+        if not isinstance(directory, str) or is_foreign(file, self._own_folders):
+            return file
+        return file.removeprefix(f"{directory}/")
 
     def _place(
         self, die: Die, address: int, lines: Sequence[tuple[int, SourceLocation | None]]
