@@ -116,12 +116,14 @@ def unpolled_wakes(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Findi
         mine = woken["function"] == function
         at = int(np.argmax(np.where(mine, ready, -1)))
         wait, length = woken[at], int(ready[at])
-        one = run.function(function)
+        one, count = run.function(function), int(np.count_nonzero(mine))
+        who = f"a task {run.short(function)} was" if count == 1 else f"{count:,} tasks {run.short(function)} were"
+        up_to = "" if count == 1 else "up to "
         yield Finding(
             rule.id,
             Severity.CRITICAL,
-            f"a task {run.short(function)} was woken and not polled for {duration_words(length)}, until the end",
-            {"ready_ns": length, "tasks": int(np.count_nonzero(mine)), "run_longest_ns": evidence.longest},
+            f"{who} woken and not polled for {up_to}{duration_words(length)}, until the end",
+            {"ready_ns": length, "tasks": count, "run_longest_ns": evidence.longest},
             one.name,
             run.chains.waiting(function, None, int(wait["places"])).location or one.location,
             int(wait["woken"]),

@@ -107,6 +107,13 @@ def test_a_wake_that_no_poll_followed() -> None:
     assert one.severity is Severity.CRITICAL
 
 
+def test_wakes_of_several_tasks_are_counted() -> None:
+    waits = [wait(100, woken, 10_000, task, flags=OPEN) for task, woken in ((5, 7_000), (6, 6_000))]
+    (one,) = of_wakes([spans(waits=[wait(100, 200, 201, 3), *waits])])
+    assert one.title.startswith("2 tasks ")
+    assert one.title.endswith(" were woken and not polled for up to 4.00 s, until the end")
+
+
 @pytest.mark.parametrize(
     ("woken", "longest", "is_found"),
     [(9_010, 1, False), (8_990, 1, True), (7_000, 310, False), (7_000, 290, True)],
