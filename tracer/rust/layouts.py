@@ -226,7 +226,8 @@ class Layouts:
 
     def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[Way]:
         """To what a hand-written future polls: what has a coroutine or a trait object in it, and what it is generic
-        over; where it has no such member, what else is a future.  A Timeout<F> has a timer too, which nobody awaits."""
+        over; where none of that is a future, what else is one, and enums of its own that have one in them.
+        A Timeout<F> has a timer too, which nobody awaits."""
         owner = base_name(type_.name)
         if owner in _VALUES:
             return []
@@ -238,19 +239,34 @@ class Layouts:
         arguments = generic_arguments(type_.name)
         chosen = [one for one in named if owner == _POLL_FN or _mentions(one[2]) or _is_generic(one[2], arguments)]
         ways = [way for base, member, _ in chosen for way in self._ways(member, base, 0)]
-        ways = ways or [way for base, member, _ in named for way in self._ways(member, base, 0)]
-        return ways or [
-            way
-            for base, member, name in named
-            if _is_generic(name, arguments) or name.startswith(owner)
-            for way in self._of_states(member, base)
-        ]
+        if any(self._leads(way) for way in ways):
+            return ways
+        if not ways:  # an async_channel's Send<T> has the T yet, and says more than the listener that it has besides
+            ways = [way for base, member, _ in named for way in self._ways(member, base, 0)]
+        own = [(base, member) for base, member, name in named if not self._is_glue(name)]
+        return [*ways, *(way for base, member in own for way in self._of_states(member, base))]
+
+    def _leads(self, way: Way) -> bool:
+        """Whether it comes to a future in the end: an option of anything is looked into."""
+        seen: set[int] = set()
+        waiting = [way.key]
+        while waiting:
+            node = self._nodes[waiting.pop()]
+            if node.kind is not LayoutKind.GLUE:
+                return True
+            if node.type.offset not in seen:
+                seen.add(node.type.offset)
+                with contextlib.suppress(DwarfError):
+                    waiting += [one.key for _, one in self._ways_of(node)]
+        return False
 
     def _of_states(self, member: Member, base: int) -> Iterator[Way]:
-        """To an enum of a future's own, in whose variants what it polls may be: tower's Oneshot<S> has a State<S>."""
+        """To an enum of a future's own, in whose variants what it polls may be: tower's Oneshot<S> has a State<S>, what
+        looks up a name in tokio has one that is generic over nothing."""
         type_ = self._types.at(member.type) if member.type is not None else None
-        if type_ is not None and type_.tag == Tag.STRUCTURE and type_.variant_part is not None:
-            yield from self._way(base + member.offset, False, type_, LayoutKind.GLUE)
+        if type_ is None or type_.tag != Tag.STRUCTURE or type_.variant_part is None or self._kind(type_) is not None:
+            return
+        yield from self._way(base + member.offset, False, type_, LayoutKind.GLUE)
 
     def _is_future(self, name: str, position: int | None) -> bool:
         return _last(name) in self._futures and position not in self._others

@@ -1,5 +1,5 @@
-//! As tower's Oneshot: what a future polls comes from a service that it is generic over, and is in an enum of its own,
-//! whose name only tells of the service.
+//! What a future polls is in an enum of its own.  As tower's Oneshot: it comes from a service that both are generic over,
+//! and the enum's name only tells of the service.
 
 use std::future::{Future, Ready};
 use std::hint::black_box;
@@ -66,8 +66,90 @@ impl<S: Service + Unpin> Future for Once<S> {
     }
 }
 
+/// As axum 0.7's RouteFuture: beside the enum there is an option of something else.
+struct Route<E> {
+    kind: Kind<E>,
+    header: Option<String>,
+}
+
+enum Kind<E> {
+    Future { future: Once<Boxes> },
+    Response { response: Option<E> },
+}
+
+impl<E: Unpin> Future for Route<E> {
+    type Output = u64;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        black_box(&self.header);
+        match &mut self.kind {
+            Kind::Future { future } => Pin::new(future).poll(context),
+            Kind::Response { response } => Poll::Ready(black_box(response.take()).map_or(0, |_| 1)),
+        }
+    }
+}
+
+/// As reqwest's: beside the enum, whose name tells nothing, there is a time limit.
+struct Request {
+    limit: Option<Ready<u64>>,
+    flight: Flight,
+}
+
+enum Flight {
+    Direct(Pin<Box<dyn Future<Output = u64>>>),
+    Over(u64),
+}
+
+impl Future for Request {
+    type Output = u64;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        if let Some(limit) = &mut self.limit {
+            black_box(Pin::new(limit).poll(context));
+        }
+        match &mut self.flight {
+            Flight::Direct(future) => future.as_mut().poll(context),
+            Flight::Over(value) => Poll::Ready(*value),
+        }
+    }
+}
+
+/// Its enum has no future: it waits for nothing else.
+struct Leaf {
+    step: Step,
+}
+
+enum Step {
+    First(Option<String>),
+    Second(u64),
+}
+
+impl Future for Leaf {
+    type Output = u64;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<u64> {
+        match black_box(&mut self.step) {
+            Step::First(text) => Poll::Ready(text.take().map_or(0, |_| 1)),
+            Step::Second(value) => Poll::Ready(*value),
+        }
+    }
+}
+
 fn main() {
     let mut context = Context::from_waker(Waker::noop());
+    let call = Once { state: Call::Waiting(Boxes(3)) };
+    let mut route = Route::<u64> { kind: Kind::Future { future: call }, header: None };
+    black_box(Pin::new(&mut route).poll(&mut context));
+    route.kind = Kind::Response { response: Some(1) };
+    for flight in [Flight::Direct(Boxes(3).call()), Flight::Over(3)] {
+        black_box(Pin::new(&mut Request { limit: None, flight }).poll(&mut context));
+    }
+    for step in [Step::First(None), Step::Second(3)] {
+        black_box(Pin::new(&mut Leaf { step }).poll(&mut context));
+    }
     let mut one = Once { state: Call::Waiting(Boxes(3)) };
     let mut other = Once { state: Call::Waiting(Values(3)) };
     black_box((Pin::new(&mut one).poll(&mut context), Pin::new(&mut other).poll(&mut context)));

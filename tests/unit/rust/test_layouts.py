@@ -203,19 +203,39 @@ def test_stream_paths() -> None:
     assert stream_paths("\0".join(["", *symbols, ""]).encode()) == {"a::Map", "a::b::Once"}
 
 
-def test_what_a_future_polls_may_be_in_an_enum_of_its_own(tmp_path: Path) -> None:
-    source, program = Path(__file__).parent / "own_states.rs", tmp_path / "program"
+@pytest.fixture(scope="module")
+def own_states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, ...]:
+    source, program = Path(__file__).parent / "own_states.rs", tmp_path_factory.mktemp("own") / "program"
     subprocess.run(["rustc", "--edition", "2021", "-g", str(source), "-o", str(program)], check=True, timeout=120)
     with open_elf(program) as image:
-        layouts = read_binary(image, display_path="program").layouts
-    polled = {}
-    for layout in layouts:
-        if layout.name.startswith("own_states::Once<"):
-            (way,) = layout.edges
-            assert way.child is not None
-            states = layouts[way.child]
-            assert states.kind is LayoutKind.GLUE
-            polled[layout.name] = [layouts[one.child].name for one in states.edges if one.child is not None]
-    (boxes, values) = (polled[name] for name in sorted(polled))
-    assert boxes == ["dyn Future<Output=u64>"]
-    assert values == ["core::future::ready::Ready<u64>"]
+        return read_binary(image, display_path="program").layouts
+
+
+def polled(layouts: tuple[Layout, ...], name: str) -> list[tuple[str, ...]]:
+    """What the futures of this name poll, the glue between left out; of each of them."""
+    return sorted(
+        tuple(sorted(below(layouts, layout)))
+        for layout in layouts
+        if layout.name.partition("<")[0] == f"own_states::{name}"
+    )
+
+
+def below(layouts: tuple[Layout, ...], layout: Layout) -> Iterator[str]:
+    for child in (layouts[edge.child] for edge in layout.edges if edge.child is not None):
+        yield from below(layouts, child) if child.kind is LayoutKind.GLUE else [child.name]
+
+
+def test_what_a_future_polls_may_be_in_an_enum_of_its_own(own_states: tuple[Layout, ...]) -> None:
+    assert polled(own_states, "Once") == [("core::future::ready::Ready<u64>",), ("dyn Future<Output=u64>",)]
+
+
+def test_an_option_of_something_else_does_not_hide_it(own_states: tuple[Layout, ...]) -> None:
+    assert polled(own_states, "Route") == [("own_states::Once<own_states::Boxes>",)]
+
+
+def test_a_future_beside_it_does_not_hide_it(own_states: tuple[Layout, ...]) -> None:
+    assert polled(own_states, "Request") == [("core::future::ready::Ready<u64>", "dyn Future<Output=u64>")]
+
+
+def test_an_enum_without_a_future_leads_nowhere(own_states: tuple[Layout, ...]) -> None:
+    assert polled(own_states, "Leaf") == [()]

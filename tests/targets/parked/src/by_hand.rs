@@ -258,3 +258,88 @@ impl<F: Future<Output = u64> + Unpin> Future for Queue<F> {
 pub async fn queued() {
     opaque(Queue((0..2).map(|value| Box::pin(item(value))).collect(), 0).await); //@166
 }
+
+/// As hyper's and tower's futures are: what it polls is in an enum of its own, whose name tells nothing of it.
+struct Call {
+    state: State,
+}
+
+enum State {
+    Waiting(Option<String>),
+    Called(Pin<Box<dyn Future<Output = u64> + Send>>),
+}
+
+impl Future for Call {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        if let State::Waiting(request) = &mut self.state {
+            opaque(request.take());
+            self.state = State::Called(Box::pin(item(3)));
+        }
+        let State::Called(future) = &mut self.state else { return Poll::Pending };
+        future.as_mut().poll(context)
+    }
+}
+
+/// As axum 0.7's RouteFuture is: beside the enum there is an option of something else.
+struct Route<E> {
+    kind: RouteKind<E>,
+    header: Option<String>,
+}
+
+enum RouteKind<E> {
+    Future { future: Call },
+    Response { response: Option<Result<u64, E>> },
+}
+
+impl<E: Unpin> Future for Route<E> {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        opaque(self.header.is_some());
+        match &mut self.kind {
+            RouteKind::Future { future } => Pin::new(future).poll(context),
+            RouteKind::Response { response } => opaque(if response.is_some() { Poll::Pending } else { Poll::Ready(0) }),
+        }
+    }
+}
+
+//= routed: routed@167 > Route > Call > item@40 > Forever
+pub async fn routed() {
+    let future = Call { state: State::Waiting(Some(String::from("x"))) };
+    opaque(opaque(Route::<u64> { kind: RouteKind::Future { future }, header: None }).await); //@167
+}
+
+//= responded: responded@168 > Route
+pub async fn responded() {
+    let kind = RouteKind::<u64>::Response { response: Some(Ok(1)) };
+    opaque(opaque(Route { kind, header: Some(String::from("x")) }).await); //@168
+}
+
+/// As reqwest's is: beside the enum there is a time limit, which is polled too.
+struct Request {
+    flight: State,
+    limit: Option<Boxed<Forever>>,
+}
+
+impl Future for Request {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let this = &mut *self;
+        if let Some(limit) = &mut this.limit {
+            if limit.as_mut().poll(context).is_ready() {
+                return Poll::Ready(0);
+            }
+        }
+        let State::Called(future) = &mut this.flight else { return Poll::Pending };
+        future.as_mut().poll(context)
+    }
+}
+
+//= limited_flight: limited_flight@169 > Request > {Forever | item@40 > Forever}
+pub async fn limited_flight() {
+    let flight = State::Called(Box::pin(item(3)));
+    opaque(opaque(Request { flight, limit: Some(Box::pin(Forever)) }).await); //@169
+}

@@ -86,7 +86,8 @@ pub fn in_boxes() -> Vec<Task> {
             first_ok try_either joined_two joined_three perhaps aborts remote locks answered both_wait_shared
             polls_common waits_common pending in_arc),
         boxes_of!(by_hand: both both_wait one_gone other_gone second_step first_step unknown_step first_stage
-            second_stage last_stage by_reference dynamic polled_by_closure one_by_closure fused_over several queued),
+            second_stage last_stage by_reference dynamic polled_by_closure one_by_closure fused_over several queued
+            routed responded limited_flight),
         boxes_of!(streams: in_flight in_order all_in_flight tries_in_flight each_at_once one_by_one collects
             collects_then folds folds_mapped filters unfolds either_stream preferred_stream one_stream_left many_streams
             chained zipped flattened left_stream boxed_stream peeks takes received sends mapped_last tries_each),
