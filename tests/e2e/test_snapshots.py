@@ -97,6 +97,17 @@ def test_tasks_that_wait_alike_are_one_tree(linked: Running) -> None:
     assert words.count("Pending<()>") == 1
 
 
+def test_what_one_task_holds_is_not_said_of_those_that_wait_as_it_does(linked: Running) -> None:
+    (dropped,), (kept,) = ids(linked, "maybe_dropped_did"), ids(linked, "maybe_dropped_not")
+    stacks = {task["id"]: task["stack"] for task in document("ps", linked.pid)["tasks"]}
+    assert stacks[dropped] == stacks[kept]
+    trees = rat("tree", linked.pid, "-F", "::maybe_dropped$").out.split("\n\n")
+    (without,) = (tree for tree in trees if f"  id {dropped}\n" in tree)
+    (having,) = (tree for tree in trees if f"  id {kept}\n" in tree)
+    assert "holding the mutex at 0x" not in without
+    assert "holding the mutex at 0x" in having
+
+
 def test_filters(linked: Running) -> None:
     (one,) = ids(linked, "futurelocked")
     assert [task["id"] for task in document("tree", linked.pid, "--task", one)["tasks"]] == [one]

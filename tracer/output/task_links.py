@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import LOCKS, Binary, LinkKind, LinkRole
 from tracer.output.labels import duration_words, short_awaitee
@@ -15,7 +16,9 @@ from tracer.stacks import LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Sn
 
 _LOCKS = LOCKS | {LinkKind.SEMAPHORE}
 _MOST_OTHERS = 3
+_LOCK_NUMBERS = [number for number, kind in enumerate(LINK_KINDS) if kind in _LOCKS]
 _RECEIVES = LINK_ROLES.index(LinkRole.RECEIVES)
+_HOLDS = LINK_ROLES.index(LinkRole.HOLDS)
 _HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}
 
 
@@ -34,9 +37,30 @@ class LinkWords:
         number = str(task["id"]) if task["id"] else f"0x{int(task['header']):x}"
         return f"task {number} ({self._names[int(task['function'])]})"
 
-    def of(self, task: int) -> list[tuple[int, str]]:
-        """(number of the frame, words) of what it waits for, and of the locks that it holds; by frame."""
-        return [(int(link["frame"]), words) for number, link in self._of(task) if (words := self._words(number, link))]
+    def of(self, task: int) -> list[tuple[int, str, bool]]:
+        """(number of the frame, words, whether it holds it) of what it waits for, and of the locks that it holds; by
+        frame."""
+        return [
+            (int(link["frame"]), words, link["role"] == _HOLDS)
+            for number, link in self._of(task)
+            if (words := self._words(number, link))
+        ]
+
+    @cached_property
+    def holdings(self) -> npt.NDArray[np.intp]:
+        """Of each task a number, equal for those that hold alike: in the same futures locks of the same kinds, or
+        permits, whichever they are; 0: none."""
+        links = self._links.links
+        held = links[(links["role"] == _HOLDS) & np.isin(links["kind"], _LOCK_NUMBERS)]
+        held["flags"] &= np.uint8(LinkFlag.CERTAIN | LinkFlag.KEPT)
+        by_task: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+        for task, *how in held[["task", "frame", "kind", "flags", "future"]].tolist():
+            by_task[task].append(tuple(how))
+        numbers: dict[tuple[tuple[int, ...], ...], int] = {}
+        found = np.zeros(len(self._snapshot.tasks), np.intp)
+        for task, several in by_task.items():
+            found[task] = numbers.setdefault(tuple(sorted(several)), len(numbers) + 1)
+        return found
 
     def cycles(self, tasks: Set[int]) -> list[str]:
         """Where some of these tasks wait for good, for each other or others that wait for them: a sentence each."""

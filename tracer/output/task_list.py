@@ -212,9 +212,13 @@ def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, An
     }
 
 
-def group_alike(tasks: Array) -> list[Array]:
-    """Tasks that are in the same stack and state, the largest group first."""
-    first, of_task = _kinds(tasks)
+def group_alike(view: TaskView, tasks: Array) -> list[Array]:
+    """Tasks that are in the same stack and state, and hold alike as far as that was read, the largest group first."""
+    _, kinds = _kinds(tasks)
+    if view.links is not None:
+        holdings = view.links.holdings[np.searchsorted(view.snapshot.tasks["header"], tasks["header"])]
+        kinds = kinds * (len(view.snapshot.tasks) + 1) + holdings
+    first, of_task = np.unique(kinds, return_inverse=True)
     counts = np.bincount(of_task, minlength=len(first))
     order = np.argsort(of_task, kind="stable")
     groups: list[Array] = np.split(tasks[order], np.cumsum(counts)[:-1]) if len(tasks) else []

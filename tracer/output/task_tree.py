@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -30,7 +31,7 @@ def print_tree(view: TaskView, tasks: Array, console: Console) -> None:
         console.print(plain_text(words, "bold red"), soft_wrap=True)
     if cycles:
         console.print()
-    for alike in group_alike(tasks):
+    for alike in group_alike(view, tasks):
         console.print(_tree(view, alike), soft_wrap=True)
         console.print()
     console.print(plain_text(counts_words(view, tasks)))
@@ -57,16 +58,22 @@ def _tree(view: TaskView, alike: Array) -> Tree:
 
 
 def _links(view: TaskView, alike: Array) -> dict[int, list[str]]:
-    """By frame what its futures wait for and hold; where tasks that wait alike differ in that, the first few."""
+    """By frame what its futures wait for and hold; where tasks that wait alike differ in that, the first few.  Of a
+    lock that some of them hold it is said how many do: each of them can have one of its own."""
     if view.links is None:
         return {}
-    found: dict[int, dict[str, None]] = {}
-    for task in alike[:_MOST_ASKED]:
-        for frame, words in view.links.of(view.index(task)):
-            found.setdefault(frame, {})[words] = None
+    found: dict[int, Counter[tuple[str, bool]]] = {}
+    asked = alike[:_MOST_ASKED]
+    for task in asked:
+        for frame, words, is_held in dict.fromkeys(view.links.of(view.index(task))):
+            found.setdefault(frame, Counter())[words, is_held] += 1
     return {
-        frame: list(words)[:_MOST_LINKS] + (["…"] if len(words) > _MOST_LINKS or len(alike) > _MOST_ASKED else [])
-        for frame, words in found.items()
+        frame: [
+            f"{words} ({count:,} of {len(asked):,})" if is_held and count < len(asked) else words
+            for (words, is_held), count in [*counts.items()][:_MOST_LINKS]
+        ]
+        + (["…"] if len(counts) > _MOST_LINKS or len(alike) > _MOST_ASKED else [])
+        for frame, counts in found.items()
     }
 
 

@@ -1,0 +1,91 @@
+"""What `tree` says of tasks that wait alike: what one of them holds is not said of the others."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tracer.model import (
+    Binary,
+    FunctionKind,
+    Layout,
+    LayoutKind,
+    LinkKind,
+    LinkRole,
+    PollFunction,
+    Process,
+    Source,
+)
+from tracer.output.task_list import TaskView
+from tracer.output.task_tree import print_tree
+from tracer.stacks import (
+    BLOCK,
+    LINK,
+    LINK_KINDS,
+    LINK_ROLES,
+    SNAPSHOT_TASK,
+    Frame,
+    LinkFlag,
+    Snapshot,
+    Stack,
+    TaskLinks,
+    TaskState,
+)
+
+A, B = 0xA0, 0xB0
+"""Of locks."""
+
+MUTEX, SEMAPHORE = LinkKind.MUTEX, LinkKind.SEMAPHORE
+
+
+def trees(count: int, *held: tuple[int, LinkKind, int], certain: bool = True) -> list[str]:
+    """What is said of tasks 1, 2 … that are in one stack, a text a tree.  held: (task, kind, address)."""
+    poll = PollFunction(1, 1, 1, "task a::b", FunctionKind.TASK, Source.SYMBOLS, ())
+    layout = Layout("a::b", LayoutKind.COROUTINE, Source.DWARF, 8, ())
+    binary = Binary("x", None, "x86_64", 1, "dwarf", True, (poll,), layouts=(layout,))
+    tasks = np.zeros(count, SNAPSHOT_TASK)
+    tasks["id"] = np.arange(1, count + 1)
+    tasks["header"] = tasks["id"] << 8
+    tasks["state"] = TaskState.WAITING
+    snapshot = Snapshot(1, 1, tasks, (Stack((Frame(-1, 0, None, 3),)),))
+    links = np.zeros(len(held), LINK)
+    for link, (task, kind, address) in zip(links, sorted(held), strict=True):
+        link["task"], link["address"], link["target"], link["future"] = task - 1, address, -1, -1
+        link["kind"], link["role"] = LINK_KINDS.index(kind), LINK_ROLES.index(LinkRole.HOLDS)
+        link["flags"] = LinkFlag.CERTAIN if certain else 0
+    found = TaskLinks(links, np.zeros(0, BLOCK), (), np.ones(count, np.bool_), 1)
+    view = TaskView.of(Process(1, 1, "x", ("x",), "x", 0, 0), binary, snapshot, {}, found)
+    written = io.StringIO()
+    print_tree(view, tasks, Console(file=written, width=200))
+    return written.getvalue().split("\n\n")[:-1]
+
+
+def test_who_holds_a_lock_is_apart_from_those_that_do_not() -> None:
+    others, holder = trees(6, (4, MUTEX, A))
+    assert others.startswith("5 tasks: a::b  waiting  ids 1, 2, 3, 5, 6\n")
+    assert "holding" not in others
+    assert holder.startswith("a::b  waiting  id 4\n")
+    assert "  holding the mutex at 0xa0" in holder
+
+
+def test_so_is_who_has_permits_or_may_hold_it() -> None:
+    assert len(trees(2, (1, SEMAPHORE, A), (2, MUTEX, A))) == 2
+    others, holder = trees(3, (2, MUTEX, A), certain=False)
+    assert "holding" not in others
+    assert "perhaps holding the mutex at 0xa0" in holder
+
+
+def test_those_that_hold_each_one_of_their_own_are_together() -> None:
+    (one,) = trees(3, (1, MUTEX, A), (2, MUTEX, B), (3, MUTEX, A))
+    assert one.startswith("3 tasks: a::b  waiting  ids 1, 2, 3\n")
+    assert "holding the mutex at 0xa0 (2 of 3)" in one
+    assert "holding the mutex at 0xb0 (1 of 3)" in one
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_all_of_them_have_is_said_of_all(times: int) -> None:
+    (one,) = trees(2, *[(1, SEMAPHORE, A), (2, SEMAPHORE, A)] * times)
+    assert one.endswith("with permits of the semaphore at 0xa0")
