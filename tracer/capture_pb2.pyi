@@ -554,7 +554,7 @@ class ProcessEnd(_message.Message):
     def __init__(self, time: _Optional[int] = ..., pid: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class MemoryReading(_message.Message):
-    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck")
+    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck", "missed")
     TIME_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -562,6 +562,7 @@ class MemoryReading(_message.Message):
     TASKS_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
     STUCK_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
     time: int
     duration: int
     process: int
@@ -569,7 +570,8 @@ class MemoryReading(_message.Message):
     tasks: int
     parked: bytes
     stuck: StuckTasks
-    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ...) -> None: ...
+    missed: int
+    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ..., missed: _Optional[int] = ...) -> None: ...
 
 class StuckTasks(_message.Message):
     __slots__ = ("groups",)

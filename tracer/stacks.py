@@ -79,7 +79,8 @@ class Snapshot:
 
     time: ns of CLOCK_MONOTONIC, when reading began; 0: of a core dump.  duration: ns.  tasks: dtype SNAPSHOT_TASK, by
     header.  stacks: each once.  addresses: of each stack <u8, shape (its tasks, its frames): where those futures are.
-    bytes_read: of the process' memory.
+    bytes_read: of the process' memory.  missed: tasks that were listed, and gone before they were read, or while others
+    were.
     """
 
     time: int
@@ -88,6 +89,7 @@ class Snapshot:
     stacks: tuple[Stack, ...]
     addresses: tuple[np.ndarray[tuple[int, int], np.dtype[np.uint64]], ...] = field(default=())
     bytes_read: int = 0
+    missed: int = 0
 
 
 # ---------------------------------------------------------------- what tasks have to do with each other

@@ -153,6 +153,31 @@ def test_thousands_of_tasks_that_wait_alike_are_one_tree(targets: Targets, profi
     assert {state for kind, state in states if kind != "coroutine"} == {None}
 
 
+ROWS, STAYING = 47, 7
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_tasks_that_are_replaced_while_they_are_read_are_there_or_counted(targets: Targets, profile: str) -> None:
+    """Each time all that stay, each once; and of those that come and go mostly all of a moment, the rest counted."""
+    with targets.run("parked_tokio", profile, "replaced") as running:
+        live = live_tasks(running.pid)
+        names = np.array([one.name.split("::")[-1] for one in live.binary.functions])
+        seen, missed = [], 0
+        for _ in range(30):
+            snapshot = live.reader.take()
+            futures = names[snapshot.tasks["function"]]
+            assert np.count_nonzero(futures == "stays") == STAYING
+            assert len(np.unique(snapshot.tasks["id"])) == len(snapshot.tasks)
+            seen.append(int(np.count_nonzero(futures == "passes")))
+            missed += snapshot.missed
+            assert seen[-1] + snapshot.missed >= ROWS
+        said = [rat("ps", running.pid).out for _ in range(3)]
+    assert sorted(seen)[len(seen) // 2] >= ROWS - 1, seen
+    assert max(seen) <= ROWS + 3
+    assert missed
+    assert any(" more came or went while it was read" in words for words in said), said
+
+
 def frames(stack: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for one in stack:
         yield one

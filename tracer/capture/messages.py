@@ -160,6 +160,7 @@ def write_memory_reading(reading: MemoryReading) -> bytes:
         is_last=reading.is_last,
         tasks=reading.tasks,
         parked=reading.parked.tobytes(),
+        missed=reading.missed,
     )
     if reading.stuck is not None:
         message.stuck.SetInParent()
@@ -184,7 +185,10 @@ def read_memory_reading(data: bytes) -> MemoryReading:
         if message.HasField("stuck")
         else None
     )
-    return MemoryReading(message.time, message.duration, message.process, message.is_last, message.tasks, parked, stuck)
+    missed = message.missed if message.HasField("missed") else None
+    return MemoryReading(
+        message.time, message.duration, message.process, message.is_last, message.tasks, parked, stuck, missed
+    )
 
 
 def _stuck(one: pb.Stuck) -> Stuck:

@@ -285,7 +285,9 @@ class Recorder:
                 if is_last:
                     binary = plan.binaries[process.binary]
                     stuck = stuck_tasks(reader, binary, process, snapshot)
-                yield MemoryReading(snapshot.time, snapshot.duration, number, is_last, count, parked, stuck)
+                yield MemoryReading(
+                    snapshot.time, snapshot.duration, number, is_last, count, parked, stuck, snapshot.missed
+                )
 
     def _take(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
         threads = session.threads()

@@ -105,7 +105,8 @@ class MemoryReading:
 
     time: ns of CLOCK_MONOTONIC, when reading began.  duration: ns.  process: index into Recording.processes.
     is_last: at the end of the recording, else at its begin.  tasks: how many there were.  parked: dtype PARKED.
-    stuck: None: that was not looked for.
+    stuck: None: that was not looked for.  missed: tasks that were gone before they were read, or while others were;
+    None: not known.
     """
 
     time: int
@@ -115,6 +116,7 @@ class MemoryReading:
     tasks: int
     parked: Array
     stuck: tuple[Stuck, ...] | None = None
+    missed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
                 "last": one.is_last,
                 "tasks": one.tasks,
                 "duration": one.duration,
+                "missed": one.missed,
             }
             for one in summary.readings
         ],

@@ -71,6 +71,8 @@ def print_remarks(document: Document, console: Console) -> None:
         words = "; ".join(
             f"{'at the end' if one['last'] else 'at the begin'} {some(one['tasks'], 'task')} in "
             f"{duration_words(one['duration'])}"
+            # recordings by earlier versions do not tell
+            + (f" ({one['missed']:,} more came or went)" if one.get("missed") else "")
             for one in readings
         )
         console.print(plain_text(f"memory read, without probes: {words}"))

@@ -170,6 +170,8 @@ def counts_words(view: TaskView, tasks: Array) -> str:
     )
     one = view.snapshot
     took = f"read in {one.duration / 1e6:,.0f} ms" if one.time else "from a core dump"
+    if one.missed:
+        took += f" · {one.missed:,} more came or went while it was read"
     total = len(one.tasks)
     of_all = "" if len(tasks) == total else f" of {total:,}"
     plural = "" if total == 1 else "s"
@@ -185,6 +187,7 @@ def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
         "process": {"pid": view.process.pid, "name": view.process.name, "executable": view.process.executable},
         "time": view.snapshot.time or None,
         "duration": view.snapshot.duration,
+        "missed": view.snapshot.missed,
         "tasks": [_task_json(view, task, place) for task in tasks],
         "cycles": view.links.cycles_json(view.indexes(tasks)) if view.links is not None else None,
         "stacks": [[frame_json(frame) for frame in view.frames[stack]] for stack in used],

@@ -7,18 +7,18 @@ included; a task for which that fails each time is running, or said to be unread
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Binary, FunctionKind
 from tracer.snapshot.blocks import blocked
-from tracer.snapshot.headers import HEADERS, find_headers, read_states
+from tracer.snapshot.headers import HEADERS, read_states
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.lasting import lasting
 from tracer.snapshot.links import LinksFound, read_links
-from tracer.snapshot.owned import TRAILER_OFFSET, OwnedLists
+from tracer.snapshot.owned import OwnedLists
+from tracer.snapshot.present import Places, are_among, ids_of, polls_of
 from tracer.snapshot.proof import unchanged
 from tracer.snapshot.sampler import Sampler
 from tracer.snapshot.threads import ThreadPointers, current_ids
@@ -33,20 +33,14 @@ _ATTEMPTS = 4
 _HEADER_SIZE = 128
 """Bytes that are read of a task whose layout is not known; no runtime's header is longer."""
 
-_MOST_OFFSET = 1 << 20
-"""A task's id lies behind its future: bytes, for all that is plausible."""
+_ROUNDS = 6
+"""How often the tasks that are there are listed, at most."""
+
+_LONGEST_SEARCH = 100_000_000
+"""Searches of all memory that took so long together, in ns, are the last."""
 
 Rows = npt.NDArray[np.intp]
 Functions = npt.NDArray[np.uint32]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The tasks' headers, ascending, and the poll of each (index into Binary.functions)."""
-
-    headers: Addresses
-    functions: Functions
-    bytes_read: int
 
 
 class SnapshotReader:
@@ -63,55 +57,72 @@ class SnapshotReader:
         self._future_vtables = FutureVtables(binary, bias)
         self._owned_lists = OwnedLists(memory)
         self._thread_pointers = ThreadPointers(memory)
-        self._runtimes = {
-            index: function.runtime
-            for index, function in enumerate(binary.functions)
-            if function.kind is FunctionKind.TASK and function.runtime in HEADERS
-        }
-        self._runtime = np.array([self._runtimes.get(index, "") for index in range(len(binary.functions))])
+        has_header = [one.kind is FunctionKind.TASK and one.runtime in HEADERS for one in binary.functions]
+        self._runtime = np.where(has_header, [str(one.runtime) for one in binary.functions], "")
         layouts = [function.layout for function in binary.functions]
         self._sizes = np.array(
             [_HEADER_SIZE if one is None else binary.layouts[one].size for one in layouts], np.uint64
         )
-
-    def find(self) -> Found:
-        """Look for the tasks in the whole memory.  Raises NoSuchProcess, PermissionMissing."""
-        return Found(*find_headers(self._memory, self._task_vtables, self._runtimes))
 
     def present(self) -> tuple[Addresses, Functions]:
         """The headers, ascending, of the tasks that are there, and the poll of each (index into Binary.functions).
 
         Raises NoSuchProcess, PermissionMissing.
         """
-        found = self.find()
-        tasks = np.zeros(len(found.headers), SNAPSHOT_TASK)
-        tasks["header"], tasks["function"] = found.headers, found.functions
-        is_owned = self._are_owned(tasks)
-        return found.headers[is_owned], found.functions[is_owned]
+        places = self._places()
+        places.search()
+        tasks = places.tasks(np.zeros(0, SNAPSHOT_TASK))
+        tasks = tasks[tasks["state"] != TaskState.COMPLETE]
+        return tasks["header"], tasks["function"]
 
     def sampler(self) -> Sampler:
         """What looks at the tasks of this process again and again."""
         return Sampler(self._binary, self._memory, self._task_vtables, self._future_vtables, self.present)
 
     def take(self) -> Snapshot:
-        """All tasks and their stacks.  Raises NoSuchProcess, PermissionMissing."""
+        """All tasks and their stacks.  Raises NoSuchProcess, PermissionMissing.
+
+        Tasks come and go while others are read: those that are there are listed again each time, what came is read, and
+        what went is left out, until nothing has changed.
+        """
         began = kernel_now()
-        found = self.find()
-        tasks = np.zeros(len(found.headers), SNAPSHOT_TASK)
-        tasks["header"], tasks["function"] = found.headers, found.functions
-        stacks = StackTable()
-        is_owned = self._are_owned(tasks)
-        left, read = np.arange(len(tasks)), found.bytes_read
+        places, stacks = self._places(), StackTable()
+        tasks, gone = np.zeros(0, SNAPSHOT_TASK), np.zeros(0, SNAPSHOT_TASK)
+        bytes_read, searched, missed = 0, 0, 0
+        for _ in range(_ROUNDS):
+            if searched < _LONGEST_SEARCH:
+                before = kernel_now()
+                bytes_read += places.search()
+                searched += kernel_now() - before
+            there = places.tasks(tasks)
+            is_there = are_among(tasks, there)
+            missed += int(np.count_nonzero(~is_there)) + int(np.count_nonzero(~are_among(gone, there)))
+            tasks = tasks[is_there]
+            new = there[~are_among(there, tasks)]
+            gone = new[:0]
+            if not len(new):
+                break
+            listed = new.copy()
+            bytes_read += self._read(new, stacks)
+            is_gone = new["state"] == TaskState.UNREADABLE
+            missed += int(np.count_nonzero(~is_gone & (new["id"] != listed["id"])))
+            gone = listed[is_gone]
+            tasks = np.concatenate([tasks, new[~is_gone]])
+            tasks = tasks[np.argsort(tasks["header"], kind="stable")]
+        missed += len(gone)
+        self._name_threads(tasks)
+        duration = kernel_now() - began
+        return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, bytes_read, missed)
+
+    def _read(self, tasks: Array, stacks: StackTable) -> int:
+        """What these tasks do and where they wait, in place.  Yields how many bytes were read."""
+        left, bytes_read = np.arange(len(tasks)), 0
         for _ in range(_ATTEMPTS):
             if len(left):
                 left, image = self._attempt(tasks, left, stacks)
-                read += image.bytes_read
+                bytes_read += image.bytes_read
         tasks["flags"][left] |= np.uint8(TaskFlag.SHIFTED)
-        is_over = (tasks["state"] == TaskState.COMPLETE) & (self._runtime[tasks["function"]] == "tokio")
-        tasks = tasks[(tasks["state"] != TaskState.UNREADABLE) & (is_owned | is_over)]
-        self._name_threads(tasks)
-        duration = kernel_now() - began
-        return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, read)
+        return bytes_read
 
     def links(self, snapshot: Snapshot) -> TaskLinks:
         """What the tasks of a snapshot of this process wait for and hold; best right after it.
@@ -132,26 +143,8 @@ class SnapshotReader:
         """
         return without_wakers(self._binary, self._memory, snapshot)
 
-    def _are_owned(self, tasks: Array) -> Known:
-        """Whether their runtime has them; of async-task's, which are not in lists, whether anything points to them."""
-        is_owned = np.ones(len(tasks), np.bool_)
-        others = np.flatnonzero(self._runtime[tasks["function"]] != "tokio")
-        is_owned[others] = self._owned_lists.are_referenced(tasks["header"][others])
-        rows = np.flatnonzero(self._runtime[tasks["function"]] == "tokio")
-        headers = tasks["header"][rows]
-        listed = np.zeros(len(rows), np.bool_)
-        for _ in range(_ATTEMPTS):  # the lists change all the time
-            if listed.all():
-                break
-            image = Image(self._memory)
-            image.load(headers, self._sizes[tasks["function"][rows]])
-            vtables, _ = image.numbers_at(headers + np.uint64(HEADERS["tokio"].vtable), 8)
-            offsets, known = image.numbers_at(vtables + np.uint64(TRAILER_OFFSET), 8)
-            known &= offsets < _MOST_OFFSET
-            listed |= known & self._owned_lists.has(image, headers, headers + np.where(known, offsets, np.uint64(0)))
-        if listed.any():  # else this tokio keeps its tasks in another way
-            is_owned[rows] = listed
-        return is_owned
+    def _places(self) -> Places:
+        return Places(self._binary, self._memory, self._task_vtables, self._owned_lists)
 
     def _name_threads(self, tasks: Array) -> None:
         """Which threads poll the running tasks, in place."""
@@ -199,33 +192,13 @@ class SnapshotReader:
             places = headers + np.uint64(header.vtable)
             vtables, known = image.bytes_at(places, 8)
             states = read_states(image, header, headers)
-            is_task = states.is_task & known & self._is_vtable(numbers(vtables), tasks["function"][at])
+            is_task = states.is_task & known & (polls_of(self._task_vtables, numbers(vtables)) == tasks["function"][at])
             tasks["state"][at[is_task]] = states.state[is_task]
             tasks["flags"][at] = states.flags
-            tasks["id"][at] = self._ids(image, headers, tasks["function"][at])
+            tasks["id"][at] = ids_of(self._binary, image, headers, tasks["function"][at])
             mask = np.frombuffer((header.running | header.complete | header.aborted).to_bytes(8, "little"), np.uint8)
             yield Reads(rows, places, vtables)
             yield Reads(rows, headers + np.uint64(header.state), states.word.view(np.uint8).reshape(-1, 8), mask)
-
-    def _is_vtable(self, vtables: Addresses, functions: Functions) -> Known:
-        unique, inverse = np.unique(vtables, return_inverse=True)
-        polls = np.array([self._task_vtables.get(int(one), -1) for one in unique], np.int64)
-        is_one: Known = polls[inverse] == functions
-        return is_one
-
-    def _ids(self, image: Image, headers: Addresses, functions: Functions) -> Addresses:
-        """The runtime's own ids; 0 where it has none, or they cannot be read."""
-        ids = np.zeros(len(headers), np.uint64)
-        for function in np.unique(functions).tolist():
-            path = self._binary.functions[function].task_id
-            if path is None:
-                continue
-            rows = np.flatnonzero(functions == function)
-            vtables, _ = image.numbers_at(headers[rows] + np.uint64(path.vtable), 8)
-            offsets, known = image.numbers_at(vtables + np.uint64(path.offset), 8)
-            known &= offsets < _MOST_OFFSET
-            ids[rows[known]], _ = image.numbers_at(headers[rows[known]] + offsets[known], 8)
-        return ids
 
 
 class StackTable:

@@ -1,11 +1,12 @@
 //! The constructs on tokio, and those that only tokio has: on two runtimes and in a LocalSet.
 //!
 //! With a number: so many tasks that are woken now and then, and how many turns they make.  With `states`: a task in each
-//! state.  With `alike`: many in one stack.
+//! state.  With `alike`: many in one stack.  With `replaced`: tasks in whose place others come all the time.
 
 mod alike;
 mod macros;
 mod own;
+mod replaced;
 mod states;
 mod turns;
 mod waits;
@@ -23,6 +24,7 @@ fn main() {
     match word.as_str() {
         "states" => return states::run(),
         "alike" => return alike::run(),
+        "replaced" => return replaced::run(),
         _ => {}
     }
     if let Ok(count) = word.parse() {
