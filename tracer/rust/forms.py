@@ -56,6 +56,7 @@ class At(IntEnum):
     DATA_MEMBER_LOCATION = 0x38
     DECL_FILE = 0x3A
     DECL_LINE = 0x3B
+    DECLARATION = 0x3C
     ENCODING = 0x3E
     SPECIFICATION = 0x47
     TYPE = 0x49

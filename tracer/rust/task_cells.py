@@ -69,7 +69,10 @@ def find_structures(dwarf: Dwarf, units: Collection[Unit], names: Mapping[int, s
 
 def _codes(dwarf: Dwarf, unit: Unit) -> dict[int, int]:
     """The abbreviations of structures that begin with their name, as LLVM writes them, and that are no mere
-    declarations: by code the form of the name."""
+    declarations: by code the form of the name.
+
+    Where a function of a type's `impl` was inlined, its unit declares the type with that function inside.
+    """
     return {
         code: abbreviation.attributes[0][1]
         for code, abbreviation in dwarf.abbreviations(unit).items()
@@ -77,6 +80,7 @@ def _codes(dwarf: Dwarf, unit: Unit) -> dict[int, int]:
         and abbreviation.has_children
         and abbreviation.attributes
         and abbreviation.attributes[0][0] == At.NAME
+        and all(attribute[0] != At.DECLARATION for attribute in abbreviation.attributes)
     }
 
 

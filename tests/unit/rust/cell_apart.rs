@@ -1,5 +1,6 @@
 //! As tokio is laid out: what polls a task is in another module, and so in another unit of the debug information,
-//! than what knows the type that it was allocated as.
+//! than what knows the type that it was allocated as.  `Cell::new` is inlined into the poll's unit, which therefore
+//! declares that type, without its members.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ mod runtime {
     pub mod task {
         pub mod core {
             use std::future::Future;
+            use std::hint::black_box;
             use std::pin::Pin;
             use std::task::{Context, Waker};
 
@@ -32,10 +34,12 @@ mod runtime {
                 Consumed,
             }
 
-            #[inline(never)]
-            pub fn allocate<T, S>(future: T, scheduler: S) -> *mut Header {
-                let core = Core { scheduler, stage: Stage::Running(future) };
-                Box::into_raw(Box::new(Cell { header: Header(0), core })).cast()
+            impl<T, S> Cell<T, S> {
+                pub fn new(future: T, scheduler: S) -> Box<Self> {
+                    let header = Header(black_box(black_box(black_box(0))));
+                    let core = Core { scheduler, stage: Stage::Running(future) };
+                    Box::new(Cell { header, core })
+                }
             }
 
             #[inline(never)]
@@ -52,8 +56,13 @@ mod runtime {
         }
 
         pub mod raw {
-            use super::core::{run, Header};
+            use super::core::{run, Cell, Header};
             use std::future::Future;
+
+            #[inline(never)]
+            pub fn allocate<T, S>(future: T, scheduler: S) -> *mut Header {
+                Box::into_raw(Cell::new(future, scheduler)).cast()
+            }
 
             #[inline(never)]
             pub unsafe fn poll<T: Future, S>(header: *mut Header) -> bool {
@@ -87,7 +96,7 @@ fn main() {
     fn poll_of<T: Future>(_: fn(u64) -> T) -> unsafe fn(*mut core::Header) -> bool {
         raw::poll::<T, u32>
     }
-    let task = core::allocate(work(40), 7u32);
+    let task = raw::allocate(work(40), 7u32);
     let poll = std::hint::black_box(poll_of(work));
     while !unsafe { poll(task) } {}
 }

@@ -9,19 +9,37 @@ import pytest
 
 from tracer.model import FunctionKind
 from tracer.rust import read_binary
+from tracer.rust.dwarf import Dwarf
+from tracer.rust.forms import At
+from tracer.rust.task_cells import find_cells
 from tracer.target.elf import open_elf
 
 
-@pytest.mark.parametrize("version", ["4", "5"])
-def test_the_type_of_a_task_is_found_in_any_unit(tmp_path: Path, version: str) -> None:
-    """The compiler describes it where it is used, which need not be where a poll is."""
-    source, program = Path(__file__).parent / "cell_apart.rs", tmp_path / "program"
+@pytest.fixture(scope="module", params=["4", "5"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source, program = Path(__file__).parent / "cell_apart.rs", tmp_path_factory.mktemp("cells") / "program"
     command = ["rustc", "--edition", "2021", "--crate-name", "tokio", "-Copt-level=1", "-Cdebuginfo=2"]
-    command += ["-Ccodegen-units=16", f"-Cdwarf-version={version}", str(source), "-o", str(program)]
+    command += ["-Ccodegen-units=16", f"-Cdwarf-version={request.param}", str(source), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return program
+
+
+def test_the_type_of_a_task_is_found_in_any_unit(program: Path) -> None:
+    """The compiler describes it where it is used, which need not be where a poll is."""
     with open_elf(program) as image:
         binary = read_binary(image, display_path="program")
     (task,) = (one for one in binary.functions if one.kind is FunctionKind.TASK)
     assert task.name == "task tokio::work"
     assert task.layout is not None
     assert binary.layouts[task.layout].edges
+
+
+def test_a_type_that_a_unit_only_declares_is_found_in_another(program: Path) -> None:
+    """Whichever is looked at first: the declaration has a function of the type's inside, and looks whole."""
+    name = "Cell<tokio::work::{async_fn_env#0}, u32>"
+    with open_elf(program) as image:
+        dwarf = Dwarf(image)
+        units = list(dwarf.units)
+        for several in (units, units[::-1]):
+            (found,) = find_cells(dwarf, several, {0: name}).values()
+            assert dwarf.die(found).integer(At.BYTE_SIZE)
