@@ -187,6 +187,32 @@ def test_the_right_to_trace_the_process_is_enough(targets: Targets) -> None:
     assert "linked_tokio::deadlocked" in done.stdout
 
 
+def own_executor(folder: Path, *arguments: str) -> Path:
+    """The program that polls its future itself, compiled with these arguments."""
+    executable = folder / "own_executor"
+    command = ["rustc", "--edition", "2021", *arguments, str(Path(__file__).parent / "own_executor.rs")]
+    subprocess.run([*command, "-o", executable], check=True, capture_output=True, timeout=120)
+    return executable
+
+
+@pytest.mark.parametrize("command", ["ps", "tree", "sample"])
+def test_tasks_of_another_runtime_are_said_to_be_unreadable_in_any_build(
+    targets: Targets, tmp_path: Path, command: str
+) -> None:
+    """Only a program without symbols may be better off when it is built again."""
+    with targets.start(own_executor(tmp_path, "-Cdebuginfo=2")) as running:
+        done = rat(command, running.pid)
+        assert done.code == 5
+        assert "however a program is built" in done.err
+        assert "debug = 2" not in done.err
+        assert done.err.rstrip().endswith(f"rat-ebpf --pid {running.pid}")
+    with targets.start(own_executor(tmp_path, "-Cstrip=symbols")) as running:
+        done = rat(command, running.pid)
+        assert done.code == 5
+        assert "is stripped" in done.err
+        assert "debug = 2" in done.err
+
+
 def as_nobody(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(word) for word in command],

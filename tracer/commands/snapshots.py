@@ -37,7 +37,7 @@ def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
     target = TargetProcess.open(pid)
     with while_it_lives(target), open_elf(target.exe_path) as image:
         binary, remarks = read_program(image, target, twin)
-        remarks += _remarks_on_tasks(binary)
+        remarks += _remarks_on_tasks(binary, pid)
         process = process_of(target, image, 0)
         bias = process.load_bias
         reader = SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
@@ -51,8 +51,8 @@ def reader_of(target: TargetProcess, binary: Binary) -> SnapshotReader:
         return SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
 
 
-def _remarks_on_tasks(binary: Binary) -> tuple[str, ...]:
-    """Raises NotTraceable where there is no way to find a task."""
+def _remarks_on_tasks(binary: Binary, pid: int | None) -> tuple[str, ...]:
+    """pid: None: the process is no more.  Raises NotTraceable where there is no way to find a task."""
     tasks = [function for function in binary.functions if function.kind is FunctionKind.TASK]
     if tasks:
         unknown = sum(function.layout is None for function in tasks)
@@ -65,19 +65,27 @@ def _remarks_on_tasks(binary: Binary) -> tuple[str, ...]:
             f"{words}: {binary.path} has no debug information about its types; --symbols TWIN tells, if TWIN is the "
             "same program built again with debug = 2",
         )
-    raise NotTraceable(
-        f"No task can be found in {binary.path}.",
-        why="Tasks are known by the polls that tokio or async-task compile for them; it has none, or its symbols are "
-        "stripped",
-        fix='in Cargo.toml: [profile.release] debug = 2, strip = "none"; then build and start it again',
+    raise _no_tasks(binary, pid)
+
+
+def _no_tasks(binary: Binary, pid: int | None) -> NotTraceable:
+    """Of a program that has names of functions, or it would have been refused before.  pid: as above."""
+    why = (
+        "Tasks are known by the polls that tokio 1.25 or async-task 4.0 (async-std, smol), or later, compile for them; "
+        "it has none among its symbols. Other runtimes' tasks cannot be read from memory, however a program is built"
     )
+    fix = ""
+    if binary.functions and pid is not None:
+        why += "; what its futures do can be recorded with probes, whoever polls them"
+        fix = f"rat-ebpf --pid {pid}"
+    return NotTraceable(f"No task can be found in {binary.path}.", why=why, fix=fix)
 
 
 def core_tasks(core: Path, executable: Path, twin: Path | None = None) -> TaskSource:
     """The same of a core dump.  Raises RatError."""
     with open_elf(executable) as image:
         binary, remarks = read_executable(image, str(executable), None, twin)
-        remarks += _remarks_on_tasks(binary)
+        remarks += _remarks_on_tasks(binary, None)
         memory = CoreMemory(core, image)
         reader = SnapshotReader(binary, memory.bias, memory, data_parts(image, memory.bias))
         if memory.missing:
