@@ -33,7 +33,7 @@ _ATTEMPTS = 4
 _HEADER_SIZE = 128
 """Bytes that are read of a task whose layout is not known; no runtime's header is longer."""
 
-_ROUNDS = 6
+_ROUNDS = 8
 """How often the tasks that are there are listed, at most."""
 
 _LONGEST_SEARCH = 100_000_000
@@ -99,8 +99,7 @@ class SnapshotReader:
             missed += int(np.count_nonzero(~is_there)) + int(np.count_nonzero(~are_among(gone, there)))
             tasks = tasks[is_there]
             new = there[~are_among(there, tasks)]
-            gone = new[:0]
-            if not len(new):
+            if not len(new) and is_there.all() and not len(gone):
                 break
             listed = new.copy()
             bytes_read += self._read(new, stacks)
