@@ -216,8 +216,9 @@ struct polling {
 	u64 sp;    /* at its entry; 0: none is under way */
 	u64 since; /* when it was entered */
 	u32 epoch;
-	u32 _pad;
+	u32 from_before; /* nobody saw its entry: sp is the end of the thread's stack, since when it was told of */
 };
+_Static_assert(sizeof(struct polling) == 24, "probe.stacks.POLLING has 24 bytes");
 
 #define STACK_MOST 32768
 
@@ -237,7 +238,8 @@ struct stack_head {
 	u32 size;
 	u8 kind; /* enum stack_kind */
 	u8 is_cut;
-	u16 cpu;
+	u8 from_before; /* as struct polling has it */
+	u8 _pad;
 	struct pt_regs registers;
 };
 _Static_assert(sizeof(struct stack_head) == 216, "probe.stacks.STACK_HEAD has 216 bytes");

@@ -2,7 +2,8 @@
 /* The user stack of a thread that blocks, or goes on and on, in a task poll.
  *
  * A release build has no frame pointers: the registers and the bytes of the stack are sent, from the stack pointer to
- * that of the poll's entry, and user space unwinds them.
+ * that of the poll's entry, and user space unwinds them.  Of a poll that was under way before anybody looked, which user
+ * space puts into `pollings`, it is the whole stack.
  *
  * Compiled with STACK_SLOTS, STACK_PAGES, POSSIBLE_CPUS.
  */
@@ -24,12 +25,13 @@ static __always_inline void enter_poll(u32 tid, u64 sp, u64 now, u32 epoch)
 {
 	struct polling *known = pollings.lookup(&tid);
 
-	if (known && known->epoch == epoch && known->sp > sp)
+	if (known && known->epoch == epoch && known->sp > sp && !known->from_before)
 		return; /* inside another one */
 	if (known) {
 		known->sp = sp;
 		known->since = now;
 		known->epoch = epoch;
+		known->from_before = 0;
 	} else {
 		struct polling begun = {.sp = sp, .since = now, .epoch = epoch};
 
@@ -41,7 +43,7 @@ static __always_inline void leave_poll(u32 tid, u64 sp)
 {
 	struct polling *known = pollings.lookup(&tid);
 
-	if (known && known->sp <= sp)
+	if (known && (known->sp <= sp || known->from_before))
 		known->sp = 0;
 }
 
@@ -104,7 +106,7 @@ static __always_inline int copy_stack(struct stack_slot *slot, const struct poll
 	head->tid = pid_tgid;
 	head->tgid = pid_tgid >> 32;
 	head->size = size;
-	head->cpu = bpf_get_smp_processor_id();
+	head->from_before = polling->from_before;
 	return 1;
 }
 

@@ -27,18 +27,24 @@ SECONDS = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """rule, function: what is to be found, and the name of whom.  also: rules that fire on it as well, rightly."""
+    """rule, function: what is to be found, and the name of whom.  also: rules that fire on it as well, rightly.
+
+    tells: what its evidence has to have.  lines: of a loop, after the first one.
+    """
 
     rule: str
     function: str
     also: frozenset[str] = frozenset()
+    tells: str | None = None
+    lines: int = 0
 
 
 FAULTS = {
     "long-poll-sleep": Fault("long-poll", "faults::sleep_in_task", frozenset({"starved-tasks"})),
     "long-poll-spin": Fault("long-poll", "poll::compute_in_task", frozenset({"starved-tasks"})),
     "long-poll-lock": Fault("long-poll", "poll::lock_in_task", frozenset({"starved-tasks"})),
-    "long-poll-forever": Fault("long-poll", "poll::receive_in_task"),
+    "long-poll-forever": Fault("long-poll", "poll::receive_in_task", tells="blocked_in"),
+    "long-poll-loop": Fault("long-poll", "poll::loop_in_task", tells="computed_in", lines=2),
     "starved-tasks": Fault("starved-tasks", "poll::hog", frozenset({"long-poll"})),
     "busy-loop": Fault("busy-loop", "look_again"),
     "busy-loop-yield": Fault("busy-loop", "busy::yield_again"),
@@ -109,7 +115,9 @@ def test_each_fault_is_found(targets: Targets, tmp_path: Path, built: Cell, mode
     (one,) = found
     assert fault.function in one["function"]
     file, line = place_of(built.target, mode, "BLOCKS" if "blocked_in" in one["evidence"] else "FAULT")
-    assert (one["file"].endswith(file), one["line"]) == (True, line), one
+    assert one["file"].endswith(file), one
+    assert line <= one["line"] <= line + fault.lines, one
+    assert fault.tells is None or fault.tells in one["evidence"]
     assert_time(one, told)
     assert not summary["rules_not_judged"]
     assert_in_trace(one, output)
@@ -149,6 +157,11 @@ def test_a_hung_program_says_so(targets: Targets, tmp_path: Path) -> None:
     summary, _ = recorded(targets, Cell("trouble", "release-debug"), "hung", output)
     assert {one["rule"] for one in summary["findings"]} == {"long-poll", "unpolled-wake"}
     assert summary["polls"] == 1
+    (one,) = [one for one in summary["findings"] if one["rule"] == "long-poll"]
+    file, line = place_of("trouble", "hung", "BLOCKS")
+    assert (one["file"].endswith(file), one["line"], one["evidence"]["stacks"]) == (True, line, 1), one
+    (row,) = summary["blockers"]
+    assert (row["kind"], row["line"], row["time"]) == ("blocked", line, one["duration"])
     trace = Trace(output).processor
     assert not trace.query(
         "select 1 from slice join thread_track t on track_id = t.id join thread using (utid) where tid = 0"

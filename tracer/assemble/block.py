@@ -16,7 +16,7 @@ from tracer.assemble.instances import Identities, identify, latest_of, may_be_am
 from tracer.assemble.known_polls import STILL_OPEN, Polls
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
 from tracer.assemble.pairing import Pairs, innermost_seen, pair, with_leaving
-from tracer.assemble.resting import first_waits, still_resting
+from tracer.assemble.resting import first_waits, still_in_poll, still_resting
 from tracer.assemble.roles import Roles
 from tracer.assemble.schedule import NO_READING
 from tracer.assemble.scheduling import Account, Readings, account, of_polls
@@ -142,6 +142,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         pollers=pollers,
         schedule=told.schedule,
         resting=still_resting(state, events) if len(state.resting) else state.resting,
+        in_poll=still_in_poll(state, events) if len(state.in_poll) else state.in_poll,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,
         tally=replace(

@@ -28,7 +28,12 @@ def note_reading(state: State, reading: MemoryReading) -> State:
     # What was polled before this reading began is known by its polls.
     known = _pairs(state.latest["process"], state.latest["self"])
     fresh = ~np.isin(_pairs(tasks["process"], tasks["self"]), known)
-    return replace(state, resting=np.concatenate([state.resting, tasks[fresh]]))
+    polled = tasks[fresh & (tasks["task"] == TaskAtRest.RUNNING)]["places"].astype(np.uint32)
+    return replace(
+        state,
+        resting=np.concatenate([state.resting, tasks[fresh]]),
+        in_poll=np.concatenate([state.in_poll, polled[polled != 0]]),
+    )
 
 
 def still_resting(state: State, events: Array) -> Array:
@@ -46,6 +51,16 @@ def still_resting(state: State, events: Array) -> Array:
     left["task"][woken & (left["task"] == TaskAtRest.WAITING)] = WOKEN
     kept: Array = left[~woken | (left["task"] != TaskAtRest.READY)]
     return kept
+
+
+def still_in_poll(state: State, events: Array) -> npt.NDArray[np.uint32]:
+    """State.in_poll after these events."""
+    roles = state.roles
+    probe = np.minimum(events["probe"], len(roles.enters) - 1)
+    is_task = np.append(roles.is_task, False)  # of -1: no function
+    told = events["tid"][is_task[roles.enters[probe]] | is_task[roles.leaves[probe]]]
+    left: npt.NDArray[np.uint32] = state.in_poll[~np.isin(state.in_poll, told)]
+    return left
 
 
 def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:

@@ -91,7 +91,7 @@ def _within(samples: Array, polls: Array) -> Indexes:
 def _may_have_a_poll(state: State) -> Flags:
     """Of the samples: a task poll around it is under way, or events of its time are still to come."""
     samples, threads = state.samples, state.threads
-    may = np.ones(len(samples), np.bool_)
+    may: Flags = np.ones(len(samples), np.bool_)
     at = np.minimum(np.searchsorted(threads.tid, samples["tid"]), max(len(threads.tid) - 1, 0))
     if len(threads.tid):
         is_known = threads.tid[at] == samples["tid"]
@@ -99,4 +99,4 @@ def _may_have_a_poll(state: State) -> Flags:
     frames = state.frames[state.roles.is_task[state.frames["function"]]]
     for tid, start in zip(frames["tid"].tolist(), frames["start"].tolist(), strict=True):
         may |= (samples["tid"] == tid) & (samples["time"] >= start)
-    return may
+    return may | np.isin(samples["tid"], state.in_poll)

@@ -235,7 +235,8 @@ class State:
     schedule: see tracer.assemble.scheduling.
     resting: dtype PARKED, tasks that were there at the begin of which no poll began since; task: perhaps WOKEN.
     parked: the same of all futures that memory told at the end, and when that was: parked_at.  samples: dtype
-    STACK_SAMPLE, those whose polls are not over, by thread and time.
+    STACK_SAMPLE, those whose polls are not over, by thread and time.  in_poll: threads (tid) on which a task's poll was
+    under way at the begin, as memory told, and none has begun or ended since.
     """
 
     roles: Roles
@@ -267,6 +268,7 @@ class State:
     parked: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked_at: int = 0
     samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))
+    in_poll: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
 
     @property
     def sees_exit(self) -> Flags:

@@ -14,6 +14,7 @@ from tracer import __version__, model
 from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
 from tracer.commands.flight import Flight
+from tracer.commands.from_before import PollsBefore
 from tracer.commands.last_seen import LastSeen
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.snapshots import reader_of
@@ -137,8 +138,10 @@ class Recorder:
             if launched is None:  # else there is no such program yet
                 self._readers = self._memory_readers()
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
+            polls_before = PollsBefore(before, survey.processes, self._running, self._readers)
             _wait_for_our_turn()
             began = session.attach()
+            session.expect_polls(polls_before.stack_ends)
             plan = replace(
                 survey.plan,
                 refusals=survey.plan.refusals + session.refusals,
@@ -179,7 +182,7 @@ class Recorder:
                 after = list(self._read_memory(plan, is_last=True))
                 for reading in after:
                     writer.memory_reading(reading)
-                blocked = StackSamples(stacks.take_last())
+                blocked = StackSamples(stacks.take_last(polls_before.blocked(after, began)))
                 last = session.detach()
                 writer.stack_samples(blocked)
                 self._take(session, writer, last)

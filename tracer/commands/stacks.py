@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tracer import rust
 from tracer.capture import RawStack
 from tracer.capture.reader import BAD_MESSAGE
 from tracer.capture.stacks import read_stacks, write_stacks
+from tracer.commands.task_polls import TaskPolls
 from tracer.errors import RatError
 from tracer.model import STACK_SAMPLE, Array, Frame, FunctionKind, Plan, Process, Stack, StackCensus, Stacks
 from tracer.privileges import is_privileged, run_without_privileges
@@ -24,7 +26,7 @@ from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.modules import Module, Modules
 from tracer.target.process import TargetProcess
-from tracer.target.unwinding import unwind
+from tracer.target.unwinding import Unwound, unwind
 
 MOST_TIME = 0.02
 """Seconds that are spent on unwinding at a time: a thousand stacks, or some dozens of new ones.  What comes
@@ -49,6 +51,7 @@ class StackTaker:
         self._targets = dict(targets)
         self._modules = {pid: Modules(target) for pid, target in targets.items()}
         self._known = known_names(plan, processes)
+        self._polls = {process.pid: TaskPolls(plan, process.binary) for process in processes}
         self._numbers: dict[tuple[tuple[Place, ...], bool], int] = {}
         self._new: list[RawStack] = []
         self._taken = self._skipped = self._cut = 0
@@ -62,18 +65,22 @@ class StackTaker:
         """Those that have come since the last call; dtype STACK_SAMPLE."""
         return self._samples(self._sampler.read()) if self._sampler is not None else np.empty(0, STACK_SAMPLE)
 
-    def take_last(self) -> Array:
-        """Those that have come, and those of the threads that block still."""
+    def take_last(self, others: Iterable[StackRecord] = ()) -> Array:
+        """Those that have come, those of the threads that block still, and others."""
         if self._sampler is None:
             return np.empty(0, STACK_SAMPLE)
-        return np.concatenate([self.take(), self._samples(self._sampler.blocked())])
+        return np.concatenate([self.take(), self._samples(chain(self._sampler.blocked(), others))])
 
     def _samples(self, records: Iterable[StackRecord]) -> Array:
         begin = time.monotonic()
         rows = []
         for count, record in enumerate(records):
             has_time = count < LEAST_AT_ONCE or time.monotonic() - begin < MOST_TIME
-            number = self._number(record) if has_time else None
+            modules = self._modules.get(record.pid)
+            found = self._unwound(record, modules) if has_time and modules is not None else None
+            if found is not None and record.is_from_before and not found.is_whole:
+                continue  # it was over before anybody saw, or is too deep to tell
+            number = self._number(record.pid, found, modules) if found is not None and modules is not None else None
             if number is None:
                 self._skipped += 1
                 continue
@@ -82,18 +89,25 @@ class StackTaker:
             rows.append((record.time, record.until or 0, record.tid, 1 + number, int(record.kind), 0))
         return np.array(rows, STACK_SAMPLE)
 
-    def _number(self, record: StackRecord) -> int | None:
-        modules = self._modules.get(record.pid)
-        if modules is None:
-            return None
-        found = unwind(record.copy, modules.row)
+    def _unwound(self, record: StackRecord, modules: Modules) -> Unwound:
+        if not record.is_from_before:
+            return unwind(record.copy, modules.row)
+        executable, polls = self._targets[record.pid].executable, self._polls[record.pid]
+
+        def is_last(address: int) -> bool:
+            at = modules.at(address)
+            return at is not None and at[0].path == executable and polls.has(*at)
+
+        return unwind(record.copy, modules.row, is_last)
+
+    def _number(self, pid: int, found: Unwound, modules: Modules) -> int | None:
         key = places_of(found.addresses, modules), found.is_whole
         if all(module is None for module, _ in key[0]):
             return None  # it stands in the copy of an instruction that a probe has replaced
         number = self._numbers.get(key)
         if number is None and len(self._numbers) < MOST_STACKS:
             number = self._numbers[key] = len(self._numbers)
-            self._new.append(RawStack(record.pid, found.is_whole, tuple(found.addresses)))
+            self._new.append(RawStack(pid, found.is_whole, tuple(found.addresses)))
         return number
 
     def new(self) -> list[RawStack]:

@@ -15,7 +15,7 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 _MAGIC = 0xEB9F
 _INT, _POINTER, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 1, 2, 3, 4, 5, 6, 8, 9, 10, 11
-_FUNCTION_PROTOTYPE, _VARIABLE, _SECTION, _DECLARATION_TAG, _TYPE_TAG, _ENUM64 = 13, 14, 15, 17, 18, 19
+_FUNCTION, _FUNCTION_PROTOTYPE, _VARIABLE, _SECTION, _DECLARATION_TAG, _TYPE_TAG, _ENUM64 = 12, 13, 14, 15, 17, 18, 19
 _WORDS_EACH = {
     _STRUCT: 3,
     _UNION: 3,
@@ -87,6 +87,11 @@ class KernelTypes:
             return {}
         pairs = (self._words[at + 3 + 2 * one : at + 5 + 2 * one] for one in range(self._count(at)))
         return {self._name(name): value for name, value in pairs}
+
+    def function(self, name: str) -> int | None:
+        """The number of a function; None: there is no such."""
+        at = self._find(_FUNCTION, name)
+        return None if at is None else self._places.index(at)
 
     # ---- types by where their words begin
 

@@ -24,7 +24,9 @@ _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD, _LINK_CREATE =
 _GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
 _PROG_INFO_MISSES = 208  # offset of bpf_prog_info.recursion_misses; what the kernel does not know it leaves as it is
 PROGRAM_UPROBE, PROGRAM_PERF_EVENT, PROGRAM_RAW_TRACEPOINT = 2, 7, 17
+_PROGRAM_TRACING, _TRACE_ITERATOR, _ITERATOR_CREATE = 26, 28, 33
 _MAP_TYPE_RINGBUF = 27
+_NO_EXIST = 1  # BPF_NOEXIST
 ATTACH_UPROBE_MULTI = 48
 _UPROBE_MULTI_RETURN = 1
 
@@ -85,6 +87,16 @@ class Map:
         self._value.raw = value
         _bpf(_MAP_UPDATE, self._element)
 
+    def add(self, key: bytes, value: bytes) -> None:
+        """Unless there is one."""
+        self._key.raw = key
+        self._value.raw = value
+        try:
+            _bpf(_MAP_UPDATE, self._element[:-8] + struct.pack("<Q", _NO_EXIST))
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise
+
     def __iter__(self) -> Iterator[bytes]:
         """Every key of a map that others may be changing meanwhile: a new one can be missed."""
         attributes = struct.pack("<IIQQ", self.fd, 0, 0, ctypes.addressof(self._next))
@@ -142,12 +154,16 @@ class Unverified(OSError):
         self.said = said
 
 
-def load_program(kind: int, instructions: bytes, attach_type: int = 0, name: str = "") -> int:
-    """Load a program of enum bpf_prog_type; returns its descriptor.  Raises Unverified."""
+def load_program(kind: int, instructions: bytes, attach_type: int = 0, name: str = "", attach_function: int = 0) -> int:
+    """Load a program of enum bpf_prog_type; returns its descriptor.  Raises Unverified.
+
+    attach_function: of a program for one of the kernel's own functions, its number in the kernel's BTF.
+    """
     code = ctypes.create_string_buffer(instructions, len(instructions))
     terms = ctypes.create_string_buffer(b"GPL")
     common = struct.pack("<IIQQ", kind, len(instructions) // 8, *map(ctypes.addressof, (code, terms)))
     end = struct.pack("<II16sII", _kernel_version(), 0, name.encode()[:15], 0, attach_type)
+    end += struct.pack("<IIQIIQII", 0, 0, 0, 0, 0, 0, 0, attach_function)
     try:
         return _bpf(_PROG_LOAD, common + struct.pack("<IIQ", 0, 0, 0) + end)
     except OSError as error:
@@ -158,6 +174,11 @@ def load_program(kind: int, instructions: bytes, attach_type: int = 0, name: str
             return _bpf(_PROG_LOAD, common + struct.pack("<IIQ", 1, len(said), ctypes.addressof(said)) + end)
         except OSError as reason:
             raise Unverified(reason.errno or errno.EINVAL, said.value.decode(errors="replace")) from error
+
+
+def load_iterator(instructions: bytes, function: int) -> int:
+    """Load the program of an iterator; function: the number of the iterator's own in the kernel's BTF."""
+    return load_program(_PROGRAM_TRACING, instructions, _TRACE_ITERATOR, attach_function=function)
 
 
 def _kernel_version() -> int:
@@ -193,6 +214,15 @@ def link_uprobe_multi(
         pid,
     )
     return _bpf(_LINK_CREATE, attributes)
+
+
+def open_iterator(program: int) -> int:
+    """What runs an iterator's program when it is read; a descriptor.  Raises OSError as the kernel does."""
+    link = _bpf(_LINK_CREATE, struct.pack("<IIII", program, 0, _TRACE_ITERATOR, 0))
+    try:
+        return _bpf(_ITERATOR_CREATE, struct.pack("<II", link, 0))
+    finally:
+        os.close(link)
 
 
 def open_raw_tracepoint(name: str, program: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -343,6 +343,14 @@ class ProbeSession:
     def _hand_over(self, handed: list[Handed]) -> None:
         for one in handed:
             self._handover.begin(one.probes, kernel_now(), is_odd=one.is_odd)
+
+    def expect_polls(self, stack_ends: Mapping[int, int]) -> None:
+        """Take stacks of these threads, too, which are in a task poll that began before attach().
+
+        stack_ends: by tid, where its stack ends.
+        """
+        if self._stacks is not None:
+            self._stacks.expect(stack_ends, self._program.epoch_of(Group.TASKS), kernel_now())
 
     def _probes_of(self, group: Group) -> frozenset[int]:
         return frozenset(probe.id for probe in self._plan.probes if probe.group is group)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.model import StackKind
+from tracer.model import Array, StackKind
 from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.kernel import cpus, enable_perf_event, open_cpu_clock
 from tracer.probe.ring import BUSY, DISCARDED, MappedRing
@@ -27,20 +27,25 @@ STACK_HEAD = np.dtype(
         ("size", "<u4"),
         ("kind", "u1"),
         ("is_cut", "u1"),
-        ("cpu", "<u2"),
+        ("from_before", "u1"),
+        ("_pad", "u1"),
         ("registers", "<u8", 21),
     ]
 )
 """struct stack_head of bpf/events.h; registers: struct pt_regs of x86-64."""
 
+POLLING = np.dtype([("sp", "<u8"), ("since", "<u8"), ("epoch", "<u4"), ("from_before", "<u4")])
+"""struct polling."""
+
 STACK_COUNTS = np.dtype([("sent", "<u8"), ("lost", "<u8"), ("crowded", "<u8"), ("unread", "<u8")])
 
-_MOST = 32_768
-"""Bytes of a stack."""
-_SLOT_SIZE = 24 + STACK_HEAD.itemsize + _MOST
+MOST_BYTES = 32_768
+"""Of a stack."""
+_SLOT_SIZE = 24 + STACK_HEAD.itemsize + MOST_BYTES
 _SLOTS = 256
 """Threads that are blocked at once, in a poll: 8 MiB of kernel memory."""
 _PAGES = 1024
+_WORD = 8
 
 LEAST_BLOCKED = 200_000
 """ns: a thread that was off its CPU for less is not worth a stack."""
@@ -57,7 +62,8 @@ r8 to r15, rip."""
 @dataclass(frozen=True, slots=True)
 class StackRecord:
     """time: ns, when the stack was as it is here.  until: when the thread ran on; None: not seen yet.  pid: its
-    process.  is_cut: the outermost bytes are missing."""
+    process.  is_cut: the outermost bytes are missing.  is_from_before: nobody saw the poll begin, so that the copy goes
+    beyond it."""
 
     time: int
     until: int | None
@@ -66,6 +72,7 @@ class StackRecord:
     kind: StackKind
     copy: StackCopy
     is_cut: bool
+    is_from_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ class StackSampler:
         self._epoch = 0
         self._counts = bpf.map("stack_counts", 4, STACK_COUNTS.itemsize * (cpus("possible")[-1] + 1))
         self._slots = bpf.map("stack_slots", 4, _SLOT_SIZE)
+        self._pollings = bpf.map("pollings", 4, POLLING.itemsize)
         settings = bpf.map("stack_settings", 4, 8)
         for index, value in enumerate((LEAST_BLOCKED, LEAST_POLLING)):
             settings.update(struct.pack("<I", index), struct.pack("<Q", value))
@@ -123,6 +131,15 @@ class StackSampler:
         self._epoch = epoch
         for clock in self._clocks:
             enable_perf_event(clock)
+
+    def expect(self, stack_ends: Mapping[int, int], epoch: int, now: int) -> None:
+        """Threads that are in a task poll of which nobody saw the entry are looked at, until they enter or leave one.
+
+        stack_ends: by tid, where its stack ends.  epoch: of the group of tasks.  now: ns.
+        """
+        for tid, end in stack_ends.items():
+            polling = np.array((end - _WORD, now, epoch, True), POLLING)
+            self._pollings.add(struct.pack("<I", tid), polling.tobytes())
 
     def read(self) -> Iterator[StackRecord]:
         """What has come since the last call; what is not taken from here is there at the next one."""
@@ -167,9 +184,13 @@ class StackSampler:
         self._ring.close()
 
 
+def by_dwarf_number(registers: Array) -> tuple[int, ...]:
+    """The registers of a struct pt_regs, as StackCopy has them."""
+    return tuple(int(value) for value in registers[_BY_DWARF_NUMBER])
+
+
 def _record(content: bytes, *, is_over: bool) -> StackRecord:
     head = np.frombuffer(content, STACK_HEAD, 1)[0]
-    registers = tuple(int(value) for value in head["registers"][_BY_DWARF_NUMBER])
     stack = content[STACK_HEAD.itemsize : STACK_HEAD.itemsize + int(head["size"])]
     return StackRecord(
         time=int(head["time"]),
@@ -177,6 +198,7 @@ def _record(content: bytes, *, is_over: bool) -> StackRecord:
         tid=int(head["tid"]),
         pid=int(head["tgid"]),
         kind=StackKind(int(head["kind"])),
-        copy=StackCopy(registers, stack, int(head["until"])),
-        is_cut=bool(head["is_cut"]),
+        copy=StackCopy(by_dwarf_number(head["registers"]), stack, int(head["until"])),
+        is_cut=bool(head["is_cut"] and not head["from_before"]),  # what lies further out is of no interest
+        is_from_before=bool(head["from_before"]),
     )

@@ -123,6 +123,10 @@ class SnapshotReader:
         tasks["flags"][left] |= np.uint8(TaskFlag.SHIFTED)
         return bytes_read
 
+    def thread_pointers(self) -> dict[int, int]:
+        """By tid, of the threads where they are known.  Raises NoSuchProcess, PermissionMissing."""
+        return self._thread_pointers.of(self._memory.threads())
+
     def links(self, snapshot: Snapshot) -> TaskLinks:
         """What the tasks of a snapshot of this process wait for and hold; best right after it.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -105,8 +106,20 @@ class CallFrames:
                 self._rows[address] = None
         return self._rows[address]
 
+    def begin(self, address: int) -> int | None:
+        """The link-time address at which the function begins that has an instruction; None: no entry has it."""
+        if self.row(address) is None:
+            return None
+        with suppress(IndexError, struct.error):
+            return self._header + self.pair(self._index(address))[0]
+        return None
+
+    def _index(self, address: int) -> int:
+        """Of the entry in the table that can have it; -1: none can."""
+        return bisect_right(_Begins(self), address - self._header) - 1
+
     def _find(self, address: int) -> FrameRow | None:
-        index = bisect_right(_Begins(self), address - self._header) - 1
+        index = self._index(address)
         if index < 0:
             return None
         return self._row_of(self._header + self.pair(index)[1], address)

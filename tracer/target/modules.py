@@ -43,6 +43,10 @@ class Module:
         """The call frame information of the instruction at a link-time address."""
         return self._frames.row(address) if self._frames is not None else None
 
+    def begin(self, address: int) -> int | None:
+        """Where the function begins that an instruction is in, both as link-time addresses; None: not known."""
+        return self._frames.begin(address) if self._frames is not None else None
+
 
 class Modules:
     """Of one live process.  Nothing raises: what cannot be read is not known."""

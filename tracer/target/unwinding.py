@@ -22,13 +22,14 @@ FindRow = Callable[[int], FrameRow | None]
 
 @dataclass(frozen=True, slots=True)
 class StackCopy:
-    """registers: by DWARF number, see cfa_expressions.Registers, the last is where the thread goes on.
+    """registers: by DWARF number, see cfa_expressions.Registers, the last is where the thread goes on; None: not
+    known.
 
     content: the bytes of its stack from the stack pointer on.  until: the address of the outermost return address
     that is of interest.
     """
 
-    registers: tuple[int, ...]
+    registers: tuple[int | None, ...]
     content: bytes
     until: int
 
@@ -42,11 +43,16 @@ class Unwound:
     is_whole: bool
 
 
-def unwind(copy: StackCopy, find: FindRow) -> Unwound:
-    """Never raises; at most MOST_FRAMES frames."""
+def unwind(copy: StackCopy, find: FindRow, is_last: Callable[[int], bool] | None = None) -> Unwound:
+    """Never raises; at most MOST_FRAMES frames.
+
+    is_last: whether the frame at an address is the outermost of interest, where no stack pointer tells.
+    """
     base, content = copy.registers[STACK_POINTER], copy.content
 
     def read(address: int) -> int | None:
+        if base is None:
+            return None
         at = address - base
         return int(_WORD(content, at)[0]) if 0 <= at <= len(content) - 8 else None
 
@@ -60,13 +66,15 @@ def unwind(copy: StackCopy, find: FindRow) -> Unwound:
         # A call that never returns is the last instruction of its function: the return address is another one's.
         address = at if is_exact else at - 1
         found.append(address)
+        if is_last is not None and is_last(address):
+            return Unwound(tuple(found), True)
         row = find(address)
         cfa = _frame_address(row, registers, read) if row is not None else None
         below = registers[STACK_POINTER]
         if row is None or cfa is None or below is None or cfa < below:
             return Unwound(tuple(found), False)
         if cfa > copy.until:
-            return Unwound(tuple(found), True)
+            return Unwound(tuple(found), is_last is None)
         registers = _callers(row, cfa, registers, read)
         is_exact = row.is_signal
     return Unwound(tuple(found), False)

@@ -8,9 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.captures import START, busy_plan
+from tests.captures import START, busy_plan, recording_of
 from tests.unit.assemble.test_tasks import HEADER, event, poll, run
-from tracer.model import PARKED, EventFlag, Group, Loss, MemoryReading, Outcome, PlanChange, PollFlag, Spans, TaskAtRest
+from tracer.assemble import begin, finish, step
+from tracer.model import (
+    PARKED,
+    STACK_SAMPLE,
+    CaptureEnd,
+    EventFlag,
+    Group,
+    Loss,
+    MemoryReading,
+    Outcome,
+    PlanChange,
+    PollFlag,
+    Spans,
+    StackKind,
+    StackSamples,
+    TaskAtRest,
+)
 
 PLAN = busy_plan()
 THREAD = 77
@@ -41,6 +57,33 @@ def test_one_poll_all_the_time() -> None:
     assert (task["id"], task["outcome"], task["busy"], task["polls"]) == (7, Outcome.RUNNING, END, 1)
     assert one["instance"] == task["task"] == spans.begun["task"][0]
     assert not len(spans.waits)
+
+
+def taken(time: int, tid: int = THREAD) -> StackSamples:
+    return StackSamples(np.array([(START + time, 0, tid, 3, StackKind.BLOCKED, 0)], STACK_SAMPLE))
+
+
+@pytest.mark.parametrize("wakes", [False, True], ids=["nothing is seen of its thread", "it wakes others"])
+def test_stacks_are_of_the_poll_that_nobody_saw(wakes: bool) -> None:
+    state = begin(recording_of(PLAN))
+    items: list[Any] = [reading(TaskAtRest.RUNNING), taken(0), taken(30), taken(30, tid=78)]
+    items += [event(40, 900, int(WOKEN["probe"][0]), 0xBB00, int(EventFlag.STATE), THREAD)] if wakes else []
+    items += [*poll(50, 9, header=0xCC00), reading(TaskAtRest.RUNNING, is_last=True), taken(500)]
+    for item in items:
+        state, _ = step(state, item)
+    _, spans = finish(state, CaptureEnd(START + END, "", 0, 0))
+    assert (spans.looks["time"] - START).tolist() == [0, 30, 500]
+    assert spans.looks["start"].tolist() == [START] * 3
+    assert spans.looks["until"].tolist() == [START + END] * 3
+    assert set(spans.looks["task"].tolist()) == set(spans.polls["instance"][spans.polls["flags"] == UNSEEN].tolist())
+
+
+def test_stacks_do_not_wait_for_a_poll_that_is_over() -> None:
+    state = begin(recording_of(PLAN))
+    items: list[Any] = [reading(TaskAtRest.RUNNING), taken(20), *poll(40, 8, tid=THREAD)]
+    for item in items:
+        state, _ = step(state, item)
+    assert (len(state.in_poll), len(state.samples)) == (0, 0)
 
 
 def test_of_an_unknown_thread_only_the_task_is_told() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import pytest
 
 from tracer.commands import stacks
 from tracer.commands.stacks import StackTaker
-from tracer.model import ExitMode, Plan, StackCensus, StackKind
+from tracer.model import ExitMode, Plan, Process, StackCensus, StackKind
 from tracer.probe.session import ProbeSession
 from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING, StackCounts, StackRecord
 from tracer.target.process import TargetProcess
@@ -63,8 +64,9 @@ def taker(monkeypatch: pytest.MonkeyPatch) -> Any:
         def at(self, address: int) -> tuple[object, int] | None:
             return (module, address) if address < 100 else None
 
-    def unwound(copy: StackCopy, find: object) -> Unwound:
-        return Unwound((copy.registers[0], copy.registers[0] + 1), True)
+    def unwound(copy: StackCopy, find: object, is_last: Callable[[int], bool] | None = None) -> Unwound:
+        where = copy.registers[0] or 0
+        return Unwound((where, where + 1), is_last is None or is_last(where))
 
     monkeypatch.setattr(stacks, "Modules", Modules)
     monkeypatch.setattr(stacks, "unwind", unwound)
@@ -72,7 +74,8 @@ def taker(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(came: list[StackRecord], still: list[StackRecord] | None = None) -> StackTaker:
         session = SimpleNamespace(stacks=Sampler(came, still or []), no_stacks=None)
         target = SimpleNamespace(pid=PID, root_path="/", executable="/app")
-        return StackTaker(cast(ProbeSession, session), PLAN, (), {PID: cast(TargetProcess, target)})
+        process = cast(Process, SimpleNamespace(pid=PID, binary=0))
+        return StackTaker(cast(ProbeSession, session), PLAN, (process,), {PID: cast(TargetProcess, target)})
 
     return make
 
@@ -94,6 +97,23 @@ def test_what_cannot_be_told_is_counted(taker: Any, monkeypatch: pytest.MonkeyPa
     told = one.told()
     assert len(told.stacks) == 2
     assert told.census == StackCensus(2, 1, 2, 3, 2, 1, LEAST_BLOCKED, LEAST_POLLING, 10)
+
+
+def test_a_poll_that_nobody_saw_begin_is_known_by_its_code(taker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread without one on its stack has left it since; nothing is missing."""
+
+    class Polls:
+        def __init__(self, plan: Plan, binary: int) -> None: ...
+
+        def has(self, module: object, address: int) -> bool:
+            return address == 10
+
+    monkeypatch.setattr(stacks, "TaskPolls", Polls)
+    monkeypatch.setattr(stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
+    one = taker([replace(record(time, 10 * time), is_from_before=True) for time in (1, 2)])
+    assert one.take()["time"].tolist() == [1]
+    census = one.told().census
+    assert (census.taken, census.skipped) == (1, 0)
 
 
 def test_there_is_an_end_to_time_and_to_stacks(taker: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tracer.probe.btf import KernelTypes
 from tracer.probe.scheduling import Unavailable, scheduling_defines
 
-INT, POINTER, STRUCT, UNION, ENUM, TYPEDEF, VOLATILE, PROTOTYPE = 1, 2, 4, 5, 6, 8, 9, 13
+INT, POINTER, STRUCT, UNION, ENUM, TYPEDEF, VOLATILE, FUNCTION, PROTOTYPE = 1, 2, 4, 5, 6, 8, 9, 12, 13
 
 
 class Made:
@@ -92,6 +92,13 @@ def test_members_are_found_in_what_has_no_name() -> None:
     assert types.member("task_struct", "se", "sum_exec_runtime") == (128 + 24, 8)
     assert types.member("task_struct", "se") is None
     assert types.member("task_struct", "pid", "sum_exec_runtime") is None
+
+
+def test_functions_are_known_by_number() -> None:
+    made = kernel()
+    number = made.add(FUNCTION, "bpf_iter_task", 1)
+    types = KernelTypes(made.file())
+    assert (types.function("bpf_iter_task"), types.function("task_struct")) == (number, None)
 
 
 def test_a_bit_field_is_no_number() -> None:

@@ -38,7 +38,7 @@ from tracer.probe.instructions import _reason, wrong_instructions
 from tracer.probe.plan import make_plan
 from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
 from tracer.probe.sources import bpf_folder
-from tracer.probe.stacks import STACK_COUNTS, STACK_HEAD
+from tracer.probe.stacks import POLLING, STACK_COUNTS, STACK_HEAD
 from tracer.probe.walk import WALK_NODE
 
 HEADER = (bpf_folder() / "events.h").read_text(encoding="utf-8")
@@ -70,6 +70,7 @@ def c_structure(name: str) -> type[ctypes.Structure]:
         ("cpu_state", CPU_STATE),
         ("thread", THREAD),
         ("walk_node", WALK_NODE),
+        ("polling", POLLING),
         ("stack_head", STACK_HEAD),
         ("stack_counts", STACK_COUNTS),
     ],

@@ -78,6 +78,18 @@ def test_rows_are_those_that_readelf_prints(name: str) -> None:
         del module
 
 
+def test_where_a_function_begins() -> None:
+    path = _loaded("/libc.so.6")
+    addresses = [address for address, _ in _said_by_readelf(path)][:_MOST]
+    with open_elf(path) as image:
+        module = Module("libc", image)
+        begins = [module.begin(address) for address in addresses]
+        assert all(begin is not None and begin <= at for begin, at in zip(begins, addresses, strict=True))
+        assert [module.begin(begin) for begin in begins if begin is not None] == begins
+        assert module.begin(0) is None
+        del module
+
+
 def test_no_row_where_no_code_is() -> None:
     with open_elf(_loaded("/libc.so.6")) as image:
         module = Module("libc", image)

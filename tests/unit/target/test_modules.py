@@ -78,7 +78,7 @@ def _unwound(process: subprocess.Popen[bytes], modules: Modules, keep: int | Non
     top = next(m.end for m in target.maps() if m.start <= sp < m.end)
     size = min(top - sp, 16 << 10) if keep is None else keep
     content, _ = LiveMemory(target).fill(np.array([sp], np.uint64), np.array([size], np.uint64))
-    registers = [0] * REGISTERS  # others than these are not told
+    registers: list[int | None] = [None] * REGISTERS  # others than these are not told
     registers[STACK_POINTER], registers[RETURN_ADDRESS] = sp, pc
     return unwind(StackCopy(tuple(registers), content.tobytes(), top), modules.row)
 

@@ -95,9 +95,10 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
             continue  # nothing new
         about, poll = run.function(function), one.poll
         thread, from_before = "a thread", True
-        verb, where, more = (
-            doing(poll, next(iter(one.blockers.most()), None)) if poll is not None else ("kept", None, {})
-        )
+        seen = next(iter(one.blockers.most()), None)
+        verb, where, more = doing(poll, seen) if poll is not None else ("kept", None, {})
+        if verb == "used" and seen is not None and seen.frame is not None:
+            where = seen.frame.location  # it may loop there for ever
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
         if from_before and uses_in_place:

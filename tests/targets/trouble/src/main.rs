@@ -47,6 +47,7 @@ fn main() {
         "long-poll-spin" => multi().block_on(poll::spinning()),
         "long-poll-lock" => multi().block_on(poll::locking()),
         "long-poll-forever" => multi().block_on(poll::receiving()),
+        "long-poll-loop" => multi().block_on(poll::looping()),
         "long-poll-outside" => poll::blocking_on(),
         "hung" => poll::hanging(),
         "hung-spin" => poll::spinning_forever(),

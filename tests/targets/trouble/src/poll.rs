@@ -27,7 +27,19 @@ async fn lock_in_task(lock: Arc<Mutex<u64>>) {
 /// For something that nobody ever sends.
 // FAULT: long-poll-forever
 async fn receive_in_task(receiver: Receiver<u64>) {
+    // BLOCKS: long-poll-forever
     let _ = receiver.recv();
+}
+
+fn compute_for_ever() {
+    // FAULT: long-poll-loop
+    loop {
+        std::hint::black_box(0);
+    }
+}
+
+async fn loop_in_task() {
+    compute_for_ever();
 }
 
 async fn bystander() {
@@ -56,6 +68,12 @@ pub async fn receiving() {
     std::future::pending().await
 }
 
+pub async fn looping() {
+    tokio::spawn(bystander());
+    tokio::spawn(loop_in_task());
+    std::future::pending().await
+}
+
 /// The thread that polls the tasks, outside of all tasks.
 pub fn blocking_on() {
     current().block_on(async {
@@ -76,6 +94,7 @@ pub fn hanging() {
     runtime.block_on(async {
         tokio::spawn(async move {
             tokio::spawn(bystander());
+            // BLOCKS: hung
             let _ = receiver.recv();
         });
         std::future::pending().await

@@ -1,0 +1,88 @@
+"""Threads that were in a task's poll before the recording began, as memory told: what keeps them there.
+
+The kernel side looks at them as at others once it is told of them.  But it sees a thread that blocks when that leaves
+its CPU: one that did so before the recording, and is away until its end, is looked at from outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tracer.errors import RatError
+from tracer.model import Array, MemoryReading, Process, StackKind, TaskAtRest
+from tracer.probe.registers import NO_REGISTERS, registers_at, thread_registers
+from tracer.probe.stacks import MOST_BYTES, StackRecord
+from tracer.snapshot.read import SnapshotReader
+from tracer.target.process import TargetProcess
+from tracer.target.standing import Standing, copy_of_stack, standing
+
+_Poll = tuple[int, int, int]
+"""Index of the process, tid, and the task's header."""
+
+_MAIN_STACK = "[stack]"
+
+
+class PollsBefore:
+    """Of one recording.  before: what memory told at its begin.  targets, readers: by pid."""
+
+    def __init__(
+        self,
+        before: Iterable[MemoryReading],
+        processes: Sequence[Process],
+        targets: Mapping[int, TargetProcess],
+        readers: Mapping[int, SnapshotReader],
+    ) -> None:
+        self._targets = {number: targets[one.pid] for number, one in enumerate(processes) if one.pid in targets}
+        self._there: dict[_Poll, Standing | None] = {}
+        self.stack_ends: dict[int, int] = {}
+        """By tid, at least as high as the task's poll."""
+        for reading in before:
+            polls = list(_polls(reading))
+            target = self._targets[reading.process]
+            self._there |= {poll: standing(target, poll[1]) for poll in polls}
+            with contextlib.suppress(RatError, OSError):  # it ended
+                ends = _stack_ends(target, readers[target.pid])
+                self.stack_ends |= {tid: ends[tid] for _, tid, _ in polls if tid in ends}
+
+    def blocked(self, after: Iterable[MemoryReading], began: int) -> Iterator[StackRecord]:
+        """The stacks of those that blocked from the begin of the recording on.
+
+        after: what memory tells at its end.  began: ns.
+        """
+        polls = [poll for reading in after for poll in _polls(reading)]
+        still = [(*poll, there) for poll in polls if (there := self._there.get(poll)) is not None]
+        registers = thread_registers() if still else NO_REGISTERS
+        for process, tid, _, there in still:
+            target = self._targets[process]
+            copy = copy_of_stack(target, tid, there, MOST_BYTES)
+            if copy is not None:
+                pid, kind = target.pid, StackKind.BLOCKED
+                all_of_them = registers_at(registers, pid, tid, there.stack_pointer, there.at)
+                copy = replace(copy, registers=all_of_them or copy.registers)
+                yield StackRecord(began, None, tid, pid, kind, copy, is_cut=False, is_from_before=True)
+
+
+def _polls(reading: MemoryReading) -> Iterator[_Poll]:
+    """Under way, on threads that are known."""
+    parked: Array = reading.parked
+    running = parked[(parked["task"] == TaskAtRest.RUNNING) & (parked["places"] != 0)]
+    for tid, header in np.unique(running[["places", "self"]]).tolist():
+        yield reading.process, tid, header
+
+
+def _stack_ends(target: TargetProcess, reader: SnapshotReader) -> dict[int, int]:
+    """By tid.  Raises NoSuchProcess, PermissionMissing.
+
+    A thread's own variables lie above its stack, in the same mapping; but for the main thread, whose stack is the
+    kernel's.
+    """
+    ends = reader.thread_pointers()
+    ends.pop(target.pid, None)
+    for mapping in target.maps():
+        if mapping.path == _MAIN_STACK:
+            ends[target.pid] = mapping.end
+    return ends

@@ -1,0 +1,39 @@
+"""Whether code that is on a stack is a task's poll, where no stack pointer tells: of a poll that nobody saw begin."""
+
+from __future__ import annotations
+
+import struct
+
+from tracer.model import FunctionKind, Plan
+from tracer.target.modules import Module
+
+_JUMP, _JUMP_SIZE = 0xE9, 5  # jmp rel32
+_MOST_JUMPS = 4
+
+
+class TaskPolls:
+    """Of one binary.  Where such a function only jumps to another one, that stands on the stack in its place."""
+
+    def __init__(self, plan: Plan, binary: int) -> None:
+        self._addresses = {
+            function.address
+            for function, of_binary in zip(plan.functions, plan.function_binary, strict=True)
+            if of_binary == binary and function.kind is FunctionKind.TASK and not function.is_job
+        }
+        self._begins: frozenset[int] | None = None
+
+    def has(self, module: Module, address: int) -> bool:
+        """module: the binary.  address: link-time, of an instruction."""
+        if self._begins is None:
+            self._begins = frozenset(_landing(module, one) for one in self._addresses)
+        return module.begin(address) in self._begins
+
+
+def _landing(module: Module, address: int) -> int:
+    """Where code stays that begins at this link-time address: itself, or what it jumps to at once."""
+    for _ in range(_MOST_JUMPS):
+        code = module.image.read_up_to(address, _JUMP_SIZE)
+        if len(code) < _JUMP_SIZE or code[0] != _JUMP:
+            break
+        address += _JUMP_SIZE + struct.unpack_from("<i", code, 1)[0]
+    return address
