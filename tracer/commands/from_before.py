@@ -48,6 +48,10 @@ class PollsBefore:
                 ends = _stack_ends(target, readers[target.pid])
                 self.stack_ends |= {tid: ends[tid] for _, tid, _ in polls if tid in ends}
 
+    def last_until(self, after: Iterable[MemoryReading]) -> bool:
+        """Whether one of them may still go on.  after: what memory tells at the end of the recording."""
+        return any(poll in self._there for reading in after for poll in _polls(reading))
+
     def blocked(self, after: Iterable[MemoryReading], began: int) -> Iterator[StackRecord]:
         """The stacks of those that blocked from the begin of the recording on.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,12 @@ from tracer.commands.flight import Flight
 from tracer.commands.from_before import PollsBefore
 from tracer.commands.last_seen import LastSeen
 from tracer.commands.signals import StopSignal, stop_signal
+from tracer.commands.silence import judge_silence
 from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
 from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
-from tracer.errors import NoEvents, NoRoom, NoSuchProcess, NotTraceable, OutOfMemory, RatError
+from tracer.errors import NoRoom, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
     Array,
     CaptureEnd,
@@ -31,7 +32,6 @@ from tracer.model import (
     ProcessEnd,
     Recording,
     StackSamples,
-    TaskAtRest,
 )
 from tracer.probe.expectation import expectation
 from tracer.probe.guard import Guard, calibrate
@@ -41,7 +41,7 @@ from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.clock import kernel_now
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
-from tracer.terminal import remark, shell_word, show_progress
+from tracer.terminal import remark, show_progress
 
 if TYPE_CHECKING:
     from tracer.target.launch import Launched
@@ -52,9 +52,6 @@ TICK = 0.02
 LOOK_AROUND = 0.1
 """Seconds between two looks at the targets, their threads and their CPU time."""
 
-BUSY_SHARE = 0.05
-"""A target that used this share of a core and sent nothing was not idle: something is wrong."""
-
 MOST_MEMORY = 4 << 30
 """Bytes of a process whose tasks are read at both ends: a second or two of reading."""
 
@@ -62,9 +59,6 @@ Writer = CaptureWriter | RingWriter
 
 _MOST_READS, _SOON = 20, 0.001
 """How often, and after how many seconds, it is asked for events that a preempted program has yet to send."""
-
-LEAST_TO_JUDGE = 1_000_000_000
-"""Nanoseconds: a program that ended sooner, or was let go sooner, may have done no more than start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +185,16 @@ class Recorder:
                 shares = self._guard.overhead, self._guard.of_processor
                 end = CaptureEnd(stopped, reason, session.received, session.lost, *shares)
                 writer.end(end)
-                if not _in_polls(before) & _in_polls(after):  # of those that go on all the time nothing is sent
-                    self._check_for_silence(writer.hit_count, end, stopped - began, self._cpu_time() - cpu_at_start)
+                # Polls that go on all the time send nothing.
+                if not writer.hit_count and not end.lost and not polls_before.last_until(after):
+                    judge_silence(
+                        survey.processes[0],
+                        options.asked,
+                        is_running=survey.processes[0].pid in self._running,
+                        is_short=options.duration is None,
+                        elapsed=stopped - began,
+                        used=self._cpu_time() - cpu_at_start,
+                    )
         return Outcome(reason, end.received, end.lost + writer.dropped, not self._running)
 
     def _writer(self, recording: Recording) -> Writer:
@@ -364,22 +366,6 @@ class Recorder:
         last = self._options.last
         return f", the last {last / 1e9:g} s" if last is not None else ""
 
-    def _check_for_silence(self, hits: int, end: CaptureEnd, elapsed: int, used: int) -> None:
-        """hits: of probes.  elapsed, used: ns that passed, and of CPU time of the targets.  Raises NoEvents."""
-        if hits or end.lost or used < BUSY_SHARE * elapsed:
-            return
-        if self._options.duration is None and elapsed < LEAST_TO_JUDGE:
-            return
-        process = self._survey.processes[0]
-        chosen = {"filter", "notrace", "generated_futures"} & self._options.asked.keys()
-        raise NoEvents(
-            "The probes were attached, the process worked, and no poll was seen.",
-            why="the futures that you chose were not polled in that time"
-            if chosen
-            else "its futures run in code that has no probe, or it does no async work",
-            fix=f"rat-ebpf list {process.pid if process.pid in self._running else shell_word(process.executable)}",
-        )
-
     def _show_progress(self, session: ProbeSession, writer: Writer, elapsed: float) -> None:
         if not self._options.shows_progress:
             return
@@ -388,15 +374,6 @@ class Recorder:
             f"recording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
             f"{writer.size / 1e6:,.1f} MB{self._kept_words()} · Ctrl-C to stop"
         )
-
-
-def _in_polls(readings: Iterable[MemoryReading]) -> set[tuple[int, int, int]]:
-    """(process, header, thread) of the tasks that are being polled."""
-    return {
-        (reading.process, int(one["self"]), int(one["places"]))
-        for reading in readings
-        for one in reading.parked[reading.parked["task"] == TaskAtRest.RUNNING]
-    }
 
 
 def _wait_for_our_turn() -> None:

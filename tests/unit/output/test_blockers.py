@@ -55,6 +55,21 @@ def test_the_users_own_lies_where_dependencies_do() -> None:
     assert [one.frame for one in found.most()] == [PARK]
 
 
+@pytest.mark.parametrize(
+    ("frames", "is_elsewhere"),
+    [
+        ((SYSTEM, NAP), True),
+        ((SYSTEM, NAP, Frame("tokio::task::block_in_place<fn(), u8>", None, False, "app", "tokio")), False),
+        ((SYSTEM, Frame("app::nap", None, False, "app", "app")), False),  # what is inlined there nobody knows
+    ],
+)
+def test_a_function_that_is_on_no_stack(frames: tuple[Frame, ...], is_elsewhere: bool) -> None:
+    found = Blockers(Stacks((Stack(frames, True),), StackCensus()))
+    assert not found.is_elsewhere("block_in_place")
+    found.add(_looks((BLOCKED, 100, 105, 125, 1)))
+    assert found.is_elsewhere("block_in_place") is is_elsewhere
+
+
 def test_a_stack_in_words() -> None:
     assert stack_words(STACKS.stacks[0])[1:] == [
         "std::thread::sleep std/src/thread/functions.rs:314",

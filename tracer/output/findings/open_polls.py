@@ -101,8 +101,8 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
             where = seen.frame.location  # it may loop there for ever
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
-        if from_before and uses_in_place:
-            continue  # perhaps it is in block_in_place, and its worker's tasks were handed over
+        if from_before and uses_in_place and not one.blockers.is_elsewhere("block_in_place"):
+            continue  # perhaps it is in there, and its worker's tasks were handed over
         who, place = whose(function, one.blockers, run)
         unseen = "neither its begin nor its end was" if from_before else "its end was not"
         others = f", and {one.count - 1:,} more did" if one.count > 1 else ""

@@ -1,0 +1,34 @@
+"""Whether a process that worked and sent nothing is one in which nothing can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tracer.errors import NoEvents
+from tracer.model import Process
+from tracer.terminal import shell_word
+
+BUSY_SHARE = 0.05
+"""A target that used this share of a core and sent nothing was not idle: something is wrong."""
+
+LEAST_TO_JUDGE = 1_000_000_000
+"""Nanoseconds: a program that ended sooner, or was let go sooner, may have done no more than start."""
+
+
+def judge_silence(
+    process: Process, asked: Collection[str], *, is_running: bool, is_short: bool, elapsed: int, used: int
+) -> None:
+    """Of a recording without a hit of a probe.  Raises NoEvents.
+
+    asked: names of the options.  is_short: it may end at any time.  elapsed, used: ns that passed, and of CPU time.
+    """
+    if used < BUSY_SHARE * elapsed or (is_short and elapsed < LEAST_TO_JUDGE):
+        return
+    chosen = {"filter", "notrace", "generated_futures"} & set(asked)
+    raise NoEvents(
+        "The probes were attached, the process worked, and no poll was seen.",
+        why="the futures that you chose were not polled in that time"
+        if chosen
+        else "its futures run in code that has no probe, or it does no async work",
+        fix=f"rat-ebpf list {process.pid if is_running else shell_word(process.executable)}",
+    )
