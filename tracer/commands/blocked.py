@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from tracer.model import LOCKS, Binary, LinkKind, LinkRole, SourceLocation, Stuck, StuckKind
 from tracer.output.awaits import short_place
 from tracer.output.findings.held_locks import is_lock_of_work
 from tracer.output.frames import parked
 from tracer.output.labels import short_awaitee
 from tracer.output.task_list import TaskView
-from tracer.stacks import LINK_KINDS, LINK_ROLES, Snapshot, TaskLinks, TaskState
+from tracer.stacks import LINK_KINDS, LINK_ROLES, LinkFlag, Snapshot, TaskLinks, TaskState
 
 _Thing = tuple[LinkKind, int]
 """What tasks have and wait for: its kind and its address."""
@@ -20,8 +23,11 @@ _Thing = tuple[LinkKind, int]
 _MOST_PLACES = 3
 """That are told one by one."""
 
-_HELD = LOCKS | {LinkKind.SEMAPHORE}
+_HOLDS, _RECEIVES = (LINK_ROLES.index(role) for role in (LinkRole.HOLDS, LinkRole.RECEIVES))
+_MPSC, _SEMAPHORE = (LINK_KINDS.index(kind) for kind in (LinkKind.MPSC, LinkKind.SEMAPHORE))
+_HELD = [LINK_KINDS.index(kind) for kind in (*LOCKS, LinkKind.SEMAPHORE)]
 
+Indexes = npt.NDArray[np.int32]
 
 _Place = tuple[int, int, int]
 """Where a task has it: its function, its stack, and the frame of that whose future has it."""
@@ -68,36 +74,43 @@ def _place(snapshot: Snapshot, task: int, frame: int) -> _Place:
 
 def _things(binary: Binary, snapshot: Snapshot, links: TaskLinks) -> dict[_Thing, _Had]:
     """What tasks wait for that tasks have that wait for something else."""
-    state = snapshot.tasks["state"]
-    in_cycles = {int(links.blocks["task"][block]) for cycle in links.cycles for block in cycle.blocks}
-    found: dict[_Thing, _Had] = {}
-    for block in links.blocks[links.blocks["by"] >= 0]:
-        task, other = int(block["task"]), int(block["other"])
-        wait, had = links.links[block["link"]], links.links[block["by"]]
-        kind, role = LINK_KINDS[had["kind"]], LINK_ROLES[had["role"]]
-        is_had = (role is LinkRole.HOLDS and kind in _HELD) or (
-            role is LinkRole.RECEIVES and kind is LinkKind.MPSC and LINK_KINDS[wait["kind"]] is LinkKind.MPSC
-        )
-        both_wait = state[task] == TaskState.WAITING == state[other]
-        if not is_had or not both_wait or task == other or in_cycles & {task, other}:
-            continue
-        if is_lock_of_work(_waiting_by(binary, snapshot, task, int(wait["frame"]))):
-            continue
-        one = found.setdefault((kind, int(had["address"])), _Had())
-        one.by[other] = int(had["frame"])
+    waits = snapshot.tasks["state"] == TaskState.WAITING
+    in_cycles = links.blocks["task"][[block for cycle in links.cycles for block in cycle.blocks]]
+    blocks = links.blocks[links.blocks["by"] >= 0]
+    wait, had = links.links[blocks["link"]], links.links[blocks["by"]]
+    is_had = (had["role"] == _HOLDS) & np.isin(had["kind"], _HELD)
+    is_had |= (had["role"] == _RECEIVES) & (had["kind"] == _MPSC) & (wait["kind"] == _MPSC)
+    is_had &= waits[blocks["task"]] & waits[blocks["other"]] & (blocks["task"] != blocks["other"])
+    is_had &= ~np.isin(blocks["task"], in_cycles) & ~np.isin(blocks["other"], in_cycles)
+    is_had &= ~_for_work(binary, snapshot, blocks["task"], wait["frame"])
+    found: dict[_Thing, _Had] = defaultdict(_Had)
+    columns = blocks["task"], blocks["other"], blocks["is_certain"], had["kind"], had["address"], had["frame"]
+    for task, other, is_certain, kind, address, frame in zip(*(one[is_had].tolist() for one in columns), strict=True):
+        one = found[LINK_KINDS[kind], address]
+        one.by[other] = frame
         one.waiting.add(task)
-        one.is_certain &= bool(block["is_certain"])
+        one.is_certain &= is_certain
     # Of a permit's holders a wait is told of some only, and any of them could end it.
-    for holder in links.links[links.links["role"] == LINK_ROLES.index(LinkRole.HOLDS)]:
-        thing = LinkKind.SEMAPHORE, int(holder["address"])
-        if thing in found:
-            found[thing].by[int(holder["task"])] = int(holder["frame"])
-    return {thing: one for thing, one in found.items() if (state[sorted(one.by)] == TaskState.WAITING).all()}
+    held = links.links[(links.links["role"] == _HOLDS) & (links.links["kind"] == _SEMAPHORE)]
+    surely = (held["flags"] & np.uint8(LinkFlag.CERTAIN)) != 0
+    having = held["task"], held["address"], held["frame"], surely
+    for task, address, frame, is_certain in zip(*(one.tolist() for one in having), strict=True):
+        if (LinkKind.SEMAPHORE, address) in found:
+            one = found[LinkKind.SEMAPHORE, address]
+            one.by[task] = frame
+            one.is_certain &= is_certain
+    return {thing: one for thing, one in found.items() if waits[sorted(one.by)].all()}
 
 
-def _waiting_by(binary: Binary, snapshot: Snapshot, task: int, frame: int) -> list[str]:
-    """The names of the futures by which a task waits: of this frame of its stack and those above it."""
-    stack = int(snapshot.tasks["stack"][task])
+def _for_work(binary: Binary, snapshot: Snapshot, tasks: Indexes, frames: Indexes) -> npt.NDArray[np.bool_]:
+    """Whether these tasks wait, by these frames of their stacks, for their turn at where work comes from."""
+    places, which = np.unique(np.stack([snapshot.tasks["stack"][tasks], frames], axis=1), axis=0, return_inverse=True)
+    told = [is_lock_of_work(_waiting_by(binary, snapshot, *place)) for place in places.tolist()]
+    return np.array(told, np.bool_)[which.reshape(-1)]
+
+
+def _waiting_by(binary: Binary, snapshot: Snapshot, stack: int, frame: int) -> list[str]:
+    """The names of the futures of this frame of a stack and of those above it."""
     frames = snapshot.stacks[stack].frames if stack >= 0 else ()
     names = []
     while 0 <= frame < len(frames):
@@ -141,10 +154,8 @@ def _stuck(
     else:
         has, wanted = (f"{perhaps}keep locks", f"{perhaps}keeps a lock"), "the locks" if many else "the lock"
     if many and is_one:
-        who, wanted = (
-            f"one of {len(tasks):,} tasks perhaps keeps a lock and waits: {_listed(view, by, places)}",
-            "the lock",
-        )
+        who = f"one of {len(tasks):,} tasks perhaps keeps a lock and waits: {_listed(view, by, places)}"
+        wanted = "the lock"
     elif len(places) > 1:
         who = f"{len(tasks):,} tasks {has[0]} and wait: {_listed(view, by, places)}"
     elif many:

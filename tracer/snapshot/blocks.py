@@ -59,17 +59,23 @@ def _without_dropped(links: Array, snapshot: Snapshot) -> Array:
     one place, with the same flags, seem to have the same mutex, which one alone can have, none of them has it."""
     held = np.flatnonzero((links["kind"] == _MUTEX) & (links["role"] == _HOLDS) & ~_has(links, _KEPT))
     held = held[~_has(links[held], _CERTAIN) & (links["drops"][held] != MANY_DROPS)]
-    tasks: dict[tuple[int, int | None, int | None, int], set[int]] = defaultdict(set)
-    rows: dict[tuple[int, int | None, int | None, int], list[int]] = defaultdict(list)
-    for row in held.tolist():
-        link = links[row]
-        stack = int(snapshot.tasks["stack"][link["task"]])
-        frame = snapshot.stacks[stack].frames[int(link["frame"])] if stack >= 0 else None
-        if frame is not None and frame.layout is not None:
-            key = int(link["address"]), frame.layout, frame.state, int(link["drops"])
-            tasks[key].add(int(link["task"]))
-            rows[key].append(row)
-    return np.delete(links, [row for key, several in rows.items() if len(tasks[key]) > 1 for row in several])
+    tasks = links["task"][held]
+    frames, which = np.unique(
+        np.stack([snapshot.tasks["stack"][tasks], links["frame"][held]], axis=1), axis=0, return_inverse=True
+    )
+    numbers: dict[tuple[int, int | None], int] = {}
+    places = np.full(len(frames), -1, np.int64)
+    for row, (stack, frame) in enumerate(frames.tolist()):
+        one = snapshot.stacks[stack].frames[frame] if stack >= 0 else None
+        if one is not None and one.layout is not None:
+            places[row] = numbers.setdefault((one.layout, one.state), len(numbers))
+    alike = np.zeros(len(held), [("address", "<u8"), ("place", "<i8"), ("drops", "<i8"), ("task", "<i8")])
+    alike["address"], alike["place"] = links["address"][held], places[which.reshape(-1)]
+    alike["drops"], alike["task"] = links["drops"][held], tasks
+    each = np.unique(alike)  # a task can have it in two variables
+    keys, counts = np.unique(each[["address", "place", "drops"]], return_counts=True)
+    several = np.isin(alike[["address", "place", "drops"]], keys[counts > 1]) & (alike["place"] >= 0)
+    return np.delete(links, held[several])
 
 
 def _consistent(links: Array) -> Array:
