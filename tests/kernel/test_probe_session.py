@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -286,7 +286,7 @@ def test_functions_come_and_go_and_the_others_miss_nothing(
         work = Work(turns)
         for _ in range(4):
             began = session.set_active(plan.groups, frozenset({gone}))
-            parts += read_for(session, 1.5 if "by_bcc" in options else 0.1)  # by now the link is closed
+            parts += read_until(session, lambda: code(plan.functions[gone]) == whole["yield"])
             assert code(plan.functions[gone]) == whole["yield"]
             assert code(plan.functions[number_of(plan, "turns")]) != whole["turns"]
             gaps.append((began, session.set_active(plan.groups)))
@@ -322,12 +322,13 @@ def test_exits_come_and_go_and_the_entries_stay(turns: Turns, plan: Plan, option
             return [memory.seek(bias + place) >= 0 and memory.read(1) == b"\xcc" for place in places]
 
     exits = [True] * len(function.exits)
+    without = [True, *(not one for one in exits)]
     with session_on(turns, plan, **options) as session:
         work = Work(turns)
         for _ in range(4):
             began = session.set_active(plan.groups, frozenset(), frozenset({blind}))
-            parts += read_for(session, 1.5 if "by_bcc" in options else 0.1)  # by now the link is closed
-            assert is_probed() == [True, *(not one for one in exits)]
+            parts += read_until(session, lambda: is_probed() == without)
+            assert is_probed() == without
             gaps.append((began, session.set_active(plan.groups)))
             parts += read_for(session, 0.05)
             assert is_probed() == [True, *exits]
@@ -404,6 +405,15 @@ def read_for(session: ProbeSession, seconds: float) -> list[Batch]:
     while time.monotonic() < until:
         batches.append(session.read())
         time.sleep(0.005)
+    return batches
+
+
+def read_until(session: ProbeSession, is_done: Callable[[], bool]) -> list[Batch]:
+    """A tenth of a second, and on until the kernel has closed a link, which takes it longer now and then."""
+    batches = read_for(session, 0.1)
+    until = time.monotonic() + 10
+    while not is_done() and time.monotonic() < until:
+        batches += read_for(session, 0.01)
     return batches
 
 
