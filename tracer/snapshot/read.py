@@ -36,6 +36,9 @@ _HEADER_SIZE = 128
 _ROUNDS = 8
 """How often the tasks that are there are listed, at most."""
 
+_LONGEST_LISTING = 500_000_000
+"""ns after which they are not listed again: of very many that come and go, some always have."""
+
 _LONGEST_SEARCH = 100_000_000
 """Searches of all memory that took so long together, in ns, are the last."""
 
@@ -83,13 +86,15 @@ class SnapshotReader:
         """All tasks and their stacks.  Raises NoSuchProcess, PermissionMissing.
 
         Tasks come and go while others are read: those that are there are listed again each time, what came is read, and
-        what went is left out, until nothing has changed.
+        what went is left out, until nothing has changed or it takes too long.
         """
         began = kernel_now()
         places, stacks = self._places(), StackTable()
         tasks, gone = np.zeros(0, SNAPSHOT_TASK), np.zeros(0, SNAPSHOT_TASK)
         bytes_read, searched, missed = 0, 0, 0
-        for _ in range(_ROUNDS):
+        for listings in range(_ROUNDS):
+            if listings and kernel_now() - began > _LONGEST_LISTING:
+                break
             if searched < _LONGEST_SEARCH:
                 before = kernel_now()
                 bytes_read += places.search()
