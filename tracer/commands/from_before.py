@@ -42,6 +42,8 @@ class PollsBefore:
         """By tid, at least as high as the task's poll."""
         for reading in before:
             polls = list(_polls(reading))
+            if not polls:
+                continue  # threads are searched for in all memory
             target = self._targets[reading.process]
             self._there |= {poll: standing(target, poll[1]) for poll in polls}
             with contextlib.suppress(RatError, OSError):  # it ended
