@@ -218,14 +218,13 @@ class _Reading:
             ends = follow(self._image, link.route, group.addresses)
             if not link.is_guess:
                 self._is_known[group.tasks[~ends.known]] = False
-            drops = self._drops(group, link)
             certain = group.is_certain & self._are_there(group, link)
             if link.role is LinkRole.KEEPS:
                 assert link.child is not None
                 at = ends.leads
                 yield _Kept(False, link.child, group.tasks[at], group.frames[at], ends.addresses[at], certain[at])
             else:
-                self._note(group, link, ends.addresses, ends.leads, certain, drops)
+                self._note(group, link, ends.addresses, ends.leads, certain)
         for container in layout.containers:
             if container.route.value in (None, group.state):
                 yield self._contained(group, container)
@@ -258,15 +257,7 @@ class _Reading:
             drops |= (values == 1).astype(np.uint8) << np.uint8(number)
         return drops
 
-    def _note(
-        self,
-        group: _Group,
-        link: Link,
-        addresses: Addresses,
-        leads: Known,
-        certain: Known,
-        drops: npt.NDArray[np.uint8],
-    ) -> None:
+    def _note(self, group: _Group, link: Link, addresses: Addresses, leads: Known, certain: Known) -> None:
         if link.busy is not None:
             is_busy, known = passes(self._image, link.busy, addresses)
             if not link.is_guess:
@@ -287,7 +278,7 @@ class _Reading:
         links["flags"] |= np.where(granted[rows], LinkFlag.GRANTED, 0).astype(np.uint8)
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
         links["flags"] |= np.uint8(LinkFlag.GUESS if link.is_guess else 0)
-        links["number"], links["drops"] = self._numbers(group, link)[rows], drops[rows]
+        links["number"], links["drops"] = self._numbers(group, link)[rows], self._drops(group, link)[rows]
         self._links.append(links)
 
     def _numbers(self, group: _Group, link: Link) -> npt.NDArray[np.int64]:
