@@ -128,8 +128,9 @@ def print_remarks(document: Document, console: Console) -> None:
     if in_part:
         names = ", ".join(short_name_of(one, FunctionKind.COROUTINE) for one in in_part[:_MAX_NAMES])
         rest = f" and {len(in_part) - _MAX_NAMES:,} more" if len(in_part) > _MAX_NAMES else ""
-        words = f"not all polls are seen of {names}{rest}: in some places the compiler inlined it"
-        console.print(plain_text(words if len(in_part) == 1 else f"{words.removesuffix('it')}them"))
+        them = "it" if len(in_part) == 1 else "them"
+        words = f"not all polls are seen of {names}{rest}: in some places the compiler inlined {them}"
+        console.print(plain_text(words))
     if document["ended"]:
         console.print(plain_text(document["ended"]))
 
