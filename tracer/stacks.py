@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from tracer.model import Array, LinkKind, LinkRole
+from tracer.model import LENT, Array, LinkKind, LinkRole
 
 
 class TaskState(IntEnum):
@@ -96,6 +96,8 @@ class Snapshot:
 
 LINK_KINDS = tuple(LinkKind)
 LINK_ROLES = tuple(LinkRole)
+LENT_KINDS = tuple(number for number, kind in enumerate(LINK_KINDS) if kind in LENT)
+"""Indexes into LINK_KINDS."""
 
 
 class LinkFlag(IntFlag):

@@ -15,7 +15,7 @@ from tracer.output.findings.held_locks import is_lock_of_work
 from tracer.output.frames import parked
 from tracer.output.labels import short_awaitee
 from tracer.output.task_list import TaskView
-from tracer.stacks import LINK_KINDS, LINK_ROLES, LinkFlag, Snapshot, TaskLinks, TaskState
+from tracer.stacks import LENT_KINDS, LINK_KINDS, LINK_ROLES, LinkFlag, Snapshot, TaskLinks, TaskState
 
 _Thing = tuple[LinkKind, int]
 """What tasks have and wait for: its kind and its address."""
@@ -25,7 +25,6 @@ _MOST_PLACES = 3
 
 _HOLDS, _RECEIVES = (LINK_ROLES.index(role) for role in (LinkRole.HOLDS, LinkRole.RECEIVES))
 _MPSC, _SEMAPHORE = (LINK_KINDS.index(kind) for kind in (LinkKind.MPSC, LinkKind.SEMAPHORE))
-_HELD = [LINK_KINDS.index(kind) for kind in (*LOCKS, LinkKind.SEMAPHORE)]
 
 Indexes = npt.NDArray[np.int32]
 
@@ -78,7 +77,7 @@ def _things(binary: Binary, snapshot: Snapshot, links: TaskLinks) -> dict[_Thing
     in_cycles = links.blocks["task"][[block for cycle in links.cycles for block in cycle.blocks]]
     blocks = links.blocks[links.blocks["by"] >= 0]
     wait, had = links.links[blocks["link"]], links.links[blocks["by"]]
-    is_had = (had["role"] == _HOLDS) & np.isin(had["kind"], _HELD)
+    is_had = (had["role"] == _HOLDS) & np.isin(had["kind"], LENT_KINDS)
     is_had |= (had["role"] == _RECEIVES) & (had["kind"] == _MPSC) & (wait["kind"] == _MPSC)
     is_had &= waits[blocks["task"]] & waits[blocks["other"]] & (blocks["task"] != blocks["other"])
     is_had &= ~np.isin(blocks["task"], in_cycles) & ~np.isin(blocks["other"], in_cycles)

@@ -61,6 +61,7 @@ from tracer.model.functions import (
     is_library,
 )
 from tracer.model.layouts import (
+    LENT,
     LOCKS,
     Container,
     Gate,
@@ -97,6 +98,7 @@ __all__ = [
     "EVENT",
     "FIRST_SUSPEND",
     "IN_PART",
+    "LENT",
     "LOCKS",
     "LOOK",
     "NO_SYSCALL",

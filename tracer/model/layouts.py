@@ -51,6 +51,9 @@ class LinkKind(StrEnum):
 LOCKS = frozenset({LinkKind.MUTEX, LinkKind.RWLOCK})
 """What is meant to be given back soon."""
 
+LENT = LOCKS | {LinkKind.SEMAPHORE}
+"""What a task has until it gives it back: locks and permits."""
+
 
 class LinkRole(StrEnum):
     """What a future has to do with it."""

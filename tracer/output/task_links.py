@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import LOCKS, Binary, LinkKind, LinkRole
+from tracer.model import LENT, Binary, LinkKind, LinkRole
 from tracer.output.labels import duration_words, short_awaitee
-from tracer.stacks import LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Snapshot, TaskLinks
+from tracer.stacks import LENT_KINDS, LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Snapshot, TaskLinks
 
-_LOCKS = LOCKS | {LinkKind.SEMAPHORE}
 _MOST_OTHERS = 3
-_LOCK_NUMBERS = [number for number, kind in enumerate(LINK_KINDS) if kind in _LOCKS]
 _RECEIVES = LINK_ROLES.index(LinkRole.RECEIVES)
 _HOLDS = LINK_ROLES.index(LinkRole.HOLDS)
 _HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}
@@ -51,7 +49,7 @@ class LinkWords:
         """Of each task a number, equal for those that hold alike: in the same futures locks of the same kinds, or
         permits, whichever they are; 0: none."""
         links = self._links.links
-        held = links[(links["role"] == _HOLDS) & np.isin(links["kind"], _LOCK_NUMBERS)]
+        held = links[(links["role"] == _HOLDS) & np.isin(links["kind"], LENT_KINDS)]
         held["flags"] &= np.uint8(LinkFlag.CERTAIN | LinkFlag.KEPT)
         by_task: dict[int, list[tuple[int, ...]]] = defaultdict(list)
         for task, *how in held[["task", "frame", "kind", "flags", "future"]].tolist():
@@ -115,7 +113,7 @@ class LinkWords:
         kind, role = LINK_KINDS[link["kind"]], LINK_ROLES[link["role"]]
         if role is LinkRole.WAITS:
             words = self._waiting(number, kind, link)
-        elif role is LinkRole.HOLDS and kind in _LOCKS:
+        elif role is LinkRole.HOLDS and kind in LENT:
             is_certain = bool(link["flags"] & LinkFlag.CERTAIN)
             having = _HOLDING.get(kind, "holding")
             words = f"{'' if is_certain else 'perhaps '}{having} the {kind} at 0x{int(link['address']):x}"
@@ -139,7 +137,7 @@ class LinkWords:
         if not others:
             return words
         more = f" and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
-        held = "held by" if kind in _LOCKS else "→"
+        held = "held by" if kind in LENT else "→"
         return f"{words}, {held} {', '.join(others[:_MOST_OTHERS])}{more}"
 
     def _timer(self, deadline: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from tracer.model import FIRST_SUSPEND, LOCKS, UNRESUMED, Container, Gate, Link, LinkKind, LinkRole, Route
+from tracer.model import FIRST_SUSPEND, LENT, LOCKS, UNRESUMED, Container, Gate, Link, LinkKind, LinkRole, Route
 from tracer.rust.awaits import AWAITEE
 from tracer.rust.containers import Containers, FoundContainer, Item
 from tracer.rust.forms import DwarfError, Tag
@@ -31,8 +31,6 @@ _OWNERS = ("alloc::boxed::Box<", "Pin<alloc::boxed::Box<")
 
 _MASKS = {"&mut u8": 1, "&mut u16": 2, "&mut u32": 4, "&mut u64": 8}
 """Pointers to as many bits as a select! needs, and the bytes of those."""
-
-_HELD = LOCKS | {LinkKind.SEMAPHORE}
 
 _WITH_TIMER = frozenset({"Timeout"})
 """Futures that wait for something of their own besides what they poll."""
@@ -139,7 +137,7 @@ class Surveys:
                     link
                     for place in one.places
                     for link in self._links.holds(Place(self._types.at(one.type), (place,)), value)
-                    if link.kind in _HELD
+                    if link.kind in LENT
                 ]
                 links += [replace(link, is_certain=False, is_guess=len(one.places) > 1) for link in found]
         return links

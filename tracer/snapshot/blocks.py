@@ -14,6 +14,7 @@ from tracer.snapshot.links import LinksFound
 from tracer.snapshot.routes import Rows
 from tracer.stacks import (
     BLOCK,
+    LENT_KINDS,
     LINK_KINDS,
     LINK_ROLES,
     MANY_DROPS,
@@ -28,7 +29,7 @@ from tracer.stacks import (
 _WAITS, _HOLDS, _SENDS, _RECEIVES = (
     LINK_ROLES.index(role) for role in (LinkRole.WAITS, LinkRole.HOLDS, LinkRole.SENDS, LinkRole.RECEIVES)
 )
-_TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _SEMAPHORE, _NOTIFY = (
+_TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _NOTIFY = (
     LINK_KINDS.index(kind)
     for kind in (
         LinkKind.TASK,
@@ -36,7 +37,6 @@ _TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _SEMAPHORE, _NOTIFY = (
         LinkKind.MPSC,
         LinkKind.MUTEX,
         LinkKind.RWLOCK,
-        LinkKind.SEMAPHORE,
         LinkKind.NOTIFY,
     )
 )
@@ -98,7 +98,7 @@ def _blocks(links: Array) -> Array:
     """Of what tasks wait for themselves: futures that they only keep do not count."""
     kind, role = links["kind"], links["role"]
     is_wait = (role == _WAITS) & ~_has(links, _KEPT) & ~_has(links, _GRANTED)
-    is_lock = np.isin(kind, (*_LOCKS, _SEMAPHORE))
+    is_lock = np.isin(kind, LENT_KINDS)
     locks, senders, receivers = (
         _Holders(links, np.flatnonzero(which))
         for which in (
@@ -178,7 +178,7 @@ def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: K
     is_held = blocks["by"] >= 0
     waits = state[blocks["task"]] == TaskState.WAITING
     own = waits & (blocks["task"] == blocks["other"]) & is_held & _has(held, _KEPT)
-    for index in np.flatnonzero(own & np.isin(held["kind"], (*_LOCKS, _SEMAPHORE))).tolist():
+    for index in np.flatnonzero(own & np.isin(held["kind"], LENT_KINDS)).tolist():
         is_certain = bool(blocks["is_certain"][index] and single[blocks["task"][index]])
         yield Cycle(CycleKind.FUTURELOCK, (index,), is_certain)
     is_lock = np.isin(held["kind"], _LOCKS) & ~_has(held, _GRANTED)
