@@ -11,6 +11,7 @@ from enum import IntEnum, IntFlag
 import numpy as np
 
 from tracer.model import LENT, Array, LinkKind, LinkRole
+from tracer.model import Stack as CallStack
 
 
 class TaskState(IntEnum):
@@ -90,6 +91,18 @@ class Snapshot:
     addresses: tuple[np.ndarray[tuple[int, int], np.dtype[np.uint64]], ...] = field(default=())
     bytes_read: int = 0
     missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPoll:
+    """Where a poll that is under way stands.
+
+    syscall: number of the system call in which its thread waits, or NO_SYSCALL; None: it waits in none, it computes.
+    stack: the functions that the thread is in, up to the task's poll.
+    """
+
+    syscall: int | None
+    stack: CallStack
 
 
 # ---------------------------------------------------------------- what tasks have to do with each other

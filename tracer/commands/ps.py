@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, UsageError
+from tracer.stacks import RunningPoll, TaskState
+from tracer.target.standing import standing
 from tracer.terminal import remark, say, say_json
 
 if TYPE_CHECKING:
@@ -108,19 +111,24 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     """A snapshot of the process.  Raises RatError."""
     from tracer.output.task_list import TaskView
 
-    snapshot = live.reader.take()
-    links = live.reader.links(snapshot) if with_links else None
     if live.target is None:
+        snapshot = live.reader.take()
+        links = live.reader.links(snapshot) if with_links else None
         return TaskView.of(live.process, live.binary, replace(snapshot, time=0), {}, links)
     threads = {thread.tid: thread.name for thread in live.target.threads()}
-    return TaskView.of(live.process, live.binary, snapshot, threads, links)
+    before = {tid: there for tid in threads if (there := standing(live.target, tid)) is not None}
+    snapshot = live.reader.take()
+    polls: Mapping[int, RunningPoll] = {}
+    if (snapshot.tasks["state"] == TaskState.RUNNING).any() and live.running_polls is not None:
+        snapshot, polls = live.running_polls.of(snapshot, before)
+    links = live.reader.links(snapshot) if with_links else None
+    return TaskView.of(live.process, live.binary, snapshot, threads, links, polls)
 
 
 def chosen(view: TaskView, options: argparse.Namespace) -> Array:
     """The tasks that the options of add_task_options ask for.  Raises UsageError."""
     from tracer.commands.survey import compile_patterns
     from tracer.output.task_list import SortKey, chosen_tasks
-    from tracer.stacks import TaskState
 
     patterns = compile_patterns(options.filter)
     states = frozenset(TaskState[state.upper()] for state in options.state)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tracer.capture import RAW_STACKS, RawStackReader
-from tracer.commands.stacks import Place, known_names, named, places_of
+from tracer.commands.named_stacks import Place, known_names, named, places_of
 from tracer.errors import RatError
 from tracer.model import Recording, StackCensus, Stacks
 from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracer.commands.survey import process_of, read_executable, read_program, while_it_lives
 from tracer.errors import NotTraceable
@@ -14,8 +16,11 @@ from tracer.target.elf import ElfImage, open_elf
 from tracer.target.memory import LiveMemory
 from tracer.target.process import TargetProcess
 
+if TYPE_CHECKING:
+    from tracer.commands.running_polls import RunningPolls
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class TaskSource:
     """A process whose tasks can be read.
 
@@ -27,6 +32,13 @@ class TaskSource:
     binary: Binary
     reader: SnapshotReader
     remarks: tuple[str, ...]
+
+    @cached_property
+    def running_polls(self) -> RunningPolls | None:
+        """What tells where polls stand that are under way; None: of a core dump."""
+        from tracer.commands.running_polls import RunningPolls  # takes long to import, and most tasks wait
+
+        return RunningPolls(self.target, self.binary) if self.target is not None else None
 
 
 def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
-from tracer import rust
 from tracer.capture import RawStack
-from tracer.capture.reader import BAD_MESSAGE
-from tracer.capture.stacks import read_stacks, write_stacks
+from tracer.commands.named_stacks import Place, known_names, named, places_of
 from tracer.commands.task_polls import TaskPolls
-from tracer.errors import RatError
-from tracer.model import STACK_SAMPLE, Array, Frame, FunctionKind, Plan, Process, Stack, StackCensus, Stacks
-from tracer.privileges import is_privileged, run_without_privileges
+from tracer.model import STACK_SAMPLE, Array, Plan, Process, StackCensus, Stacks
 from tracer.probe.session import ProbeSession
 from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING, StackRecord
-from tracer.rust.stack_names import StackNames
-from tracer.target.debugfile import SplitFiles, find_debug_file
-from tracer.target.elf import ElfImage, open_elf
-from tracer.target.modules import Module, Modules
+from tracer.target.modules import Modules
 from tracer.target.process import TargetProcess
 from tracer.target.unwinding import Unwound, unwind
 
@@ -35,9 +25,6 @@ LEAST_AT_ONCE = 64
 """Stacks that are unwound however long it takes: at the first one files are opened."""
 MOST_STACKS = 20_000
 """Different ones."""
-
-Place = tuple[Module | None, int]
-"""A module and the link-time address of an instruction in it; no module: the run-time address."""
 
 
 class StackTaker:
@@ -51,7 +38,7 @@ class StackTaker:
         self._targets = dict(targets)
         self._modules = {pid: Modules(target) for pid, target in targets.items()}
         self._known = known_names(plan, processes)
-        self._polls = {process.pid: TaskPolls(plan, process.binary) for process in processes}
+        self._polls = {process.pid: TaskPolls.of_plan(plan, process.binary) for process in processes}
         self._numbers: dict[tuple[tuple[Place, ...], bool], int] = {}
         self._new: list[RawStack] = []
         self._taken = self._skipped = self._cut = 0
@@ -144,83 +131,3 @@ class StackTaker:
         """Unmap the files."""
         for modules in self._modules.values():
             modules.close()
-
-
-def places_of(addresses: Iterable[int], modules: Modules) -> tuple[Place, ...]:
-    """What lies at these run-time addresses."""
-    return tuple(modules.at(address) or (None, address) for address in addresses)
-
-
-def named(
-    stacks: Sequence[tuple[tuple[Place, ...], bool]],
-    modules_of: Mapping[int, Modules],
-    targets: Mapping[int, TargetProcess],
-    known: Mapping[int, Mapping[int, str]],
-) -> tuple[Stack, ...]:
-    """The same with names.  stacks: (places, is_whole) each.  modules_of, targets: by pid.  known: see known_names."""
-    names = _names(stacks, modules_of, targets, known)
-    return tuple(
-        Stack(tuple(frame for place in places for frame in names[place]), is_whole) for places, is_whole in stacks
-    )
-
-
-def _names(
-    stacks: Sequence[tuple[tuple[Place, ...], bool]],
-    modules_of: Mapping[int, Modules],
-    targets: Mapping[int, TargetProcess],
-    known: Mapping[int, Mapping[int, str]],
-) -> dict[Place, tuple[Frame, ...]]:
-    """Of each place once."""
-    wanted: defaultdict[Module | None, set[int]] = defaultdict(set)
-    for places, _ in stacks:
-        for module, address in places:
-            wanted[module].add(address)
-    names: dict[Place, tuple[Frame, ...]] = {}
-    for pid, modules in modules_of.items():
-        target = targets[pid]
-        for module in modules.opened:
-            own = known.get(pid, {}) if module.path == target.executable else {}
-            found = _named(module, target.root_path, wanted.pop(module, set()), own)
-            names |= {(module, address): frames for address, frames in found.items()}
-    return names | {(None, address): (Frame(None, None, False, ""),) for address in wanted[None]}
-
-
-def known_names(plan: Plan, processes: Iterable[Process]) -> dict[int, dict[int, str]]:
-    """By pid: names that are better than those of the symbols, by address."""
-    return {process.pid: _coroutines(plan, process.binary) for process in processes}
-
-
-def _coroutines(plan: Plan, binary: int) -> dict[int, str]:
-    """The names of a binary's async functions and blocks, which their symbols call closures, by address."""
-    return {
-        function.address: function.name
-        for function, of_binary in zip(plan.functions, plan.function_binary, strict=True)
-        if of_binary == binary and function.kind is FunctionKind.COROUTINE
-    }
-
-
-def _named(module: Module, root: Path, addresses: set[int], known: Mapping[int, str]) -> dict[int, tuple[Frame, ...]]:
-    """By a child without rights.  root: the root folder as the process sees it."""
-    if not addresses:
-        return {}
-    asked = sorted(addresses)
-    with contextlib.suppress(RatError, OSError, *BAD_MESSAGE), _debug_file(module.image, root) as debug:
-        split = rust.find_split_debug(debug or module.image, SplitFiles(module.image, root))
-
-        def name() -> Stacks:
-            found = StackNames(module.image, module.name, debug, split, known).of(addresses)
-            return Stacks(tuple(Stack(found[address], is_whole=True) for address in asked), StackCensus())
-
-        named = name() if not is_privileged() else read_stacks(run_without_privileges(lambda: write_stacks(name())))
-        return {address: stack.frames for address, stack in zip(asked, named.stacks, strict=True)}
-    return {address: (Frame(None, None, False, module.name),) for address in addresses}
-
-
-@contextlib.contextmanager
-def _debug_file(image: ElfImage, root: Path) -> Iterator[ElfImage | None]:
-    path = None if image.has_section(".debug_info") else find_debug_file(image, root)
-    if path is None:
-        yield None
-        return
-    with open_elf(path) as debug:
-        yield debug

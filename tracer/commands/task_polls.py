@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from tracer.model import FunctionKind, Plan
 from tracer.target.modules import Module
@@ -12,15 +13,21 @@ _MOST_JUMPS = 4
 
 
 class TaskPolls:
-    """Of one binary.  Where such a function only jumps to another one, that stands on the stack in its place."""
+    """addresses: of those of one binary.  Where such a function only jumps to another one, that stands on the stack in
+    its place."""
 
-    def __init__(self, plan: Plan, binary: int) -> None:
-        self._addresses = {
+    def __init__(self, addresses: Iterable[int]) -> None:
+        self._addresses = frozenset(addresses)
+        self._begins: frozenset[int] | None = None
+
+    @classmethod
+    def of_plan(cls, plan: Plan, binary: int) -> TaskPolls:
+        """All that are recorded of a binary; blocking jobs are no tasks."""
+        return cls(
             function.address
             for function, of_binary in zip(plan.functions, plan.function_binary, strict=True)
             if of_binary == binary and function.kind is FunctionKind.TASK and not function.is_job
-        }
-        self._begins: frozenset[int] | None = None
+        )
 
     def has(self, module: Module, address: int) -> bool:
         """module: the binary.  address: link-time, of an instruction."""

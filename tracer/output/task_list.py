@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from tracer.model import Array, Binary, FunctionKind, Process
 from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked, task_frames
 from tracer.output.labels import short_name_of
+from tracer.output.running_polls import called_by_own, poll_json, poll_place, poll_words
 from tracer.output.tables import Column, table_lines
 from tracer.output.task_links import LinkWords
-from tracer.stacks import Snapshot, TaskFlag, TaskLinks, TaskState
+from tracer.stacks import RunningPoll, Snapshot, TaskFlag, TaskLinks, TaskState
 
 
 class SortKey(StrEnum):
@@ -29,7 +30,10 @@ class SortKey(StrEnum):
 
 @dataclass(frozen=True)
 class TaskView:
-    """A snapshot with its stacks in words.  threads: names by tid.  links: None: they were not read."""
+    """A snapshot with its stacks in words.  threads: names by tid.  links: None: they were not read.
+
+    polls: by the task's header where those stand that are under way, as far as that is known.
+    """
 
     process: Process
     binary: Binary
@@ -38,6 +42,7 @@ class TaskView:
     frames: tuple[tuple[FutureFrame, ...], ...] = ()
     parked: tuple[Parked, ...] = ()
     links: LinkWords | None = None
+    polls: Mapping[int, RunningPoll] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -47,6 +52,7 @@ class TaskView:
         snapshot: Snapshot,
         threads: dict[int, str],
         links: TaskLinks | None = None,
+        polls: Mapping[int, RunningPoll] | None = None,
     ) -> TaskView:
         """Put the stacks into words.  links: None: not asked for."""
         frames = _named_frames(binary, snapshot)
@@ -54,7 +60,8 @@ class TaskView:
         if links is not None:
             names = [short_name_of(one.name, FunctionKind.TASK).removeprefix("task ") for one in binary.functions]
             words = LinkWords(binary, snapshot, links, names)
-        return cls(process, binary, snapshot, threads, frames, tuple(parked(one) for one in frames), words)
+        at = tuple(parked(one) for one in frames)
+        return cls(process, binary, snapshot, threads, frames, at, words, polls or {})
 
     def future(self, function: int) -> str:
         """The name of the future of a task whose poll this is."""
@@ -72,6 +79,11 @@ class TaskView:
             words += ", on the move"
         return words
 
+    @property
+    def own_folders(self) -> tuple[str, ...]:
+        """See Plan."""
+        return (self.binary.own_folder,) if self.binary.own_folder is not None else ()
+
     def index(self, task: Any) -> int:
         """Of a task in Snapshot.tasks."""
         return int(np.searchsorted(self.snapshot.tasks["header"], task["header"]))
@@ -84,6 +96,10 @@ class TaskView:
         """Where a task waits."""
         stack = int(task["stack"])
         return self.parked[stack] if stack >= 0 else _UNKNOWN
+
+    def poll_of(self, task: Any) -> RunningPoll | None:
+        """Where the poll of a running task stands; None: not known, or it does not run."""
+        return self.polls.get(int(task["header"]))
 
 
 def _named_frames(binary: Binary, snapshot: Snapshot) -> tuple[tuple[FutureFrame, ...], ...]:
@@ -138,7 +154,12 @@ def task_lines(view: TaskView, tasks: Array, width: int) -> Iterator[str]:
         at = view.parked_at(task)
         future = short_name_of(view.future(int(task["function"])), FunctionKind.TASK)
         leaf = at.leaf if at.leaf != at.awaited else ""
-        rows.append((longest, view.state(task), future, at.awaited, leaf, at.place))
+        row = longest, view.state(task), future, at.awaited, leaf, at.place
+        poll = view.poll_of(task)
+        if poll is not None:
+            called = called_by_own(poll, view.own_folders)
+            row = *row[:3], poll_words(poll), called, poll_place(poll, view.own_folders)
+        rows.append(row)
     columns = {"id" if tasks["id"].any() else "task": Column.FIGURE, "state": Column.WORD, "future": Column.NAME}
     columns |= {"awaiting": Column.NAME, "in the end": Column.NAME, "at": Column.PLACE}
     heading, *lines = table_lines(columns, rows, width, ("in the end",))
@@ -207,6 +228,7 @@ def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, An
         "state": TaskState(int(task["state"])).name.lower(),
         "aborted": bool(task["flags"] & TaskFlag.ABORTED),
         "thread": int(task["tid"]) or None,
+        "poll": poll_json(poll, view.own_folders) if (poll := view.poll_of(task)) is not None else None,
         "stack": place[stack] if stack >= 0 else None,
         "at": str(at.location) if at.location else None,
         "awaiting": at.awaited or None,

@@ -11,11 +11,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tracer.model import Array, FunctionKind
+from tracer.output.blockers import is_own
 from tracer.output.frames import FutureFrame
 from tracer.output.labels import short_name_of
+from tracer.output.running_polls import frame_name, frame_place, poll_words, told_frames
 from tracer.output.tables import plain_text
 from tracer.output.task_list import TaskView, counts_words, group_alike
-from tracer.stacks import TaskFlag, TaskState
+from tracer.stacks import RunningPoll, TaskFlag, TaskState
 
 _MOST_IDS = 8
 _MOST_LINKS, _MOST_ASKED = 3, 100
@@ -51,10 +53,24 @@ def _tree(view: TaskView, alike: Array) -> Tree:
         links = _links(view, alike)
         for frame in view.frames[stack]:
             _grow(tree, frame, links)
+    elif (poll := view.poll_of(task)) is not None:
+        tree.add(_calls(poll, view.own_folders))
     elif task["state"] in (TaskState.WAITING, TaskState.READY):
         reason = "polled at each reading" if task["flags"] & TaskFlag.SHIFTED else "layout not known"
         tree.add(plain_text(f"(where it waits is not known: {reason})", "dim"))
     return tree
+
+
+def _calls(poll: RunningPoll, own_folders: tuple[str, ...]) -> Text:
+    """What a thread is in that polls a task, one call below the other."""
+    frames = told_frames(poll, own_folders)
+    names = [frame_name(frame) for frame in frames]
+    width = min(max(map(cell_len, names)), _NAME_WIDTH)
+    lines = [
+        _named_place(name, frame_place(frame), width, is_own=is_own(frame, own_folders))
+        for name, frame in zip(names, frames, strict=True)
+    ]
+    return Text("\n").join([*lines, plain_text(poll_words(poll), "dim")])
 
 
 def _links(view: TaskView, alike: Array) -> dict[int, list[str]]:
@@ -118,12 +134,20 @@ def _looks(frame: FutureFrame, links: dict[int, list[str]]) -> tuple[object, ...
 
 
 def _line(frame: FutureFrame, width: int) -> Text:
-    name = plain_text(frame.short, "" if frame.is_own else "dim")
-    place = plain_text(frame.place, "cyan" if frame.is_own else "dim")
-    words = [name, " " * max(width - name.cell_len, 0), "  ", place] if frame.place else [name]
+    words = [_named_place(frame.short, frame.place, width, is_own=frame.is_own)]
     if not frame.is_whole:
         words.append(plain_text("  (unreadable)", "yellow"))
     return Text.assemble(*words)
+
+
+def _named_place(name: str, place: str, width: int, *, is_own: bool) -> Text:
+    """A function or future, and its line from a column on."""
+    named = plain_text(name, "" if is_own else "dim")
+    if not place:
+        return named
+    return Text.assemble(
+        named, " " * max(width - named.cell_len, 0), "  ", plain_text(place, "cyan" if is_own else "dim")
+    )
 
 
 def _notes(frame: FutureFrame, links: dict[int, list[str]]) -> list[Text]:

@@ -37,10 +37,12 @@ class StackCopy:
 @dataclass(frozen=True, slots=True)
 class Unwound:
     """addresses: of instructions, innermost first: of a caller, within its call.  is_whole: the last is the one that
-    was asked for; else what lies further out is not known."""
+    was asked for; else what lies further out is not known.  last: (stack pointer, address above) of the frame that was
+    known by its address, else (0, 0)."""
 
     addresses: tuple[int, ...]
     is_whole: bool
+    last: tuple[int, int] = (0, 0)
 
 
 def unwind(copy: StackCopy, find: FindRow, is_last: Callable[[int], bool] | None = None) -> Unwound:
@@ -66,11 +68,11 @@ def unwind(copy: StackCopy, find: FindRow, is_last: Callable[[int], bool] | None
         # A call that never returns is the last instruction of its function: the return address is another one's.
         address = at if is_exact else at - 1
         found.append(address)
-        if is_last is not None and is_last(address):
-            return Unwound(tuple(found), True)
         row = find(address)
         cfa = _frame_address(row, registers, read) if row is not None else None
         below = registers[STACK_POINTER]
+        if is_last is not None and is_last(address):
+            return Unwound(tuple(found), True, (below or 0, cfa or 0))
         if row is None or cfa is None or below is None or cfa < below:
             return Unwound(tuple(found), False)
         if cfa > copy.until:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tracer.commands import stacks
+from tracer.commands import named_stacks, stacks
 from tracer.commands.stacks import StackTaker
 from tracer.model import ExitMode, Plan, Process, StackCensus, StackKind
 from tracer.probe.session import ProbeSession
@@ -91,7 +91,7 @@ def test_a_stack_that_was_there_before_has_its_number(taker: Any) -> None:
 
 
 def test_what_cannot_be_told_is_counted(taker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
+    monkeypatch.setattr(named_stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
     one = taker([record(1, 10, pid=8), record(2, 500), record(3, 10, is_cut=True), record(4, 99)])
     assert one.take()["time"].tolist() == [3, 4]
     told = one.told()
@@ -103,13 +103,15 @@ def test_a_poll_that_nobody_saw_begin_is_known_by_its_code(taker: Any, monkeypat
     """A thread without one on its stack has left it since; nothing is missing."""
 
     class Polls:
-        def __init__(self, plan: Plan, binary: int) -> None: ...
+        @classmethod
+        def of_plan(cls, *_: object) -> Polls:
+            return cls()
 
         def has(self, module: object, address: int) -> bool:
             return address == 10
 
     monkeypatch.setattr(stacks, "TaskPolls", Polls)
-    monkeypatch.setattr(stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
+    monkeypatch.setattr(named_stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
     one = taker([replace(record(time, 10 * time), is_from_before=True) for time in (1, 2)])
     assert one.take()["time"].tolist() == [1]
     census = one.told().census
@@ -120,7 +122,7 @@ def test_there_is_an_end_to_time_and_to_stacks(taker: Any, monkeypatch: pytest.M
     monkeypatch.setattr(stacks, "MOST_STACKS", 1)
     one = taker([record(1, 10), record(2, 20), record(3, 10)])
     assert one.take()["time"].tolist() == [1, 3]
-    monkeypatch.setattr(stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
+    monkeypatch.setattr(named_stacks, "_named", lambda module, root, addresses, known: dict.fromkeys(addresses, ()))
     monkeypatch.setattr(stacks, "MOST_TIME", 0)
     monkeypatch.setattr(stacks, "LEAST_AT_ONCE", 2)
     one = taker([record(time, 10) for time in range(5)])

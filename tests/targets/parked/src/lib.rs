@@ -11,6 +11,7 @@ pub mod containers;
 pub mod plain;
 pub mod shapes;
 pub mod streams;
+pub mod under_way;
 
 use std::future::Future;
 use std::io::Read;

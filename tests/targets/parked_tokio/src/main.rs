@@ -1,7 +1,8 @@
 //! The constructs on tokio, and those that only tokio has: on two runtimes and in a LocalSet.
 //!
 //! With a number: so many tasks that are woken now and then, and how many turns they make.  With `states`: a task in each
-//! state.  With `alike`: many in one stack.  With `replaced`: tasks in whose place others come all the time.
+//! state.  With `alike`: many in one stack.  With `replaced`: tasks in whose place others come all the time.  With `under-way`:
+//! such as keep their threads.
 
 mod alike;
 mod macros;
@@ -9,6 +10,7 @@ mod own;
 mod replaced;
 mod states;
 mod turns;
+mod under_way;
 mod waits;
 
 use std::future::Future;
@@ -25,6 +27,7 @@ fn main() {
         "states" => return states::run(),
         "alike" => return alike::run(),
         "replaced" => return replaced::run(),
+        "under-way" => return under_way::run(),
         _ => {}
     }
     if let Ok(count) = word.parse() {

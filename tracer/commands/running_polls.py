@@ -1,0 +1,134 @@
+"""Where the polls that are under way stand, as `ps` and `tree` tell: in which call their threads block, or compute.
+
+Without a probe, and without stopping anything: a thread that waits is looked at from outside (target/standing.py), one
+that runs is sampled for some milliseconds (probe/running_stacks.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.commands.named_stacks import Place, coroutine_names, named, places_of
+from tracer.commands.task_polls import TaskPolls
+from tracer.model import NO_SYSCALL, Array, Binary, Stack
+from tracer.probe.registers import registers_at, thread_registers
+from tracer.probe.running_stacks import running_stacks
+from tracer.probe.stacks import MOST_BYTES
+from tracer.stacks import RunningPoll, Snapshot, TaskState
+from tracer.target.call_frames import STACK_POINTER
+from tracer.target.modules import Modules
+from tracer.target.process import TargetProcess
+from tracer.target.standing import Standing, copy_of_stack
+from tracer.target.unwinding import StackCopy, Unwound, unwind
+
+_MOST_THREADS = 512
+"""That are looked at; as many as tokio's pool for blocking jobs has."""
+
+_Places = tuple[tuple[Place, ...], bool]
+"""Of a stack, and whether its last one is in the task's poll."""
+
+_SAVED = 64
+"""Bytes below a frame in which who is called keeps its registers."""
+
+
+class RunningPolls:
+    """Of one live process."""
+
+    def __init__(self, target: TargetProcess, binary: Binary) -> None:
+        self._target, self._binary = target, binary
+        self._modules = Modules(target)
+        self._known = {target.pid: coroutine_names(binary.functions)}
+        self._polls: dict[int, TaskPolls] = {}
+        self._named: dict[_Places, Stack] = {}
+
+    def of(self, snapshot: Snapshot, before: Mapping[int, Standing]) -> tuple[Snapshot, dict[int, RunningPoll]]:
+        """The snapshot, of just now, with more threads known; and by the task's header where its poll stands.
+
+        before: where the process' threads waited before it was taken: who still does was in the same poll meanwhile.
+        """
+        tasks = snapshot.tasks.copy()
+        running = np.flatnonzero(tasks["state"] == TaskState.RUNNING)
+        found: dict[int, tuple[int, int | None, _Places]] = {}
+        for tid, call, copy in self._stacks(tasks[running], before):
+            if call is not None:
+                for index in running[tasks["tid"][running] == tid].tolist():
+                    found[index] = tid, call, self._places(self._unwound(copy, int(tasks["function"][index])))
+            for index, unwound in self._polled(copy, tasks):
+                found.setdefault(index, (tid, call, self._places(unwound)))
+        self._name({places for _, _, places in found.values()})
+        for index, (tid, _, _) in found.items():
+            tasks["tid"][index] = tid
+        polls = {
+            int(tasks["header"][index]): RunningPoll(call, self._named[places])
+            for index, (_, call, places) in found.items()
+        }
+        return replace(snapshot, tasks=tasks), polls
+
+    def _stacks(self, running: Array, before: Mapping[int, Standing]) -> Iterator[tuple[int, int | None, StackCopy]]:
+        """(tid, the system call that it waits in, stack) of the threads that may poll these tasks."""
+        known = running["tid"][running["tid"] != 0].tolist()
+        others = [] if len(known) == len(running) else [thread.tid for thread in self._target.threads()]
+        wanted = [*dict.fromkeys([*known, *others])][:_MOST_THREADS]
+        left = set(wanted)
+        registers = thread_registers()
+        for tid in wanted:
+            there = before.get(tid)
+            copy = copy_of_stack(self._target, tid, there, MOST_BYTES) if there is not None else None
+            if there is None or copy is None:
+                continue
+            left.discard(tid)
+            all_of_them = registers_at(registers, self._target.pid, tid, there.stack_pointer, there.at)
+            call = int(there.call[0], 0)
+            yield tid, call if call >= 0 else NO_SYSCALL, replace(copy, registers=all_of_them or copy.registers)
+        for tid, copy in running_stacks(sorted(left)).items():
+            yield tid, None, copy
+
+    def _polled(self, copy: StackCopy, tasks: Array) -> Iterator[tuple[int, Unwound]]:
+        """(index, stack up to the poll) of the running tasks that a thread polls, by its stack alone.
+
+        A task's poll has the task's header in its own frame, in the waker that it makes.  What is left of earlier polls
+        can be there, too: where several tasks of a type are in it, each may be the one.
+        """
+        there = _tasks_in(tasks, copy, 0, 1 << 64)
+        for function in np.unique(tasks["function"][there[tasks["state"][there] == TaskState.RUNNING]]).tolist():
+            unwound = self._unwound(copy, function)
+            if unwound.is_whole:
+                low, high = unwound.last
+                inside = _tasks_in(tasks, copy, low - _SAVED, high)
+                inside = inside[tasks["function"][inside] == function]
+                if len(inside) == 1 and tasks["state"][inside[0]] == TaskState.RUNNING:
+                    yield int(inside[0]), unwound
+
+    def _unwound(self, copy: StackCopy, function: int) -> Unwound:
+        """function: the task's poll, index into Binary.functions."""
+        if function not in self._polls:
+            self._polls[function] = TaskPolls((self._binary.functions[function].address,))
+        polls = self._polls[function]
+
+        def is_last(address: int) -> bool:
+            at = self._modules.at(address)
+            return at is not None and at[0].path == self._target.executable and polls.has(*at)
+
+        return unwind(copy, self._modules.row, is_last)
+
+    def _places(self, unwound: Unwound) -> _Places:
+        return places_of(unwound.addresses, self._modules), unwound.is_whole
+
+    def _name(self, stacks: set[_Places]) -> None:
+        """Each once, however often it is seen."""
+        new = list(stacks - self._named.keys())
+        pid = self._target.pid
+        names = named(new, {pid: self._modules}, {pid: self._target}, self._known) if new else ()
+        self._named |= zip(new, names, strict=True)
+
+
+def _tasks_in(tasks: Array, copy: StackCopy, low: int, high: int) -> npt.NDArray[np.intp]:
+    """Indexes of the tasks whose headers are on a stack between these addresses."""
+    base = copy.registers[STACK_POINTER] or 0
+    first, last = (min(max(one - base + 7, 0), len(copy.content)) // 8 for one in (low, high))
+    words = np.frombuffer(copy.content, "<u8", len(copy.content) // 8)[first:last]
+    return np.flatnonzero(np.isin(tasks["header"], words))
