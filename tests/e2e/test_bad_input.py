@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -192,11 +193,12 @@ def test_the_process_ends_while_attaching(targets: Targets, tmp_path: Path) -> N
 
 
 def test_a_busy_process_without_a_poll(targets: Targets, tmp_path: Path) -> None:
-    """What was chosen is never polled: said, and no empty capture stays behind."""
+    """What was chosen is never polled: said, and what it does instead; no empty capture stays behind."""
     with targets.run("spin", "release", "bare", "10") as running:
         running.go()
         done = rat("--pid", running.pid, "-d", 1, "-F", "spin::outer", "-N", "^task ", "-o", tmp_path / "x.pftrace")
     assert_helpful(done, ExitCode.NO_EVENTS, "chose")
+    assert re.search(r"right now thread \d+ \(tokio-rt-worker\) computes in \S*::", done.err), done.err
     assert list(tmp_path.iterdir()) == []
 
 

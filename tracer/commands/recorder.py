@@ -187,10 +187,12 @@ class Recorder:
                 writer.end(end)
                 # Polls that go on all the time send nothing.
                 if not writer.hit_count and not end.lost and not polls_before.last_until(after):
+                    first = survey.processes[0]
                     judge_silence(
-                        survey.processes[0],
+                        first,
+                        self._running.get(first.pid),
+                        plan.binaries[first.binary],
                         options.asked,
-                        is_running=survey.processes[0].pid in self._running,
                         is_short=options.duration is None,
                         elapsed=stopped - began,
                         used=self._cpu_time() - cpu_at_start,
