@@ -5,6 +5,7 @@ Like `model`, no room of the project is imported here but the model itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
@@ -103,6 +104,26 @@ class RunningPoll:
 
     syscall: int | None
     stack: CallStack
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A blocking job of tokio's that a thread of its pool runs; they are in no list of tasks.
+
+    functions: what it runs, as indexes into Binary.functions: one of these, which are the same code.
+    """
+
+    tid: int
+    functions: tuple[int, ...]
+    poll: RunningPoll
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What a process' threads do.  polls: of tasks, by the task's header, as far as that is known.  jobs: by tid."""
+
+    polls: Mapping[int, RunningPoll] = field(default_factory=dict)
+    jobs: tuple[RunningJob, ...] = ()
 
 
 # ---------------------------------------------------------------- what tasks have to do with each other

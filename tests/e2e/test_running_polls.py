@@ -34,6 +34,24 @@ def running_tasks(running: Running) -> list[dict[str, Any]]:
     return tasks
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_a_thread_of_the_pool_runs_is_told(targets: Targets, profile: str) -> None:
+    """tokio's blocking jobs, which are in no list."""
+    with targets.run("parked_tokio", profile, "under-way") as running:
+        (job,) = document("ps", running.pid)["jobs"]
+        names = {thread.tid: thread.name for thread in TargetProcess.open(running.pid).threads()}
+        listed, words = rat("ps", running.pid).out, rat("tree", running.pid).out
+        others = rat("ps", running.pid, "--state", "waiting").out
+    check_blocked(job, with_lines=profile != "release")
+    assert names[job["thread"]] == "tokio-rt-worker"
+    assert all(name.startswith("blocking job") for name in job["may_be"])
+    (line,) = (line for line in listed.splitlines() if line.lstrip().startswith("1 "))
+    assert "blocked in futex" in line
+    assert (line_of("receives") in line) == (profile != "release")
+    assert "\nblocking job: " in words
+    assert "blocking job" not in others
+
+
 def check_blocked(task: dict[str, Any], *, with_lines: bool) -> None:
     """It receives what nobody sends."""
     poll = task["poll"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, UsageError
-from tracer.stacks import RunningPoll, TaskState
+from tracer.stacks import TaskState, UnderWay
 from tracer.target.standing import standing
 from tracer.terminal import remark, say, say_json
 
 if TYPE_CHECKING:
     from tracer.commands.snapshots import TaskSource
-    from tracer.model import Array
+    from tracer.model import Array, Binary
     from tracer.output.task_list import TaskView
+    from tracer.stacks import RunningJob, Snapshot
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,12 +83,12 @@ def run(options: argparse.Namespace) -> ExitCode:
     view = take_view(live)
     tasks = chosen(view, options)
     if options.json:
-        print_json(view, tasks)
+        print_json(view, tasks, chosen_jobs(view, options))
         return ExitCode.OK
     from tracer.output.tables import LIST_WIDTH, make_console
     from tracer.output.task_list import task_lines
 
-    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width):
+    for line in task_lines(view, tasks, make_console(LIST_WIDTH).width, chosen_jobs(view, options)):
         say(line)
     say_remarks(live, view)
     return ExitCode.OK
@@ -118,11 +119,17 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     threads = {thread.tid: thread.name for thread in live.target.threads()}
     before = {tid: there for tid in threads if (there := standing(live.target, tid)) is not None}
     snapshot = live.reader.take()
-    polls: Mapping[int, RunningPoll] = {}
-    if (snapshot.tasks["state"] == TaskState.RUNNING).any() and live.running_polls is not None:
-        snapshot, polls = live.running_polls.of(snapshot, before)
+    under_way = UnderWay()
+    if live.running_polls is not None and _is_any_under_way(live.binary, snapshot):
+        snapshot, under_way = live.running_polls.of(snapshot, before)
     links = live.reader.links(snapshot) if with_links else None
-    return TaskView.of(live.process, live.binary, snapshot, threads, links, polls)
+    return TaskView.of(live.process, live.binary, snapshot, threads, links, under_way)
+
+
+def _is_any_under_way(binary: Binary, snapshot: Snapshot) -> bool:
+    """Whether threads are worth a look: a task runs, or blocking jobs may, which are in no list."""
+    is_running = bool((snapshot.tasks["state"] == TaskState.RUNNING).any())
+    return is_running or any(function.is_job for function in binary.functions)
 
 
 def chosen(view: TaskView, options: argparse.Namespace) -> Array:
@@ -139,11 +146,25 @@ def chosen(view: TaskView, options: argparse.Namespace) -> Array:
     return chosen_tasks(view, matches, states, SortKey(getattr(options, "sort", "id")))
 
 
-def print_json(view: TaskView, tasks: Array) -> None:
+def chosen_jobs(view: TaskView, options: argparse.Namespace) -> list[RunningJob]:
+    """The blocking jobs that run now and that the options of add_task_options ask for.  Raises UsageError."""
+    from tracer.commands.survey import compile_patterns
+
+    patterns = compile_patterns(options.filter)
+    if options.state and TaskState.RUNNING.name.lower() not in options.state:
+        return []
+    return [
+        job
+        for job in view.under_way.jobs
+        if not patterns or any(pattern.search(name) for pattern in patterns for name in view.job_names(job))
+    ]
+
+
+def print_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> None:
     """Print the tasks as docs/snapshot.schema.json has them."""
     from tracer.output.task_list import tasks_json
 
-    say_json(tasks_json(view, tasks), indent=1)
+    say_json(tasks_json(view, tasks, jobs), indent=1)
 
 
 def say_remarks(live: TaskSource, view: TaskView) -> None:
@@ -166,8 +187,8 @@ def _watch(live: TaskSource, options: argparse.Namespace) -> None:
         with interruptible(), refreshing_screen() as show:
             while True:
                 view = take_view(live)
-                tasks = chosen(view, options)
-                show(partial(task_lines, view, tasks))
+                tasks, jobs = chosen(view, options), chosen_jobs(view, options)
+                show(partial(task_lines, view, tasks, jobs=jobs))
                 time.sleep(options.watch)
     except KeyboardInterrupt:
         return

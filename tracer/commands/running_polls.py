@@ -18,7 +18,7 @@ from tracer.model import NO_SYSCALL, Array, Binary, Stack
 from tracer.probe.registers import registers_at, thread_registers
 from tracer.probe.running_stacks import running_stacks
 from tracer.probe.stacks import MOST_BYTES
-from tracer.stacks import RunningPoll, Snapshot, TaskState
+from tracer.stacks import RunningJob, RunningPoll, Snapshot, TaskState, UnderWay
 from tracer.target.call_frames import STACK_POINTER
 from tracer.target.modules import Modules
 from tracer.target.process import TargetProcess
@@ -30,6 +30,9 @@ _MOST_THREADS = 512
 
 _Places = tuple[tuple[Place, ...], bool]
 """Of a stack, and whether its last one is in the task's poll."""
+
+_Found = tuple[int, int | None, _Places]
+"""(tid, system call, stack)."""
 
 _SAVED = 64
 """Bytes below a frame in which who is called keeps its registers."""
@@ -43,35 +46,46 @@ class RunningPolls:
         self._modules = Modules(target)
         self._known = {target.pid: coroutine_names(binary.functions)}
         self._polls: dict[int, TaskPolls] = {}
+        jobs = [number for number, one in enumerate(binary.functions) if one.is_job and one.runtime == "tokio"]
+        self._jobs = {binary.functions[number].address: number for number in jobs}
+        self._job_polls = TaskPolls(self._jobs)
         self._named: dict[_Places, Stack] = {}
 
-    def of(self, snapshot: Snapshot, before: Mapping[int, Standing]) -> tuple[Snapshot, dict[int, RunningPoll]]:
-        """The snapshot, of just now, with more threads known; and by the task's header where its poll stands.
+    def of(self, snapshot: Snapshot, before: Mapping[int, Standing]) -> tuple[Snapshot, UnderWay]:
+        """The snapshot, with more threads known, and what they do.
 
-        before: where the process' threads waited before it was taken: who still does was in the same poll meanwhile.
+        snapshot: of just now.  before: where the process' threads waited before it was taken: who still does was in
+        the same poll meanwhile.
         """
         tasks = snapshot.tasks.copy()
         running = np.flatnonzero(tasks["state"] == TaskState.RUNNING)
-        found: dict[int, tuple[int, int | None, _Places]] = {}
+        found: dict[int, _Found] = {}
+        jobs: dict[tuple[int, ...], _Found] = {}
         for tid, call, copy in self._stacks(tasks[running], before):
             if call is not None:
                 for index in running[tasks["tid"][running] == tid].tolist():
                     found[index] = tid, call, self._places(self._unwound(copy, int(tasks["function"][index])))
             for index, unwound in self._polled(copy, tasks):
                 found.setdefault(index, (tid, call, self._places(unwound)))
-        self._name({places for _, _, places in found.values()})
+            functions, unwound = self._job(copy)
+            if functions:
+                jobs[tid, *functions] = tid, call, self._places(unwound)
+        self._name({places for _, _, places in (*found.values(), *jobs.values())})
         for index, (tid, _, _) in found.items():
             tasks["tid"][index] = tid
-        polls = {
-            int(tasks["header"][index]): RunningPoll(call, self._named[places])
-            for index, (_, call, places) in found.items()
-        }
-        return replace(snapshot, tasks=tasks), polls
+        return replace(snapshot, tasks=tasks), UnderWay(
+            {int(tasks["header"][index]): self._poll(one) for index, one in found.items()},
+            tuple(RunningJob(tid, tuple(which), self._poll(one)) for (tid, *which), one in sorted(jobs.items())),
+        )
+
+    def _poll(self, found: _Found) -> RunningPoll:
+        return RunningPoll(found[1], self._named[found[2]])
 
     def _stacks(self, running: Array, before: Mapping[int, Standing]) -> Iterator[tuple[int, int | None, StackCopy]]:
-        """(tid, the system call that it waits in, stack) of the threads that may poll these tasks."""
+        """(tid, the system call that it waits in, stack) of the threads that may poll these tasks, or run jobs."""
         known = running["tid"][running["tid"] != 0].tolist()
-        others = [] if len(known) == len(running) else [thread.tid for thread in self._target.threads()]
+        is_any = self._jobs or len(known) < len(running)
+        others = [thread.tid for thread in self._target.threads()] if is_any else []
         wanted = [*dict.fromkeys([*known, *others])][:_MOST_THREADS]
         left = set(wanted)
         registers = thread_registers()
@@ -86,6 +100,17 @@ class RunningPolls:
             yield tid, call if call >= 0 else NO_SYSCALL, replace(copy, registers=all_of_them or copy.registers)
         for tid, copy in running_stacks(sorted(left)).items():
             yield tid, None, copy
+
+    def _job(self, copy: StackCopy) -> tuple[list[int], Unwound]:
+        """What a thread of the pool runs, indexes into Binary.functions; nothing: it runs no job."""
+        nothing = list[int](), Unwound((), False)
+        if not self._jobs:
+            return nothing
+        unwound = self._unwound_to(copy, self._job_polls)
+        at = self._modules.at(unwound.addresses[-1]) if unwound.is_whole else None
+        if at is None:
+            return nothing
+        return [self._jobs[address] for address in self._job_polls.which(*at)], unwound
 
     def _polled(self, copy: StackCopy, tasks: Array) -> Iterator[tuple[int, Unwound]]:
         """(index, stack up to the poll) of the running tasks that a thread polls, by its stack alone.
@@ -107,8 +132,9 @@ class RunningPolls:
         """function: the task's poll, index into Binary.functions."""
         if function not in self._polls:
             self._polls[function] = TaskPolls((self._binary.functions[function].address,))
-        polls = self._polls[function]
+        return self._unwound_to(copy, self._polls[function])
 
+    def _unwound_to(self, copy: StackCopy, polls: TaskPolls) -> Unwound:
         def is_last(address: int) -> bool:
             at = self._modules.at(address)
             return at is not None and at[0].path == self._target.executable and polls.has(*at)

@@ -18,7 +18,7 @@ class TaskPolls:
 
     def __init__(self, addresses: Iterable[int]) -> None:
         self._addresses = frozenset(addresses)
-        self._begins: frozenset[int] | None = None
+        self._begins: dict[int, list[int]] | None = None
 
     @classmethod
     def of_plan(cls, plan: Plan, binary: int) -> TaskPolls:
@@ -31,9 +31,16 @@ class TaskPolls:
 
     def has(self, module: Module, address: int) -> bool:
         """module: the binary.  address: link-time, of an instruction."""
+        return bool(self.which(module, address))
+
+    def which(self, module: Module, address: int) -> list[int]:
+        """Those of them whose code it is: several where their code is one."""
         if self._begins is None:
-            self._begins = frozenset(_landing(module, one) for one in self._addresses)
-        return module.begin(address) in self._begins
+            self._begins = {}
+            for one in sorted(self._addresses):
+                self._begins.setdefault(_landing(module, one), []).append(one)
+        begin = module.begin(address)
+        return self._begins.get(begin, []) if begin is not None else []
 
 
 def _landing(module: Module, address: int) -> int:

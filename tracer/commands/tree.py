@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from tracer.commands.ps import add_task_options, chosen, print_json, say_remarks, take_view, task_source
+from tracer.commands.ps import add_task_options, chosen, chosen_jobs, print_json, say_remarks, take_view, task_source
 from tracer.errors import ExitCode, UsageError
 
 
@@ -33,9 +33,10 @@ def run(options: argparse.Namespace) -> ExitCode:
         tasks = tasks[np.isin(tasks["id"], options.task)]
         if not len(tasks):
             raise UsageError(f"process {options.pid} has no task {options.task[0]}", fix=f"rat-ebpf ps {options.pid}")
+    jobs = chosen_jobs(view, options) if not options.task else []
     if options.json:
-        print_json(view, tasks)
+        print_json(view, tasks, jobs)
         return ExitCode.OK
-    print_tree(view, tasks, make_console(LIST_WIDTH))
+    print_tree(view, tasks, jobs, make_console(LIST_WIDTH))
     say_remarks(live, view)
     return ExitCode.OK

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -16,7 +17,8 @@ from tracer.output.labels import short_name_of
 from tracer.output.running_polls import called_by_own, poll_json, poll_place, poll_words
 from tracer.output.tables import Column, table_lines
 from tracer.output.task_links import LinkWords
-from tracer.stacks import RunningPoll, Snapshot, TaskFlag, TaskLinks, TaskState
+from tracer.stacks import RunningJob, RunningPoll, Snapshot, TaskFlag, TaskLinks, TaskState, UnderWay
+from tracer.terminal import printable
 
 
 class SortKey(StrEnum):
@@ -32,7 +34,7 @@ class SortKey(StrEnum):
 class TaskView:
     """A snapshot with its stacks in words.  threads: names by tid.  links: None: they were not read.
 
-    polls: by the task's header where those stand that are under way, as far as that is known.
+    under_way: polls and jobs.
     """
 
     process: Process
@@ -42,7 +44,7 @@ class TaskView:
     frames: tuple[tuple[FutureFrame, ...], ...] = ()
     parked: tuple[Parked, ...] = ()
     links: LinkWords | None = None
-    polls: Mapping[int, RunningPoll] = field(default_factory=dict)
+    under_way: UnderWay = field(default_factory=UnderWay)
 
     @classmethod
     def of(
@@ -52,7 +54,7 @@ class TaskView:
         snapshot: Snapshot,
         threads: dict[int, str],
         links: TaskLinks | None = None,
-        polls: Mapping[int, RunningPoll] | None = None,
+        under_way: UnderWay | None = None,
     ) -> TaskView:
         """Put the stacks into words.  links: None: not asked for."""
         frames = _named_frames(binary, snapshot)
@@ -61,7 +63,7 @@ class TaskView:
             names = [short_name_of(one.name, FunctionKind.TASK).removeprefix("task ") for one in binary.functions]
             words = LinkWords(binary, snapshot, links, names)
         at = tuple(parked(one) for one in frames)
-        return cls(process, binary, snapshot, threads, frames, at, words, polls or {})
+        return cls(process, binary, snapshot, threads, frames, at, words, under_way or UnderWay())
 
     def future(self, function: int) -> str:
         """The name of the future of a task whose poll this is."""
@@ -78,6 +80,10 @@ class TaskView:
         if task["flags"] & TaskFlag.SHIFTED and task["state"] != TaskState.RUNNING:
             words += ", on the move"
         return words
+
+    def job_names(self, job: RunningJob) -> list[str]:
+        """What it runs: one of these, whose code is the same."""
+        return [self.binary.functions[function].name for function in job.functions]
 
     @property
     def own_folders(self) -> tuple[str, ...]:
@@ -99,7 +105,7 @@ class TaskView:
 
     def poll_of(self, task: Any) -> RunningPoll | None:
         """Where the poll of a running task stands; None: not known, or it does not run."""
-        return self.polls.get(int(task["header"]))
+        return self.under_way.polls.get(int(task["header"]))
 
 
 def _named_frames(binary: Binary, snapshot: Snapshot) -> tuple[tuple[FutureFrame, ...], ...]:
@@ -144,8 +150,8 @@ def _ranks(words: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([place[word] for word in words], np.int64)
 
 
-def task_lines(view: TaskView, tasks: Array, width: int) -> Iterator[str]:
-    """The table, and the counts below it."""
+def task_lines(view: TaskView, tasks: Array, width: int, jobs: Sequence[RunningJob] = ()) -> Iterator[str]:
+    """The table, one of the blocking jobs, and the counts below them."""
     first, of_task = _kinds(tasks)
     names = [str(id_) if id_ else f"0x{header:x}" for id_, header in tasks[["id", "header"]].tolist()]
     longest = max(names, key=len, default="")
@@ -170,7 +176,33 @@ def task_lines(view: TaskView, tasks: Array, width: int) -> Iterator[str]:
     for name, kind in zip(names, of_task.tolist(), strict=True):
         yield name.rjust(room) + ends[kind]
     yield ""
+    if jobs:
+        yield from _job_lines(view, jobs, width)
+        yield ""
     yield counts_words(view, tasks)
+
+
+def _job_lines(view: TaskView, jobs: Sequence[RunningJob], width: int) -> Iterator[str]:
+    """Those that stand alike as one."""
+    counts = Counter(
+        (job_words(view, job), poll_words(job.poll), called_by_own(job.poll, view.own_folders), _place(view, job))
+        for job in jobs
+    )
+    columns = {"threads": Column.FIGURE, "blocking job": Column.NAME, "awaiting": Column.NAME}
+    columns |= {"in the end": Column.NAME, "at": Column.PLACE}
+    yield from table_lines(
+        columns, [(f"{count:,}", *words) for words, count in counts.most_common()], width, ("in the end",)
+    )
+
+
+def job_words(view: TaskView, job: RunningJob) -> str:
+    """What it runs, in short; nothing of one whose code several have."""
+    names = {short_name_of(name, FunctionKind.TASK).removeprefix("blocking job ") for name in view.job_names(job)}
+    return names.pop() if len(names) == 1 else "one of several"
+
+
+def _place(view: TaskView, job: RunningJob) -> str:
+    return poll_place(job.poll, view.own_folders)
 
 
 def _kinds(tasks: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -199,7 +231,7 @@ def counts_words(view: TaskView, tasks: Array) -> str:
     return f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}"
 
 
-def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
+def tasks_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> dict[str, Any]:
     """As docs/snapshot.schema.json has it."""
     used = sorted({int(one) for one in tasks["stack"] if one >= 0})
     place = {stack: number for number, stack in enumerate(used)}
@@ -210,6 +242,14 @@ def tasks_json(view: TaskView, tasks: Array) -> dict[str, Any]:
         "duration": view.snapshot.duration,
         "missed": view.snapshot.missed,
         "tasks": [_task_json(view, task, place) for task in tasks],
+        "jobs": [
+            {
+                "thread": job.tid,
+                "may_be": [printable(name) for name in view.job_names(job)],
+                "poll": poll_json(job.poll, view.own_folders),
+            }
+            for job in jobs
+        ],
         "cycles": view.links.cycles_json(view.indexes(tasks)) if view.links is not None else None,
         "stacks": [[frame_json(frame) for frame in view.frames[stack]] for stack in used],
     }

@@ -16,8 +16,8 @@ from tracer.output.frames import FutureFrame
 from tracer.output.labels import short_name_of
 from tracer.output.running_polls import frame_name, frame_place, poll_words, told_frames
 from tracer.output.tables import plain_text
-from tracer.output.task_list import TaskView, counts_words, group_alike
-from tracer.stacks import RunningPoll, TaskFlag, TaskState
+from tracer.output.task_list import TaskView, counts_words, group_alike, job_words
+from tracer.stacks import RunningJob, RunningPoll, TaskFlag, TaskState
 
 _MOST_IDS = 8
 _MOST_LINKS, _MOST_ASKED = 3, 100
@@ -25,9 +25,9 @@ _NAME_WIDTH = 48
 _STATE_STYLES = {TaskState.RUNNING: "green", TaskState.READY: "yellow", TaskState.COMPLETE: "dim"}
 
 
-def print_tree(view: TaskView, tasks: Array, console: Console) -> None:
-    """Tasks that wait for each other for good; a tree for each group of tasks that wait alike, the largest first; the
-    counts."""
+def print_tree(view: TaskView, tasks: Array, jobs: Sequence[RunningJob], console: Console) -> None:
+    """Tasks that wait for each other for good; a tree for each group of tasks that wait alike, the largest first; one
+    for each of the blocking jobs that stand alike; the counts."""
     cycles = view.links.cycles(view.indexes(tasks)) if view.links is not None else []
     for words in cycles:
         console.print(plain_text(words, "bold red"), soft_wrap=True)
@@ -35,6 +35,9 @@ def print_tree(view: TaskView, tasks: Array, console: Console) -> None:
         console.print()
     for alike in group_alike(view, tasks):
         console.print(_tree(view, alike), soft_wrap=True)
+        console.print()
+    for (name, calls), count in Counter((job_words(view, job), job.poll) for job in jobs).most_common():
+        console.print(_job_tree(view, name, calls, count), soft_wrap=True)
         console.print()
     console.print(plain_text(counts_words(view, tasks)))
 
@@ -58,6 +61,13 @@ def _tree(view: TaskView, alike: Array) -> Tree:
     elif task["state"] in (TaskState.WAITING, TaskState.READY):
         reason = "polled at each reading" if task["flags"] & TaskFlag.SHIFTED else "layout not known"
         tree.add(plain_text(f"(where it waits is not known: {reason})", "dim"))
+    return tree
+
+
+def _job_tree(view: TaskView, name: str, poll: RunningPoll, count: int) -> Tree:
+    several = f"{count:,} blocking jobs: " if count > 1 else "blocking job: "
+    tree = Tree(Text.assemble(plain_text(several + name, "bold"), plain_text("  running", "green")), guide_style="dim")
+    tree.add(_calls(poll, view.own_folders))
     return tree
 
 

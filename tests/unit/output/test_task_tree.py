@@ -59,7 +59,7 @@ def trees(count: int, *held: tuple[int, LinkKind, int], certain: bool = True) ->
     found = TaskLinks(links, np.zeros(0, BLOCK), (), np.ones(count, np.bool_), 1)
     view = TaskView.of(Process(1, 1, "x", ("x",), "x", 0, 0), binary, snapshot, {}, found)
     written = io.StringIO()
-    print_tree(view, tasks, Console(file=written, width=200))
+    print_tree(view, tasks, [], Console(file=written, width=200))
     return written.getvalue().split("\n\n")[:-1]
 
 

@@ -1,6 +1,6 @@
-//! Polls that are under way, and two tasks that take turns on a thread.
+//! Polls that are under way, a job for the pool for blocking ones, and two tasks that take turns on a thread.
 
-use parked::under_way::{blocks, computes, takes_turns};
+use parked::under_way::{blocks, blocks_thread, computes, takes_turns};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::runtime::Builder;
 pub fn run() {
     let many = Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let (blocks, computes) = (many.spawn(blocks()).id(), many.spawn(computes()).id());
+    many.spawn_blocking(blocks_thread);
     let (says, is_said) = channel();
     thread::spawn(move || {
         Builder::new_current_thread().build().unwrap().block_on(async {
