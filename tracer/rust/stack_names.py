@@ -71,16 +71,15 @@ class StackNames:
         return found
 
     def _frames(self, begin: int, size: int, address: int, dies: Sequence[Die]) -> tuple[Frame, ...]:
-        several = {self._described(die, begin, size, address) for die in dies}
-        several.discard(None)
-        if len(several) == 1 and (only := several.pop()) is not None:
-            return only
         # Of functions that the linker made one nobody can tell which is meant: it goes by the name of the first.
         symbol = demangle(min(self._functions.names(begin), key=_strangeness).partition("@")[0])
-        name = self._known.get(begin) or _display(symbol, None)
-        return (Frame(name, None, False, self._module, _crate(symbol)),)
+        named = Frame(self._known.get(begin) or _display(symbol, None), None, False, self._module, _crate(symbol))
+        several = {self._described(die, begin, size, address, named) for die in dies}
+        several.discard(None)
+        return several.pop() or (named,) if len(several) == 1 else (named,)
 
-    def _described(self, die: Die, begin: int, size: int, address: int) -> tuple[Frame, ...] | None:
+    def _described(self, die: Die, begin: int, size: int, address: int, named: Frame) -> tuple[Frame, ...] | None:
+        """named: the function as its symbol tells it, which is more than line tables alone do."""
         assert self._dwarf is not None, "entries are of its debug information"
         lines = self._lines.places(die.unit, begin, begin + size)
         place = next((location for start, location in reversed(lines) if start <= address), None)
@@ -90,7 +89,8 @@ class StackNames:
             for inside in reversed(inlined):
                 frames.append(self._frame(inside, place, is_inlined=True))
                 place = self._call(inside)
-            frames.append(self._frame(die, place, is_inlined=False))
+            own = self._frame(die, place, is_inlined=False)
+            frames.append(own if own.crate is not None else replace(named, location=own.location))
         except DwarfError:
             return None
         return tuple(with_surroundings(frames))

@@ -95,6 +95,16 @@ def test_without_debug_information_there_are_names(samples: dict[str, Path]) -> 
     assert renamed[addresses[0]][0].function == "sample::other"
 
 
+def test_with_line_tables_alone_functions_have_the_names_of_their_symbols(samples: dict[str, Path]) -> None:
+    """The debug information has but the last part of each: `{async_fn#0}` of all async fns."""
+    with open_elf(samples["lines"]) as image:
+        addresses = some_addresses(image)
+        names = StackNames(image, "sample").of(addresses)
+    outermost = [frames[-1] for frames in names.values()]
+    assert all("sample" in (one.function or "") and one.crate is not None for one in outermost)
+    assert any(one.location is not None for one in outermost)
+
+
 def test_without_symbols_nothing_is_known(samples: dict[str, Path]) -> None:
     with open_elf(samples["stripped"]) as image:
         begin, code = next(image.executable_code())
