@@ -889,11 +889,12 @@ class Reference:
             is_open = not task.over and not task.ended and not task.replaced and task.outcome not in SURE
             task.lost_until = task.lost_until if task.over else self.lost_until
             known_from = max(self.lost_until, self.group_since[Group.TASKS])
-            watched = (
-                self._has(EndKind.COMPLETE, task.function) and Group.TASKS in self.active and task.last >= known_from
-            )
+            seen = Group.TASKS in self.active and task.last >= known_from
+            watched = self._has(EndKind.COMPLETE, task.function) and seen
             if is_open and task.number in cut:
                 task.outcome = Outcome.RUNNING
+            elif is_open and not seen and task.outcome is Outcome.WAITING:
+                task.outcome = Outcome.UNKNOWN
             elif is_open and not task.left and watched and task.outcome is Outcome.UNKNOWN:
                 task.outcome = Outcome.WAITING
             elif task.outcome not in SURE and task.ended:
