@@ -600,12 +600,18 @@ class Reference:
             clock.got, clock.ran, clock.off, clock.early, clock.woken = time, ran, None, None, None
 
     def _innermost(self, tid: int) -> tuple[int, int, int, int]:
-        """(instance, task, function, whether there is one)."""
-        around = [poll for poll in self.stacks[tid].frames if poll.sp > 0] if tid in self.stacks else []
+        """(instance, task, function, flags)."""
+        frames = self.stacks[tid].frames if tid in self.stacks else []
+        around = [poll for poll in frames if poll.sp > 0 and not poll.blind]
         if not around:
-            return 0, 0, 0, 0
+            return 0, 0, 0, int(OffCpuFlag.MAYBE_IN_POLL) if any(poll.sp > 0 for poll in frames) else 0
         poll = around[-1]
-        return poll.instance, poll.instance if self.is_task[poll.function] else poll.task, poll.function, 1
+        return (
+            poll.instance,
+            poll.instance if self.is_task[poll.function] else poll.task,
+            poll.function,
+            int(OffCpuFlag.IN_POLL),
+        )
 
     def _off_row(
         self, tid: int, clock: Clock, end: int, cpu_after: int = 0, *, still: bool = False
@@ -617,7 +623,7 @@ class Reference:
         wake = clock.woken or (None if still else clock.early)
         woken, by, flags = (0, 0, 0) if state == 0 or wake is None else wake
         woken = start if state == 0 else max(woken, start) if wake is not None else 0
-        flags |= OffCpuFlag.IN_POLL if in_poll else 0
+        flags |= in_poll
         flags |= OffCpuFlag.END_UNKNOWN if still else 0
         since = min(max(clock.known, clock.got), start)
         is_whole = clock.known <= clock.got <= start and 0 <= clock.ran <= ran

@@ -56,6 +56,7 @@ class OffCpuFlag(IntFlag):
     END_UNKNOWN = 1  # it did not get a CPU again until nothing more was seen
     BY_INTERRUPT = 2  # no thread woke it: a timer or a device did
     IN_POLL = 4  # a poll was under way: `function` is the innermost one's
+    MAYBE_IN_POLL = 8  # one was, or had ended unseen: its exit is not probed
 
 
 OFF_CPU = np.dtype(
