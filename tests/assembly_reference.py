@@ -186,6 +186,7 @@ class Reference:
         self.since = dict.fromkeys(self.probed, recording.start)
         self.lossy = dict.fromkeys(self.probed, False)
         self.lost_until = -(2**63)
+        self.losses: list[tuple[int, int]] = []
         self.under_way: set[int] = set()
         self.stacks: dict[int, Stack] = {}
         self.latest: dict[tuple[int, int, int], Poll] = {}
@@ -213,8 +214,10 @@ class Reference:
             for event in item:
                 self._event(*(int(value) for value in event))
         elif isinstance(item, PlanChange):
+            self._lose_before(item.time, item.time)
             self._plan_change(item)
         elif isinstance(item, ProcessEnd):
+            self._lose_before(item.time, item.time)
             if item.pid in self.pids:
                 process = self.pids.index(item.pid)
                 self._remember_open()
@@ -226,16 +229,34 @@ class Reference:
                 for key in [key for key in self.wakes if key[0] == process]:
                     self._leave_unanswered(*key)
         elif isinstance(item, Loss):
-            self.lossy = dict.fromkeys(self.lossy, True)
             now = max([self.start, *(stack.last for stack in self.stacks.values())])
-            self.lost_until = max(self.lost_until, now if item.before is None else item.before)
-            self._restart_clocks(self.lost_until)
+            after = -(2**63) if item.after is None else item.after
+            until = max(now, after) if item.before is None else item.before
+            self.losses = sorted({*self.losses, (after, until), (max(after, until - 1), until)})
+            if item.after is None:
+                self._lose_before(after + 1)
         elif len(self.pids) > 1:
             for thread in item:
                 self._learn(thread)
 
+    def _lose_before(self, behind: int, time: int = NEVER) -> None:
+        """What was lost up to there comes to bear: all that was open then may have ended since."""
+        while self.losses and self.losses[0][0] < behind:
+            after, until = self.losses.pop(0)
+            self._cut(
+                lambda poll, until=until: poll.start < until,
+                min(after, time),
+                goes_on=lambda poll, until=until: poll.start >= until,
+                gap=lambda poll: self.is_task[poll.function] and poll.id != 0,
+                counted="unwound",
+            )
+            self.lossy = dict.fromkeys(self.lossy, True)
+            self.lost_until = max(self.lost_until, until)
+            self._restart_clocks(self.lost_until)
+
     def finish(self, end: CaptureEnd | None) -> None:
         time = end.time if end else max([self.start, *(s.last for s in self.stacks.values())])
+        self._lose_before(NEVER, time)
         self._remember_open()
         self._end_tasks(lambda task: True, self._cut(lambda poll: True, time))
         self._still_off(lambda tid: True, time)
@@ -263,6 +284,7 @@ class Reference:
     def _event(
         self, time: int, sp: int, self_: int, tid: int, sequence: int, probe: int, cpu: int, state: int, flags: int
     ) -> None:
+        self._lose_before(time)
         self.count["events"] += 1
         if probe in (SWITCH_OUT_RECORD, SWITCH_IN_RECORD, WAKING_RECORD):
             self.count["switches"] += 1
@@ -578,12 +600,18 @@ class Reference:
             clock.got, clock.ran, clock.off, clock.early, clock.woken = time, ran, None, None, None
 
     def _innermost(self, tid: int) -> tuple[int, int, int, int]:
-        """(instance, task, function, whether there is one)."""
-        around = [poll for poll in self.stacks[tid].frames if poll.sp > 0] if tid in self.stacks else []
+        """(instance, task, function, flags)."""
+        frames = self.stacks[tid].frames if tid in self.stacks else []
+        around = [poll for poll in frames if poll.sp > 0 and not poll.blind]
         if not around:
-            return 0, 0, 0, 0
+            return 0, 0, 0, int(OffCpuFlag.MAYBE_IN_POLL) if any(poll.sp > 0 for poll in frames) else 0
         poll = around[-1]
-        return poll.instance, poll.instance if self.is_task[poll.function] else poll.task, poll.function, 1
+        return (
+            poll.instance,
+            poll.instance if self.is_task[poll.function] else poll.task,
+            poll.function,
+            int(OffCpuFlag.IN_POLL),
+        )
 
     def _off_row(
         self, tid: int, clock: Clock, end: int, cpu_after: int = 0, *, still: bool = False
@@ -595,7 +623,7 @@ class Reference:
         wake = clock.woken or (None if still else clock.early)
         woken, by, flags = (0, 0, 0) if state == 0 or wake is None else wake
         woken = start if state == 0 else max(woken, start) if wake is not None else 0
-        flags |= OffCpuFlag.IN_POLL if in_poll else 0
+        flags |= in_poll
         flags |= OffCpuFlag.END_UNKNOWN if still else 0
         since = min(max(clock.known, clock.got), start)
         is_whole = clock.known <= clock.got <= start and 0 <= clock.ran <= ran
@@ -867,11 +895,12 @@ class Reference:
             is_open = not task.over and not task.ended and not task.replaced and task.outcome not in SURE
             task.lost_until = task.lost_until if task.over else self.lost_until
             known_from = max(self.lost_until, self.group_since[Group.TASKS])
-            watched = (
-                self._has(EndKind.COMPLETE, task.function) and Group.TASKS in self.active and task.last >= known_from
-            )
+            seen = Group.TASKS in self.active and task.last >= known_from
+            watched = self._has(EndKind.COMPLETE, task.function) and seen
             if is_open and task.number in cut:
                 task.outcome = Outcome.RUNNING
+            elif is_open and not seen and task.outcome is Outcome.WAITING:
+                task.outcome = Outcome.UNKNOWN
             elif is_open and not task.left and watched and task.outcome is Outcome.UNKNOWN:
                 task.outcome = Outcome.WAITING
             elif task.outcome not in SURE and task.ended:
@@ -920,7 +949,15 @@ class Reference:
         polls = [poll for stack in self.stacks.values() for poll in stack.frames]
         self.open = {poll.instance: poll.since for poll in sorted(polls, key=lambda one: -one.since)}
 
-    def _cut(self, which: Any, time: int, *, goes_on: Any = lambda poll: False) -> set[int]:
+    def _cut(
+        self,
+        which: Any,
+        time: int,
+        *,
+        goes_on: Any = lambda poll: False,
+        gap: Any = lambda poll: True,
+        counted: str = "open_at_end",
+    ) -> set[int]:
         """Yields the instances whose polls were cut.  What has one inside it that goes on is not over."""
         cut: set[int] = set()
         for stack in self.stacks.values():
@@ -934,12 +971,12 @@ class Reference:
                 handed = [one.jumped and one.sp == after.sp for one, after in pairwise(inside)]
                 if any(not one.blind and not jumped for one, jumped in zip(inside, [*handed, False], strict=True)):
                     poll.flags |= PollFlag.END_UNKNOWN
-                    self.count["open_at_end"] += 1
+                    self.count[counted] += 1
                     self._schedule_cut(poll)
                 else:  # it may have ended any time since it was last seen
                     poll.end = max(seen, poll.start)
                     poll.flags |= PollFlag.INFERRED_END
-                poll.over, poll.gap, poll.result = True, True, "unknown"
+                poll.over, poll.gap, poll.result = True, gap(poll), "unknown"
                 is_ready = poll.flags & PollFlag.RESULT and not poll.flags & PollFlag.PENDING
                 if is_ready or poll.flags & (PollFlag.ABORTED | PollFlag.PANICKED):
                     poll.result = "finished"

@@ -89,7 +89,7 @@ def other_items(time: int) -> st.SearchStrategy[Any]:
     return st.one_of(
         st.builds(PlanChange, times, st.frozensets(st.sampled_from(list(Group))), st.just(""), *[some_functions] * 2),
         st.builds(PlanChange, times, st.just(frozenset(Group)), st.just(""), *[some_functions] * 2),
-        st.builds(Loss, st.just(0), st.just(1), st.none(), times),
+        st.builds(Loss, st.just(0), st.just(1), st.one_of(st.none(), times), st.one_of(st.none(), times)),
         st.builds(ProcessEnd, times, st.integers(4, 6), st.just("")),
         st.lists(st.builds(Thread, st.integers(1, 3), st.integers(4, 6), st.just("t")), max_size=2),
     )

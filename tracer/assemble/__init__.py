@@ -15,7 +15,8 @@ import numpy as np
 
 from tracer.assemble.block import step_events
 from tracer.assemble.chains import settled_places
-from tracer.assemble.changes import change_plan, end_everything, end_process, learn_threads, note_loss
+from tracer.assemble.changes import change_plan, end_everything, end_process, learn_threads
+from tracer.assemble.losses import come_to_bear, first_behind, note_loss
 from tracer.assemble.resting import note_reading
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.stacks import note_samples, with_looks
@@ -51,36 +52,66 @@ def step(
     if isinstance(item, np.ndarray):
         return with_looks(*_step_blocks(state, item))
     if isinstance(item, PlanChange):
-        return with_looks(*change_plan(state, item))
+        state, parts = _losses_before(state, item.time)
+        state, spans = change_plan(state, item)
+        return with_looks(state, _together([*parts, spans]))
     if isinstance(item, ProcessEnd):
-        return with_looks(*end_process(state, item))
+        state, parts = _losses_before(state, item.time)
+        state, spans = end_process(state, item)
+        return with_looks(state, _together([*parts, spans]))
     if isinstance(item, StackSamples):
         return note_samples(state, item), NO_SPANS
     if isinstance(item, MemoryReading):
         return note_reading(state, item), NO_SPANS
     if isinstance(item, Loss):
-        return note_loss(state, item), NO_SPANS
+        return with_looks(*note_loss(state, item))
     return learn_threads(state, item), NO_SPANS
 
 
 def finish(state: State, end: CaptureEnd | None) -> tuple[State, Spans]:
     """End what is still open, at the time of `end`, or of the latest event when the capture has no end."""
-    return with_looks(*end_everything(state, state.now if end is None else end.time))
+    time = state.now if end is None else end.time
+    parts = []
+    while state.losses:
+        state, spans = come_to_bear(state, time)
+        parts.append(spans)
+    state, spans = end_everything(state, time)
+    return with_looks(state, _together([*parts, spans]))
 
 
 def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
-    if len(events) <= BLOCK:
-        return step_events(state, events) if len(events) else (state, NO_SPANS)
+    if not len(events):
+        return state, NO_SPANS
+    if len(events) <= BLOCK and not state.losses:
+        return step_events(state, events)
     parts: list[Spans] = []
-    for begin in range(0, len(events), BLOCK):
-        state, spans = step_events(state, events[begin : begin + BLOCK])
+    while len(events):
+        size = first_behind(state.losses, events[:BLOCK])
+        state, spans = step_events(state, events[:size]) if size else come_to_bear(state)
         parts.append(spans)
+        events = events[size:]
+    return state, _together(parts)
+
+
+def _losses_before(state: State, time: int) -> tuple[State, list[Spans]]:
+    """Let those be of which nothing later is seen before that time."""
+    parts = []
+    while state.losses and state.losses[0][0] < time:
+        state, spans = come_to_bear(state, time)
+        parts.append(spans)
+    return state, parts
+
+
+def _together(parts: list[Spans]) -> Spans:
+    """The spans of several steps as those of one."""
+    if len(parts) == 1:
+        return parts[0]
     polls = np.concatenate([part.polls for part in parts])
     waits = np.concatenate([part.waits for part in parts])
     begun, over = np.concatenate([part.begun for part in parts]), np.concatenate([part.over for part in parts])
     over = over[np.argsort(over["task"], kind="stable")]
     off_cpu = np.concatenate([part.off_cpu for part in parts])
-    return state, Spans(
+    return Spans(
         polls[stable_order(polls["end"])],
         waits[stable_order(waits["end"])],
         begun,

@@ -93,7 +93,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
 
     closed = np.flatnonzero(~is_open)
     switches = opening.switches
-    _tell_leaving(switches, stream, frames_around(opening.leaving, stream, pairs, nesting), frames, is_task)
+    _tell_leaving(switches, stream, frames_around(opening.leaving, stream, pairs, nesting), nesting, frames, is_task)
     told, off_cpu = account(state.schedule, switches, state.lost_until)
     _read_clocks(told, stream, pairs, frames, ~carried)
     polls = _polls(frames, endings, closed, _clocks_at_ends(told, stream, pairs, frames, closed))
@@ -384,15 +384,23 @@ def _set_parents(state: State, nesting: Nesting, frames: Frames, carried: Flags)
     np.copyto(frames.parent, np.where(is_future, frames.instance[around], np.uint64(0)), where=~carried)
 
 
-def _tell_leaving(switches: Array, stream: Stream, around: Indexes, frames: Frames, is_task: Flags) -> None:
-    """Tell threads that leave their CPUs (SWITCH, in place) the innermost poll that they are in.
+def _tell_leaving(
+    switches: Array, stream: Stream, around: Indexes, nesting: Nesting, frames: Frames, is_task: Flags
+) -> None:
+    """Tell threads that leave their CPUs (SWITCH, in place) the innermost poll that they are certainly in.
 
-    around: the frame around each one whose thread is known, or -1.
+    around: the frame around each one whose thread is known, or -1.  One whose exit is not probed may be over by then:
+    `block_on` parks its thread between two polls of its future.
     """
     out = np.flatnonzero(switches["kind"] == SWITCH_OUT_RECORD)
     out = out[stream.threads.places(switches["tid"][out])[1]]
-    inside = np.flatnonzero(around >= 0)
-    out, frame = out[inside], around[inside]
+    sure, left = around.copy(), np.flatnonzero(around >= 0)
+    while len(left := left[frames.blind[sure[left]]]):
+        sure[left] = nesting.parent[sure[left]]
+        left = left[sure[left] >= 0]
+    switches["flags"][out[(around >= 0) & (sure < 0)]] |= np.uint8(OffCpuFlag.MAYBE_IN_POLL)
+    inside = np.flatnonzero(sure >= 0)
+    out, frame = out[inside], sure[inside]
     function = frames.function[frame]
     switches["instance"][out], switches["function"][out] = frames.instance[frame], function
     switches["task"][out] = np.where(is_task[function], frames.instance[frame], frames.task[frame])

@@ -1,4 +1,4 @@
-"""Everything but events: probes that come and go, processes that end, losses, thread names, the end."""
+"""Everything but events: probes that come and go, processes that end, thread names, the end."""
 
 from __future__ import annotations
 
@@ -7,30 +7,20 @@ from dataclasses import replace
 from itertools import chain, count
 
 import numpy as np
-import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes
 from tracer.assemble.continuity import doubt_open_waits
-from tracer.assemble.instances import results_of
+from tracer.assemble.cuts import cut, in_order, interrupted, newest, none_inside
 from tracer.assemble.resting import as_told, place_open_waits
 from tracer.assemble.roles import FUTURES, GROUP_INDEX, SCHEDULING, TASKS, WAKES
 from tracer.assemble.schedule import NEVER
-from tracer.assemble.scheduling import cut_off, of_polls, still_off
+from tracer.assemble.scheduling import still_off
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import (
-    FINISHED,
-    FRAME,
-    HANDED_ON,
-    HANDING,
-    LATEST,
-    NO_CAP,
     NO_ROW,
     NO_SPANS,
     NOT_HANDED,
-    SHARED_FIELDS,
-    UNKNOWN,
     UNKNOWN_PROCESS,
-    UNKNOWN_STATE,
     State,
     Threads,
 )
@@ -38,16 +28,7 @@ from tracer.assemble.tasks import ended, polled, with_spans, without_over
 from tracer.assemble.unpolled import never_polled
 from tracer.assemble.waits import open_waits, waiting
 from tracer.assemble.wakes import with_open_wakes
-from tracer.model import POLL, Array, Loss, PlanChange, PollFlag, ProcessEnd, Spans, Thread
-
-_INFERRED_END, _END_UNKNOWN = np.uint16(PollFlag.INFERRED_END), np.uint16(PollFlag.END_UNKNOWN)
-_SCHEDULED = np.uint16(PollFlag.SCHEDULED)
-
-
-def note_loss(state: State, loss: Loss) -> State:
-    """From now on an exit without an entry proves nothing, nor does a wait that began before the loss ended."""
-    until = max(state.lost_until, state.now if loss.before is None else loss.before)
-    return replace(state, lossy=(True,) * len(state.lossy), lost_until=until, schedule=state.schedule.restarted(until))
+from tracer.model import PlanChange, ProcessEnd, Spans, Thread
 
 
 def learn_threads(state: State, threads: Sequence[Thread]) -> State:
@@ -72,16 +53,17 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
     paused = leaving[state.latest["function"]]
     # What has one inside it that is still seen goes on as long.  Of what comes, none may be taken for the next one.
     switched = (leaving | coming)[state.frames["function"]] | state.frames["leaving"]
-    ended = switched & _none_inside(state, ~switched)
+    ended = switched & none_inside(state, ~switched)
     pending = waiting(state.latest[paused])
     waits = open_waits(pending, change.time, state.lost_until, state.roles)
     doubt_open_waits(waits, pending, state)
     with_open_wakes(waits, pending, state)
-    after, polls = _cut(state, ended, change.time)
+    after, polls = cut(state, ended, change.time)
     latest = state.latest.copy()
     latest["gap"] |= (leaving | coming)[latest["function"]]
-    interrupted = _interrupted(state.frames[ended], polls, state.lost_until)
-    latest = _newest(np.concatenate([latest, interrupted]), state.roles.key)
+    # Whether the same future is polled when the probes are back, nobody can tell.
+    left_open = interrupted(state.frames[ended], polls, state.lost_until, np.ones(len(polls), np.bool_))
+    latest = newest(np.concatenate([latest, left_open]), state.roles.key)
     sees_exit = replace(state, probed=probed, entries_only=entries_only).sees_exit
     frames = after.frames.copy()
     frames["blind"] |= ~sees_exit[frames["function"]]
@@ -119,7 +101,7 @@ def change_plan(state: State, change: PlanChange) -> tuple[State, Spans]:
         schedule=schedule,
         latest=latest,
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
-    ), _in_order(polls, waits, over, off_cpu)
+    ), in_order(polls, waits, over, off_cpu)
 
 
 def _probed(state: State, change: PlanChange) -> tuple[Flags, Flags]:
@@ -210,7 +192,7 @@ def _without_wakes(state: State, ended: Flags) -> State:
 def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, pending: Flags, time: int) -> tuple[State, Spans]:
     """pending: which of state.schedule.pending."""
     off_cpu = still_off(state.schedule, pending, time, state.lost_until)
-    after, polls = _cut(state, frames, time)
+    after, polls = cut(state, frames, time)
     left_over = waiting(as_told(state.latest[latest], state))
     waits = open_waits(left_over, time, state.lost_until, state.roles)
     doubt_open_waits(waits, left_over, state)
@@ -224,91 +206,4 @@ def _end(state: State, frames: Flags, latest: Flags, tasks: Flags, pending: Flag
         tasks=left,
         schedule=replace(state.schedule, pending=state.schedule.pending[~pending]),
         tally=replace(after.tally, waits=after.tally.waits + len(waits)),
-    ), _in_order(polls, waits, over, off_cpu)
-
-
-def _cut(state: State, ended: Flags, time: int) -> tuple[State, Array]:
-    """Take frames out of the stacks.  Yields their polls (dtype POLL), in the order of State.frames."""
-    frames = state.frames[ended]
-    thread = np.searchsorted(state.threads.tid, frames["tid"])
-    seen = state.threads.last[thread]
-    # One whose instance is polled elsewhere by now is over, unless something inside it is still open.
-    innermost = np.ones(len(state.frames), np.bool_)
-    innermost[:-1] = state.frames["tid"][1:] != state.frames["tid"][:-1]
-    cap = np.where(innermost[ended], frames["cap"], NO_CAP)
-    polls = np.empty(len(frames), POLL)
-    for name in SHARED_FIELDS:
-        polls[name] = frames[name]
-    polls["end"] = np.maximum(np.maximum(np.minimum(time, cap), seen), frames["start"])
-    polls["end_latest"] = polls["end"]
-    # Without an exit probe an end is seen only by what comes next: nothing came, so it may have ended long ago.
-    # What left by a jump ends when the next one inside it does.
-    jumped = (state.frames["handing"] == HANDING) & ~innermost
-    inferred = _none_inside(state, ~state.frames["blind"] & ~jumped)[ended]
-    polls["end"][inferred] = np.maximum(seen, frames["start"])[inferred]
-    polls["flags"] |= np.where(inferred, _INFERRED_END, _END_UNKNOWN)
-    clocks = cut_off(state.schedule, frames["tid"], polls["end"], state.lost_until)
-    clocks.is_on[inferred] = False
-    at_start = (frames["runnable"], frames["blocked"])
-    known, polls["runnable"], polls["blocked"] = of_polls(at_start, clocks, polls["start"], polls["end"])
-    polls["flags"] |= np.where(known, _SCHEDULED, np.uint16(0))
-
-    handed_to_one_that_ended = np.zeros(len(state.frames), np.bool_)
-    handed_to_one_that_ended[:-1] = ended[1:] & ~innermost[:-1] & (state.frames["handing"][:-1] == HANDING)
-    left = state.frames.copy()
-    left["handing"][handed_to_one_that_ended] = HANDED_ON
-    last = state.threads.last.copy()
-    np.maximum.at(last, thread, polls["end"])  # what encloses these polls was seen until then
-    return replace(
-        state,
-        frames=left[~ended],
-        threads=replace(state.threads, last=last),
-        tally=replace(
-            state.tally,
-            polls=state.tally.polls + len(polls),
-            open_at_end=state.tally.open_at_end + int(np.count_nonzero(~inferred)),
-        ),
-    ), polls
-
-
-def _none_inside(state: State, which: Flags) -> Flags:
-    """The frames that, as all that are open inside them, are none of these."""
-    innermost = np.ones(len(state.frames), np.bool_)
-    innermost[:-1] = state.frames["tid"][1:] != state.frames["tid"][:-1]
-    from_here = np.cumsum(which[::-1])[::-1]
-    last = np.flatnonzero(innermost)
-    beyond = last[np.searchsorted(last, np.arange(len(innermost)))] + 1
-    none: Flags = from_here == np.append(from_here, 0)[beyond]
-    return none
-
-
-def _interrupted(frames: Array, polls: Array, lost_until: int) -> Array:
-    """Cut polls as dtype LATEST: whether the same future is polled when the group is back, nobody can tell."""
-    latest = np.empty(len(frames), LATEST)
-    for name in LATEST.names or ():
-        if name in (FRAME.names or ()):
-            latest[name] = frames[name]
-    latest["end"] = polls["end"]
-    result = results_of(polls["flags"], polls["state_after"], polls["start"], lost_until)
-    latest["result"] = np.where(result == FINISHED, FINISHED, UNKNOWN)
-    latest["state_after"], latest["gap"] = UNKNOWN_STATE, True
-    known: Array = latest[frames["known"]]
-    return known
-
-
-def _newest(latest: Array, key: npt.NDArray[np.uint32]) -> Array:
-    """Of several polls of one function and address, the one that began last."""
-    keys = latest["process"], key[latest["function"]], latest["self"]
-    latest = latest[np.lexsort((latest["order"], *keys))]
-    last = np.ones(len(latest), np.bool_)
-    last[:-1] = False
-    for column in (latest["process"], key[latest["function"]], latest["self"]):
-        last[:-1] |= column[1:] != column[:-1]
-    return latest[last]
-
-
-def _in_order(polls: Array, waits: Array, over: Array, off_cpu: Array) -> Spans:
-    """By end; of frames that end together the inner ones first."""
-    inner_first = polls[::-1]
-    polls, waits = inner_first[stable_order(inner_first["end"])], waits[stable_order(waits["end"])]
-    return Spans(polls, waits, over=over, off_cpu=off_cpu[stable_order(off_cpu["end"])])
+    ), in_order(polls, waits, over, off_cpu)

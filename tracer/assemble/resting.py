@@ -102,6 +102,17 @@ def as_told(latest: Array, state: State) -> Array:
     return latest
 
 
+def tasks_at_rest(over: Array, state: State) -> tuple[Flags, Flags]:
+    """Which of these tasks (dtype TASK) memory had at the end, after their last polls: those that waited, or were
+    ready; and those that were being polled.  Only by its id is a task known to be the same one.
+    """
+    at = by_identity(_as_parked(over, "header"), state.parked, state.roles.key)
+    there = state.parked[np.maximum(at, 0)]
+    known = (at >= 0) & (over["id"] != 0) & (there["id"] == over["id"]) & (over["last"] <= state.parked_at)
+    is_polled = there["task"] == TaskAtRest.RUNNING
+    return known & ~is_polled, known & is_polled
+
+
 def place_open_waits(waits: Array, latest: Array, state: State) -> None:
     """Tell open waits (dtype WAIT, of these LATEST polls) where memory shows that they are, in place."""
     parked = _at_rest(state.parked)

@@ -227,6 +227,8 @@ class State:
     since: per batch, from when on it is attached.  lossy: per batch, events were lost since then; of functions that
     are probed.
     lost_until: events from before this time may be missing.
+    losses: those of which no event behind them was seen yet, see tracer.assemble.losses: (behind which time, until when
+    events may be missing), by time.
     under_way: per function, the number of the first row by which a poll of it ended that was under way when it was
     attached; NO_ROW: none did.
     records: see tracer.assemble.task_ids.  chains, calls: records of walks and of spawns, see tracer.assemble.records.
@@ -269,6 +271,7 @@ class State:
     parked_at: int = 0
     samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))
     in_poll: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    losses: tuple[tuple[int, int], ...] = ()
 
     @property
     def sees_exit(self) -> Flags:
@@ -279,6 +282,11 @@ class State:
     def is_lossy(self) -> bool:
         """Events of functions that are probed were lost since they are."""
         return bool(np.array(self.lossy)[self.batch[self.probed]].any())
+
+    @property
+    def may_lack_until(self) -> int:
+        """As lost_until, with the losses behind which nothing was seen yet."""
+        return max([self.lost_until, *(until for _, until in self.losses)])
 
     @property
     def now(self) -> int:

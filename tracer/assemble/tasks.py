@@ -11,6 +11,7 @@ import numpy as np
 from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.columns import copied, joined, pick
 from tracer.assemble.lookup import locate
+from tracer.assemble.resting import tasks_at_rest
 from tracer.assemble.roles import TASKS
 from tracer.assemble.state import ANOTHER, DONE, END, NO_TASKS, NOTHING, PAST, UNDONE, State, Tasks
 from tracer.model import Array, Group, Outcome, PollFlag
@@ -143,11 +144,19 @@ def ended(tasks: Tasks, which: Flags, cut: Unsigned, state: State) -> tuple[Task
     outcome, told = over["outcome"], tasks.told[which]
     open_ = (told == NOTHING) & ~np.isin(outcome, _SURE)
     is_cut = np.isin(over["task"], cut)
+    # One that was told to wait does so still if all of its polls were seen since.
+    seen = (over["last"] >= max(state.lost_until, state.since[TASKS])) & (Group.TASKS in state.active)
+    outcome = np.where(open_ & ~seen & (outcome == Outcome.WAITING), np.uint8(Outcome.UNKNOWN), outcome)
     # Whose end is always seen, and was not, is alive.
-    watched = state.roles.completes[over["function"]] & (over["last"] >= max(state.lost_until, state.since[TASKS]))
-    watched &= ~tasks.leaving[which] & (Group.TASKS in state.active)
+    watched = state.roles.completes[over["function"]] & seen & ~tasks.leaving[which]
     outcome = np.where(open_ & watched & (outcome == Outcome.UNKNOWN), np.uint8(Outcome.WAITING), outcome)
-    over["outcome"] = np.where(open_ & is_cut, np.uint8(Outcome.RUNNING), outcome)
+    outcome = np.where(open_ & is_cut, np.uint8(Outcome.RUNNING), outcome)
+    over["outcome"] = outcome
+    if len(state.parked):
+        waits, runs = tasks_at_rest(over, state)
+        unknown = open_ & (outcome == Outcome.UNKNOWN)
+        over["outcome"][unknown & waits] = Outcome.WAITING
+        over["outcome"][unknown & runs] = Outcome.RUNNING
     return _only(tasks, ~which), over
 
 

@@ -170,7 +170,7 @@ class Watcher:
             return
         # So far is known what goes on: threads that block send nothing, and neither does a recorder that is held up.
         now = max(self._follower.latest, self._told_until - SETTLED)
-        for fired in self._watch.under_way(self._state.frames, now, self._state.lost_until):
+        for fired in self._watch.under_way(self._state.frames, now, self._state.may_lack_until):
             self._fired(fired)
 
     # ---- what fires

@@ -15,7 +15,7 @@ class PollFlag(IntFlag):
     """What is unusual about a poll."""
 
     START_UNKNOWN = 1  # it was under way when the probes were attached
-    END_UNKNOWN = 2  # it was under way when they were detached, or its exit was lost
+    END_UNKNOWN = 2  # it was under way when they were detached, or events were lost
     UNWOUND = 4  # a panic (or a lost exit) ended it: `end` is when it was last seen, `end_latest` a bound
     INFERRED_END = 8  # its exit was not probed: same meaning of `end` and `end_latest`
     TAIL = 16  # it left by a jump; it ends with its callee
@@ -32,7 +32,7 @@ class PollFlag(IntFlag):
 POLL = np.dtype(
     [
         ("start", "<i8"),  # ns; with START_UNKNOWN the recording's start
-        ("end", "<i8"),  # ns; with END_UNKNOWN the recording's end
+        ("end", "<i8"),  # ns; with END_UNKNOWN until when it is known to have been under way
         ("end_latest", "<i8"),  # ns; = end unless the end is known only as a range
         ("self", "<u8"),
         ("instance", "<u8"),  # the future instance; 0: unknown (no self)
@@ -56,6 +56,7 @@ class OffCpuFlag(IntFlag):
     END_UNKNOWN = 1  # it did not get a CPU again until nothing more was seen
     BY_INTERRUPT = 2  # no thread woke it: a timer or a device did
     IN_POLL = 4  # a poll was under way: `function` is the innermost one's
+    MAYBE_IN_POLL = 8  # one was, or had ended unseen: its exit is not probed
 
 
 OFF_CPU = np.dtype(

@@ -22,8 +22,8 @@ from tracer.model import (
 from tracer.terminal import printable
 
 _POLL_FLAGS = (
-    (int(PollFlag.START_UNKNOWN), "was under way when tracing began"),
-    (int(PollFlag.END_UNKNOWN), "end not seen: drawn to the end of the trace"),
+    (int(PollFlag.START_UNKNOWN), "was under way when its polls began to be recorded"),
+    (int(PollFlag.END_UNKNOWN), "end not seen: drawn as long as it certainly went on"),
     (int(PollFlag.UNWOUND), "unwound by a panic (or its exit was lost)"),
     (int(PollFlag.INFERRED_END), "end inferred: its exit was not probed"),
     (int(PollFlag.ABORTED), "the task was aborted before: its future was dropped, not polled"),
@@ -32,7 +32,7 @@ _POLL_FLAGS = (
 )
 _WAIT_FLAGS = (
     (int(WaitFlag.START_UNKNOWN), "the poll before it was not seen"),
-    (int(WaitFlag.END_UNKNOWN), "no poll followed: drawn to the end of the trace"),
+    (int(WaitFlag.END_UNKNOWN), "no poll followed: drawn as long as its polls were recorded"),
     (int(WaitFlag.CANCELLED), "cancelled: it was dropped while it waited"),
     (int(WaitFlag.REPLACED), "... some time before another one was polled at its address, where it is drawn to end"),
     (

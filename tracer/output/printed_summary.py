@@ -166,18 +166,26 @@ def _print_scheduling(document: Document, console: Console) -> None:
     if scheduling and splits:
         on_cpu, runnable, blocked = (sum(one[key] for one in splits) for key in ("on_cpu", "runnable", "blocked"))
         words = f"{duration_words(on_cpu)} of them on a CPU, {duration_words(runnable)} waiting for one, "
-        words += f"{duration_words(blocked)} blocked"
-        calls = [
-            f"{one['name']} {duration_words(one['blocked'])}, longest {duration_words(one['longest'])}"
-            for one in scheduling["blocked_in_polls"][:_TOP_CALLS]
-            if one["blocked"]  # a call can have left its CPU without being blocked
-        ]
-        console.print(plain_text(f"busy: {words}" + (f" ({'; '.join(calls)})" if calls else ""), "dim"))
+        console.print(plain_text(f"busy: {words}{duration_words(blocked)} blocked", "dim"))
+        _print_blocked(scheduling["blocked_in_polls"], console)
         if document["plan_changes"] and scheduling["probed"] < 0.999:
             words = f"scheduling was recorded in {scheduling['probed']:.1%} of the time only"
             console.print(plain_text(words, "yellow"))
     if document["task_kinds"]:
         console.print()
+
+
+def _print_blocked(calls: Sequence[Document], console: Console) -> None:
+    """In what threads were blocked: in polls of no task, such as what `block_on` runs, too."""
+    told = [
+        f"{one['name']} {duration_words(one['blocked'])}, longest {duration_words(one['longest'])}"
+        for one in calls[:_TOP_CALLS]
+        if one["blocked"]  # a call can have left its CPU without being blocked
+    ]
+    if told:
+        total = duration_words(sum(one["blocked"] for one in calls))
+        words = f"blocked in polls, those outside of tasks included: {total} ({'; '.join(told)})"
+        console.print(plain_text(words, "dim"))
 
 
 def _print_delays(document: Document, console: Console) -> None:

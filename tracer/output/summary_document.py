@@ -260,8 +260,8 @@ def _bound_words(flags: int) -> str:
     """Why a poll's length is only a bound, or ""."""
     start, end = flags & PollFlag.START_UNKNOWN, flags & PollFlag.END_UNKNOWN
     if start and end:
-        return "under way all the time"
-    return "began before" if start else "still running" if end else ""
+        return "neither end seen"
+    return "began before" if start else "end not seen" if end else ""
 
 
 def _await(summary: Summary, row: AwaitFigures) -> dict[str, Any]:

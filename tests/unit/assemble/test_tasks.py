@@ -12,16 +12,19 @@ from tests.captures import START, busy_plan, recording_of
 from tracer.assemble import begin, finish, step
 from tracer.model import (
     EVENT,
+    PARKED,
     TASK_ID_RECORD,
     Array,
     CaptureEnd,
     EventFlag,
     Group,
+    MemoryReading,
     Outcome,
     Plan,
     PlanChange,
     ProcessEnd,
     Spans,
+    TaskAtRest,
     WaitFlag,
 )
 
@@ -178,3 +181,37 @@ def test_memory_is_bounded_by_the_addresses_in_use() -> None:
         state, spans = step(state, events)
         assert len(spans.begun) == 100
     assert (len(state.tasks.alive), len(state.latest), len(state.records)) == (1, 1, 1)
+
+
+PAUSE, BACK = PlanChange(START + 30, frozenset(), ""), PlanChange(START + 40, frozenset(Group), "")
+
+
+@pytest.mark.parametrize("rest", [[PAUSE], [PAUSE, ProcessEnd(START + 500, 5, "it ended")], [PAUSE, BACK]])
+def test_whether_a_task_still_waits_is_not_known_where_nobody_looked(rest: list[Any]) -> None:
+    """It can have been polled to its end meanwhile."""
+    waiting = with_future(0, PENDING, HEADER + 0x40, 7)
+    assert outcomes(run(waiting)) == [(7, 1, Outcome.WAITING)]
+    assert outcomes(run([*waiting, *rest])) == [(7, 1, Outcome.UNKNOWN)]
+
+
+def test_a_task_that_is_polled_when_the_probes_are_back_waits() -> None:
+    again = with_future(50, PENDING, HEADER + 0x40, flags=SAME)
+    waiting = with_future(0, PENDING, HEADER + 0x40, 7)
+    assert outcomes(run([*waiting, PAUSE, BACK, *again])) == [(7, 2, Outcome.WAITING)]
+
+
+@pytest.mark.parametrize(
+    ("id_", "did", "outcome"),
+    [
+        (7, TaskAtRest.WAITING, Outcome.WAITING),
+        (7, TaskAtRest.READY, Outcome.WAITING),
+        (7, TaskAtRest.RUNNING, Outcome.RUNNING),
+        (8, TaskAtRest.WAITING, Outcome.UNKNOWN),
+        (0, TaskAtRest.WAITING, Outcome.UNKNOWN),
+    ],
+)
+def test_memory_at_the_end_tells_of_a_task_that_nobody_looked_at(id_: int, did: TaskAtRest, outcome: Outcome) -> None:
+    parked = np.zeros(1, PARKED)
+    parked["self"], parked["id"], parked["task"] = HEADER, id_, did
+    memory = MemoryReading(START + 990, 5, 0, True, 1, parked)
+    assert outcomes(run([*with_future(0, PENDING, HEADER + 0x40, 7), PAUSE, memory])) == [(7, 1, outcome)]

@@ -8,21 +8,25 @@ from tracer.model import (
     FunctionKind,
     Group,
     PlanChange,
+    PollFlag,
     PollFunction,
     Source,
     SourceLocation,
+    WaitFlag,
     is_foreign,
     is_library,
 )
 from tracer.output.labels import (
     duration_words,
     place_words,
+    poll_notes,
     probed_words,
     short_awaitee,
     short_name,
     short_name_of,
     state_words,
     wait_name,
+    wait_notes,
 )
 
 
@@ -160,3 +164,11 @@ def test_states_and_groups() -> None:
     assert [probed_words(one, whole) for one in less] == [
         "all but 1 function, entries only of 2 functions", "all, entries only of 1 function",
     ]  # fmt: skip
+
+
+def test_what_is_cut_off_is_not_said_to_last_as_long_as_the_trace() -> None:
+    """Its probes can be taken away, and events be lost, at any time.  SQL knows such polls by the first words."""
+    polls, waits = poll_notes(int(PollFlag.END_UNKNOWN)), wait_notes(int(WaitFlag.END_UNKNOWN))
+    assert polls == "end not seen: drawn as long as it certainly went on"
+    assert waits == "no poll followed: drawn as long as its polls were recorded"
+    assert poll_notes(int(PollFlag.START_UNKNOWN)) == "was under way when its polls began to be recorded"

@@ -13,11 +13,13 @@ from rich.console import Console
 
 from tests.perfetto.simulation import PID, QUERY, START, blocks, make_recording, make_threads, many, simulate
 from tracer.model import (
+    OFF_CPU,
     POLL,
     WAIT,
     CaptureEnd,
     Group,
     Loss,
+    OffCpuFlag,
     PlanChange,
     PollFlag,
     ProcessEnd,
@@ -128,7 +130,7 @@ def test_a_bound_is_no_length() -> None:
     spans.polls["flags"][longest] |= int(PollFlag.END_UNKNOWN)
     spans.polls["depth"][longest] = 60
     row = summed(spans).as_json()["longest_polls"][0]
-    assert row["note"] == "still running"
+    assert row["note"] == "end not seen"  # it may have gone on, or have ended: the probes were gone, or events lost
 
 
 def test_no_functions_and_nothing_seen() -> None:
@@ -155,6 +157,20 @@ def rendered(summary: Summary, width: int = 100) -> str:
     text = io.StringIO()
     summary.print(Console(file=text, width=width, no_color=True, highlight=False))
     return text.getvalue()
+
+
+def test_what_threads_were_blocked_in_is_a_part_of_its_own_sum() -> None:
+    """Polls of no task are in it, which are not in how busy tasks were."""
+    recording, spans = make_recording(), simulate()
+    off = np.zeros(3, OFF_CPU)
+    off["start"], off["end"] = START, START + np.array([1_000_000, 2_000_000, 4_000_000])
+    off["flags"], off["state"], off["syscall"] = OffCpuFlag.IN_POLL, 1, [202, 202, 232]
+    spans.polls["flags"] |= int(PollFlag.SCHEDULED)
+    summary = Summary(replace(recording, plan=replace(recording.plan, scheduling=True)))
+    summary.spans(replace(spans, off_cpu=off))
+    summary.close(Tally(), CaptureEnd(START + 5_000_000_000, "", 0, 0))
+    text = " ".join(rendered(summary, 300).split())
+    assert "0 ns blocked blocked in polls, those outside of tasks included: 7.00 ms (epoll_wait 4.00 ms," in text
 
 
 def test_one_screen() -> None:

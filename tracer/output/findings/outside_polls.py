@@ -22,7 +22,7 @@ from tracer.output.syscalls import syscall_words
 _IDLE = np.array([7, 23, 24, 202, 232, 270, 271, 281, 426, 441, 449], np.int16)
 """poll, select, sched_yield, futex, epoll_wait, pselect6, ppoll, epoll_pwait, io_uring_enter, epoll_pwait2, futex_waitv
 of x86-64: so a runtime's thread waits for something to do."""
-_NOT_OURS = int(OffCpuFlag.IN_POLL | OffCpuFlag.END_UNKNOWN)
+_NOT_OURS = int(OffCpuFlag.IN_POLL | OffCpuFlag.MAYBE_IN_POLL | OffCpuFlag.END_UNKNOWN)
 
 
 @dataclass(slots=True)

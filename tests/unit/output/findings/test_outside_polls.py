@@ -49,6 +49,7 @@ def test_it_is_found() -> None:
         blocked(100, 300, -1),
         blocked(100, 300, tid=WORKERS[1]),
         blocked(100, 300, flags=int(OffCpuFlag.IN_POLL)),
+        blocked(100, 300, flags=int(OffCpuFlag.MAYBE_IN_POLL)),
         blocked(100, 300, flags=int(OffCpuFlag.END_UNKNOWN)),
         blocked(0, 0.9, late=300),
         blocked(0.5, 300),
@@ -56,7 +57,15 @@ def test_it_is_found() -> None:
         blocked(100, 9),
     ],
     ids=[
-        *("it is idle", "it is idle, too", "nobody knows how", "it polls no task", "in a poll", "to the end"),
+        *(
+            "it is idle",
+            "it is idle, too",
+            "nobody knows how",
+            "it polls no task",
+            "in a poll",
+            "perhaps in one",
+            "to the end",
+        ),
         *("it waited for a CPU", "perhaps in a poll from before", "once", "not for long"),
     ],
 )
