@@ -266,11 +266,32 @@ def test_counters(write: Write, trace_processor: Load) -> None:
     assert 1 < len(polls) <= 1000
     over = spans.over
     for at, value in live[:: len(live) // 9]:
-        seen = over["first"] < at + 1_000_000
-        gone = (over["last"] < at) & (over["outcome"] == Outcome.FINISHED)
+        seen = over["first"] <= at
+        gone = (over["last"] <= at) & (over["outcome"] == Outcome.FINISHED)
         assert value == np.count_nonzero(seen & ~gone)
     begun = sum(value * (after - at) for (at, value), (after, _) in pairwise(polls)) / 1e9
     assert begun == pytest.approx(np.count_nonzero(spans.polls["start"] < polls[-1][0]), rel=0.01)
+
+
+def test_live_tasks_are_those_of_one_moment(write: Write, trace_processor: Load) -> None:
+    """40 s of tasks, one after the other: never two are alive, however long a step is, and one is at the end."""
+    spans = simulate()
+    over = np.zeros(12_000, TASK_RECORD)
+    over["task"] = np.arange(1, len(over) + 1)
+    over["function"], over["tid"], over["outcome"] = spans.over["function"][0], WORKERS[0], Outcome.FINISHED
+    over["first"] = START + np.arange(len(over)) * 3_300_000
+    over["last"] = over["first"] + 1_200_000
+    over["outcome"][-1] = Outcome.WAITING
+    steps = [Spans(spans.polls[:0], spans.waits[:0], over, over)]
+    end = CaptureEnd(int(over["last"][-1]) + 5_000_000, "the time was up", 0, 0, 0.0)
+    trace = trace_processor(write(steps, end=end).path)
+    rows = trace.query(
+        "select c.value from counter c join counter_track t on c.track_id = t.id"
+        " where t.name = 'live tasks' order by c.ts"
+    )
+    assert len(rows) > 100
+    assert {row["value"] for row in rows} == {0, 1}
+    assert rows[-1]["value"] == 1
 
 
 def test_processes_threads_and_clocks(write: Write, trace_processor: Load) -> None:
