@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.perfetto.conftest import Write
 from tests.perfetto.simulation import START, TASK, WORKERS, make_recording, simulate
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.commands.sql import PACKAGE
-from tracer.model import CaptureEnd, Outcome, PollFlag, Spans, Tally
+from tracer.model import CaptureEnd, Outcome, PollFlag, Spans, Tally, WaitFlag
 from tracer.output.summary import Summary
 
 Load = Callable[[Path], TraceProcessor]
@@ -98,3 +99,23 @@ def test_the_documented_queries_find_it(trace_of_hung: TraceProcessor) -> None:
     assert [busy[second] for second in whole] == [1.0] * len(whole)
     assert max(row["busy"] for row in rows) <= 1
     assert {row["tid"] for row in rows} == set(WORKERS)
+
+
+def test_a_wake_that_nothing_followed_is_no_delay(write: Write, trace_processor: Load) -> None:
+    spans = simulate()
+    waits = spans.waits[spans.waits["function"] == TASK]
+    waits["woken"], waits["woken_on"] = (waits["start"] + waits["end"]) // 2, WORKERS[0]
+    never = waits[:1].copy()
+    never["start"], never["woken"], never["end"] = END.time - 900_000_000, END.time - 800_000_000, END.time
+    never["flags"], never["instance"] = WaitFlag.END_UNKNOWN, spans.over["task"][-1]
+    spans = replace(spans, waits=np.concatenate([waits, never]))
+    trace = with_views(write([spans], end=END).path, trace_processor)
+    (kind,) = summary_of(spans)["task_kinds"]
+    (told,) = trace.query("SELECT * FROM rat_scheduling_delay WHERE NOT is_first")
+    assert (told["count"], told["total_dur"], told["max_dur"]) == (
+        kind["delay"]["polls"],
+        kind["delay"]["total"],
+        kind["delay"]["longest"],
+    )
+    assert trace.one("SELECT sum(dur) FROM rat_ready WHERE NOT is_over") == 800_000_000
+    assert trace.one("SELECT count(*) FROM rat_wake WHERE poll_id IS NULL AND delay IS NULL") == 1
