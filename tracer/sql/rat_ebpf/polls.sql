@@ -93,4 +93,4 @@ FROM slice
 JOIN thread_track
   ON thread_track.id = slice.track_id
 WHERE
-  slice.category = 'merged';
+  slice.category = 'merged' AND extract_arg(slice.arg_set_id, 'debug.polls') IS NOT NULL;
