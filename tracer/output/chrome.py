@@ -362,7 +362,7 @@ class ChromeWriter:
                 "options": {key: printable(value) for key, value in recording.options.items()},
                 "realtime minus monotonic (ns)": recording.clock.realtime - recording.clock.monotonic,
                 "functions probed": len(recording.plan.functions),
-                "functions not probed": len(recording.plan.refusals),
+                "functions not probed": len(recording.plan.unseen),
                 "polls": tally.polls,
                 "exits without an entry": tally.unmatched_exits,
                 "remarks": remarks,

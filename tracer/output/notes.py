@@ -49,7 +49,8 @@ class Notes:
             "transport": recording.transport,
             "exits seen by": str(plan.exit_mode),
             "functions probed": len(plan.functions),
-            "functions not probed": len(plan.refusals),
+            "functions not probed": len(plan.unseen),
+            "functions probed in part": len(plan.seen_in_part),
             "probes": len(plan.probes),
             "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
         }
