@@ -131,7 +131,7 @@ LEFT JOIN _rat_spawned
 LEFT JOIN _rat_spawned_by
   USING (task_number);
 
--- Tasks by their future: how many, and where their time went.
+-- Tasks by their future's name: how many, and where their time went. Functions that have one name are one row.
 CREATE PERFETTO VIEW rat_task_kind (
   function STRING,
   tasks LONG,
