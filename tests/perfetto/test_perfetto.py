@@ -30,12 +30,14 @@ from tests.perfetto.simulation import (
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.commands.sql import PACKAGE
 from tracer.model import (
+    PARKED,
     POLL,
     WAIT,
     CaptureEnd,
     Finding,
     Group,
     Loss,
+    MemoryReading,
     Outcome,
     PlanChange,
     PollFlag,
@@ -449,6 +451,38 @@ def unknown_fields(message: Message) -> list[str]:
             for child in value if descriptor.is_repeated else [value]:
                 found += unknown_fields(child)
     return found
+
+
+def test_lanes_of_losses_have_names_of_their_own(write: Write, trace_processor: Load) -> None:
+    at = START + 10_000_000
+    losses = [Loss(cpu, 5, at + since, at + since + 200) for cpu, since in ((0, 0), (0, 100), (0, 300), (1, 0))]
+    trace = trace_processor(write([simulate(), *losses]).path)
+    rows = trace.query("select t.name, s.ts from slice s join track t on s.track_id = t.id where t.name like 'CPU %'")
+    assert Counter(row["name"] for row in rows) == {"CPU 0": 2, "CPU 0 (2)": 1, "CPU 1": 1}
+
+
+def test_memory_that_is_read_at_the_end_is_within_the_trace(write: Write, trace_processor: Load) -> None:
+    end = CaptureEnd(START + 50_000_000, "Ctrl-C", 0, 0)
+    nothing = np.empty(0, PARKED)
+    first = MemoryReading(START - 1000, 7_000, 0, is_last=False, tasks=1, parked=nothing)
+    last = MemoryReading(end.time + 30_000, 8_000, 0, is_last=True, tasks=1_234, parked=nothing)
+    trace = trace_processor(write([first, simulate(), last], end=end).path)
+    rows = trace.query(
+        "select ts, name, extract_arg(arg_set_id, 'debug.after the end by (ns)') late from slice"
+        " where name like 'memory read%' order by ts"
+    )
+    assert [(row["ts"], row["name"], row["late"]) for row in rows] == [
+        (START, "memory read: 1 task in 7.00 µs", None),
+        (end.time, "memory read: 1,234 tasks in 8.00 µs", 30_000),
+    ]
+    assert trace.one("select end_ts from trace_bounds") == end.time
+
+
+def test_lanes_that_nobody_shares_are_not_told(write: Write) -> None:
+    """1,500 tasks that are alive all the time have a row each; of those that come one after the other some share."""
+    alone, several = many(4_000, tasks=1_500, nested=1), many(8_000, tasks=700, nested=1, churn=1)
+    assert not [words for words in write(blocks(alone, 3)).remarks if "share" in words]
+    assert [words for words in write(blocks(several, 3)).remarks if "share" in words]
 
 
 def test_the_full_schema_knows_every_field(write: Write) -> None:

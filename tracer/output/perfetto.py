@@ -388,7 +388,7 @@ class PerfettoWriter:
 
     def _remarks(self) -> tuple[str, ...]:
         remarks, lanes = self._undrawn.remarks(), self._instances.lanes
-        if lanes.sharing:
+        if lanes.sharing > lanes.lanes:
             remarks.append(
                 f"{lanes.sharing:,} tasks and futures share {some(lanes.lanes, 'lane')}:"
                 " their functions have too many for a row each"
