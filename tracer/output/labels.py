@@ -276,6 +276,11 @@ def duration_words(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
+def more_times(count: int) -> str:
+    """How often again."""
+    return "once more" if count == 1 else f"{count:,} more times"
+
+
 def place_words(location: SourceLocation | None) -> str:
     """A place in the source; of a crate from a registry, from its own folder on."""
     return printable(_REGISTRY.sub("", str(location))) if location else ""
