@@ -135,8 +135,10 @@ def _with_rights(arguments: Sequence[str]) -> str:
 
 def _explain(error: RatError) -> int:
     """What happened and why in one line; the next thing to do on lines of its own.  Returns the exit code."""
-    sentences = [text.rstrip(".") + "." for text in (error.what, error.why) if text]
-    remark(" ".join(["rat-ebpf:", *sentences]))
+    # A cause that begins like a sentence is one; others begin with a name, or go on from what happened.
+    between = "; " if error.why[:1].islower() else ". "
+    words = between.join(text.rstrip(".") for text in (error.what, error.why) if text)
+    remark(f"rat-ebpf: {words}.")
     for line in error.fix.splitlines():
         remark(f"    {line}")
     return int(error.code)

@@ -30,12 +30,14 @@ from tests.perfetto.simulation import (
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.commands.sql import PACKAGE
 from tracer.model import (
+    PARKED,
     POLL,
     WAIT,
     CaptureEnd,
     Finding,
     Group,
     Loss,
+    MemoryReading,
     Outcome,
     PlanChange,
     PollFlag,
@@ -266,11 +268,32 @@ def test_counters(write: Write, trace_processor: Load) -> None:
     assert 1 < len(polls) <= 1000
     over = spans.over
     for at, value in live[:: len(live) // 9]:
-        seen = over["first"] < at + 1_000_000
-        gone = (over["last"] < at) & (over["outcome"] == Outcome.FINISHED)
+        seen = over["first"] <= at
+        gone = (over["last"] <= at) & (over["outcome"] == Outcome.FINISHED)
         assert value == np.count_nonzero(seen & ~gone)
     begun = sum(value * (after - at) for (at, value), (after, _) in pairwise(polls)) / 1e9
     assert begun == pytest.approx(np.count_nonzero(spans.polls["start"] < polls[-1][0]), rel=0.01)
+
+
+def test_live_tasks_are_those_of_one_moment(write: Write, trace_processor: Load) -> None:
+    """40 s of tasks, one after the other: never two are alive, however long a step is, and one is at the end."""
+    spans = simulate()
+    over = np.zeros(12_000, TASK_RECORD)
+    over["task"] = np.arange(1, len(over) + 1)
+    over["function"], over["tid"], over["outcome"] = spans.over["function"][0], WORKERS[0], Outcome.FINISHED
+    over["first"] = START + np.arange(len(over)) * 3_300_000
+    over["last"] = over["first"] + 1_200_000
+    over["outcome"][-1] = Outcome.WAITING
+    steps = [Spans(spans.polls[:0], spans.waits[:0], over, over)]
+    end = CaptureEnd(int(over["last"][-1]) + 5_000_000, "the time was up", 0, 0, 0.0)
+    trace = trace_processor(write(steps, end=end).path)
+    rows = trace.query(
+        "select c.value from counter c join counter_track t on c.track_id = t.id"
+        " where t.name = 'live tasks' order by c.ts"
+    )
+    assert len(rows) > 100
+    assert {row["value"] for row in rows} == {0, 1}
+    assert rows[-1]["value"] == 1
 
 
 def test_processes_threads_and_clocks(write: Write, trace_processor: Load) -> None:
@@ -428,6 +451,38 @@ def unknown_fields(message: Message) -> list[str]:
             for child in value if descriptor.is_repeated else [value]:
                 found += unknown_fields(child)
     return found
+
+
+def test_lanes_of_losses_have_names_of_their_own(write: Write, trace_processor: Load) -> None:
+    at = START + 10_000_000
+    losses = [Loss(cpu, 5, at + since, at + since + 200) for cpu, since in ((0, 0), (0, 100), (0, 300), (1, 0))]
+    trace = trace_processor(write([simulate(), *losses]).path)
+    rows = trace.query("select t.name, s.ts from slice s join track t on s.track_id = t.id where t.name like 'CPU %'")
+    assert Counter(row["name"] for row in rows) == {"CPU 0": 2, "CPU 0 (2)": 1, "CPU 1": 1}
+
+
+def test_memory_that_is_read_at_the_end_is_within_the_trace(write: Write, trace_processor: Load) -> None:
+    end = CaptureEnd(START + 50_000_000, "Ctrl-C", 0, 0)
+    nothing = np.empty(0, PARKED)
+    first = MemoryReading(START - 1000, 7_000, 0, is_last=False, tasks=1, parked=nothing)
+    last = MemoryReading(end.time + 30_000, 8_000, 0, is_last=True, tasks=1_234, parked=nothing)
+    trace = trace_processor(write([first, simulate(), last], end=end).path)
+    rows = trace.query(
+        "select ts, name, extract_arg(arg_set_id, 'debug.after the end by (ns)') late from slice"
+        " where name like 'memory read%' order by ts"
+    )
+    assert [(row["ts"], row["name"], row["late"]) for row in rows] == [
+        (START, "memory read: 1 task in 7.00 µs", None),
+        (end.time, "memory read: 1,234 tasks in 8.00 µs", 30_000),
+    ]
+    assert trace.one("select end_ts from trace_bounds") == end.time
+
+
+def test_lanes_that_nobody_shares_are_not_told(write: Write) -> None:
+    """1,500 tasks that are alive all the time have a row each; of those that come one after the other some share."""
+    alone, several = many(4_000, tasks=1_500, nested=1), many(8_000, tasks=700, nested=1, churn=1)
+    assert not [words for words in write(blocks(alone, 3)).remarks if "share" in words]
+    assert [words for words in write(blocks(several, 3)).remarks if "share" in words]
 
 
 def test_the_full_schema_knows_every_field(write: Write) -> None:

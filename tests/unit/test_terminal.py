@@ -75,7 +75,27 @@ def test_errors(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("tracer.cli.parse", fail)
     assert main(["x"]) == NotTraceable.code
     lines = capfd.readouterr().err.split("\n")
-    assert lines == [f"rat-ebpf: {SEEN}. {SEEN}.", "    first", f"    {shell_word(EVIL)}", ""]
+    assert lines == [f"rat-ebpf: {SEEN}; {SEEN}.", "    first", f"    {shell_word(EVIL)}", ""]
+
+
+@pytest.mark.parametrize(
+    ("what", "why", "said"),
+    [
+        ("x is JSON.", "only traces carry it", "x is JSON; only traces carry it."),
+        ("x is JSON", "Only traces carry it.", "x is JSON. Only traces carry it."),
+        ("x is JSON", "/tmp/x has none", "x is JSON. /tmp/x has none."),
+        ("x is JSON.", "", "x is JSON."),
+    ],
+)
+def test_a_cause_begins_a_sentence_or_goes_on(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str, why: str, said: str
+) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise NotTraceable(what, why=why)
+
+    monkeypatch.setattr("tracer.cli.parse", fail)
+    main(["x"])
+    assert capfd.readouterr().err == f"rat-ebpf: {said}\n"
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
         looks[name] = state.samples[name][found]
     for name, of_poll in (("function", "function"), ("start", "start"), ("task", "instance")):
         looks[name] = polls[of_poll][within[found]]
-    is_blocked_still = (looks["kind"] == StackKind.BLOCKED) & (looks["until"] == 0)
-    looks["until"] = np.where(is_blocked_still, polls["end"][within[found]], looks["until"])
+    is_open = (looks["kind"] == StackKind.RUNNING) | (looks["until"] == 0)
+    looks["until"] = np.where(is_open, polls["end"][within[found]], looks["until"])
     order = np.lexsort((looks["time"], within[found]))  # polls are in the order of their ends
     left = state.samples[(within < 0) & _may_have_a_poll(state)]
     tally = replace(state.tally, looks=state.tally.looks + len(looks))

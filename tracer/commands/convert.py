@@ -54,7 +54,8 @@ def add_trace_options(parser: argparse.ArgumentParser, formats: tuple[str, ...] 
         type=int,
         default=MAX_SLICES,
         metavar="N",
-        help="merge short polls beyond this many slices (default %(default)s)",
+        help="beyond this many slices merge short polls and leave out short waits (default %(default)s); what there is "
+        "once a task, such as its spawn, always stays",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON on the standard output")

@@ -60,12 +60,14 @@ class Flight:
 
     def left_out(self) -> list[str]:
         """What fired and has no trace, in words."""
+        from tracer.output.labels import more_times
+
         words = [
             f"{trigger}: {count:,} more, in the time of its traces or right after them"
             for trigger, count in self.again.items()
         ]
         if self.not_written:
-            words.append(f"{self.not_written:,} more times a trigger fired, and no trace could be written")
+            words.append(f"{more_times(self.not_written)} a trigger fired, and no trace could be written")
         return words
 
     def begin(self) -> None:

@@ -212,10 +212,12 @@ def _say_if_heard(words: str) -> None:
 
 def _announcement(options: argparse.Namespace, survey: Survey, began: float) -> Callable[[Plan], None]:
     """Says once the probes are attached how much of the program can be seen, and how long it took to get there."""
+    from tracer.output.labels import not_probed_words
+
     subject = options.pid[0] if options.pid else options.program[0]
 
     def announce(plan: Plan) -> None:
-        refused = f", {len(plan.refusals)} not (why: rat-ebpf list {subject})" if plan.refusals else ""
+        refused = f"{not_probed_words(plan)} (why: rat-ebpf list {subject})" if plan.refusals else ""
         names = ", ".join(f"{p.name} ({p.pid})" for p in survey.processes)
         remark(
             f"{names}: {len(plan.functions)} poll functions probed{refused}; "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.model.binary import Binary
-from tracer.model.functions import FunctionKind, InstructionCost, PollFunction, Refusal
+from tracer.model.functions import IN_PART, FunctionKind, InstructionCost, PollFunction, Refusal
 from tracer.model.layouts import Layout
 from tracer.model.points import CallSite, EndPoint, SpawnPoint, WakePoint
 
@@ -139,6 +139,16 @@ class Plan:
         """Those of its probes, and SCHEDULING."""
         groups = frozenset(probe.group for probe in self.probes)
         return groups | {Group.SCHEDULING} if self.scheduling else groups
+
+    @property
+    def unseen(self) -> tuple[Refusal, ...]:
+        """Those of functions of which no poll is seen."""
+        return tuple(one for one in self.refusals if one.reason != IN_PART)
+
+    @property
+    def seen_in_part(self) -> tuple[Refusal, ...]:
+        """Those of functions that are probed, and have inlined copies, too."""
+        return tuple(one for one in self.refusals if one.reason == IN_PART)
 
     @property
     def own_folders(self) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ LOOK = np.dtype(
 )
 """A thread's stack and the task poll that it was taken in: the innermost one, if several were under way; 48 bytes.
 
-One that blocked until nothing more was seen has the end of its poll in `until`."""
+One of what ran, or that blocked until nothing more was seen, has the end of its poll in `until`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag, WaitFlag
-from tracer.output.histogram import BINS, Integers, bins_of, percentile
+from tracer.output.histogram import BINS, NO_LEAST, Integers, bins_of, percentile
 from tracer.output.records import join, pick
 from tracer.output.waiting import Waiting
 
@@ -31,6 +31,7 @@ class Accounts:
         self.polls = np.zeros(self._functions, np.int64)
         self.busy = np.zeros(self._functions, np.int64)
         self.longest_poll = np.zeros(self._functions, np.int64)
+        self._least_poll = np.full(self._functions, NO_LEAST)
         self.instances = np.zeros(self._functions, np.int64)
         self.waits = np.zeros(self._functions, np.int64)
         self.waiting = np.zeros(self._functions, np.int64)
@@ -58,6 +59,7 @@ class Accounts:
         self.polls += np.bincount(function, minlength=self._functions)
         np.add.at(self.busy, function, length)
         np.maximum.at(self.longest_poll, function, length)
+        np.minimum.at(self._least_poll, function, length)
         self.root_busy += int(length[polls["depth"] == 0].sum())
         unwound = (polls["flags"] & int(PollFlag.UNWOUND)) != 0
         self.unwound += np.bincount(function[unwound], minlength=self._functions)
@@ -112,12 +114,14 @@ class Accounts:
 
     def percentile(self, function: int, share: float) -> float:
         """The poll length in ns that `share` of a function's polls do not exceed, within PERCENTILE_ERROR."""
-        return percentile(self._histogram[function], share, int(self.longest_poll[function]))
+        least, longest = int(self._least_poll[function]), int(self.longest_poll[function])
+        return percentile(self._histogram[function], share, least, longest)
 
     def percentile_of_tasks(self, share: float) -> int:
         """The same of the polls of all tasks."""
         bins = self._histogram[: len(self._is_task)][self._is_task].sum(axis=0)
-        return round(percentile(bins, share, int(self.longest_poll[self._is_task].max(initial=0))))
+        least = int(self._least_poll[self._is_task].min(initial=NO_LEAST))
+        return round(percentile(bins, share, least, int(self.longest_poll[self._is_task].max(initial=0))))
 
     def longest_apart(self, count: int) -> list[np.void]:
         """The longest polls, no two of them nested."""

@@ -64,11 +64,20 @@ def period_of(stacks: Stacks | None) -> int:
 
 
 def times_of(looks: Array, stacks: Stacks | None) -> list[int]:
-    """How much time each look (dtype LOOK) stands for, in ns.  stacks: of the recording."""
+    """How much time each look (dtype LOOK) stands for, in ns.  stacks: of the recording.
+
+    What ran was looked at once a period; those of one poll, which come together, stand for no more than it took.
+    """
     period = period_of(stacks)
     is_blocked = (looks["kind"] == StackKind.BLOCKED).tolist()
     lengths = (looks["until"] - looks["time"]).tolist()
-    return [max(length, 0) if blocked else period for blocked, length in zip(is_blocked, lengths, strict=True)]
+    polls = list(zip(looks["tid"].tolist(), looks["start"].tolist(), strict=True))
+    counts = Counter(poll for poll, blocked in zip(polls, is_blocked, strict=True) if not blocked)
+    in_polls = (looks["until"] - looks["start"]).tolist()
+    return [
+        max(length, 0) if blocked else min(period, in_poll // counts[poll])
+        for blocked, length, in_poll, poll in zip(is_blocked, lengths, in_polls, polls, strict=True)
+    ]
 
 
 _Place = tuple[StackKind, str | None, str | None, int]

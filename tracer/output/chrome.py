@@ -51,6 +51,7 @@ from tracer.output.records import join, pick
 from tracer.output.spawn_words import NO_TASK, unknown_site
 from tracer.output.thinning import Budget, everything, select
 from tracer.output.trace import WrittenTrace
+from tracer.output.undrawn import Undrawn, sort_words, sorts_of
 from tracer.output.wake_words import NO_TASK as NO_WAKER
 from tracer.output.wake_words import OWN
 from tracer.terminal import printable
@@ -80,8 +81,8 @@ class ChromeWriter:
         min_us: float = 0,
     ) -> None:
         self._recording = recording
-        self._min_ns = int(min_us * 1000)
-        self._min_us = min_us
+        self._sorts = sorts_of(recording.plan.functions)
+        self._undrawn = Undrawn(self._sorts, min_us)
         self._budget = Budget(max_slices, total_events)
         self._polls: list[Array] = []
         self._waits: list[Array] = []
@@ -91,7 +92,7 @@ class ChromeWriter:
         self._sites = recording.plan.sites
         self._buffered = 0
         self._latest = recording.start
-        self._slices = self._represented = self._omitted = self._too_short = 0
+        self._slices = 0
         self._pids: dict[int, int] = {}
         self._only = recording.processes[0].pid if len(recording.processes) == 1 else 0
         functions = recording.plan.functions
@@ -151,18 +152,15 @@ class ChromeWriter:
         self._polls, self._waits, self._over, self._buffered = [], [], [], 0
         arrived, before = len(polls), self._slices
         self._latest = int(max(polls["end"].max(initial=self._latest), waits["end"].max(initial=self._latest)))
-        long_enough = polls["end"] - polls["start"] >= self._min_ns
-        self._too_short += int(np.count_nonzero(~long_enough))
-        polls = pick(polls, long_enough)
+        polls = self._undrawn.long_enough(polls)
         budget = self._budget.of(arrived)
-        chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
+        chosen = select(polls, waits, budget, self._sorts) if arrived else everything(polls, waits)
         drawn = pick(polls, chosen.polls | chosen.singles)
         kept_waits = pick(waits, chosen.waits)
         self._write(self._poll_lines(drawn))
         self._write(self._merged_lines(chosen.merged))
         self._write(self._wait_lines(kept_waits))
-        self._represented += chosen.represented
-        self._omitted += len(polls) - len(drawn) - chosen.represented + len(waits) - len(kept_waits)
+        self._undrawn.add(polls, chosen)
         self._slices += len(drawn) + len(chosen.merged) + len(kept_waits)
         self._budget.spend(arrived, self._slices - before)
         for number in over:
@@ -242,10 +240,12 @@ class ChromeWriter:
     def _merged_lines(self, merged: Array) -> list[str]:
         return [
             f'{{"ph":"X","cat":"merged","pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'
-            f'"dur":{_us(end - start)},"name":"{count} short polls merged",'
-            f'"args":{{"polls":{count},"busy (ns)":{busy}}}}}'
-            for start, end, tid, count, busy in zip(
-                *(merged[name].tolist() for name in ("start", "end", "tid", "instance", "parent")), strict=True
+            f'"dur":{_us(end - start)},"name":"{count} short {words} merged",'
+            f'"args":{{"{words}":{count},"busy (ns)":{busy}}}}}'
+            for start, end, tid, count, busy, words in zip(
+                *(merged[name].tolist() for name in ("start", "end", "tid", "instance", "parent")),
+                map(sort_words, self._sorts[merged["function"]].tolist()),
+                strict=True,
             )
         ]
 
@@ -355,14 +355,14 @@ class ChromeWriter:
             time = max(self._latest, end.time if end else 0)
             name = f"tracing ended: {end.reason}" if end else "the capture breaks off here"
             self._write([self._instant(time, name, {"events lost": end.lost if end else None})])
-            remarks = self._remarks()
+            remarks = tuple(self._undrawn.remarks())
             other = {
                 "rat-ebpf": recording.version,
                 "kernel": recording.kernel,
                 "options": {key: printable(value) for key, value in recording.options.items()},
                 "realtime minus monotonic (ns)": recording.clock.realtime - recording.clock.monotonic,
                 "functions probed": len(recording.plan.functions),
-                "functions not probed": len(recording.plan.refusals),
+                "functions not probed": len(recording.plan.unseen),
                 "polls": tally.polls,
                 "exits without an entry": tally.unmatched_exits,
                 "remarks": remarks,
@@ -376,22 +376,10 @@ class ChromeWriter:
             path=self._file.path,
             bytes=self._file.size,
             slices=self._slices,
-            merged=self._represented,
-            omitted=self._omitted + self._too_short,
+            merged=self._undrawn.merged,
+            omitted=self._undrawn.omitted,
             remarks=remarks,
         )
-
-    def _remarks(self) -> tuple[str, ...]:
-        remarks = []
-        if self._represented:
-            remarks.append(f"{self._represented:,} short polls are merged, to keep the trace openable (--max-slices)")
-        if self._omitted:
-            remarks.append(
-                f"{self._omitted:,} short polls and waits are not drawn, to keep the trace openable (--max-slices)"
-            )
-        if self._too_short:
-            remarks.append(f"{self._too_short:,} polls shorter than {self._min_us:g} µs are not drawn (--min-us)")
-        return tuple(remarks)
 
     def abort(self) -> None:
         """Remove what was written."""

@@ -19,7 +19,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Counters:
-    """Adds up polls and tasks in equal bins of time, and writes them at the end."""
+    """Adds up polls in equal bins of time, and tasks at the moments between these, and writes them at the end."""
 
     def __init__(self, start: int, is_job: Sequence[bool]) -> None:
         """is_job: by function; jobs are no tasks, and running one is no poll."""
@@ -27,43 +27,50 @@ class Counters:
         self._is_job = np.array([*is_job] or [False])
         self._width = _FIRST_WIDTH
         self._polls = np.zeros(MAX_POINTS, np.int64)
-        self._change = np.zeros(MAX_POINTS, np.int64)  # of the number of live tasks
+        self._change = np.zeros(MAX_POINTS, np.int64)  # of the number of live tasks, since the moment before
         self._tasks = 0
 
     def add(self, polls: Array, over: Array) -> None:
         """polls: dtype POLL.  over: dtype TASK, each task once."""
         polls, over = (pick(rows, ~self._is_job[rows["function"]]) for rows in (polls, over))
-        self._add(self._polls, polls["start"], 1)
-        self._tasks += len(over)
-        self._add(self._change, over["first"], 1)
         gone = ~np.isin(over["outcome"], (Outcome.RUNNING, Outcome.WAITING))
-        self._add(self._change, over["last"][gone], -1)
-
-    def _add(self, counts: Integers, times: Integers, sign: int) -> None:
-        if not len(times):
-            return
-        since = np.maximum(times - self._start, 0)
-        # A task that is gone counts to the end of the bin of its last poll.
-        while int(since.max()) // self._width + 1 >= MAX_POINTS:
+        begins, firsts, lasts = (self._since(one) for one in (polls["start"], over["first"], over["last"][gone]))
+        # Each moment knows all that was before it, so that a task that came and went in between is in none.
+        latest = max(int(one.max(initial=0)) for one in (begins, firsts, lasts))
+        while -(-latest // self._width) >= MAX_POINTS:
             self._widen()
-        at = since // self._width + (1 if sign < 0 else 0)
-        counts += sign * np.bincount(at, minlength=MAX_POINTS)
+        self._tasks += len(over)
+        self._polls += np.bincount(begins // self._width, minlength=MAX_POINTS)
+        self._change += np.bincount(-(-firsts // self._width), minlength=MAX_POINTS)
+        self._change -= np.bincount(-(-lasts // self._width), minlength=MAX_POINTS)
+
+    def _since(self, times: Integers) -> Integers:
+        return np.maximum(times - self._start, 0)
 
     def _widen(self) -> None:
-        for counts in (self._polls, self._change):
-            counts[: MAX_POINTS // 2] = counts[0::2] + counts[1::2]
-            counts[MAX_POINTS // 2 :] = 0
+        half = MAX_POINTS // 2
+        self._polls[:half] = self._polls[0::2] + self._polls[1::2]
+        self._polls[half:] = 0
+        # The first moment is the start; of two others the later one is left.
+        later = np.append(self._change[1:], 0)
+        self._change[1 : half + 1] = later[0::2] + later[1::2]
+        self._change[half + 1 :] = 0
         self._width *= 2
 
     def write(self, descriptors: Descriptors, parent: int | None, end: int) -> None:
         """Up to `end`, ns."""
         bins = min(MAX_POINTS, max(0, end - self._start) // self._width + 1)
         width = self._width / 1e9
+        times = self._start + np.arange(bins) * self._width
         what = f"Polls begun a second; a step is {width:g} s."
-        self._write(descriptors, parent, "polls/s", 10, self._polls[:bins] / width, what)
+        self._write(descriptors, parent, "polls/s", 10, times, self._polls[:bins] / width, what)
         if self._tasks:
-            what = "Tasks from the first to the last poll seen of each; to the end if it was waiting or running then."
-            self._write(descriptors, parent, "live tasks", 11, np.cumsum(self._change[:bins]), what)
+            what = (
+                f"Tasks alive at one moment, every {width:g} s and at the end: there may have been more in between. "
+                "Each from the first to the last poll seen of it; to the end if it was waiting or running then."
+            )
+            alive = np.append(np.cumsum(self._change[:bins]), self._change.sum())
+            self._write(descriptors, parent, "live tasks", 11, np.append(times, max(end, times[-1])), alive, what)
 
     def _write(
         self,
@@ -71,6 +78,7 @@ class Counters:
         parent: int | None,
         name: str,
         rank: int,
+        times: Integers,
         values: npt.NDArray[np.float64] | Integers,
         description: str,
     ) -> None:
@@ -78,4 +86,4 @@ class Counters:
         rounded = np.rint(values).astype(np.int64)
         changed = np.flatnonzero(np.append(True, rounded[1:] != rounded[:-1]))
         for place in changed.tolist():
-            descriptors.counter(self._start + place * self._width, track, int(rounded[place]))
+            descriptors.counter(int(times[place]), track, int(rounded[place]))

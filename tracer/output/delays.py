@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, PollFunction, WaitFlag, WakeOrigin
-from tracer.output.histogram import BINS, Integers, at_least, bins_of, percentile
+from tracer.output.histogram import BINS, NO_LEAST, Integers, at_least, bins_of, percentile
 from tracer.output.records import pick
 
 
@@ -62,12 +62,14 @@ class Sums:
     def __init__(self, functions: int) -> None:
         self.count = np.zeros(functions, np.int64)
         self.total = np.zeros(functions, np.int64)
+        self._least = np.full(functions, NO_LEAST)
         self._longest = np.zeros(functions, np.int64)
         self._bins = np.zeros((functions, BINS), np.int64)
 
     def add(self, function: Integers, delay: Integers) -> None:
         np.add.at(self.count, function, 1)
         np.add.at(self.total, function, delay)
+        np.minimum.at(self._least, function, delay)
         np.maximum.at(self._longest, function, delay)
         np.add.at(self._bins.reshape(-1), function * BINS + bins_of(delay), 1)
 
@@ -79,8 +81,8 @@ class Sums:
         """None: there is nothing."""
         if not self.count[function]:
             return None
-        bins, longest = self._bins[function], int(self._longest[function])
-        p50, p99 = (round(percentile(bins, share, longest)) for share in (0.5, 0.99))
+        bins, least, longest = self._bins[function], int(self._least[function]), int(self._longest[function])
+        p50, p99 = (round(percentile(bins, share, least, longest)) for share in (0.5, 0.99))
         return Lengths(int(self.total[function]), p50, p99, longest)
 
 

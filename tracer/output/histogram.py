@@ -12,6 +12,9 @@ PERCENTILE_ERROR = 2 ** (0.5 / _BINS_AN_OCTAVE) - 1
 
 Integers = npt.NDArray[np.int64]
 
+NO_LEAST = np.iinfo(np.int64).max
+"""The smallest of none."""
+
 
 def bins_of(lengths: Integers) -> Integers:
     """The bin of each length (ns)."""
@@ -23,14 +26,14 @@ def at_least(bins: Integers, length: float) -> int:
     return int(bins[int(bins_of(np.array([int(length)]))[0]) :].sum())
 
 
-def percentile(bins: Integers, share: float, longest: int) -> float:
+def percentile(bins: Integers, share: float, least: int, longest: int) -> float:
     """The length in ns that `share` of those in the bins (BINS counts) do not exceed, within PERCENTILE_ERROR.
 
-    longest: the largest of them, ns.  0 when there are none.
+    least, longest: the smallest and the largest of them, ns.  0 when there are none.
     """
     total = int(bins.sum())
     if not total:
         return 0.0
     at = int(np.searchsorted(np.cumsum(bins), share * total))
     middle: float = 2 ** ((at + 0.5) / _BINS_AN_OCTAVE)
-    return min(middle, float(longest))
+    return float(min(max(middle, least), longest))

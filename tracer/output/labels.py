@@ -13,6 +13,7 @@ from tracer.model import (
     UNRESUMED,
     FunctionKind,
     Group,
+    Plan,
     PlanChange,
     PollFlag,
     PollFunction,
@@ -108,6 +109,12 @@ def wait_notes(flags: int) -> str:
 @lru_cache(maxsize=1024)
 def _notes(words: tuple[tuple[int, str], ...], flags: int) -> str:
     return "; ".join(text for flag, text in words if flags & flag)
+
+
+def not_probed_words(plan: Plan) -> str:
+    """How many functions of a plan are not probed, and how many only in part, as a sentence goes on: ", 3 not"."""
+    in_part = f", {len(plan.seen_in_part):,} in part" if plan.seen_in_part else ""
+    return f", {len(plan.unseen):,} not{in_part}"
 
 
 _POLLS = frozenset({Group.TASKS, Group.FUTURES})
@@ -267,6 +274,11 @@ def duration_words(ns: float) -> str:
             digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
             return f"{value:,.{digits}f} {unit}"
     return f"{ns:.0f} ns"
+
+
+def more_times(count: int) -> str:
+    """How often again."""
+    return "once more" if count == 1 else f"{count:,} more times"
 
 
 def place_words(location: SourceLocation | None) -> str:

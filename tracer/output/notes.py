@@ -9,6 +9,7 @@ from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, Pro
 from tracer.output.carried import CHECK_KEY, SUMMARY, SUMMARY_KEY
 from tracer.output.descriptors import Descriptors, Value
 from tracer.output.labels import duration_words, probed_words, short_name
+from tracer.output.tables import some
 
 _MAX_LOSSES = 10_000
 """Losses drawn one by one."""
@@ -38,6 +39,7 @@ class Notes:
         self._loss_group = descriptors.track(
             "lost events", self._track, rank=1, description="Where events are missing: polls there may lack ends."
         )
+        self._last_readings: list[MemoryReading] = []
         self._loss_tracks: dict[int, list[tuple[int, int]]] = {}
         self._begin(recording)
 
@@ -49,7 +51,8 @@ class Notes:
             "transport": recording.transport,
             "exits seen by": str(plan.exit_mode),
             "functions probed": len(plan.functions),
-            "functions not probed": len(plan.refusals),
+            "functions not probed": len(plan.unseen),
+            "functions probed in part": len(plan.seen_in_part),
             "probes": len(plan.probes),
             "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
         }
@@ -114,7 +117,9 @@ class Notes:
             if last <= start:
                 lanes[index] = end, track
                 return track
-        track = self._descriptors.track(f"CPU {cpu}" if cpu >= 0 else "unknown CPU", self._loss_group, rank=cpu)
+        name = f"CPU {cpu}" if cpu >= 0 else "unknown CPU"
+        name += f" ({len(lanes) + 1})" if lanes else ""
+        track = self._descriptors.track(name, self._loss_group, rank=cpu)
         lanes.append((end, track))
         return track
 
@@ -127,13 +132,18 @@ class Notes:
         self._note(end.time, f"process {end.pid} ended", {"reason": end.reason})
 
     def memory_reading(self, reading: MemoryReading) -> None:
-        """The tasks were read from a process' memory."""
-        words = f"memory read: {reading.tasks:,} tasks in {duration_words(reading.duration)}"
-        self._note(max(reading.time, self._start), words, {})
+        """The tasks were read from a process' memory; the last time, when the trace's end is not known yet."""
+        if reading.is_last:
+            self._last_readings.append(reading)
+        else:
+            self._note(max(reading.time, self._start), _reading_words(reading), {})
 
     def close(self, time: int, tally: Tally, end: CaptureEnd | None, remarks: tuple[str, ...]) -> None:
         """The last words, at the trace's end; remarks stand at its beginning, where they are seen."""
         self._probed_until(time)
+        for reading in self._last_readings:
+            late = {"after the end by (ns)": reading.time - time} if reading.time > time else {}
+            self._note(min(max(reading.time, self._start), time), _reading_words(reading), late)
         for remark in remarks:
             self._note(self._start, remark, {})
         args: dict[str, Value] = {
@@ -156,3 +166,7 @@ class Notes:
         """The summary's document, for programs: `rat-ebpf report`, and queries of the trace."""
         check = zlib.crc32(summary.encode())
         self._note(time, SUMMARY, {"printed by": "rat-ebpf report FILE", CHECK_KEY: check, SUMMARY_KEY: summary})
+
+
+def _reading_words(reading: MemoryReading) -> str:
+    return f"memory read: {some(reading.tasks, 'task')} in {duration_words(reading.duration)}"

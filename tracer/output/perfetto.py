@@ -38,6 +38,7 @@ from tracer.output.findings.marks import mark
 from tracer.output.instance_tracks import InstanceTracks
 from tracer.output.lanes import NO_TRACK
 from tracer.output.live_tasks import LiveTasks
+from tracer.output.merged_rows import MergedRows
 from tracer.output.notes import Notes
 from tracer.output.records import join, pick
 from tracer.output.scheduled import blocked_until
@@ -49,6 +50,7 @@ from tracer.output.thinning import Budget, everything, select
 from tracer.output.thread_rows import ThreadRows, with_merged
 from tracer.output.thread_tracks import ThreadTracks
 from tracer.output.trace import WrittenTrace
+from tracer.output.undrawn import Undrawn, sorts_of
 from tracer.output.wake_rows import WakeRows, split
 
 _BLOCK = 1 << 15
@@ -79,8 +81,9 @@ class PerfettoWriter:
         total_events: int,
         min_us: float = 0,
     ) -> None:
-        self._min_ns = int(min_us * 1000)
-        self._min_us = min_us
+        sorts = sorts_of(recording.plan.functions)
+        self._sorts = sorts
+        self._undrawn = Undrawn(sorts, min_us)
         self._budget = Budget(max_slices, total_events)
         self._file = OutputFile(path)
         self._polls: list[Array] = []
@@ -94,7 +97,7 @@ class PerfettoWriter:
         self._latest = recording.start
         self._summary: Mapping[str, Any] | None = None
         self._findings: Sequence[Finding] = ()
-        self._slices = self._merged = self._represented = self._omitted = self._too_short = 0
+        self._slices = 0
         try:
             self._descriptors = Descriptors(self._file.write, recording.clock)
             self._notes = Notes(self._descriptors, recording)
@@ -105,8 +108,9 @@ class PerfettoWriter:
             self._callstacks = Callstacks(self._descriptors, recording.stacks)
             self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._threads.words)
             self._scheduling = SchedulingRows(self._descriptors, self._rows, self._threads.words)
+            merged = MergedRows(self._descriptors, self._rows, sorts)
             self._thread_rows = ThreadRows(
-                self._file.write, self._descriptors, self._rows, self._threads, self._tasks, recording.start
+                self._file.write, self._descriptors, self._rows, merged, self._threads, self._tasks, recording.start
             )
         except BaseException:
             self._file.abort()
@@ -149,13 +153,9 @@ class PerfettoWriter:
         if len(waits):
             self._latest = max(self._latest, int(waits["end"].max()))
         ended = np.concatenate([_ended(polls), over["task"]])
-        if self._min_ns:
-            fixed = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
-            long_enough = (polls["end"] - polls["start"] >= self._min_ns) | ((polls["flags"] & fixed) != 0)
-            self._too_short += int(np.count_nonzero(~long_enough))
-            polls = pick(polls, long_enough)
+        polls = self._undrawn.long_enough(polls)
         budget = self._budget.of(arrived)
-        chosen = select(polls, waits, budget) if arrived else everything(polls, waits)
+        chosen = select(polls, waits, budget, self._sorts) if arrived else everything(polls, waits)
         before = self._drawn
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
         self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
@@ -166,10 +166,7 @@ class PerfettoWriter:
         self._write_outcomes(over)
         self._tasks.forget(over["task"], self._thread_rows.held)
         self._wakes.forget(everyone, over["task"])
-        self._merged += len(chosen.merged)
-        self._represented += chosen.represented
-        drawn = int(np.count_nonzero(chosen.polls | chosen.singles)) + chosen.represented
-        self._omitted += len(polls) - drawn + int(np.count_nonzero(~chosen.waits))
+        self._undrawn.add(polls, chosen)
         self._budget.spend(arrived, self._drawn - before)
 
     @property
@@ -311,7 +308,7 @@ class PerfettoWriter:
         """
         if not len(off):
             return
-        blocked = blocked_in_polls(off, self._min_ns, most)
+        blocked = blocked_in_polls(off, self._undrawn.min_ns, most)
         tracks = self._threads.tracks(blocked["tid"])
         rows = self._scheduling.blocked(blocked, tracks)
         self._descriptors.flush()
@@ -384,25 +381,14 @@ class PerfettoWriter:
             path=self._file.path,
             bytes=self._file.size,
             slices=self._drawn + self._notes.slices,
-            merged=self._represented,
-            omitted=self._omitted + self._too_short,
+            merged=self._undrawn.merged,
+            omitted=self._undrawn.omitted,
             remarks=remarks,
         )
 
     def _remarks(self) -> tuple[str, ...]:
-        remarks, lanes = [], self._instances.lanes
-        if self._merged:
-            remarks.append(
-                f"{self._represented:,} short polls are drawn as {self._merged:,} merged slices,"
-                " to keep the trace openable (--max-slices)"
-            )
-        if self._omitted:
-            remarks.append(
-                f"{self._omitted:,} short polls and waits are not drawn, to keep the trace openable (--max-slices)"
-            )
-        if self._too_short:
-            remarks.append(f"{self._too_short:,} polls shorter than {self._min_us:g} µs are not drawn (--min-us)")
-        if lanes.sharing:
+        remarks, lanes = self._undrawn.remarks(), self._instances.lanes
+        if lanes.sharing > lanes.lanes:
             remarks.append(
                 f"{lanes.sharing:,} tasks and futures share {some(lanes.lanes, 'lane')}:"
                 " their functions have too many for a row each"

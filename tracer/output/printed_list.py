@@ -12,6 +12,7 @@ from tracer.model import Plan, PollFunction, Refusal, WakePoint
 from tracer.output.awaits import layout_remarks, layout_words
 from tracer.output.labels import (
     kind_words,
+    not_probed_words,
     place_words,
     short_awaitee,
     short_name,
@@ -50,7 +51,7 @@ def print_functions(
         console.print(refusal_table(plan, console.width))
     reasons = Counter(one.reason for one in plan.refusals)
     console.print()
-    console.print(plain_text(f"{some(len(plan.functions), 'function')} can be probed, {len(plan.refusals):,} not"))
+    console.print(plain_text(f"{some(len(plan.functions), 'function')} can be probed{not_probed_words(plan)}"))
     for reason, count in reasons.most_common():
         console.print(plain_text(f"  {count:,}: {reason}"))
     wakes = Counter(one.name for one in _wakes(plan))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracer.model import (
-    IN_PART,
     CaptureEnd,
     Finding,
     FunctionKind,
@@ -20,7 +19,6 @@ from tracer.model import (
     PollFunction,
     ProcessEnd,
     Recording,
-    Refusal,
     Source,
     Spans,
     SpawnStep,
@@ -168,12 +166,7 @@ class Summary:
 
     def refusals(self) -> list[tuple[str, int]]:
         """Why functions are not probed: (reason, how many), the most first."""
-        refusals = self.recording.plan.refusals
-        return Counter(one.reason for one in refusals if one.reason != IN_PART).most_common()
-
-    def seen_in_part(self) -> list[Refusal]:
-        """The functions of which there are inlined copies, too."""
-        return [one for one in self.recording.plan.refusals if one.reason == IN_PART]
+        return Counter(one.reason for one in self.recording.plan.unseen).most_common()
 
     def print(self, console: Console | None = None) -> None:
         """One screen, on the standard output unless told otherwise."""

@@ -159,7 +159,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "layouts": layout_remarks(recording.plan),
         "probed": len(functions),
         "not_probed": [{"reason": reason, "functions": count} for reason, count in summary.refusals()],
-        "seen_in_part": [one.name for one in summary.seen_in_part()],
+        "seen_in_part": [one.name for one in recording.plan.seen_in_part],
     }
 
 

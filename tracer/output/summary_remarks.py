@@ -96,7 +96,7 @@ def print_remarks(document: Document, console: Console) -> None:
     for words in _not_probed(document):
         console.print(plain_text(words, "yellow"))
     if len(changes) > _MAX_CHANGES:
-        more = f"{len(changes) - _MAX_CHANGES:,} more changes of what was probed: see the trace, track 'probed'"
+        more = f"{some(len(changes) - _MAX_CHANGES, 'more change')} of what was probed: see the trace, track 'probed'"
         console.print(plain_text(more, "yellow"))
     gone = document["process_ends"]
     _print_some([f"at {one['seconds']:.2f} s process {one['pid']}: {one['reason']}" for one in gone], console)

@@ -42,7 +42,8 @@ class Selection:
     """What of a block is drawn.
 
     polls, waits: masks.  merged: POLL records that stand for several polls (flag MERGED; `instance` holds their
-    number, `parent` their polling time in ns), `position` their places among the polls in order of arrival.
+    number, `parent` their polling time in ns, `function` is one of their sort), `position` their places among the polls
+    in order of arrival.
     singles: polls that are drawn on their thread's track only.  represented: polls in merged slices.
     """
 
@@ -60,9 +61,10 @@ def everything(polls: Array, waits: Array) -> Selection:
     return Selection(~none, np.ones(len(waits), np.bool_), none, np.empty(0, POLL), np.empty(0, np.int64), 0)
 
 
-def select(polls: Array, waits: Array, budget: int) -> Selection:
-    """The longest polls and waits within `budget` slices; runs of short neighbours become merged slices.
+def select(polls: Array, waits: Array, budget: int, sorts: Integers) -> Selection:
+    """The longest polls and waits within `budget` slices; runs of short neighbours of one sort become merged slices.
 
+    sorts: by function; a job is no poll, and what stands for several is of one sort.
     A poll that is longer than its children stays before them, so what is drawn nests.
     """
     with_instance = int(np.count_nonzero(polls["instance"]))
@@ -78,7 +80,7 @@ def select(polls: Array, waits: Array, budget: int) -> Selection:
     length[(polls["flags"] & _ALWAYS) != 0] = np.iinfo(np.int64).max
     keep = _largest(length, for_polls)
     keep_waits = _largest(waits["end"] - waits["start"], for_waits)
-    runs = _runs(polls, keep, for_merged)
+    runs = _runs(polls, keep, for_merged, sorts)
     return Selection(keep, keep_waits, *runs)
 
 
@@ -108,7 +110,7 @@ def _parents(polls: Array, order: npt.NDArray[np.intp], thread: Integers) -> Int
     return parents
 
 
-def _runs(polls: Array, keep: Booleans, limit: int) -> tuple[Booleans, Array, Integers, int]:
+def _runs(polls: Array, keep: Booleans, limit: int, sorts: Integers) -> tuple[Booleans, Array, Integers, int]:
     """Merge what is not kept: (polls left single, merged slices, their positions, polls represented)."""
     single = np.zeros(len(polls), np.bool_)
     order, thread = by_thread(polls)
@@ -122,6 +124,7 @@ def _runs(polls: Array, keep: Booleans, limit: int) -> tuple[Booleans, Array, In
     depth = polls["depth"][order].astype(np.int64)
     row = outermost[stable_order((thread * (int(depth.max(initial=0)) + 1) + depth)[outermost])]
     dropped = ~kept[row]
+    sort = sorts[polls["function"][order[row]]]
     joined = np.zeros(len(row), np.bool_)  # the poll continues the run of the one before it
     joined[1:] = (
         dropped[1:]
@@ -129,6 +132,7 @@ def _runs(polls: Array, keep: Booleans, limit: int) -> tuple[Booleans, Array, In
         & (thread[row[1:]] == thread[row[:-1]])
         & (depth[row[1:]] == depth[row[:-1]])
         & (parent[row[1:]] == parent[row[:-1]])
+        & (sort[1:] == sort[:-1])
     )
     start, end = polls["start"][order[row]], polls["end"][order[row]]
     room = limit - int(np.count_nonzero(dropped & ~joined))

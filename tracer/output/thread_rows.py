@@ -29,6 +29,7 @@ class ThreadRows:
         write: Callable[[bytes | npt.NDArray[np.uint8]], None],
         descriptors: Descriptors,
         rows: SliceRows,
+        merged: MergedRows,
         threads: ThreadTracks,
         tasks: LiveTasks,
         start: int,
@@ -36,7 +37,7 @@ class ThreadRows:
         self._write = write
         self._descriptors = descriptors
         self._rows = rows
-        self._merged = MergedRows(descriptors, rows)
+        self._merged = merged
         self._threads = threads
         self._tasks = tasks
         self._holder = Holder(start)
@@ -89,11 +90,8 @@ class ThreadRows:
         plain_rows = self._rows.polls(pick(polls, ~merged), tracks[plain], kind, self._tasks.rows)
         rows = [(plain[chosen], encoded) for chosen, encoded in plain_rows]
         if len(runs):
-            some = polls.take(runs)
-            counts, busy = some["instance"].astype(np.int64), some["parent"].astype(np.int64)
-            rows.append(
-                (runs, self._merged.begins(some["start"], tracks[runs], counts, busy, some["end"] - some["start"]))
-            )
+            of_runs = self._merged.begins(polls.take(runs), tracks[runs])
+            rows += [(runs[chosen], encoded) for chosen, encoded in of_runs]
         self._descriptors.flush()
         return rows
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tracer.assemble.lookup import locate
 from tracer.model import Array, WaitFlag
-from tracer.output.histogram import BINS, Integers, bins_of, percentile
+from tracer.output.histogram import BINS, NO_LEAST, Integers, bins_of, percentile
 
 _UNKNOWN_STATE = 256
 _STATES = 257
@@ -52,6 +52,7 @@ class Waiting:
         self._rows: dict[tuple[int, int], int] = {}
         self._keys, self._places = np.array([-1]), np.zeros(1, np.uint64)
         self._count, self._total, self._longest = (np.zeros(1, np.int64) for _ in range(3))
+        self._least = np.full(1, NO_LEAST)
         self._bins = np.zeros((1, BINS), np.int64)
         self._row_of = np.zeros(1 << _LEAST_BITS, np.int32)  # by hash: the row of one with that hash
 
@@ -80,6 +81,7 @@ class Waiting:
         self._count += np.bincount(rows, minlength=len(self._count))
         np.add.at(self._total, rows, length)
         np.maximum.at(self._longest, rows, length)
+        np.minimum.at(self._least, rows, length)
         np.add.at(self._bins.reshape(-1), rows * BINS + bins_of(length), 1)
 
     def _find(self, keys: Integers, places: npt.NDArray[np.uint64]) -> Integers:
@@ -103,6 +105,7 @@ class Waiting:
         self._count, self._total, self._longest = (
             np.append(one, np.zeros(more, np.int64)) for one in (self._count, self._total, self._longest)
         )
+        self._least = np.append(self._least, np.full(more, NO_LEAST))
         self._bins = np.append(self._bins, np.zeros((more, BINS), np.int64), axis=0)
         bits = max(_LEAST_BITS, len(self._keys).bit_length() + _SPARE_BITS)
         if 1 << bits != len(self._row_of):
@@ -148,7 +151,8 @@ class Waiting:
     def _figure(self, function: int, state: int, places: int, parts: Sequence[tuple[int, int]]) -> AwaitFigures:
         """parts: (row, kind)."""
         rows = [row for row, _ in parts]
-        bins, longest = self._bins[rows].sum(axis=0), int(self._longest[rows].max())
+        bins = self._bins[rows].sum(axis=0)
+        least, longest = int(self._least[rows].min()), int(self._longest[rows].max())
         return AwaitFigures(
             function=function,
             state=None if state == _UNKNOWN_STATE else state,
@@ -156,8 +160,8 @@ class Waiting:
             kinds=tuple(kind for _, kind in sorted((-int(self._total[row]), kind) for row, kind in parts) if kind >= 0),
             count=int(self._count[rows].sum()),
             total=int(self._total[rows].sum()),
-            p50=round(percentile(bins, 0.5, longest)),
-            p99=round(percentile(bins, 0.99, longest)),
+            p50=round(percentile(bins, 0.5, least, longest)),
+            p99=round(percentile(bins, 0.99, least, longest)),
             longest=longest,
         )
 

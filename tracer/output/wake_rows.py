@@ -13,7 +13,6 @@ import numpy.typing as npt
 from tracer.model import Array, Plan, WakeOrigin
 from tracer.output.descriptors import Descriptors
 from tracer.output.labels import short_name
-from tracer.output.records import pick
 from tracer.output.rows import Fixed, Part, Rows, Varint, field, fixed
 from tracer.output.slices import INSTANT, READY_COLOR, Integers, SliceRows, event
 from tracer.output.wake_words import NO_TASK, OWN
@@ -34,7 +33,8 @@ def split(waits: Array, tracks: Integers) -> tuple[tuple[Array, Integers], tuple
     """
     is_woken = waits["woken"] != 0
     waited = ~is_woken | (waits["woken"] > waits["start"])
-    ready, waiting = pick(waits, is_woken), pick(waits, waited)
+    # Copies, also of all of them: each is given times of its own.
+    ready, waiting = waits.take(np.flatnonzero(is_woken)), waits.take(np.flatnonzero(waited))
     ready["start"] = np.maximum(ready["start"], ready["woken"])
     waiting["end"] = np.where(waiting["woken"] != 0, waiting["woken"], waiting["end"])
     return (waiting, tracks[waited]), (ready, tracks[is_woken])

@@ -72,6 +72,11 @@ def test_what_a_thread_blocked_for_is_told() -> None:
     assert (found["until"] - START, found["stack"], found["kind"]) == (18, 3, StackKind.BLOCKED)
 
 
+def test_what_ran_was_seen_in_a_poll_up_to_its_end() -> None:
+    (found,) = looks(taken(12), [event(10, 4000, ENTER), event(20, 4000, LEAVE)])
+    assert (found["start"] - START, found["until"] - START) == (10, 20)
+
+
 def test_what_blocks_still_at_the_end_has_blocked_until_then() -> None:
     blocked = taken(12, until=1)
     blocked.samples["until"] = 0

@@ -98,9 +98,16 @@ def test_blocked_threads_by_the_line() -> None:
 
 def test_what_ran_on_by_the_function() -> None:
     found = Blockers(STACKS)
-    found.add(_looks((RUNNING, 100, 105, 0, 1), (RUNNING, 100, 115, 0, 2), (RUNNING, 200, 205, 0, 2)))
+    found.add(_looks((RUNNING, 100, 105, 125, 1), (RUNNING, 100, 115, 125, 2), (RUNNING, 200, 205, 215, 2)))
     told = [(one.frame, one.count, one.polls, one.time, one.longest) for one in found.most()]
     assert told == [(NAP_LATER, 3, 2, 3 * PERIOD, 2 * PERIOD)]
+
+
+def test_what_ran_on_is_no_longer_than_its_polls() -> None:
+    found = Blockers(STACKS)
+    found.add(_looks((RUNNING, 100, 105, 107, 2), (RUNNING, 200, 201, 215, 2), (RUNNING, 200, 213, 215, 2)))
+    told = [(one.polls, one.time, one.longest) for one in found.most()]
+    assert told == [(2, 7 + 2 * 7, 2 * 7)]
 
 
 def test_a_capture_that_does_not_tell_its_stacks() -> None:
@@ -113,7 +120,7 @@ def test_a_poll_has_the_stack_that_most_of_its_time_went_to() -> None:
     from tracer.model import POLL
 
     told = PollStacks(STACKS)
-    told.add(_looks((BLOCKED, 100, 105, 125, 1), (RUNNING, 100, 130, 0, 2), (RUNNING, 200, 205, 0, 2)))
+    told.add(_looks((BLOCKED, 100, 105, 125, 1), (RUNNING, 100, 130, 140, 2), (RUNNING, 200, 205, 220, 2)))
     polls = np.zeros(4, POLL)
     polls["start"], polls["tid"], polls["function"] = [100, 200, 100, 100], [7, 7, 8, 7], [0, 0, 0, 1]
     assert told.of(polls, np.array([True, False])).tolist() == [1, 2, 0, 0]

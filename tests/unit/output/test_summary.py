@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests.perfetto.simulation import PID, QUERY, START, blocks, make_recording, make_threads, many, simulate
 from tracer.model import (
+    IN_PART,
     OFF_CPU,
     POLL,
     WAIT,
@@ -24,13 +25,14 @@ from tracer.model import (
     PollFlag,
     ProcessEnd,
     Recording,
+    Refusal,
     Spans,
     Tally,
     WaitFlag,
 )
 from tracer.output.accounts import Accounts
 from tracer.output.histogram import PERCENTILE_ERROR
-from tracer.output.labels import short_name
+from tracer.output.labels import not_probed_words, short_name
 from tracer.output.printed_list import print_functions
 from tracer.output.summary import Summary
 
@@ -271,6 +273,11 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in text
     assert "its first instruction cannot be probed" in text
     assert "6 functions can be probed, 3 not" in text
+    in_part = Refusal("echo::frame::read", IN_PART)
+    plan = replace(make_recording().plan, refusals=(*make_recording().plan.refusals, in_part))
+    assert not_probed_words(plan) == ", 3 not, 1 in part"
+    assert [one.name for one in plan.seen_in_part] == ["echo::frame::read"]
+    assert len(plan.unseen) == 3
     print_functions(plan, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert [one["function"] for one in document["probed"]] == [one.name for one in plan.functions]

@@ -10,12 +10,15 @@ from tests.perfetto.simulation import many, simulate
 from tracer.model import PollFlag
 from tracer.output.thinning import Budget, select
 
+ALIKE = np.zeros(6, np.int64)
+"""All functions are of one sort."""
+
 
 @given(st.integers(0, 3000), st.integers(1, 3), st.integers(0, 3))
 def test_any_budget(budget: int, nested: int, seed: int) -> None:
     spans = many(600, nested=nested, tasks=20, seed=seed)
     polls = spans.polls
-    chosen = select(polls, spans.waits, budget)
+    chosen = select(polls, spans.waits, budget, ALIKE)
     drawn = 2 * chosen.polls.sum() + chosen.waits.sum() + chosen.singles.sum() + len(chosen.merged)
     assert drawn <= max(budget, 0)
     assert not (chosen.polls & chosen.singles).any()
@@ -45,10 +48,25 @@ def test_any_budget(budget: int, nested: int, seed: int) -> None:
             assert not crosses.any()
 
 
+def test_what_is_merged_is_of_one_sort() -> None:
+    spans = many(600, nested=1, tasks=20)
+    spans.polls["function"] = np.arange(len(spans.polls)) // 7 % 2
+    sorts = np.array([0, 1])
+    chosen = select(spans.polls, spans.waits, 100, sorts)
+    drawn = chosen.polls | chosen.singles
+    assert len(chosen.merged)
+    for run in chosen.merged:
+        inside = (spans.polls["tid"] == run["tid"]) & (spans.polls["start"] >= run["start"])
+        inside &= spans.polls["end"] <= run["end"]
+        assert set(spans.polls["function"][inside].tolist()) == {run["function"]}
+        assert np.count_nonzero(inside) == run["instance"]
+        assert not drawn[inside].any()
+
+
 def test_what_is_unusual_stays() -> None:
     spans = simulate()
     spans.polls["flags"][:3] |= int(PollFlag.UNWOUND)
-    chosen = select(spans.polls, spans.waits, 60)
+    chosen = select(spans.polls, spans.waits, 60, ALIKE)
     assert chosen.polls[:3].all()
 
 

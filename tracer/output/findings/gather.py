@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
@@ -118,8 +118,15 @@ class Evidence:
             (POOL, queued_jobs(POOL, self._jobs, run)),
             (IMBALANCE, imbalances(IMBALANCE, self._workers, run)),
         )
-        judged = [one for rule, several in found if not rule.needs & run.missing.keys() for one in several]
+        told = (one for rule, several in found if not rule.needs & run.missing.keys() for one in several)
+        judged = [_until(one, run.end) for one in told]
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
+
+
+def _until(finding: Finding, end: int) -> Finding:
+    """The part of it that lies before `end`, ns: memory and /proc are read when the recording has ended already."""
+    time = min(finding.time, end)
+    return replace(finding, time=time, duration=min(finding.duration, end - time))
 
 
 def missing(

@@ -14,7 +14,7 @@ from tracer.output.blockers import Blocker, Blockers, frame_words, period_of, ti
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
-from tracer.output.labels import duration_words
+from tracer.output.labels import duration_words, more_times
 from tracer.output.records import join, pick
 from tracer.terminal import printable
 
@@ -252,7 +252,7 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
         one, seen = run.function(function), next(iter(long.blockers.most()), None)
         verb, where, about = doing(poll, seen)
         who, place = whose(function, long.blockers, run)
-        often = f", and {count - 1:,} more times for long" if count > 1 else ""
+        often = f", and {more_times(count - 1)} for long" if count > 1 else ""
         yield Finding(
             rule.id,
             Severity.CRITICAL if own >= rule.limits["always_ns"] else Severity.WARNING,

@@ -15,7 +15,7 @@ from tracer.model import Array, Finding, OffCpuFlag, Severity
 from tracer.output.findings.long_polls import LEAST, LONG_POLL, limit_of
 from tracer.output.findings.run import Need, Run
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
-from tracer.output.labels import duration_words
+from tracer.output.labels import duration_words, more_times
 from tracer.output.records import pick
 from tracer.output.syscalls import syscall_words
 
@@ -77,7 +77,7 @@ def outside_polls(evidence: OutsidePolls, run: Run) -> Iterator[Finding]:
         count = at_least(one.lengths, limit)
         if one.longest < limit or (count < limits["polls"] and one.longest < limits["sure_ns"]):
             continue
-        often = f", and {count - 1:,} more times for long" if count > 1 else ""
+        often = f", and {more_times(count - 1)} for long" if count > 1 else ""
         call = syscall_words(int(one.worst["syscall"]))
         yield Finding(
             LONG_POLL.id,

@@ -11,7 +11,7 @@ from tracer.model import WAIT, Array, Finding, Severity
 from tracer.output.delays import ready_times
 from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of, whose
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, at_least, bins_of, percentile
+from tracer.output.histogram import BINS, NO_LEAST, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
@@ -42,7 +42,7 @@ class Starved:
     def __init__(self, polls: LongPolls) -> None:
         self.polls = polls
         self._bins = np.zeros(BINS, np.int64)
-        self._longest = 0
+        self._least, self._longest = NO_LEAST, 0
         self._held = np.empty(0, WAIT)
         self.by_poll: dict[int, _Starved] = {}
 
@@ -53,7 +53,7 @@ class Starved:
             return
         delay = ready_times(woken)
         self._bins += np.bincount(bins_of(delay), minlength=BINS)
-        self._longest = max(self._longest, int(delay.max()))
+        self._least, self._longest = min(self._least, int(delay.min())), max(self._longest, int(delay.max()))
         long = pick(woken, delay >= LEAST)
         if len(long):
             held = join([self._held, long], WAIT)
@@ -85,7 +85,8 @@ class Starved:
 
     def usual(self) -> tuple[int, int]:
         """(median, 99th percentile) of how long tasks were ready, ns."""
-        return round(percentile(self._bins, 0.5, self._longest)), round(percentile(self._bins, 0.99, self._longest))
+        p50, p99 = (percentile(self._bins, share, self._least, self._longest) for share in (0.5, 0.99))
+        return round(p50), round(p99)
 
 
 def _delay(wait: np.void) -> int:

@@ -14,6 +14,8 @@ CREATE PERFETTO VIEW rat_ready (
   task_number LONG,
   -- Whether it was spawned, so that its first poll was the one that followed; else it was woken.
   is_first BOOL,
+  -- Whether a poll followed, or its end; else `dur` lasts until the recording's end, or the probes', and is no delay.
+  is_over BOOL,
   -- The task that woke or spawned it, or why none is named.
   woken_by STRING,
   woken_by_task_number LONG,
@@ -32,6 +34,7 @@ SELECT
   extract_arg(arg_set_id, 'debug.function') AS function,
   extract_arg(arg_set_id, 'debug.task number') AS task_number,
   extract_arg(arg_set_id, 'debug.spawned by') IS NOT NULL AS is_first,
+  NOT coalesce(extract_arg(arg_set_id, 'debug.note') GLOB '*no poll followed*', FALSE) AS is_over,
   coalesce(extract_arg(arg_set_id, 'debug.woken by'), extract_arg(arg_set_id, 'debug.spawned by')) AS woken_by,
   coalesce(
     extract_arg(arg_set_id, 'debug.woken by task number'),
@@ -47,7 +50,7 @@ FROM slice
 WHERE
   category = 'ready';
 
--- A wake that a poll followed.
+-- A wake that made a task ready. Those without effect are not drawn, for the task was ready; the summary counts them.
 CREATE PERFETTO VIEW rat_wake (
   -- Of the instant on the track of the thread that woke.
   id LONG,
@@ -57,7 +60,8 @@ CREATE PERFETTO VIEW rat_wake (
   waker_id LONG,
   -- The task that was woken, in rat_task.
   task_number LONG,
-  -- The slice on that task's track of the poll that followed.
+  -- The slice on that task's track of the poll that followed; NULL, as `delay` is, where none did until the end of the
+  -- recording, or of the task, and where that poll is not drawn (--max-slices, --min-us).
   poll_id LONG,
   -- From the wake to that poll.
   delay DURATION
@@ -80,7 +84,7 @@ LEFT JOIN slice AS polled
 WHERE
   mark.category = 'wake';
 
--- How long tasks were ready until they were polled, by kind of task.
+-- How long tasks were ready until they were polled, by kind of task: of what was over, as the summary has it.
 CREATE PERFETTO VIEW rat_scheduling_delay (
   function STRING,
   -- Whether since their spawn; else since wakes.
@@ -101,6 +105,8 @@ SELECT
   cast_int!(percentile(dur, 99)) AS p99_dur,
   max(dur) AS max_dur
 FROM rat_ready
+WHERE
+  is_over
 GROUP BY
   function,
   is_first;

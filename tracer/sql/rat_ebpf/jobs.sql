@@ -52,3 +52,27 @@ LEFT JOIN slice AS queued
   AND queued.ts + queued.dur = ran.ts
 WHERE
   ran.category = 'job' AND extract_arg(ran.arg_set_id, 'debug.thread') IS NOT NULL;
+
+-- Short blocking jobs that a thread's row has as one slice, see --max-slices.
+CREATE PERFETTO VIEW rat_merged_jobs (
+  id LONG,
+  ts TIMESTAMP,
+  -- From the begin of the first to the end of the last.
+  dur DURATION,
+  utid LONG,
+  jobs LONG,
+  -- Of all of them together.
+  busy_dur DURATION
+) AS
+SELECT
+  slice.id,
+  slice.ts,
+  slice.dur,
+  utid,
+  extract_arg(slice.arg_set_id, 'debug.blocking jobs') AS jobs,
+  extract_arg(slice.arg_set_id, 'debug.busy (ns)') AS busy_dur
+FROM slice
+JOIN thread_track
+  ON thread_track.id = slice.track_id
+WHERE
+  slice.category = 'merged' AND extract_arg(slice.arg_set_id, 'debug.blocking jobs') IS NOT NULL;

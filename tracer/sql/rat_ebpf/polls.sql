@@ -7,8 +7,13 @@ CREATE PERFETTO VIEW rat_poll (
   id LONG,
   -- When the poll began.
   ts TIMESTAMP,
-  -- How long it took by the clock; NULL when its end was not seen.
+  -- How long it took by the clock, of what was under way before from the recording's start on; NULL when its end was not
+  -- seen.
   dur DURATION,
+  -- How long it took at the least: as `dur`, or where its end was not seen until the recording, or its process, ended.
+  least_dur DURATION,
+  -- Whether its end was seen. One that holds its thread for good never has an end.
+  is_end_seen BOOL,
   -- How many polls around it were under way on the thread.
   depth LONG,
   -- The poll around it, in rat_poll.
@@ -40,7 +45,9 @@ CREATE PERFETTO VIEW rat_poll (
 SELECT
   slice.id,
   slice.ts,
-  iif(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*end not seen*', NULL, slice.dur) AS dur,
+  iif(coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE), NULL, slice.dur) AS dur,
+  slice.dur AS least_dur,
+  NOT coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE) AS is_end_seen,
   slice.depth,
   slice.parent_id,
   utid,
@@ -86,4 +93,4 @@ FROM slice
 JOIN thread_track
   ON thread_track.id = slice.track_id
 WHERE
-  slice.category = 'merged';
+  slice.category = 'merged' AND extract_arg(slice.arg_set_id, 'debug.polls') IS NOT NULL;

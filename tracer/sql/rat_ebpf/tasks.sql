@@ -13,10 +13,10 @@ SELECT
   max(function) AS function,
   max(location) AS location,
   min(ts) AS first_ts,
-  max(ts + coalesce(dur, 0)) AS last_ts,
+  max(ts + least_dur) AS last_ts,
   count(*) AS polls,
-  sum(dur) AS busy_dur,
-  max(dur) AS longest_poll_dur
+  sum(least_dur) AS busy_dur,
+  max(least_dur) AS longest_poll_dur
 FROM rat_poll
 WHERE
   kind = 'task of the runtime'
@@ -78,7 +78,7 @@ CREATE PERFETTO TABLE rat_task (
   -- Its first and last poll or wait that was seen.
   first_ts TIMESTAMP,
   last_ts TIMESTAMP,
-  -- As far as they are drawn one by one; NULL is none.
+  -- As far as they are drawn one by one; NULL is none. A poll whose end was not seen counts with its `least_dur`.
   polls LONG,
   busy_dur DURATION,
   longest_poll_dur DURATION,
@@ -131,7 +131,7 @@ LEFT JOIN _rat_spawned
 LEFT JOIN _rat_spawned_by
   USING (task_number);
 
--- Tasks by their future: how many, and where their time went.
+-- Tasks by their future's name: how many, and where their time went. Functions that have one name are one row.
 CREATE PERFETTO VIEW rat_task_kind (
   function STRING,
   tasks LONG,

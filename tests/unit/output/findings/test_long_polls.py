@@ -63,7 +63,7 @@ def test_who_took_the_time_is_named() -> None:
     assert one.evidence["longest_ns"] == 39_980_000
     assert one.severity is Severity.WARNING
     assert one.advice == LONG_POLL.advice
-    assert "db::query kept thread worker-0 (4243) for 40.0 ms, and 1 more times" in one.title
+    assert "db::query kept thread worker-0 (4243) for 40.0 ms, and once more" in one.title
 
 
 def test_a_nest_is_known_across_steps() -> None:

@@ -36,7 +36,7 @@ def test_it_is_found() -> None:
     assert (one.rule, one.severity) == ("long-poll", Severity.WARNING)
     assert (one.time, one.duration, one.tid) == (START + 100 * MS, 80 * MS, WORKERS[0])
     assert (one.function, one.task) == (None, None)
-    assert one.title.endswith("for 80.0 ms, and 1 more times for long, in clock_nanosleep")
+    assert one.title.endswith("for 80.0 ms, and once more for long, in clock_nanosleep")
     (one,) = of(blocked(100, 300))
     assert one.severity is Severity.CRITICAL
 

@@ -25,14 +25,14 @@ OPEN = int(WaitFlag.END_UNKNOWN)
 PLACE = SourceLocation("src/db.rs", 80)
 
 
-def summary_of(parts: list[Spans], *stuck: Stuck, read: bool = True, lost: int = 0) -> Summary:
+def summary_of(parts: list[Spans], *stuck: Stuck, read: bool = True, read_at: int = 9_990, lost: int = 0) -> Summary:
     summary = Summary(recording())
     for part in parts:
         summary.spans(part)
     if read:
         nothing = np.empty(0, PARKED)
         summary.memory_reading(
-            MemoryReading(START + 9_990 * MS, 5, 0, is_last=True, tasks=3, parked=nothing, stuck=stuck)
+            MemoryReading(START + read_at * MS, 5, 0, is_last=True, tasks=3, parked=nothing, stuck=stuck)
         )
     summary.close(Tally(), CaptureEnd(START + 10_000 * MS, "over", 100, lost))
     return summary
@@ -62,6 +62,12 @@ def test_each_kind_has_a_rule(kind: StuckKind, rule: str) -> None:
     assert (one.function, one.where) == ("echo::db::query", PLACE)
     assert (one.time, one.duration, one.task, one.tid) == (START + 2_000 * MS, 7_990 * MS, 5, WORKERS[0])
     assert (one.evidence["waiting_ns"], one.evidence["tasks"]) == (7_990 * MS, 1)
+
+
+def test_what_was_read_after_the_end_lasts_until_the_end() -> None:
+    (one,) = summary_of([waiting(2_000)], stuck(StuckKind.DEADLOCK), read_at=10_020).findings
+    assert (one.time, one.duration) == (START + 2_000 * MS, 8_000 * MS)
+    assert one.evidence["waiting_ns"] == 8_020 * MS
 
 
 def test_what_may_be_otherwise_is_a_warning() -> None:
