@@ -22,14 +22,24 @@ from tracer.model import Array, Loss, Spans
 
 _EVER = int(np.iinfo(np.int64).min)
 
+_MOST_EDGES = 64
+"""Of losses that wait.  Each is a step of its own; between more than that hardly anything is certain, and they count
+as one."""
+
 
 def note_loss(state: State, loss: Loss) -> tuple[State, Spans]:
     """Take in a loss; of one of which it is not known since when, everything from now on may lack something."""
     after = _EVER if loss.after is None else min(loss.after, NO_CAP - 1)
     until = max(state.now, after) if loss.before is None else min(loss.before, NO_CAP)
-    edges = {(after, until), (max(after, until - 1), until)}
-    state = replace(state, losses=tuple(sorted({*state.losses, *edges})))
+    edges = {*state.losses, *_edges(after, until)}
+    if len(edges) > _MOST_EDGES:
+        edges = _edges(min(begin for begin, _ in edges), max(end for _, end in edges))
+    state = replace(state, losses=tuple(sorted(edges)))
     return come_to_bear(state) if loss.after is None else (state, NO_SPANS)
+
+
+def _edges(after: int, until: int) -> set[tuple[int, int]]:
+    return {(after, until), (max(after, until - 1), until)}
 
 
 def first_behind(losses: tuple[tuple[int, int], ...], events: Array) -> int:

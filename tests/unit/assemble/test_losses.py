@@ -6,7 +6,10 @@ import pytest
 
 from tests.captures import START
 from tests.unit.assemble.test_assembly import PENDING, PLAIN, READY, TASK, Script
-from tracer.model import Loss, PollFlag, WaitFlag
+from tracer import assemble
+from tracer.assemble import losses
+from tracer.assemble.state import NO_CAP, State
+from tracer.model import Loss, PollFlag, Spans, WaitFlag
 
 OF_ITS_EXIT = PollFlag.END_UNKNOWN | PollFlag.STATE
 
@@ -64,3 +67,24 @@ def test_what_was_open_before_a_loss_behind_which_nothing_is_seen_ends_with_it()
     script = Script([lost(30, 700)])
     script.enter(10, 900, PLAIN, 1)
     script.run().poll(PLAIN, start=10, end=30, flags=PollFlag.END_UNKNOWN)
+
+
+def test_very_many_losses_are_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would be a step of its own."""
+    acted: list[int] = []
+
+    def come_to_bear(state: State, time: int = NO_CAP) -> tuple[State, Spans]:
+        acted.append(time)
+        return losses.come_to_bear(state, time)
+
+    monkeypatch.setattr(assemble, "come_to_bear", come_to_bear)
+    script = Script([lost(30 + 10 * number, 35 + 10 * number) for number in range(500)])
+    script.enter(10, 900, PLAIN, 1, 0)
+    script.poll(38, 39, PLAIN, 2, READY, sp=800)  # between two of them
+    script.leave(800, 900, PLAIN, PENDING)
+    script.poll(5_100, 5_110, PLAIN, 3, READY)
+    result = script.run()
+    first, *_, last = result.polls
+    assert (first["end"], first["flags"]) == (30, OF_ITS_EXIT)
+    assert (last["start"], last["end"], last["flags"]) == (5_100, 5_110, PollFlag.RESULT)
+    assert len(acted) < 100
