@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
+from tracer.model import WAIT, Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
+from tracer.output.delays import first_waits
 from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
@@ -32,6 +33,7 @@ from tracer.output.findings.stuck import (
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
 from tracer.output.probed import GroupTime
+from tracer.output.records import join
 
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
@@ -72,16 +74,20 @@ class Evidence:
         self._stuck = StuckTasks(is_task)
 
     def spans(self, spans: Spans, answered: Array) -> None:
-        """Polls and waits; answered: those of the waits of which the wake is known."""
+        """Polls and waits; answered: those of the waits of which the wake is known.
+
+        What is ready from its spawn on waits for a thread like what was woken.
+        """
         self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
         self._open_polls.add(spans.polls, spans.looks, spans.over)
         self._outside_polls.add(spans.polls, spans.off_cpu)
-        self._starved.add(answered)
+        ready = join([one for one in (answered, first_waits(spans.begun)) if len(one)], WAIT)
+        self._starved.add(ready)
         self._busy_loops.add(answered, spans.over)
         self._held_locks.add(spans.waits, spans.over)
         self._queues.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
-        self._workers.add(spans.polls, answered)
+        self._workers.add(spans.polls, ready)
         self._stuck.add(spans.waits)
 
     def calls_in_place(self, polls: Array) -> None:

@@ -47,7 +47,7 @@ class Starved:
         self.by_poll: dict[int, _Starved] = {}
 
     def add(self, woken: Array) -> None:
-        """Answered waits (dtype WAIT), after the polls that ended by the same time."""
+        """Answered waits, and those of new tasks (dtype WAIT), after the polls that ended by the same time."""
         self._explain()
         if not len(woken):
             return

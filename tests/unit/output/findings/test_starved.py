@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import QUERY, START, WORKERS, found, poll, rules, spans, summary_of, wait
-from tracer.model import Severity, Spans
+from tests.unit.output.findings.made import MS, QUERY, START, WORKERS, found, poll, rules, spans, summary_of, task, wait
+from tracer.model import Outcome, Severity, Spans
 
 
 def quick() -> list[np.void]:
@@ -71,6 +71,21 @@ def test_the_poll_may_be_told_later() -> None:
     delays = [wait(90, 110, 140, task=5, tid=WORKERS[1]), wait(290, 310, 340, task=5, tid=WORKERS[1])]
     parts = spans(waits=[*quick(), *delays]), spans(hogs(100, 300))
     assert "starved-tasks" in rules(found(*parts))
+
+
+@pytest.mark.parametrize(("times", "ready", "is_found"), [(1, 50, False), (2, 9, False), (2, 11, True), (2, 50, True)])
+def test_new_tasks_are_ready_from_their_spawn_on(times: int, ready: float, is_found: bool) -> None:
+    """They have had no wake."""
+    born = [
+        task(50 + number, 160 + 200 * number, spawned=160 + 200 * number - ready, outcome=Outcome.WAITING)
+        for number in range(times)
+    ]
+    findings = found(spans(hogs(100, 300, 500), quick(), begun=born))
+    assert ("starved-tasks" in rules(findings)) is is_found
+    for one in findings:
+        if one.rule == "starved-tasks":
+            assert (one.evidence["longest_ns"], one.evidence["times"]) == (round(ready * MS), times)
+            assert one.evidence["starved_task"] in {50, 51}
 
 
 def test_without_wakes_it_is_not_judged() -> None:
