@@ -89,15 +89,15 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
     if Need.WHOLE in run.missing:
         return
     uses_in_place = any(one.kind is FunctionKind.IN_PLACE for one in run.plan.functions)
-    ended = evidence.others.judged(run)
+    ended = evidence.others.judged(run, evidence.others.limit(run))
     for function, one in evidence.by_function.items():
-        if function in ended and ended[function].longest >= one.longest:
+        if function in ended and ended[function].worst(one.longest) is not None:
             continue  # nothing new
         about, poll = run.function(function), one.poll
         thread, from_before = "a thread", True
         seen = next(iter(one.blockers.most()), None)
-        verb, where, more = doing(poll, seen) if poll is not None else ("kept", None, {})
-        if verb == "used" and seen is not None and seen.frame is not None:
+        verb, where, more = doing(poll, one.blockers) if poll is not None else ("kept", None, {})
+        if verb != "blocked" and seen is not None and seen.frame is not None:
             where = seen.frame.location  # it may loop there for ever
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)

@@ -96,7 +96,7 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
     """One finding a function whose polls were in the way."""
     median, p99 = evidence.usual()
     limit = limit_of(rule, median)
-    is_long = evidence.polls.judged(run)
+    is_long = evidence.polls.judged(run, evidence.polls.limit(run))
     for function, one in evidence.by_poll.items():
         if function not in is_long:
             continue

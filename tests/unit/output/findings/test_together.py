@@ -59,7 +59,7 @@ def test_the_worst_come_first() -> None:
     lines = rendered(summary)
     (first, advice), second = lines[2:4], lines[4]
     assert first.startswith("critical long-poll: conn::handle kept thread worker-0 (4243) for 300 ms, and 1 more times")
-    assert first.endswith("src/conn.rs:12 · at 5.000 s")
+    assert first.endswith("(perhaps waiting for a CPU) · src/conn.rs:12 · at 5.000 s")
     assert advice.startswith("  Move what blocks")
     assert second.startswith("warning ")
     document = summary.as_json()
