@@ -101,7 +101,7 @@ class Evidence:
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
-        self._starved.close()
+        self._starved.close(run)
         kept = blocked(HELD_STILL, self._stuck, self._held_locks.longest)
         lines = [*blocked(LINE_STANDS, self._stuck, self._queues.longest_over)]
         in_line = frozenset[int]().union(*(one.behind for one in lines))

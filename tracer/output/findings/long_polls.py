@@ -130,6 +130,7 @@ class LongPolls:
         self._by_function: dict[int, Long] = {}
         self._stolen = Stolen()
         self._unsettled: deque[_Unsettled] = deque(maxlen=_WINDOW)
+        self.starve = False  # tasks wait for them so often that their being usual excuses nothing
 
     def add_in_place(self, calls: Array) -> None:
         """Calls of block_in_place (dtype POLL), before the polls that they are in: others take the tasks over."""
@@ -229,6 +230,8 @@ class LongPolls:
 
     def limit(self, run: Run) -> int:
         """From how many ns on they are long."""
+        if self.starve:
+            return int(LONG_POLL.limits["least_ns"])
         return limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5))
 
     def judged(self, run: Run, limit: int) -> dict[int, Long]:

@@ -18,7 +18,17 @@ from tracer.output.records import join, pick
 STARVED = Rule(
     "starved-tasks",
     frozenset({Need.TASKS, Need.WAKES}),
-    {"least_ns": 10_000_000, "times_median": 10, "always_ns": 100_000_000, "covered": 0.5, "tasks_or_times": 2},
+    {
+        "least_ns": 10_000_000,
+        "times_median": 10,
+        "always_ns": 100_000_000,
+        "covered": 0.5,
+        "tasks_or_times": 2,
+        "often": 10,
+        "often_share": 0.1,
+        "very_long_ns": 20_000_000,
+        "very_long_share": 0.01,
+    },
     "Shorten the poll that was in the way: spawn_blocking, the async variant of what it calls, or a yield in between.",
 )
 
@@ -49,8 +59,10 @@ class Starved:
     def add(self, woken: Array) -> None:
         """Answered waits, and those of new tasks (dtype WAIT), after the polls that ended by the same time."""
         self._explain()
-        if not len(woken):
-            return
+        if len(woken):
+            self._add(woken)
+
+    def _add(self, woken: Array) -> None:
         delay = ready_times(woken)
         self._bins += np.bincount(bins_of(delay), minlength=BINS)
         self._longest = max(self._longest, int(delay.max()))
@@ -59,9 +71,28 @@ class Starved:
             held = join([self._held, long], WAIT)
             self._held = held[np.argsort(-ready_times(held), kind="stable")[:_MOST_HELD]]
 
-    def close(self) -> None:
-        """No more come."""
+    def close(self, run: Run) -> None:
+        """No more come: whether such polls are told though they are usual in this run."""
         self._explain()
+        self.polls.starve = self._is_often(run)
+
+    def _is_often(self, run: Run) -> bool:
+        """Whether tasks were ready for long behind long polls in a good part of all cases.
+
+        Where all polls are long the median makes a habit of it; but what is kept from its processor is no less so.
+        """
+        limits, total = STARVED.limits, int(self._bins.sum())
+        long = self.polls.judged(run, int(limits["least_ns"]))
+        in_the_way = [one.lengths for function, one in self.by_poll.items() if function in long]
+        return any(
+            sum(at_least(lengths, limits[least]) for lengths in in_the_way)
+            >= max(limits["often"], limits[share] * total)
+            for least, share in (("least_ns", "often_share"), ("very_long_ns", "very_long_share"))
+        )
+
+    def limit(self) -> int:
+        """From how many ns on a delay is long; after `close`."""
+        return int(STARVED.limits["least_ns"]) if self.polls.starve else limit_of(STARVED, self.usual()[0])
 
     def _explain(self) -> None:
         """Whose polls were in the way of those that the step before told; by now these are over."""
@@ -95,7 +126,7 @@ def _delay(wait: np.void) -> int:
 def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
     """One finding a function whose polls were in the way."""
     median, p99 = evidence.usual()
-    limit = limit_of(rule, median)
+    limit = evidence.limit()
     is_long = evidence.polls.judged(run, evidence.polls.limit(run))
     for function, one in evidence.by_poll.items():
         if function not in is_long:
