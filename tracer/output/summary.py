@@ -54,7 +54,8 @@ class Summary:
         self.delays = Delays(recording.plan.functions)
         self.jobs = Jobs(recording.plan.functions)
         self._group_time = {group: GroupTime(group, recording.plan, recording.start) for group in Group}
-        self._evidence = Evidence(recording, self.accounts, self.jobs, self._group_time[Group.WAKES])
+        wakes, scheduling = (self._group_time[group] for group in (Group.WAKES, Group.SCHEDULING))
+        self._evidence = Evidence(recording, self.accounts, self.jobs, wakes, scheduling)
         self.blockers = Blockers(recording.stacks, recording.plan.own_folders)
         self.scheduled = Scheduled(len(recording.plan.functions))
         self.names: dict[int, str] = {}

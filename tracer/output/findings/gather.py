@@ -55,10 +55,12 @@ class Unjudged:
 class Evidence:
     """What the rules need of a recording, in memory that does not grow with its length.
 
-    accounts, jobs, wakes (when their probes were there): they are told of all before it is.
+    accounts, jobs, wakes and scheduling (when they were probed): they are told of all before it is.
     """
 
-    def __init__(self, recording: Recording, accounts: Accounts, jobs: Jobs, wakes: GroupTime) -> None:
+    def __init__(
+        self, recording: Recording, accounts: Accounts, jobs: Jobs, wakes: GroupTime, scheduling: GroupTime
+    ) -> None:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
@@ -66,7 +68,7 @@ class Evidence:
         self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls, plan.own_folders)
         self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
-        self._busy_loops = BusyLoops(plan, wakes)
+        self._busy_loops = BusyLoops(plan, wakes, scheduling)
         self._held_locks = HeldLocks(plan, wakes)
         self._queues = Queues(plan)
         self._lives = Lives(recording)
@@ -83,7 +85,7 @@ class Evidence:
         self._outside_polls.add(spans.polls, spans.off_cpu)
         ready = join([one for one in (answered, first_waits(spans.begun)) if len(one)], WAIT)
         self._starved.add(ready)
-        self._busy_loops.add(answered, spans.over)
+        self._busy_loops.add(answered, spans.over, spans.polls, spans.off_cpu)
         self._held_locks.add(spans.waits, spans.over)
         self._queues.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)

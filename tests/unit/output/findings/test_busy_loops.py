@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import START, found, poll, rules, spans, task, wait
+from tests.unit.output.findings.made import (
+    START,
+    WORKERS,
+    found,
+    left,
+    poll,
+    recording,
+    rules,
+    spans,
+    summary_of,
+    task,
+    wait,
+)
 from tracer.model import Finding, Group, PlanChange, Severity, Spans
 
 
@@ -36,6 +49,44 @@ def test_a_loop_is_found() -> None:
 def test_one_that_uses_up_a_processor_is_critical() -> None:
     (one,) = busy(loop(apart=0.1, length=0.06))
     assert one.severity is Severity.CRITICAL
+
+
+def quick_loop(*others: np.void, off: Sequence[np.void] = ()) -> Spans:
+    """Polls of 0.02 ms, 0.1 ms from one to the next."""
+    made, more = loop(apart=0.1), spans([*others], off_cpu=off)
+    return replace(made, polls=np.concatenate([made.polls, more.polls]), off_cpu=more.off_cpu)
+
+
+def away(at: float, state: int) -> np.void:
+    """Its thread left its CPU for 0.04 ms, between two polls; state 0: it would have run on."""
+    row = left(at)
+    row["state"], row["end"] = state, row["start"] + 40_000
+    row["woken"] = row["end"] if state else row["start"]
+    return row
+
+
+BETWEEN = [100.03 + 0.1 * number for number in range(1200)]
+
+
+@pytest.mark.parametrize(
+    ("made", "scheduling", "processors"),
+    [
+        (quick_loop(), True, 1.0),
+        (quick_loop(), False, 0.2),  # for all that is known its thread slept in between
+        (quick_loop(off=[away(at, 1) for at in BETWEEN]), True, 0.6),
+        (quick_loop(off=[away(at, 0) for at in BETWEEN]), True, 1.0),  # it takes all that it gets
+        (quick_loop(*(poll(at, 0.06, 2) for at in BETWEEN), off=[away(at, 1) for at in BETWEEN]), True, 0.4),
+        (quick_loop(*(poll(at, 0.06, 2) for at in BETWEEN)), True, 0.4),
+        (quick_loop(*(poll(at, 0.06, 2, WORKERS[1]) for at in BETWEEN)), True, 1.0),
+    ],
+)
+def test_what_it_takes_between_its_polls_counts(made: Spans, scheduling: bool, processors: float) -> None:
+    """Its thread wakes it, looks for what to do and comes back to it: that is most of what such a loop costs."""
+    plain = recording()
+    of = replace(plain, plan=replace(plain.plan, scheduling=scheduling))
+    (one,) = [one for one in summary_of(made, of=of).findings if one.rule == "busy-loop"]
+    assert one.evidence["processors"] == pytest.approx(processors, abs=0.01)
+    assert one.severity is (Severity.CRITICAL if processors >= 0.5 else Severity.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +146,7 @@ def test_where_wakes_were_probed_for_a_moment_only(polls: int, others: int, is_f
     assert bool(found_ones) is is_found
     for one in found_ones:
         assert one.evidence["own_wakes_per_second"] == pytest.approx(2000, rel=0.1)
-        assert "while wakes were probed" in one.title
+        assert "times a second while it was probed, for 75.0 ms" in one.title
 
 
 def test_of_half_of_those_that_were_seen() -> None:
