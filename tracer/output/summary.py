@@ -31,7 +31,7 @@ from tracer.output.accounts import Accounts
 from tracer.output.blockers import Blockers
 from tracer.output.chains import Chains
 from tracer.output.delays import Delays, is_answered
-from tracer.output.findings.gather import Evidence, missing
+from tracer.output.findings.gather import Evidence, Unjudged, missing
 from tracer.output.findings.run import Run, is_own
 from tracer.output.jobs import Jobs
 from tracer.output.kinds import TaskKinds
@@ -116,6 +116,10 @@ class Summary:
             self.lost = max(self.lost, end.lost)
         self.run = self._whole_run()
         self.findings = self._evidence.findings(self.run)
+
+    def unjudged(self) -> Sequence[Unjudged]:
+        """The rules that could not be judged."""
+        return self._evidence.unjudged(self.run)
 
     def spawns_probed(self) -> bool:
         """Whether it is seen when tasks are made."""

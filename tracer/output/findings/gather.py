@@ -9,7 +9,7 @@ from tracer.model import WAIT, Array, Finding, FunctionKind, Group, MemoryReadin
 from tracer.output.accounts import Accounts
 from tracer.output.delays import first_waits
 from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked
-from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
+from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, unsure_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
@@ -100,6 +100,11 @@ class Evidence:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         self._stuck.memory_reading(reading)
+
+    def unjudged(self, run: Run) -> Sequence[Unjudged]:
+        """The rules that cannot be judged: of what this recording lacks, or of what it has."""
+        found = [Unjudged(BUSY_LOOP.id, why)] if (why := unsure_loops(BUSY_LOOP, self._busy_loops, run)) else []
+        return [*(one for one in found if not BUSY_LOOP.needs & run.missing.keys()), *unjudged(run.missing)]
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
