@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import POLL, Array, Finding, PollFlag, Severity, SourceLocation, StackKind, Stacks
-from tracer.output.blockers import Blockers, frame_words, period_of, times_of
+from tracer.model import POLL, Array, Finding, PollFlag, Severity, StackKind, Stacks
+from tracer.output.blockers import Blockers, period_of, times_of
+from tracer.output.findings.deeds import doing, whose
+from tracer.output.findings.poll_lengths import SCHEDULED, SHARE, innermost_of, own_length, own_lengths, within
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
-from tracer.terminal import printable
 
 LONG_POLL = Rule(
     "long-poll",
@@ -34,8 +35,6 @@ LONG_POLL = Rule(
 
 LEAST = 5_000_000
 """ns; no poll that is shorter is of interest to any rule."""
-_SHARE = 0.9
-"""Of a poll's length, that one inside it takes where that is the one to look at."""
 _UNSURE_LOOKS = 2
 """Of those at one poll, so many say nothing of its length."""
 _LEAST_LOOKS, _MOST_UNSEEN = 2, 2
@@ -43,7 +42,6 @@ _LEAST_LOOKS, _MOST_UNSEEN = 2, 2
 scheduler is believed to say for how long: a machine that stands still is looked at once, as it goes on."""
 _WINDOW = 4096
 """Long polls that are remembered."""
-_SCHEDULED = int(PollFlag.SCHEDULED)
 _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END)
 """Of such a poll's length nobody knows more than a bound."""
 
@@ -76,7 +74,7 @@ class Long:
 
     def add(self, one: Worst) -> None:
         """It may be the worst."""
-        if one.poll["flags"] & _SCHEDULED:
+        if one.poll["flags"] & SCHEDULED:
             self.scheduled = max(self.scheduled or one, one, key=_badness)
         else:
             self.other = max(self.other or one, one, key=_badness)
@@ -148,7 +146,7 @@ class LongPolls:
         self._workers |= set(np.unique(polls["tid"][tasks]).tolist())
         self._executors |= set(np.unique(polls["tid"][tasks & (polls["depth"] > 0)]).tolist())
         length = own_lengths(polls)
-        long = pick(polls, (length >= _SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
+        long = pick(polls, (length >= SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
         if not len(long):
             return
         self.recent = join([self.recent, long], POLL)[-_WINDOW:]
@@ -165,7 +163,7 @@ class LongPolls:
             return
         one = self._by_function.setdefault(function, Long(Blockers(self._stacks, self._own_folders)))
         one.blockers.add(looks)
-        is_scheduled = bool(inner["flags"] & _SCHEDULED)
+        is_scheduled = bool(inner["flags"] & SCHEDULED)
         own = length if is_scheduled else min(length, self._seen(looks))
         one.add(Worst(inner.copy(), length, own))
         one.lengths[_bin(length)] += 1
@@ -173,7 +171,7 @@ class LongPolls:
 
     def in_place(self, outer: np.void) -> int:
         """ns of this poll that were in block_in_place."""
-        return int(own_lengths(self._in_place[_within(self._in_place, outer)]).sum())
+        return int(own_lengths(self._in_place[within(self._in_place, outer)]).sum())
 
     def _seen(self, looks: Array) -> int:
         """ns that looks at one poll (LOOK) surely account for."""
@@ -190,7 +188,7 @@ class LongPolls:
         blocks, period = looks["kind"] == StackKind.BLOCKED, period_of(self._stacks)
         count = int(np.count_nonzero(~blocks))
         seen = max(0, count - _UNSURE_LOOKS) * period
-        if not poll["flags"] & _SCHEDULED:
+        if not poll["flags"] & SCHEDULED:
             if length >= LONG_POLL.limits["sure_ns"]:
                 return length
             return self._seen(looks)
@@ -256,17 +254,6 @@ def _bin(length: int) -> Integers:
     return bins_of(np.array([length]))
 
 
-def own_lengths(polls: Array) -> Integers:
-    """ns of each poll, without what its thread waited for a CPU, where that is known."""
-    lengths: Integers = polls["end"] - polls["start"] - polls["runnable"]  # 0 where it is not
-    return lengths
-
-
-def own_length(poll: np.void) -> int:
-    """The same of one."""
-    return int(poll["end"] - poll["start"] - poll["runnable"])
-
-
 def limit_of(rule: Rule, median: int) -> int:
     """From how many ns on something is long, by the run's own median."""
     return int(max(rule.limits["least_ns"], min(rule.limits["times_median"] * median, rule.limits["always_ns"])))
@@ -275,26 +262,6 @@ def limit_of(rule: Rule, median: int) -> int:
 def looks_in(looks: Array, outer: np.void) -> Array:
     """Those (LOOK) that were taken in this task poll."""
     return pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
-
-
-def innermost_of(polls: Array, outer: np.void) -> np.void:
-    """The deepest of these polls inside that one that took most of its time; it itself where none did.
-
-    Like is compared with like: where it is not known of one for how long it waited for a CPU, that counts in both.
-    """
-    inside = polls[_within(polls, outer)]
-    is_known = (inside["flags"] & outer["flags"] & _SCHEDULED) != 0
-    length = np.where(is_known, own_lengths(inside), inside["end"] - inside["start"])
-    of_outer = np.where(is_known, own_length(outer), outer["end"] - outer["start"])
-    inside = inside[length >= _SHARE * of_outer]
-    return inside[np.argmax(inside["depth"])] if len(inside) else outer
-
-
-def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
-    """Which of these polls were inside that one."""
-    inside: npt.NDArray[np.bool_] = polls["tid"] == outer["tid"]
-    inside &= (polls["start"] >= outer["start"]) & (polls["end"] <= outer["end"])
-    return inside
 
 
 def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
@@ -330,38 +297,3 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
             int(poll["task"]) or int(poll["instance"]) or None,
             rule.advice,
         )
-
-
-def whose(function: int, blockers: Blockers, run: Run) -> tuple[str, SourceLocation | None]:
-    """Of whom a poll is, for people, and its place: of a library's future the user's function that was seen in it."""
-    seen = next(iter(blockers.most()), None)
-    about, frame = run.function(function), seen.frame if seen is not None and not run.is_own(function) else None
-    name = frame.function if frame is not None else None
-    # Where no line is known, a function of a library can look like the user's own.
-    if frame is None or name is None or any(one.startswith(name) for one in (about.name, *about.names)):
-        return run.short(function), about.location
-    return f"{run.short(function)} (in {printable(name)})", frame.location or about.location
-
-
-def doing(poll: np.void, blockers: Blockers) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
-    """What the thread did in this poll, as a verb; where it blocked, if it did; and more of that as evidence.
-
-    That a thread was seen to run does not say that it did so all the time: it may have waited for a CPU.
-    """
-    about: dict[str, int | float | str] = {}
-    seen_most = blockers.most()
-    seen = next(iter(seen_most), None)
-    is_known, is_blocked = False, seen is not None and seen.kind is StackKind.BLOCKED
-    if poll["flags"] & _SCHEDULED:
-        own, blocked = own_length(poll), int(poll["blocked"])
-        about = {"on_cpu_ns": own - blocked, "blocked_ns": blocked, "runnable_ns": int(poll["runnable"])}
-        is_known, is_blocked = True, 2 * blocked >= own
-        kind = StackKind.BLOCKED if is_blocked else StackKind.RUNNING
-        seen = next((one for one in seen_most if one.kind is kind), seen)
-    at = None
-    if seen is not None:
-        about |= {"seen_ns": seen.time, "stacks": seen.count}
-        if seen.frame is not None:
-            about["blocked_in" if seen.kind is StackKind.BLOCKED else "computed_in"] = frame_words(seen.frame)
-            at = seen.frame.location if is_blocked and seen.kind is StackKind.BLOCKED else None
-    return "blocked" if is_blocked else "used" if is_known else "kept", at, about

@@ -9,16 +9,9 @@ import numpy as np
 
 from tracer.model import Array, Finding, FunctionKind, Outcome, PollFlag, Severity, Stacks
 from tracer.output.blockers import Blockers
-from tracer.output.findings.long_polls import (
-    LONG_POLL,
-    LongPolls,
-    doing,
-    innermost_of,
-    looks_in,
-    own_length,
-    own_lengths,
-    whose,
-)
+from tracer.output.findings.deeds import doing, whose
+from tracer.output.findings.long_polls import LONG_POLL, LongPolls, looks_in
+from tracer.output.findings.poll_lengths import innermost_of, own_length, own_lengths
 from tracer.output.findings.run import Need, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick

@@ -9,7 +9,8 @@ import numpy as np
 
 from tracer.model import WAIT, Array, Finding, Severity
 from tracer.output.delays import ready_times
-from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of, whose
+from tracer.output.findings.deeds import whose
+from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import BINS, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
