@@ -11,8 +11,9 @@ from tracer.model import WAIT, Array, Finding, Severity
 from tracer.output.delays import ready_times
 from tracer.output.findings.deeds import whose
 from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
+from tracer.output.findings.poll_lengths import own_length
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, at_least, bins_of, percentile
+from tracer.output.histogram import BINS, Integers, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
@@ -40,11 +41,12 @@ _MOST_HELD = 1024
 @dataclass(slots=True)
 class _Starved:
     """By one function's polls.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
-    lengths: of how long tasks were ready, in bins."""
+    lengths: of how long tasks were ready, in bins.  behind_long: of those whose poll in the way was long by itself."""
 
     worst: np.void
     poll: np.void
-    lengths: np.ndarray[tuple[int], np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    behind_long: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
 
 class Starved:
@@ -84,7 +86,7 @@ class Starved:
         """
         limits, total = STARVED.limits, int(self._bins.sum())
         long = self.polls.judged(run, int(limits["least_ns"]))
-        in_the_way = [one.lengths for function, one in self.by_poll.items() if function in long]
+        in_the_way = [one.behind_long for function, one in self.by_poll.items() if function in long]
         return any(
             sum(at_least(lengths, limits[least]) for lengths in in_the_way)
             >= max(limits["often"], limits[share] * total)
@@ -111,7 +113,9 @@ class Starved:
 
     def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
         one = self.by_poll.setdefault(int(poll["function"]), _Starved(wait, poll))
-        one.lengths[bins_of(np.array([delay]))] += 1
+        at = bins_of(np.array([delay]))
+        one.lengths[at] += 1
+        one.behind_long[at] += own_length(poll) >= STARVED.limits["least_ns"]
         if delay > _delay(one.worst):
             one.worst, one.poll = wait, poll
 

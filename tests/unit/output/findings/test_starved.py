@@ -81,9 +81,9 @@ def habit(polls: int = 300, length: float = 30, delays: int = 30, ready: float =
     return spans(long, behind + others)
 
 
-def nest(start: float, length: float) -> tuple[np.void, np.void]:
+def nest(start: float, length: float, tid: int = WORKERS[0]) -> tuple[np.void, np.void]:
     """A poll of task 1 by `query`, all of it on a CPU."""
-    inner, outer = poll(start, length, 1, WORKERS[0], QUERY, 1, 900), poll(start, length)
+    inner, outer = poll(start, length, 1, tid, QUERY, 1, 900), poll(start, length, 1, tid)
     for row in (inner, outer):
         row["flags"] |= int(PollFlag.SCHEDULED)
     return inner, outer
@@ -105,6 +105,14 @@ def nest(start: float, length: float) -> tuple[np.void, np.void]:
 def test_that_all_polls_are_long_is_no_excuse_where_tasks_wait_for_them(made: Spans, is_found: bool) -> None:
     """The usual poll takes 30 ms, so that none is ten times as long; but tasks are ready for long behind them."""
     assert rules(found(made)) == (["long-poll", "starved-tasks"] if is_found else [])
+
+
+@pytest.mark.parametrize(("length", "is_found"), [(9, False), (11, True)])
+def test_the_polls_that_they_wait_for_must_be_long_themselves(length: float, is_found: bool) -> None:
+    """Others of that function are, for which nobody waits."""
+    starts = (33 * number + 15 for number in range(300))
+    others = spans([made for at in starts for made in nest(at, 15, WORKERS[1])])
+    assert ("starved-tasks" in rules(found(habit(length=length, delays=300, ready=12), others))) is is_found
 
 
 def test_a_habit_is_told_with_its_longest_and_all_others() -> None:
