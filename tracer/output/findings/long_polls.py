@@ -274,6 +274,8 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
             continue
         poll = worst.poll
         verb, where, about = doing(poll, long.blockers)
+        if not poll["flags"] & SCHEDULED and 2 * worst.own < worst.length:
+            verb = "kept"  # others of them may have blocked for most of their time
         who, place = whose(function, long.blockers, run)
         often = f", and {count - 1:,} more times for long" if count > 1 else ""
         unsure = " (perhaps waiting for a CPU)" if verb == "kept" else ""

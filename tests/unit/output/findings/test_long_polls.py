@@ -229,6 +229,7 @@ def seen(*polls: np.void, looks: np.ndarray[tuple[int], np.dtype[np.void]]) -> F
         (looks_at(300, 5, StackKind.RUNNING), 40, "used"),  # a thread that gets no CPU all the time is seen to run, too
         (looks_at(300, 8, StackKind.RUNNING), 135, "kept"),
         (looks_at(300, 1, StackKind.BLOCKED, 110), 135, "blocked"),
+        (looks_at(300, 1, StackKind.BLOCKED, 60), 135, "kept"),
     ],
 )
 def test_what_may_be_waiting_for_a_cpu_is_not_the_worst(looks: Array, longest: float, verb: str) -> None:
