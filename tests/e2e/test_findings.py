@@ -46,6 +46,7 @@ FAULTS = {
     "long-poll-forever": Fault("long-poll", "poll::receive_in_task", tells="blocked_in"),
     "long-poll-loop": Fault("long-poll", "poll::loop_in_task", tells="computed_in", lines=2),
     "starved-tasks": Fault("starved-tasks", "poll::hog", frozenset({"long-poll"})),
+    "starved-by-all": Fault("starved-tasks", "poll::sleep_in_turn", frozenset({"long-poll"})),
     "busy-loop": Fault("busy-loop", "look_again"),
     "busy-loop-yield": Fault("busy-loop", "busy::yield_again"),
     "lost-wake": Fault("lost-wake", "faults::waits_for_flag"),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, PollFunction, WaitFlag, WakeOrigin
+from tracer.model import WAIT, Array, PollFunction, WaitFlag, WakeOrigin
 from tracer.output.histogram import BINS, NO_LEAST, Integers, at_least, bins_of, percentile
 from tracer.output.records import pick
 
@@ -24,6 +24,21 @@ def ready_times(waits: Array) -> Integers:
     """ns of each from its wake, or from the poll in which it was woken, to its end; of those whose wake is known."""
     ready: Integers = waits["end"] - np.maximum(waits["woken"], waits["start"])
     return ready
+
+
+def first_waits(begun: Array) -> Array:
+    """Of new tasks (dtype TASK) whose spawns were seen: the times from there to their first polls (dtype WAIT), as if
+    they had been woken then; in the order of their ends."""
+    spawned = pick(begun, begun["spawned"] != 0)
+    waits = np.zeros(len(spawned), WAIT)
+    for name in ("start", "woken"):
+        waits[name] = spawned["spawned"]
+    waits["end"], waits["instance"], waits["task"] = spawned["first"], spawned["task"], spawned["task"]
+    waits["woken_by"], waits["woken_by_id"] = spawned["spawned_by"], spawned["spawned_by_id"]
+    waits["woken_by_function"], waits["woken_on"] = spawned["spawned_by_function"], spawned["spawned_on"]
+    waits["function"], waits["tid"] = spawned["function"], spawned["tid"]
+    ordered: Array = waits[np.argsort(waits["end"], kind="stable")]
+    return ordered
 
 
 @dataclass(frozen=True, slots=True)

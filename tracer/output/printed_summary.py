@@ -212,6 +212,7 @@ def _print_delays(document: Document, console: Console) -> None:
     wakes = document["wakes"]
     words = f"{some(wakes['all'], 'wake')} of tasks, {wakes['without_effect']:,} without effect, {wakes['own']:,} by "
     words += f"themselves, {wakes['unanswered']:,} that no poll followed"
+    words += "; above are the polls that waited for one"  # one that begins before the last has ended did not
     console.print(plain_text(words, "dim"))
     _print_part("wakes", document["wakes_probed"], document, console)
     console.print()
@@ -270,7 +271,10 @@ def _spawned_at(kind: Document) -> str:
 
 
 def _print_blockers(blockers: Sequence[Document], console: Console) -> None:
-    """What kept threads in task polls; recordings by earlier versions have none."""
+    """What kept threads in task polls; recordings by earlier versions have none.
+
+    One that was woken before it had left its CPU was kept for no time.
+    """
     rows = [
         (
             short_name_of(one["function"], FunctionKind.COROUTINE) if one["function"] else "no function of your own",
@@ -281,6 +285,7 @@ def _print_blockers(blockers: Sequence[Document], console: Console) -> None:
             _place_of(one),
         )
         for one in blockers[:_TOP_BLOCKERS]
+        if one["time"]
     ]
     if not rows:
         return

@@ -29,7 +29,7 @@ from tracer.output.accounts import Accounts
 from tracer.output.blockers import Blockers
 from tracer.output.chains import Chains
 from tracer.output.delays import Delays, is_answered
-from tracer.output.findings.gather import Evidence, missing
+from tracer.output.findings.gather import Evidence, Unjudged, missing
 from tracer.output.findings.run import Run, is_own
 from tracer.output.jobs import Jobs
 from tracer.output.kinds import TaskKinds
@@ -52,7 +52,8 @@ class Summary:
         self.delays = Delays(recording.plan.functions)
         self.jobs = Jobs(recording.plan.functions)
         self._group_time = {group: GroupTime(group, recording.plan, recording.start) for group in Group}
-        self._evidence = Evidence(recording, self.accounts, self.jobs, self._group_time[Group.WAKES])
+        wakes, scheduling = (self._group_time[group] for group in (Group.WAKES, Group.SCHEDULING))
+        self._evidence = Evidence(recording, self.accounts, self.jobs, wakes, scheduling)
         self.blockers = Blockers(recording.stacks, recording.plan.own_folders)
         self.scheduled = Scheduled(len(recording.plan.functions))
         self.names: dict[int, str] = {}
@@ -113,6 +114,10 @@ class Summary:
             self.lost = max(self.lost, end.lost)
         self.run = self._whole_run()
         self.findings = self._evidence.findings(self.run)
+
+    def unjudged(self) -> Sequence[Unjudged]:
+        """The rules that could not be judged."""
+        return self._evidence.unjudged(self.run)
 
     def spawns_probed(self) -> bool:
         """Whether it is seen when tasks are made."""

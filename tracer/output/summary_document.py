@@ -9,7 +9,6 @@ from tracer.model import Finding, Group, Outcome, PollFlag, PollFunction
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.blockers import Blocker, stack_of, stack_words
 from tracer.output.delays import Lengths
-from tracer.output.findings.gather import unjudged
 from tracer.output.flight import flight_of
 from tracer.output.jobs import PartialJobs
 from tracer.output.kinds import Spawn
@@ -151,7 +150,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
             for one in summary.readings
         ],
         "findings": [_finding(summary, one) for one in summary.findings],
-        "rules_not_judged": [asdict(one) for one in unjudged(summary.run.missing)],
+        "rules_not_judged": [asdict(one) for one in summary.unjudged()],
         "process_ends": [
             {"seconds": summary.since_start(one.time), "pid": one.pid, "reason": one.reason} for one in summary.ends
         ],

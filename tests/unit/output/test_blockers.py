@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from tests.unit.output.findings.made import poll, recording, spans, summary_of
 from tracer.model import LOOK, Array, Frame, SourceLocation, Stack, StackCensus, StackKind, Stacks
 from tracer.output.blockers import Blockers, blocker_of, is_own, stack_words
 from tracer.output.poll_stacks import PollStacks
+from tracer.output.printed_summary import print_summary
 
 _STD = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/thread/functions.rs"
 SYSTEM = Frame("clock_nanosleep", None, False, "libc.so.6")
@@ -124,3 +130,14 @@ def test_a_poll_has_the_stack_that_most_of_its_time_went_to() -> None:
     polls = np.zeros(4, POLL)
     polls["start"], polls["tid"], polls["function"] = [100, 200, 100, 100], [7, 7, 8, 7], [0, 0, 0, 1]
     assert told.of(polls, np.array([True, False])).tolist() == [1, 2, 0, 0]
+
+
+def test_who_was_woken_before_it_had_left_is_not_printed() -> None:
+    looks = _looks((BLOCKED, 100, 105, 125, 1), (BLOCKED, 200, 205, 205, 2))
+    part = replace(spans([poll(0, 1)]), looks=looks)
+    document = summary_of(part, of=replace(recording(), stacks=STACKS)).as_json() | {"polls": 1}
+    assert [(one["line"], one["time"]) for one in document["blockers"]] == [(40, 20), (41, 0)]
+    out = io.StringIO()
+    print_summary(document, Console(file=out, width=160))
+    assert "src/nap.rs:40" in out.getvalue()
+    assert "src/nap.rs:41" not in out.getvalue()

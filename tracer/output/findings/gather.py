@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tracer.model import Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
+from tracer.model import WAIT, Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
+from tracer.output.delays import first_waits
 from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked
-from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops
+from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, unsure_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
@@ -32,6 +33,7 @@ from tracer.output.findings.stuck import (
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
 from tracer.output.probed import GroupTime
+from tracer.output.records import join
 
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
@@ -53,10 +55,12 @@ class Unjudged:
 class Evidence:
     """What the rules need of a recording, in memory that does not grow with its length.
 
-    accounts, jobs, wakes (when their probes were there): they are told of all before it is.
+    accounts, jobs, wakes and scheduling (when they were probed): they are told of all before it is.
     """
 
-    def __init__(self, recording: Recording, accounts: Accounts, jobs: Jobs, wakes: GroupTime) -> None:
+    def __init__(
+        self, recording: Recording, accounts: Accounts, jobs: Jobs, wakes: GroupTime, scheduling: GroupTime
+    ) -> None:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
@@ -64,7 +68,7 @@ class Evidence:
         self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls, plan.own_folders)
         self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
-        self._busy_loops = BusyLoops(plan, wakes)
+        self._busy_loops = BusyLoops(plan, wakes, scheduling)
         self._held_locks = HeldLocks(plan, wakes)
         self._queues = Queues(plan)
         self._lives = Lives(recording)
@@ -72,16 +76,20 @@ class Evidence:
         self._stuck = StuckTasks(is_task)
 
     def spans(self, spans: Spans, answered: Array) -> None:
-        """Polls and waits; answered: those of the waits of which the wake is known."""
+        """Polls and waits; answered: those of the waits of which the wake is known.
+
+        What is ready from its spawn on waits for a thread like what was woken.
+        """
         self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
         self._open_polls.add(spans.polls, spans.looks, spans.over)
         self._outside_polls.add(spans.polls, spans.off_cpu)
-        self._starved.add(answered)
-        self._busy_loops.add(answered, spans.over)
+        ready = join([one for one in (answered, first_waits(spans.begun)) if len(one)], WAIT)
+        self._starved.add(ready)
+        self._busy_loops.add(answered, spans.over, spans.polls, spans.off_cpu)
         self._held_locks.add(spans.waits, spans.over)
         self._queues.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
-        self._workers.add(spans.polls, answered)
+        self._workers.add(spans.polls, ready)
         self._stuck.add(spans.waits)
 
     def calls_in_place(self, polls: Array) -> None:
@@ -93,9 +101,14 @@ class Evidence:
         """The tasks were read from a process' memory."""
         self._stuck.memory_reading(reading)
 
+    def unjudged(self, run: Run) -> Sequence[Unjudged]:
+        """The rules that cannot be judged: of what this recording lacks, or of what it has."""
+        found = [Unjudged(BUSY_LOOP.id, why)] if (why := unsure_loops(BUSY_LOOP, self._busy_loops, run)) else []
+        return [*(one for one in found if not BUSY_LOOP.needs & run.missing.keys()), *unjudged(run.missing)]
+
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
-        self._starved.close()
+        self._starved.close(run)
         kept = blocked(HELD_STILL, self._stuck, self._held_locks.longest)
         lines = [*blocked(LINE_STANDS, self._stuck, self._queues.longest_over)]
         in_line = frozenset[int]().union(*(one.behind for one in lines))

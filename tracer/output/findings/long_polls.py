@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import POLL, Array, Finding, PollFlag, Severity, SourceLocation, StackKind, Stacks
-from tracer.output.blockers import Blocker, Blockers, frame_words, period_of, times_of
+from tracer.model import POLL, Array, Finding, PollFlag, Severity, StackKind, Stacks
+from tracer.output.blockers import Blockers, period_of, times_of
+from tracer.output.findings.deeds import doing, whose
+from tracer.output.findings.poll_lengths import SCHEDULED, SHARE, innermost_of, own_length, own_lengths, within
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words, more_times
 from tracer.output.records import join, pick
-from tracer.terminal import printable
 
 LONG_POLL = Rule(
     "long-poll",
@@ -34,8 +35,6 @@ LONG_POLL = Rule(
 
 LEAST = 5_000_000
 """ns; no poll that is shorter is of interest to any rule."""
-_SHARE = 0.9
-"""Of a poll's length, that one inside it takes where that is the one to look at."""
 _UNSURE_LOOKS = 2
 """Of those at one poll, so many say nothing of its length."""
 _LEAST_LOOKS, _MOST_UNSEEN = 2, 2
@@ -43,25 +42,54 @@ _LEAST_LOOKS, _MOST_UNSEEN = 2, 2
 scheduler is believed to say for how long: a machine that stands still is looked at once, as it goes on."""
 _WINDOW = 4096
 """Long polls that are remembered."""
-_SCHEDULED = int(PollFlag.SCHEDULED)
 _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END)
 """Of such a poll's length nobody knows more than a bound."""
 
 
-@dataclass(slots=True)
-class Long:
-    """The long polls of one function, each the innermost of its nest.  worst: dtype POLL.  lengths: in bins.
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """Of several polls.  poll: dtype POLL.  length: ns of it, without what was done in place.
 
-    longest: ns of it, without what was done in place.
-    sure: the same, of the time that the thread surely used or blocked in them: not of what it waited for a processor.
-    blockers: what was seen on its stack.
+    own: ns of that which are known to be no wait for a processor: of what was not scheduled only what was seen.
     """
 
-    worst: np.void
+    poll: np.void
+    length: int
+    own: int
+
+
+@dataclass(slots=True)
+class Long:
+    """The long polls of one function, each the innermost of its nest.  lengths: in bins.
+
+    sure: the same, of the time that the thread surely used or blocked in them: not of what it waited for a processor.
+    blockers: what was seen on its stack.  scheduled, other: the worst of those of which the scheduler told, and not.
+    """
+
     blockers: Blockers
-    longest: int = 0
+    scheduled: Worst | None = None
+    other: Worst | None = None
     lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
     sure: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    def add(self, one: Worst) -> None:
+        """It may be the worst."""
+        if one.poll["flags"] & SCHEDULED:
+            self.scheduled = max(self.scheduled or one, one, key=_badness)
+        else:
+            self.other = max(self.other or one, one, key=_badness)
+
+    def worst(self, limit: int) -> Worst | None:
+        """Of those that took so many ns; that which is surely the longest: the others may just have had no CPU."""
+        known = (one for one in (self.scheduled, self.other) if one is not None and one.length >= limit)
+        return max(known, key=_badness, default=None)
+
+    def is_critical(self, worst: Worst) -> bool:
+        """Whether one of them is: beyond doubt as well."""
+        limits, least = LONG_POLL.limits, worst.own
+        if self.scheduled is None and worst.length >= limits["sure_ns"]:
+            least = worst.length
+        return least >= limits["always_ns"]
 
     def beyond(self, limit: int) -> int:
         """How many took at least so many ns, within half a bin."""
@@ -100,6 +128,7 @@ class LongPolls:
         self._by_function: dict[int, Long] = {}
         self._stolen = Stolen()
         self._unsettled: deque[_Unsettled] = deque(maxlen=_WINDOW)
+        self.starve = False  # tasks wait for them so often that their being usual excuses nothing
 
     def add_in_place(self, calls: Array) -> None:
         """Calls of block_in_place (dtype POLL), before the polls that they are in: others take the tasks over."""
@@ -117,7 +146,7 @@ class LongPolls:
         self._workers |= set(np.unique(polls["tid"][tasks]).tolist())
         self._executors |= set(np.unique(polls["tid"][tasks & (polls["depth"] > 0)]).tolist())
         length = own_lengths(polls)
-        long = pick(polls, (length >= _SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
+        long = pick(polls, (length >= SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
         if not len(long):
             return
         self.recent = join([self.recent, long], POLL)[-_WINDOW:]
@@ -132,16 +161,23 @@ class LongPolls:
         function, length = int(inner["function"]), own_length(inner) - self.in_place(outer)
         if length < LEAST:
             return
-        one = self._by_function.setdefault(function, Long(inner.copy(), Blockers(self._stacks, self._own_folders)))
+        one = self._by_function.setdefault(function, Long(Blockers(self._stacks, self._own_folders)))
         one.blockers.add(looks)
+        is_scheduled = bool(inner["flags"] & SCHEDULED)
+        own = length if is_scheduled else min(length, self._seen(looks))
+        one.add(Worst(inner.copy(), length, own))
         one.lengths[_bin(length)] += 1
         one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1
-        if length > one.longest:
-            one.worst, one.longest = inner.copy(), length
 
     def in_place(self, outer: np.void) -> int:
         """ns of this poll that were in block_in_place."""
-        return int(own_lengths(self._in_place[_within(self._in_place, outer)]).sum())
+        return int(own_lengths(self._in_place[within(self._in_place, outer)]).sum())
+
+    def _seen(self, looks: Array) -> int:
+        """ns that looks at one poll (LOOK) surely account for."""
+        blocks = looks["kind"] == StackKind.BLOCKED
+        ran = max(0, int(np.count_nonzero(~blocks)) - _UNSURE_LOOKS) * period_of(self._stacks)
+        return sum(times_of(pick(looks, blocks), self._stacks)) + ran
 
     def _sure(self, one: Long, poll: np.void, length: int, looks: Array) -> int:
         """ns that the thread used or blocked, as far as it is known now.
@@ -152,10 +188,10 @@ class LongPolls:
         blocks, period = looks["kind"] == StackKind.BLOCKED, period_of(self._stacks)
         count = int(np.count_nonzero(~blocks))
         seen = max(0, count - _UNSURE_LOOKS) * period
-        if not poll["flags"] & _SCHEDULED:
+        if not poll["flags"] & SCHEDULED:
             if length >= LONG_POLL.limits["sure_ns"]:
                 return length
-            return sum(times_of(pick(looks, blocks), self._stacks)) + seen
+            return self._seen(looks)
         blocked = int(poll["blocked"])
         used = length - blocked
         seen = min(seen, used)
@@ -190,32 +226,32 @@ class LongPolls:
         """The deepest of the remembered polls inside this one that took most of its time; it itself where none did."""
         return innermost_of(self.recent, outer)
 
-    def judged(self, run: Run) -> dict[int, Long]:
-        """By function, those whose polls are long beyond doubt."""
-        limit, limits = limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5)), LONG_POLL.limits
-        found = {}
+    def limit(self, run: Run) -> int:
+        """From how many ns on they are long."""
+        if self.starve:
+            return int(LONG_POLL.limits["least_ns"])
+        return limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5))
+
+    def judged(self, run: Run, limit: int) -> dict[int, Long]:
+        """By function, those whose polls are long beyond doubt: so many ns or more."""
+        limits, found = LONG_POLL.limits, {}
         for function, one in self._by_function.items():
-            longest, count = one.longest, one.beyond(limit)
+            worst, count = one.worst(limit), one.beyond(limit)
             # A few of many, not very long, can be the scheduler's doing: the thread had to wait for a processor.
             is_usual = count >= limits["polls"] and count >= limits["share"] * run.accounts.polls[function]
-            if longest >= limit and (is_usual or one.surely_beyond(limit) > 0):
+            if worst is None or int(worst.poll["tid"]) not in self._workers:
+                continue
+            if is_usual or one.surely_beyond(limit) > 0:
                 found[function] = one
-        return {function: one for function, one in found.items() if int(one.worst["tid"]) in self._workers}
+        return found
+
+
+def _badness(one: Worst) -> tuple[int, int]:
+    return one.own, one.length
 
 
 def _bin(length: int) -> Integers:
     return bins_of(np.array([length]))
-
-
-def own_lengths(polls: Array) -> Integers:
-    """ns of each poll, without what its thread waited for a CPU, where that is known."""
-    lengths: Integers = polls["end"] - polls["start"] - polls["runnable"]  # 0 where it is not
-    return lengths
-
-
-def own_length(poll: np.void) -> int:
-    """The same of one."""
-    return int(poll["end"] - poll["start"] - poll["runnable"])
 
 
 def limit_of(rule: Rule, median: int) -> int:
@@ -228,76 +264,38 @@ def looks_in(looks: Array, outer: np.void) -> Array:
     return pick(looks, (looks["tid"] == outer["tid"]) & (looks["start"] == outer["start"]))
 
 
-def innermost_of(polls: Array, outer: np.void) -> np.void:
-    """The deepest of these polls inside that one that took most of its time; it itself where none did."""
-    inside = polls[_within(polls, outer)]
-    inside = inside[own_lengths(inside) >= _SHARE * own_length(outer)]
-    return inside[np.argmax(inside["depth"])] if len(inside) else outer
-
-
-def _within(polls: Array, outer: np.void) -> npt.NDArray[np.bool_]:
-    """Which of these polls were inside that one."""
-    inside: npt.NDArray[np.bool_] = polls["tid"] == outer["tid"]
-    inside &= (polls["start"] >= outer["start"]) & (polls["end"] <= outer["end"])
-    return inside
-
-
 def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
     """One finding a function: its longest poll, how many there were, and what kept the thread in them."""
     median, p99 = run.accounts.percentile_of_tasks(0.5), run.accounts.percentile_of_tasks(0.99)
-    limit = limit_of(rule, median)
-    for function, long in evidence.judged(run).items():
-        poll, count = long.worst, long.beyond(limit)
-        length, own = int(poll["end"] - poll["start"]), long.longest
-        one, seen = run.function(function), next(iter(long.blockers.most()), None)
-        verb, where, about = doing(poll, seen)
+    limit = evidence.limit(run)
+    for function, long in evidence.judged(run, limit).items():
+        worst, count = long.worst(limit), long.beyond(limit)
+        if worst is None:
+            continue
+        poll = worst.poll
+        verb, where, about = doing(poll, long.blockers)
+        if not poll["flags"] & SCHEDULED and 2 * worst.own < worst.length:
+            verb = "kept"  # others of them may have blocked for most of their time
         who, place = whose(function, long.blockers, run)
         often = f", and {more_times(count - 1)} for long" if count > 1 else ""
+        unsure = " (perhaps waiting for a CPU)" if verb == "kept" else ""
         yield Finding(
             rule.id,
-            Severity.CRITICAL if own >= rule.limits["always_ns"] else Severity.WARNING,
-            f"{who} {verb} {run.thread(int(poll['tid']))} for {duration_words(own)}{often}",
+            Severity.CRITICAL if long.is_critical(worst) else Severity.WARNING,
+            f"{who} {verb} {run.thread(int(poll['tid']))} for {duration_words(worst.length)}{often}{unsure}",
             {
-                "longest_ns": own,
+                "longest_ns": worst.length,
                 "polls": count,
                 "limit_ns": limit,
                 "run_median_ns": median,
                 "run_p99_ns": p99,
                 **about,
             },
-            one.name,
+            run.function(function).name,
             where or place,
             int(poll["start"]),
-            length,
+            int(poll["end"] - poll["start"]),
             int(poll["tid"]),
             int(poll["task"]) or int(poll["instance"]) or None,
             rule.advice,
         )
-
-
-def whose(function: int, blockers: Blockers, run: Run) -> tuple[str, SourceLocation | None]:
-    """Of whom a poll is, for people, and its place: of a library's future the user's function that was seen in it."""
-    seen = next(iter(blockers.most()), None)
-    about, frame = run.function(function), seen.frame if seen is not None and not run.is_own(function) else None
-    name = frame.function if frame is not None else None
-    # Where no line is known, a function of a library can look like the user's own.
-    if frame is None or name is None or any(one.startswith(name) for one in (about.name, *about.names)):
-        return run.short(function), about.location
-    return f"{run.short(function)} (in {printable(name)})", frame.location or about.location
-
-
-def doing(poll: np.void, seen: Blocker | None) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
-    """What the thread did in this poll, as a verb; where it blocked, if it did; and more of that as evidence."""
-    about: dict[str, int | float | str] = {}
-    is_blocked = seen is not None and seen.kind is StackKind.BLOCKED
-    is_known = seen is not None
-    if poll["flags"] & _SCHEDULED:
-        own, blocked = own_length(poll), int(poll["blocked"])
-        about = {"on_cpu_ns": own - blocked, "blocked_ns": blocked, "runnable_ns": int(poll["runnable"])}
-        is_known, is_blocked = True, 2 * blocked >= own
-    if seen is not None:
-        about |= {"seen_ns": seen.time, "stacks": seen.count}
-        if seen.frame is not None:
-            about["blocked_in" if seen.kind is StackKind.BLOCKED else "computed_in"] = frame_words(seen.frame)
-    at = seen.frame.location if is_blocked and seen is not None and seen.frame is not None else None
-    return "kept" if not is_known else "blocked" if is_blocked else "used", at, about

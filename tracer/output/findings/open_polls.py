@@ -9,16 +9,9 @@ import numpy as np
 
 from tracer.model import Array, Finding, FunctionKind, Outcome, PollFlag, Severity, Stacks
 from tracer.output.blockers import Blockers
-from tracer.output.findings.long_polls import (
-    LONG_POLL,
-    LongPolls,
-    doing,
-    innermost_of,
-    looks_in,
-    own_length,
-    own_lengths,
-    whose,
-)
+from tracer.output.findings.deeds import doing, whose
+from tracer.output.findings.long_polls import LONG_POLL, LongPolls, looks_in
+from tracer.output.findings.poll_lengths import innermost_of, own_length, own_lengths
 from tracer.output.findings.run import Need, Run
 from tracer.output.labels import duration_words
 from tracer.output.records import pick
@@ -89,15 +82,15 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
     if Need.WHOLE in run.missing:
         return
     uses_in_place = any(one.kind is FunctionKind.IN_PLACE for one in run.plan.functions)
-    ended = evidence.others.judged(run)
+    ended = evidence.others.judged(run, evidence.others.limit(run))
     for function, one in evidence.by_function.items():
-        if function in ended and ended[function].longest >= one.longest:
+        if function in ended and ended[function].worst(one.longest) is not None:
             continue  # nothing new
         about, poll = run.function(function), one.poll
         thread, from_before = "a thread", True
         seen = next(iter(one.blockers.most()), None)
-        verb, where, more = doing(poll, seen) if poll is not None else ("kept", None, {})
-        if verb == "used" and seen is not None and seen.frame is not None:
+        verb, where, more = doing(poll, one.blockers) if poll is not None else ("kept", None, {})
+        if verb != "blocked" and seen is not None and seen.frame is not None:
             where = seen.frame.location  # it may loop there for ever
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)

@@ -9,16 +9,28 @@ import numpy as np
 
 from tracer.model import WAIT, Array, Finding, Severity
 from tracer.output.delays import ready_times
-from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of, whose
+from tracer.output.findings.deeds import whose
+from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
+from tracer.output.findings.poll_lengths import own_length
 from tracer.output.findings.run import Need, Rule, Run
-from tracer.output.histogram import BINS, NO_LEAST, at_least, bins_of, percentile
+from tracer.output.histogram import BINS, NO_LEAST, Integers, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
 from tracer.output.records import join, pick
 
 STARVED = Rule(
     "starved-tasks",
     frozenset({Need.TASKS, Need.WAKES}),
-    {"least_ns": 10_000_000, "times_median": 10, "always_ns": 100_000_000, "covered": 0.5, "tasks_or_times": 2},
+    {
+        "least_ns": 10_000_000,
+        "times_median": 10,
+        "always_ns": 100_000_000,
+        "covered": 0.5,
+        "tasks_or_times": 2,
+        "often": 10,
+        "often_share": 0.1,
+        "very_long_ns": 20_000_000,
+        "very_long_share": 0.01,
+    },
     "Shorten the poll that was in the way: spawn_blocking, the async variant of what it calls, or a yield in between.",
 )
 
@@ -29,11 +41,12 @@ _MOST_HELD = 1024
 @dataclass(slots=True)
 class _Starved:
     """By one function's polls.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
-    lengths: of how long tasks were ready, in bins."""
+    lengths: of how long tasks were ready, in bins.  behind_long: of those whose poll in the way was long by itself."""
 
     worst: np.void
     poll: np.void
-    lengths: np.ndarray[tuple[int], np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    behind_long: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
 
 class Starved:
@@ -47,10 +60,12 @@ class Starved:
         self.by_poll: dict[int, _Starved] = {}
 
     def add(self, woken: Array) -> None:
-        """Answered waits (dtype WAIT), after the polls that ended by the same time."""
+        """Answered waits, and those of new tasks (dtype WAIT), after the polls that ended by the same time."""
         self._explain()
-        if not len(woken):
-            return
+        if len(woken):
+            self._add(woken)
+
+    def _add(self, woken: Array) -> None:
         delay = ready_times(woken)
         self._bins += np.bincount(bins_of(delay), minlength=BINS)
         self._least, self._longest = min(self._least, int(delay.min())), max(self._longest, int(delay.max()))
@@ -59,9 +74,28 @@ class Starved:
             held = join([self._held, long], WAIT)
             self._held = held[np.argsort(-ready_times(held), kind="stable")[:_MOST_HELD]]
 
-    def close(self) -> None:
-        """No more come."""
+    def close(self, run: Run) -> None:
+        """No more come: whether such polls are told though they are usual in this run."""
         self._explain()
+        self.polls.starve = self._is_often(run)
+
+    def _is_often(self, run: Run) -> bool:
+        """Whether tasks were ready for long behind long polls in a good part of all cases.
+
+        Where all polls are long the median makes a habit of it; but what is kept from its processor is no less so.
+        """
+        limits, total = STARVED.limits, int(self._bins.sum())
+        long = self.polls.judged(run, int(limits["least_ns"]))
+        in_the_way = [one.behind_long for function, one in self.by_poll.items() if function in long]
+        return any(
+            sum(at_least(lengths, limits[least]) for lengths in in_the_way)
+            >= max(limits["often"], limits[share] * total)
+            for least, share in (("least_ns", "often_share"), ("very_long_ns", "very_long_share"))
+        )
+
+    def limit(self) -> int:
+        """From how many ns on a delay is long; after `close`."""
+        return int(STARVED.limits["least_ns"]) if self.polls.starve else limit_of(STARVED, self.usual()[0])
 
     def _explain(self) -> None:
         """Whose polls were in the way of those that the step before told; by now these are over."""
@@ -79,7 +113,9 @@ class Starved:
 
     def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
         one = self.by_poll.setdefault(int(poll["function"]), _Starved(wait, poll))
-        one.lengths[bins_of(np.array([delay]))] += 1
+        at = bins_of(np.array([delay]))
+        one.lengths[at] += 1
+        one.behind_long[at] += own_length(poll) >= STARVED.limits["least_ns"]
         if delay > _delay(one.worst):
             one.worst, one.poll = wait, poll
 
@@ -96,8 +132,8 @@ def _delay(wait: np.void) -> int:
 def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
     """One finding a function whose polls were in the way."""
     median, p99 = evidence.usual()
-    limit = limit_of(rule, median)
-    is_long = evidence.polls.judged(run)
+    limit = evidence.limit()
+    is_long = evidence.polls.judged(run, evidence.polls.limit(run))
     for function, one in evidence.by_poll.items():
         if function not in is_long:
             continue

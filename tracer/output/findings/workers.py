@@ -39,7 +39,7 @@ class Workers:
         return max(mine, key=lambda function: mine[function])
 
     def add(self, polls: Array, woken: Array) -> None:
-        """dtype POLL, and answered waits (dtype WAIT)."""
+        """dtype POLL, and answered waits, with those of new tasks (dtype WAIT)."""
         polls = pick(polls, self._is_task[polls["function"]])
         length = polls["end"] - polls["start"]  # what it waited for a CPU is no time for other tasks either
         tids, thread = distinct(polls["tid"])

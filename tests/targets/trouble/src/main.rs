@@ -52,6 +52,7 @@ fn main() {
         "hung" => poll::hanging(),
         "hung-spin" => poll::spinning_forever(),
         "starved-tasks" => poll::starving(),
+        "starved-by-all" => multi().block_on(poll::all_alike()),
         "busy-loop" => multi().block_on(busy::looping()),
         "busy-loop-yield" => multi().block_on(busy::yielding()),
         "lost-wake" => multi().block_on(lost::forgetting()),

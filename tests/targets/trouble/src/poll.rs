@@ -146,6 +146,22 @@ pub async fn locking() {
     std::future::pending().await
 }
 
+/// There are more of these than threads, and their polls are all alike.
+// FAULT: starved-by-all
+async fn sleep_in_turn() {
+    loop {
+        pause(5).await;
+        std::thread::sleep(Duration::from_millis(40));
+    }
+}
+
+pub async fn all_alike() {
+    for _ in 0..6 {
+        tokio::spawn(sleep_in_turn());
+    }
+    std::future::pending().await
+}
+
 // FAULT: starved-tasks
 async fn hog() {
     let begin = truth::now();

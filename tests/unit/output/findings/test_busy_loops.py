@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import START, found, poll, rules, spans, task, wait
-from tracer.model import Finding, Group, PlanChange, Severity, Spans
+from tests.unit.output.findings.made import (
+    START,
+    WORKERS,
+    found,
+    left,
+    poll,
+    recording,
+    rules,
+    spans,
+    summary_of,
+    task,
+    wait,
+)
+from tracer.model import Finding, Group, PlanChange, Severity, Spans, WakeOrigin
 
 
 def loop(wakes: int = 1200, apart: float = 0.5, length: float = 0.02, by: int = 1, polls: int | None = None) -> Spans:
@@ -36,6 +50,44 @@ def test_a_loop_is_found() -> None:
 def test_one_that_uses_up_a_processor_is_critical() -> None:
     (one,) = busy(loop(apart=0.1, length=0.06))
     assert one.severity is Severity.CRITICAL
+
+
+def quick_loop(*others: np.void, off: Sequence[np.void] = ()) -> Spans:
+    """Polls of 0.02 ms, 0.1 ms from one to the next."""
+    made, more = loop(apart=0.1), spans([*others], off_cpu=off)
+    return replace(made, polls=np.concatenate([made.polls, more.polls]), off_cpu=more.off_cpu)
+
+
+def away(at: float, state: int) -> np.void:
+    """Its thread left its CPU for 0.04 ms, between two polls; state 0: it would have run on."""
+    row = left(at)
+    row["state"], row["end"] = state, row["start"] + 40_000
+    row["woken"] = row["end"] if state else row["start"]
+    return row
+
+
+BETWEEN = [100.03 + 0.1 * number for number in range(1200)]
+
+
+@pytest.mark.parametrize(
+    ("made", "scheduling", "processors"),
+    [
+        (quick_loop(), True, 1.0),
+        (quick_loop(), False, 0.2),  # for all that is known its thread slept in between
+        (quick_loop(off=[away(at, 1) for at in BETWEEN]), True, 0.6),
+        (quick_loop(off=[away(at, 0) for at in BETWEEN]), True, 1.0),  # it takes all that it gets
+        (quick_loop(*(poll(at, 0.06, 2) for at in BETWEEN), off=[away(at, 1) for at in BETWEEN]), True, 0.4),
+        (quick_loop(*(poll(at, 0.06, 2) for at in BETWEEN)), True, 0.4),
+        (quick_loop(*(poll(at, 0.06, 2, WORKERS[1]) for at in BETWEEN)), True, 1.0),
+    ],
+)
+def test_what_it_takes_between_its_polls_counts(made: Spans, scheduling: bool, processors: float) -> None:
+    """Its thread wakes it, looks for what to do and comes back to it: that is most of what such a loop costs."""
+    plain = recording()
+    of = replace(plain, plan=replace(plain.plan, scheduling=scheduling))
+    (one,) = [one for one in summary_of(made, of=of).findings if one.rule == "busy-loop"]
+    assert one.evidence["processors"] == pytest.approx(processors, abs=0.01)
+    assert one.severity is (Severity.CRITICAL if processors >= 0.5 else Severity.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +147,56 @@ def test_where_wakes_were_probed_for_a_moment_only(polls: int, others: int, is_f
     assert bool(found_ones) is is_found
     for one in found_ones:
         assert one.evidence["own_wakes_per_second"] == pytest.approx(2000, rel=0.1)
-        assert "while wakes were probed" in one.title
+        assert "times a second while it was probed, for 75.0 ms" in one.title
+
+
+def put_off(after: float = 0.002, origin: WakeOrigin = WakeOrigin.RUNTIME, on: int = WORKERS[0], **of: Any) -> Spans:
+    """Task 1 is woken by its thread's runtime so many ms after each of its polls."""
+    made = loop(apart=0.5, **of)
+    made.waits["woken_by"], made.waits["woken_from"], made.waits["woken_on"] = 0, origin, on
+    made.waits["woken"] = made.waits["start"] + round(after * 1e6)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "typed", "is_told"),
+    [
+        (put_off(), False, True),
+        (put_off(), True, False),  # there a yield is known by its name
+        (put_off(after=0.03), False, False),
+        (put_off(origin=WakeOrigin.IO), False, False),
+        (put_off(origin=WakeOrigin.TIMER), False, False),
+        (put_off(on=WORKERS[1]), False, False),
+        (put_off(wakes=999), False, False),
+        (put_off(length=0.3), False, False),  # it does something
+    ],
+)
+def test_what_may_yield_for_nothing_is_not_judged(made: Spans, typed: bool, is_told: bool) -> None:
+    """Without types that is not known from a task that has used up its budget, which its runtime wakes alike."""
+    plain = recording()
+    of = plain if typed else replace(plain, plan=replace(plain.plan, layouts=()))
+    summary = summary_of(made, of=of)
+    assert "busy-loop" not in rules(summary.findings)
+    unjudged = {one["rule"]: one["why"] for one in summary.as_json()["rules_not_judged"]}
+    assert ("busy-loop" in unjudged) is is_told
+    if is_told:
+        assert unjudged["busy-loop"].startswith("a task conn::handle was woken 2,00")
+
+
+def test_of_what_surely_wakes_itself_a_part_may_be_put_off() -> None:
+    sure, unsure = loop(1000), put_off(wakes=100)
+    unsure.waits["start"] += 700_000_000
+    for name in ("end", "woken"):
+        unsure.waits[name] += 700_000_000
+    plain = recording()
+    of = replace(plain, plan=replace(plain.plan, layouts=()))
+    together = replace(sure, waits=np.concatenate([sure.waits, unsure.waits]))
+    (one,) = [one for one in summary_of(together, of=of).findings if one.rule == "busy-loop"]
+    assert one.evidence["own_wakes"] == 1000
+    fewer = replace(together, waits=together.waits[1:])
+    summary = summary_of(fewer, of=of)
+    assert "busy-loop" not in rules(summary.findings)
+    assert "busy-loop" in {one["rule"] for one in summary.as_json()["rules_not_judged"]}
 
 
 def test_of_half_of_those_that_were_seen() -> None:

@@ -25,10 +25,13 @@ from tests.unit.output.findings.made import (
 )
 from tracer.model import (
     LOOK,
+    Array,
+    Finding,
     Frame,
     FunctionKind,
     PollFlag,
     Severity,
+    SourceLocation,
     Stack,
     StackCensus,
     StackKind,
@@ -200,6 +203,74 @@ def test_blocking_is_told_from_computing() -> None:
     assert one.evidence["runnable_ns"] == 10_000_000
     (one,) = found(spans(usual() + scheduled(100, 50, 10, 15)))
     assert " used thread" in one.title
+
+
+def looks_at(start: float, count: int, kind: StackKind, length: float = 0) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """So many at the poll of task 1 that begins then, in ms; length: of a blocking."""
+    rows = np.zeros(count, LOOK)
+    rows["kind"], rows["tid"], rows["stack"] = kind, WORKERS[0], 1
+    rows["function"], rows["start"], rows["task"] = TASK, START + round(start * MS), 1
+    rows["time"], rows["until"] = rows["start"], rows["start"] + round(length * MS)
+    return rows
+
+
+def seen(*polls: np.void, looks: np.ndarray[tuple[int], np.dtype[np.void]]) -> Finding:
+    """The only finding of a run with these polls, at which somebody looked; a look at what runs stands for 10 ms."""
+    stacks = Stacks((Stack((Frame("echo::db::query", None, False, "echo"),), True),), StackCensus(period=10 * MS))
+    part = replace(spans([*usual(), *polls], off_cpu=[left(900)]), looks=looks)
+    (one,) = summary_of(part, of=replace(recording(), stacks=stacks)).findings
+    return one
+
+
+@pytest.mark.parametrize(
+    ("looks", "longest", "verb"),
+    [
+        (looks_at(300, 0, StackKind.RUNNING), 40, "used"),
+        (looks_at(300, 5, StackKind.RUNNING), 40, "used"),  # a thread that gets no CPU all the time is seen to run, too
+        (looks_at(300, 8, StackKind.RUNNING), 135, "kept"),
+        (looks_at(300, 1, StackKind.BLOCKED, 110), 135, "blocked"),
+        (looks_at(300, 1, StackKind.BLOCKED, 60), 135, "kept"),
+    ],
+)
+def test_what_may_be_waiting_for_a_cpu_is_not_the_worst(looks: Array, longest: float, verb: str) -> None:
+    """Of the second poll nobody knows how long it had a CPU, but for what was seen of it."""
+    one = seen(*scheduled(100, 135, 94.98, 0), *nest(300, 135), looks=looks)
+    assert one.evidence["longest_ns"] == round((longest - (0.02 if verb != "used" else 0)) * MS)
+    assert f" {verb} thread worker-0" in one.title
+    assert ("perhaps waiting for a CPU" in one.title) is (verb == "kept")
+    assert one.severity is (Severity.CRITICAL if verb == "blocked" else Severity.WARNING)
+
+
+@pytest.mark.parametrize(("length", "severity"), [(200, Severity.WARNING), (260, Severity.CRITICAL)])
+def test_where_the_scheduler_is_not_watched(length: float, severity: Severity) -> None:
+    (one,) = found(spans(usual() + nest(100, length) + nest(300, length)))
+    assert one.severity is severity
+    assert one.title.endswith("once more for long (perhaps waiting for a CPU)")
+
+
+@pytest.mark.parametrize("is_inner_known", [False, True])
+def test_like_is_compared_with_like(is_inner_known: bool) -> None:
+    """Where the scheduler told of the inner poll or of the outer one only, both are what a clock says."""
+    rows = [*scheduled(100, 60, 40, 0), *scheduled(300, 60, 40, 0)]
+    for number, row in enumerate(rows):
+        if (number % 3 == 0) is not is_inner_known:
+            row["flags"] &= ~np.uint16(PollFlag.SCHEDULED)
+            row["runnable"] = 0
+    one, *others = found(spans(usual() + rows, off_cpu=[left(900)]))
+    assert not others
+    assert (one.function, one.evidence["polls"]) == ("echo::db::query", 2)
+
+
+def test_the_place_is_where_it_did_what_is_told() -> None:
+    """One poll blocks, though most looks came when it ran."""
+    blocked, ran = (Frame("echo::db::query", SourceLocation("src/db.rs", line), False, "echo") for line in (80, 90))
+    stacks = Stacks(tuple(Stack((one,), True) for one in (ran, blocked)), StackCensus(period=10 * MS))
+    rows = np.concatenate([looks_at(300, 5, StackKind.RUNNING), looks_at(300, 1, StackKind.BLOCKED, 30)])
+    rows["stack"][-1] = 2
+    part = replace(spans(usual() + scheduled(300, 55, 0, 30), off_cpu=[left(900)]), looks=rows)
+    (one,) = summary_of(part, of=replace(recording(), stacks=stacks)).findings
+    assert " blocked thread worker-0" in one.title
+    assert (str(one.where), one.evidence["blocked_in"]) == ("src/db.rs:80", "echo::db::query src/db.rs:80")
 
 
 @pytest.mark.parametrize(("in_place", "is_found"), [(293, False), (288, True)])

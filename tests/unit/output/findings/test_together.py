@@ -10,9 +10,9 @@ from rich.console import Console
 
 from tests.perfetto.simulation import blocks
 from tests.unit.output.findings import test_busy_loops, test_cancellations, test_leaks, test_long_polls, test_starved
-from tests.unit.output.findings.made import START, left, poll, recording, spans, summary_of, wait
+from tests.unit.output.findings.made import START, left, poll, recording, spans, summary_of, task, wait
 from tests.unit.output.findings.test_workers import run as unequal
-from tracer.model import Finding, Spans
+from tracer.model import Finding, Spans, Tally
 from tracer.output.printed_summary import print_summary
 from tracer.output.summary import Summary
 
@@ -59,7 +59,7 @@ def test_the_worst_come_first() -> None:
     lines = rendered(summary)
     (first, advice), second = lines[2:4], lines[4]
     assert first.startswith("critical long-poll: conn::handle kept thread worker-0 (4243) for 300 ms, and once more")
-    assert first.endswith("src/conn.rs:12 · at 5.000 s")
+    assert first.endswith("(perhaps waiting for a CPU) · src/conn.rs:12 · at 5.000 s")
     assert advice.startswith("  Move what blocks")
     assert second.startswith("warning ")
     document = summary.as_json()
@@ -67,6 +67,16 @@ def test_the_worst_come_first() -> None:
     assert document["findings"][0]["time"] == START + 5_000_000_000
     assert document["findings"][0]["seconds"] == 5.0
     assert document["findings"][0]["thread"] == "worker-0"
+
+
+def test_both_counts_of_own_wakes_say_of_what_they_are() -> None:
+    """One wake was its own, and the poll after it began before the last one had ended."""
+    summary = Summary(recording())
+    summary.spans(spans(waits=[wait(1, 2, 3, by=2)], over=[task(1)]))
+    summary.close(Tally(wakes=2, self_wakes=1), None)
+    line = next(one for one in rendered(summary) if "wakes of tasks" in one)
+    assert line.startswith("2 wakes of tasks, 0 without effect, 1 by themselves,")
+    assert line.endswith("; above are the polls that waited for one")
 
 
 def test_that_there_are_none_is_said_in_a_line() -> None:

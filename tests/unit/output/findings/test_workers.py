@@ -49,6 +49,15 @@ def test_thresholds(made: Spans, is_found: bool) -> None:
     assert bool(imbalances(made)) is is_found
 
 
+def test_new_tasks_are_ready_too() -> None:
+    """From their spawn on; they have had no wake."""
+    made = run(ready=0.5)
+    assert not imbalances(made)
+    born = [task(10 + number, 20 * number + 10, spawned=20 * number - 10) for number in range(1, 500)]
+    (one,) = imbalances(made, spans(begun=born))
+    assert one.evidence["ready_tasks"] == pytest.approx(1.5, rel=0.01)
+
+
 def test_threads_of_processes_that_are_not_known_are_left_alone() -> None:
     made = run()
     made.polls["tid"] += 10_000
