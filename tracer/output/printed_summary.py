@@ -26,6 +26,7 @@ _TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
 _TOP_FINDINGS = 5
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _TOP_CALLS = 3
+_MOST_OF_THEM = 0.99
 
 
 def print_summary(document: Document, console: Console) -> None:
@@ -166,7 +167,9 @@ def _print_scheduling(document: Document, console: Console) -> None:
     if scheduling and splits:
         on_cpu, runnable, blocked = (sum(one[key] for one in splits) for key in ("on_cpu", "runnable", "blocked"))
         words = f"{duration_words(on_cpu)} of them on a CPU, {duration_words(runnable)} waiting for one, "
-        console.print(plain_text(f"busy: {words}{duration_words(blocked)} blocked", "dim"))
+        known, polls = (sum(one["polls"] for one in rows) for rows in (splits, document["task_kinds"]))
+        of_some = f" (told of {known:,} of {polls:,} polls)" if known < _MOST_OF_THEM * polls else ""
+        console.print(plain_text(f"busy: {words}{duration_words(blocked)} blocked{of_some}", "dim"))
         _print_blocked(scheduling["blocked_in_polls"], console)
         if document["plan_changes"] and scheduling["probed"] < 0.999:
             words = f"scheduling was recorded in {scheduling['probed']:.1%} of the time only"

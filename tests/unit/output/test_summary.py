@@ -18,6 +18,7 @@ from tracer.model import (
     POLL,
     WAIT,
     CaptureEnd,
+    FunctionKind,
     Group,
     Loss,
     OffCpuFlag,
@@ -159,6 +160,23 @@ def rendered(summary: Summary, width: int = 100) -> str:
     text = io.StringIO()
     summary.print(Console(file=text, width=width, no_color=True, highlight=False))
     return text.getvalue()
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_of_how_many_polls_it_is_known_what_their_threads_did(every: int) -> None:
+    """Said where it is not of nearly all of them: the parts do not come to the whole then."""
+    recording, spans = make_recording(), simulate()
+    is_task = np.array([one.kind is FunctionKind.TASK for one in recording.plan.functions])
+    of_tasks = np.flatnonzero(is_task[spans.polls["function"]])
+    spans.polls["flags"][of_tasks[::every]] |= int(PollFlag.SCHEDULED)
+    summary = Summary(replace(recording, plan=replace(recording.plan, scheduling=True)))
+    summary.spans(spans)
+    summary.close(Tally(), CaptureEnd(START + 5_000_000_000, "", 0, 0))
+    document = summary.as_json()
+    known = sum(one["scheduled"]["polls"] for one in document["task_kinds"] if one["scheduled"])
+    polls = sum(one["polls"] for one in document["task_kinds"])
+    (line,) = (line for line in rendered(summary, 300).splitlines() if line.startswith("busy: "))
+    assert line.endswith(" blocked" if every == 1 else f" blocked (told of {known:,} of {polls:,} polls)")
 
 
 def test_what_threads_were_blocked_in_is_a_part_of_its_own_sum() -> None:
