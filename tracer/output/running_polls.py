@@ -27,8 +27,10 @@ def poll_place(poll: RunningPoll, own_folders: Collection[str]) -> str:
 
 def called_by_own(poll: RunningPoll, own_folders: Collection[str]) -> str:
     """What the user's own innermost function called, in short, where the thread waits in that; or ""."""
+    if poll.syscall is None or blocker_of(poll.stack, own_folders) is None:
+        return ""
     last = told_frames(poll, own_folders)[-1]
-    return frame_name(last) if poll.syscall is not None and not is_own(last, own_folders) else ""
+    return frame_name(last) if not is_own(last, own_folders) else ""
 
 
 def told_frames(poll: RunningPoll, own_folders: Collection[str]) -> list[Frame]:

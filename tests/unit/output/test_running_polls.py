@@ -47,6 +47,7 @@ def test_without_own_functions_all_are_told() -> None:
     poll = RunningPoll(FUTEX, Stack(RECEIVE.frames[:2], is_whole=False))
     assert [frame_name(frame) for frame in told_frames(poll, ())] == ["sys::futex_wait", "(in libc.so.6)"]
     assert poll_place(poll, ()) == ""
+    assert called_by_own(poll, ()) == ""
 
 
 @pytest.mark.parametrize(
