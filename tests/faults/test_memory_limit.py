@@ -53,7 +53,7 @@ def test_where_there_is_no_room_it_is_left_alone(targets: Targets, limited: Limi
         limited.leave(64 << 10)
         done = rat("--pid", enduring.pid, "-d", 0.5, "-o", tmp_path / "x.pftrace")
         assert done.code == ExitCode.NOT_TRACEABLE, done.err
-        assert f"The memory limit of process {enduring.pid} (endure) leaves no room for probes." in done.err
+        assert f"The memory limit of process {enduring.pid} (endure) leaves no room for probes" in done.err
         assert changed_bytes(enduring.pid) == 0
         limited.leave(8 << 20)
         enduring.ask("on")
