@@ -132,6 +132,19 @@ def test_the_view_of_jobs(trace: TraceProcessor) -> None:
     assert {(row["function"], row["spawned_by_task_number"]) for row in rows} == {(NAME, 1)}
 
 
+def test_the_view_tells_a_job_whose_end_was_not_seen(
+    tmp_path: Path, trace_processor: Callable[[Path], TraceProcessor]
+) -> None:
+    every = spans()
+    every.polls["flags"][every.polls["instance"] == 3] = int(PollFlag.END_UNKNOWN)
+    writer = PerfettoWriter(tmp_path / "t.pftrace", recording(), total_events=20)
+    writer.spans(every)
+    trace = trace_processor(writer.close(Tally(), CaptureEnd(START + 3000, "done", 0, 0)).path)
+    trace.add_sql_package(PACKAGE)
+    rows = trace.query("INCLUDE PERFETTO MODULE rat_ebpf.jobs; SELECT * FROM rat_job ORDER BY task_number")
+    assert [(row["task_number"], bool(row["is_end_seen"])) for row in rows] == [(2, True), (3, False), (4, True)]
+
+
 def test_the_view_has_a_job_whose_spawn_and_process_are_not_known(
     tmp_path: Path, trace_processor: Callable[[Path], TraceProcessor]
 ) -> None:

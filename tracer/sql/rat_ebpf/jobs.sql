@@ -1,11 +1,12 @@
 -- Blocking jobs: spawn_blocking, and what else runs on a pool of threads for what blocks.
 
--- The slice on the thread's track tells the function, the one on the job's track tells the thread. By their tracks they
+-- The slice on the thread's track tells the function and whether its end was seen, the one on the job's track tells the thread. By their tracks they
 -- cannot be told apart where it is not known of which process these are.
 CREATE PERFETTO TABLE _rat_job_on_thread AS
 SELECT
   extract_arg(arg_set_id, 'debug.instance') AS task_number,
-  max(extract_arg(arg_set_id, 'debug.function')) AS function
+  max(extract_arg(arg_set_id, 'debug.function')) AS function,
+  max(coalesce(extract_arg(arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE)) AS is_open
 FROM slice
 WHERE
   category = 'job' AND extract_arg(arg_set_id, 'debug.thread') IS NULL
@@ -17,7 +18,10 @@ CREATE PERFETTO VIEW rat_job (
   -- Of the slice on the job's track, from its begin to its end.
   id LONG,
   ts TIMESTAMP,
+  -- At the least, where its end was not seen until the recording, or its process, ended.
   dur DURATION,
+  -- NULL of one that its thread's row has in a merged slice only, see rat_merged_jobs.
+  is_end_seen BOOL,
   -- The closure that it ran, where that is known, else only that it was a job.
   function STRING,
   -- Its number in this trace, of which tasks have theirs, too.
@@ -36,6 +40,7 @@ SELECT
   ran.id,
   ran.ts,
   ran.dur,
+  NOT on_thread.is_open AS is_end_seen,
   on_thread.function,
   extract_arg(ran.arg_set_id, 'debug.instance') AS task_number,
   queued.ts AS spawned_ts,
