@@ -1,7 +1,7 @@
 -- Blocking jobs: spawn_blocking, and what else runs on a pool of threads for what blocks.
 
--- The slice on the thread's track tells the function and whether its end was seen, the one on the job's track tells the thread. By their tracks they
--- cannot be told apart where it is not known of which process these are.
+-- The slice on the thread's track tells the function and whether its end was seen, the one on the job's track tells the
+-- thread. By their tracks they cannot be told apart where it is not known of which process these are.
 CREATE PERFETTO TABLE _rat_job_on_thread AS
 SELECT
   extract_arg(arg_set_id, 'debug.instance') AS task_number,
