@@ -34,5 +34,5 @@ def computing_words(target: TargetProcess, binary: Binary) -> str:
 
 
 def _own_words(stack: Stack, binary: Binary) -> str:
-    frame = blocker_of(stack, (binary.own_folder,) if binary.own_folder is not None else ())
+    frame = blocker_of(stack, binary.own_folders)
     return frame_words(frame if frame is not None else stack.frames[0])

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from tracer.errors import RatError
 from tracer.model import Array, MemoryReading, Process, StackKind, TaskAtRest
-from tracer.probe.registers import NO_REGISTERS, registers_at, thread_registers
-from tracer.probe.stacks import MOST_BYTES, StackRecord
+from tracer.probe.registers import NO_REGISTERS, standing_stack, thread_registers
+from tracer.probe.stacks import StackRecord
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.process import TargetProcess
-from tracer.target.standing import Standing, copy_of_stack, standing
+from tracer.target.standing import Standing, standing
 
 _Poll = tuple[int, int, int]
 """Index of the process, tid, and the task's header."""
@@ -64,11 +63,9 @@ class PollsBefore:
         registers = thread_registers() if still else NO_REGISTERS
         for process, tid, _, there in still:
             target = self._targets[process]
-            copy = copy_of_stack(target, tid, there, MOST_BYTES)
+            copy = standing_stack(registers, target, tid, there)
             if copy is not None:
                 pid, kind = target.pid, StackKind.BLOCKED
-                all_of_them = registers_at(registers, pid, tid, there.stack_pointer, there.at)
-                copy = replace(copy, registers=all_of_them or copy.registers)
                 yield StackRecord(began, None, tid, pid, kind, copy, is_cut=False, is_from_before=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from tracer.commands.signals import interruptible
 from tracer.errors import ExitCode, UsageError
-from tracer.stacks import TaskState, UnderWay
-from tracer.target.standing import standing
 from tracer.terminal import remark, say, say_json
 
 if TYPE_CHECKING:
@@ -111,6 +109,8 @@ def task_source(options: argparse.Namespace) -> TaskSource:
 def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     """A snapshot of the process.  Raises RatError."""
     from tracer.output.task_list import TaskView
+    from tracer.stacks import UnderWay
+    from tracer.target.standing import standing
 
     if live.target is None:
         snapshot = live.reader.take()
@@ -119,45 +119,49 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     threads = {thread.tid: thread.name for thread in live.target.threads()}
     before = {tid: there for tid in threads if (there := standing(live.target, tid)) is not None}
     snapshot = live.reader.take()
-    under_way = UnderWay()
-    if live.running_polls is not None and _is_any_under_way(live.binary, snapshot):
-        snapshot, under_way = live.running_polls.of(snapshot, before)
     links = live.reader.links(snapshot) if with_links else None
+    under_way = UnderWay()
+    if _is_any_under_way(live.binary, snapshot) and live.running_polls is not None:
+        snapshot, under_way = live.running_polls.of(snapshot, before)
     return TaskView.of(live.process, live.binary, snapshot, threads, links, under_way)
 
 
 def _is_any_under_way(binary: Binary, snapshot: Snapshot) -> bool:
     """Whether threads are worth a look: a task runs, or blocking jobs may, which are in no list."""
+    from tracer.snapshot.vtables import is_unlisted
+    from tracer.stacks import TaskState
+
     is_running = bool((snapshot.tasks["state"] == TaskState.RUNNING).any())
-    return is_running or any(function.is_job for function in binary.functions)
+    return is_running or any(map(is_unlisted, binary.functions))
 
 
 def chosen(view: TaskView, options: argparse.Namespace) -> Array:
     """The tasks that the options of add_task_options ask for.  Raises UsageError."""
-    from tracer.commands.survey import compile_patterns
     from tracer.output.task_list import SortKey, chosen_tasks
+    from tracer.stacks import TaskState
 
-    patterns = compile_patterns(options.filter)
     states = frozenset(TaskState[state.upper()] for state in options.state)
-
-    def matches(name: str) -> bool:
-        return not patterns or any(pattern.search(name) for pattern in patterns)
-
-    return chosen_tasks(view, matches, states, SortKey(getattr(options, "sort", "id")))
+    return chosen_tasks(view, _filter(options), states, SortKey(getattr(options, "sort", "id")))
 
 
 def chosen_jobs(view: TaskView, options: argparse.Namespace) -> list[RunningJob]:
     """The blocking jobs that run now and that the options of add_task_options ask for.  Raises UsageError."""
+    matches = _filter(options)
+    if options.state and "running" not in options.state:
+        return []
+    return [job for job in view.under_way.jobs if any(map(matches, view.job_names(job)))]
+
+
+def _filter(options: argparse.Namespace) -> Callable[[str], bool]:
+    """Whether a name is one that was asked for.  Raises UsageError."""
     from tracer.commands.survey import compile_patterns
 
     patterns = compile_patterns(options.filter)
-    if options.state and TaskState.RUNNING.name.lower() not in options.state:
-        return []
-    return [
-        job
-        for job in view.under_way.jobs
-        if not patterns or any(pattern.search(name) for pattern in patterns for name in view.job_names(job))
-    ]
+
+    def matches(name: str) -> bool:
+        return not patterns or any(pattern.search(name) for pattern in patterns)
+
+    return matches
 
 
 def print_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> None:

@@ -6,24 +6,24 @@ that runs is sampled for some milliseconds (probe/running_stacks.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.commands.named_stacks import Place, coroutine_names, named, places_of
-from tracer.commands.task_polls import TaskPolls
+from tracer.commands.task_polls import TaskPolls, unwound_to
 from tracer.model import NO_SYSCALL, Array, Binary, Stack
-from tracer.probe.registers import registers_at, thread_registers
+from tracer.probe.registers import standing_stack, thread_registers
 from tracer.probe.running_stacks import running_stacks
-from tracer.probe.stacks import MOST_BYTES
+from tracer.snapshot.vtables import is_unlisted
 from tracer.stacks import RunningJob, RunningPoll, Snapshot, TaskState, UnderWay
 from tracer.target.call_frames import STACK_POINTER
 from tracer.target.modules import Modules
 from tracer.target.process import TargetProcess
-from tracer.target.standing import Standing, copy_of_stack
-from tracer.target.unwinding import StackCopy, Unwound, unwind
+from tracer.target.standing import Standing
+from tracer.target.unwinding import StackCopy, Unwound
 
 _MOST_THREADS = 512
 """That are looked at; as many as tokio's pool for blocking jobs has."""
@@ -46,8 +46,7 @@ class RunningPolls:
         self._modules = Modules(target)
         self._known = {target.pid: coroutine_names(binary.functions)}
         self._polls: dict[int, TaskPolls] = {}
-        jobs = [number for number, one in enumerate(binary.functions) if one.is_job and one.runtime == "tokio"]
-        self._jobs = {binary.functions[number].address: number for number in jobs}
+        self._jobs = {one.address: number for number, one in enumerate(binary.functions) if is_unlisted(one)}
         self._job_polls = TaskPolls(self._jobs)
         self._named: dict[_Places, Stack] = {}
 
@@ -65,8 +64,8 @@ class RunningPolls:
             if call is not None:
                 for index in running[tasks["tid"][running] == tid].tolist():
                     found[index] = tid, call, self._places(self._unwound(copy, int(tasks["function"][index])))
-            for index, unwound in self._polled(copy, tasks):
-                found.setdefault(index, (tid, call, self._places(unwound)))
+            for index, unwound in self._polled(copy, tasks, found.keys()):
+                found[index] = tid, call, self._places(unwound)
             functions, unwound = self._job(copy)
             if functions:
                 jobs[tid, *functions] = tid, call, self._places(unwound)
@@ -91,13 +90,12 @@ class RunningPolls:
         registers = thread_registers()
         for tid in wanted:
             there = before.get(tid)
-            copy = copy_of_stack(self._target, tid, there, MOST_BYTES) if there is not None else None
+            copy = standing_stack(registers, self._target, tid, there) if there is not None else None
             if there is None or copy is None:
                 continue
             left.discard(tid)
-            all_of_them = registers_at(registers, self._target.pid, tid, there.stack_pointer, there.at)
             call = int(there.call[0], 0)
-            yield tid, call if call >= 0 else NO_SYSCALL, replace(copy, registers=all_of_them or copy.registers)
+            yield tid, call if call >= 0 else NO_SYSCALL, copy
         for tid, copy in running_stacks(sorted(left)).items():
             yield tid, None, copy
 
@@ -112,20 +110,21 @@ class RunningPolls:
             return nothing
         return [self._jobs[address] for address in self._job_polls.which(*at)], unwound
 
-    def _polled(self, copy: StackCopy, tasks: Array) -> Iterator[tuple[int, Unwound]]:
-        """(index, stack up to the poll) of the running tasks that a thread polls, by its stack alone.
+    def _polled(self, copy: StackCopy, tasks: Array, found: Collection[int]) -> Iterator[tuple[int, Unwound]]:
+        """(index, stack up to the poll) of the running tasks, but for those found, that a thread polls, by its stack
 
         A task's poll has the task's header in its own frame, in the waker that it makes.  What is left of earlier polls
         can be there, too: where several tasks of a type are in it, each may be the one.
         """
         there = _tasks_in(tasks, copy, 0, 1 << 64)
-        for function in np.unique(tasks["function"][there[tasks["state"][there] == TaskState.RUNNING]]).tolist():
+        may_be = there[(tasks["state"][there] == TaskState.RUNNING) & ~np.isin(there, list(found))]
+        for function in np.unique(tasks["function"][may_be]).tolist():
             unwound = self._unwound(copy, function)
             if unwound.is_whole:
                 low, high = unwound.last
                 inside = _tasks_in(tasks, copy, low - _SAVED, high)
                 inside = inside[tasks["function"][inside] == function]
-                if len(inside) == 1 and tasks["state"][inside[0]] == TaskState.RUNNING:
+                if len(inside) == 1 and inside[0] in may_be:
                     yield int(inside[0]), unwound
 
     def _unwound(self, copy: StackCopy, function: int) -> Unwound:
@@ -135,11 +134,7 @@ class RunningPolls:
         return self._unwound_to(copy, self._polls[function])
 
     def _unwound_to(self, copy: StackCopy, polls: TaskPolls) -> Unwound:
-        def is_last(address: int) -> bool:
-            at = self._modules.at(address)
-            return at is not None and at[0].path == self._target.executable and polls.has(*at)
-
-        return unwind(copy, self._modules.row, is_last)
+        return unwound_to(polls, copy, self._modules, self._target.executable)
 
     def _places(self, unwound: Unwound) -> _Places:
         return places_of(unwound.addresses, self._modules), unwound.is_whole

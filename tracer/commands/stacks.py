@@ -10,7 +10,7 @@ import numpy as np
 
 from tracer.capture import RawStack
 from tracer.commands.named_stacks import Place, known_names, named, places_of
-from tracer.commands.task_polls import TaskPolls
+from tracer.commands.task_polls import TaskPolls, unwound_to
 from tracer.model import STACK_SAMPLE, Array, Plan, Process, StackCensus, Stacks
 from tracer.probe.session import ProbeSession
 from tracer.probe.stacks import LEAST_BLOCKED, LEAST_POLLING, StackRecord
@@ -79,13 +79,7 @@ class StackTaker:
     def _unwound(self, record: StackRecord, modules: Modules) -> Unwound:
         if not record.is_from_before:
             return unwind(record.copy, modules.row)
-        executable, polls = self._targets[record.pid].executable, self._polls[record.pid]
-
-        def is_last(address: int) -> bool:
-            at = modules.at(address)
-            return at is not None and at[0].path == executable and polls.has(*at)
-
-        return unwind(record.copy, modules.row, is_last)
+        return unwound_to(self._polls[record.pid], record.copy, modules, self._targets[record.pid].executable)
 
     def _number(self, pid: int, found: Unwound, modules: Modules) -> int | None:
         key = places_of(found.addresses, modules), found.is_whole

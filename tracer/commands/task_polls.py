@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterable
 
 from tracer.model import FunctionKind, Plan
-from tracer.target.modules import Module
+from tracer.target.modules import Module, Modules
+from tracer.target.unwinding import StackCopy, Unwound, unwind
 
 _JUMP, _JUMP_SIZE = 0xE9, 5  # jmp rel32
 _MOST_JUMPS = 4
@@ -41,6 +42,16 @@ class TaskPolls:
                 self._begins.setdefault(_landing(module, one), []).append(one)
         begin = module.begin(address)
         return self._begins.get(begin, []) if begin is not None else []
+
+
+def unwound_to(polls: TaskPolls, copy: StackCopy, modules: Modules, executable: str) -> Unwound:
+    """A stack up to the innermost of these polls.  executable: the path of the binary that they are of."""
+
+    def is_last(address: int) -> bool:
+        at = modules.at(address)
+        return at is not None and at[0].path == executable and polls.has(*at)
+
+    return unwind(copy, modules.row, is_last)
 
 
 def _landing(module: Module, address: int) -> int:

@@ -41,6 +41,11 @@ class Binary:
     wakes: tuple[WakePoint, ...] = ()
     own_folder: str | None = None
 
+    @property
+    def own_folders(self) -> tuple[str, ...]:
+        """It, where there is one."""
+        return (self.own_folder,) if self.own_folder is not None else ()
+
 
 def layouts_of(binaries: Iterable[Binary]) -> tuple[Layout, ...]:
     """The layouts of several binaries one after the other, as Plan has them: without links and containers."""

@@ -153,7 +153,7 @@ class Plan:
     @property
     def own_folders(self) -> tuple[str, ...]:
         """Those of all binaries that have one, see Binary."""
-        return tuple(binary.own_folder for binary in self.binaries if binary.own_folder is not None)
+        return tuple(folder for binary in self.binaries for folder in binary.own_folders)
 
     @property
     def sites(self) -> tuple[CallSite, ...]:

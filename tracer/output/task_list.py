@@ -85,11 +85,6 @@ class TaskView:
         """What it runs: one of these, whose code is the same."""
         return [self.binary.functions[function].name for function in job.functions]
 
-    @property
-    def own_folders(self) -> tuple[str, ...]:
-        """See Plan."""
-        return (self.binary.own_folder,) if self.binary.own_folder is not None else ()
-
     def index(self, task: Any) -> int:
         """Of a task in Snapshot.tasks."""
         return int(np.searchsorted(self.snapshot.tasks["header"], task["header"]))
@@ -163,8 +158,8 @@ def task_lines(view: TaskView, tasks: Array, width: int, jobs: Sequence[RunningJ
         row = longest, view.state(task), future, at.awaited, leaf, at.place
         poll = view.poll_of(task)
         if poll is not None:
-            called = called_by_own(poll, view.own_folders)
-            row = *row[:3], poll_words(poll), called, poll_place(poll, view.own_folders)
+            called = called_by_own(poll, view.binary.own_folders)
+            row = *row[:3], poll_words(poll), called, poll_place(poll, view.binary.own_folders)
         rows.append(row)
     columns = {"id" if tasks["id"].any() else "task": Column.FIGURE, "state": Column.WORD, "future": Column.NAME}
     columns |= {"awaiting": Column.NAME, "in the end": Column.NAME, "at": Column.PLACE}
@@ -184,8 +179,9 @@ def task_lines(view: TaskView, tasks: Array, width: int, jobs: Sequence[RunningJ
 
 def _job_lines(view: TaskView, jobs: Sequence[RunningJob], width: int) -> Iterator[str]:
     """Those that stand alike as one."""
+    own = view.binary.own_folders
     counts = Counter(
-        (job_words(view, job), poll_words(job.poll), called_by_own(job.poll, view.own_folders), _place(view, job))
+        (job_words(view, job), poll_words(job.poll), called_by_own(job.poll, own), poll_place(job.poll, own))
         for job in jobs
     )
     columns = {"threads": Column.FIGURE, "blocking job": Column.NAME, "awaiting": Column.NAME}
@@ -199,10 +195,6 @@ def job_words(view: TaskView, job: RunningJob) -> str:
     """What it runs, in short; nothing of one whose code several have."""
     names = {short_name_of(name, FunctionKind.TASK).removeprefix("blocking job ") for name in view.job_names(job)}
     return names.pop() if len(names) == 1 else "one of several"
-
-
-def _place(view: TaskView, job: RunningJob) -> str:
-    return poll_place(job.poll, view.own_folders)
 
 
 def _kinds(tasks: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -246,7 +238,7 @@ def tasks_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> dict
             {
                 "thread": job.tid,
                 "may_be": [printable(name) for name in view.job_names(job)],
-                "poll": poll_json(job.poll, view.own_folders),
+                "poll": poll_json(job.poll, view.binary.own_folders),
             }
             for job in jobs
         ],
@@ -268,7 +260,7 @@ def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, An
         "state": TaskState(int(task["state"])).name.lower(),
         "aborted": bool(task["flags"] & TaskFlag.ABORTED),
         "thread": int(task["tid"]) or None,
-        "poll": poll_json(poll, view.own_folders) if (poll := view.poll_of(task)) is not None else None,
+        "poll": poll_json(poll, view.binary.own_folders) if (poll := view.poll_of(task)) is not None else None,
         "stack": place[stack] if stack >= 0 else None,
         "at": str(at.location) if at.location else None,
         "awaiting": at.awaited or None,

@@ -57,7 +57,7 @@ def _tree(view: TaskView, alike: Array) -> Tree:
         for frame in view.frames[stack]:
             _grow(tree, frame, links)
     elif (poll := view.poll_of(task)) is not None:
-        tree.add(_calls(poll, view.own_folders))
+        tree.add(_calls(poll, view.binary.own_folders))
     elif task["state"] in (TaskState.WAITING, TaskState.READY):
         reason = "polled at each reading" if task["flags"] & TaskFlag.SHIFTED else "layout not known"
         tree.add(plain_text(f"(where it waits is not known: {reason})", "dim"))
@@ -67,7 +67,7 @@ def _tree(view: TaskView, alike: Array) -> Tree:
 def _job_tree(view: TaskView, name: str, poll: RunningPoll, count: int) -> Tree:
     several = f"{count:,} blocking jobs: " if count > 1 else "blocking job: "
     tree = Tree(Text.assemble(plain_text(several + name, "bold"), plain_text("  running", "green")), guide_style="dim")
-    tree.add(_calls(poll, view.own_folders))
+    tree.add(_calls(poll, view.binary.own_folders))
     return tree
 
 

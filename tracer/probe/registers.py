@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import numpy as np
 from tracer.model import Array
 from tracer.probe.btf import VMLINUX, KernelTypes
 from tracer.probe.kernel import load_iterator, open_iterator
-from tracer.probe.stacks import by_dwarf_number
+from tracer.probe.stacks import MOST_BYTES, by_dwarf_number
+from tracer.target.process import TargetProcess
+from tracer.target.standing import Standing, copy_of_stack
+from tracer.target.unwinding import StackCopy
 
 THREAD_REGISTERS = np.dtype([("pid", "<u4"), ("tgid", "<u4"), ("registers", "<u8", 21)])
 """pid, tgid: the kernel's own, of the thread and its process.  registers: struct pt_regs of x86-64."""
@@ -100,3 +104,15 @@ def registers_at(known: Array, pid: int, tid: int, stack_pointer: int, at: int) 
     named = there[(there["pid"] == tid) & (there["tgid"] == pid)]
     found = named if len(named) else there
     return by_dwarf_number(found["registers"][0]) if len(found) == 1 else None
+
+
+def standing_stack(known: Array, process: TargetProcess, tid: int, there: Standing) -> StackCopy | None:
+    """The stack of a thread that still stands there, at most MOST_BYTES, with its registers as far as they are known.
+
+    known: dtype THREAD_REGISTERS.  None: it went on, or cannot be read.
+    """
+    copy = copy_of_stack(process, tid, there, MOST_BYTES)
+    if copy is None:
+        return None
+    registers = registers_at(known, process.pid, tid, there.stack_pointer, there.at)
+    return replace(copy, registers=registers) if registers is not None else copy

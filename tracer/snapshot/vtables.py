@@ -61,7 +61,7 @@ def task_vtables(binary: Binary, bias: int, memory: Memory, constants: Iterable[
     polls = {
         function.address + bias: index
         for index, function in enumerate(binary.functions)
-        if function.kind is FunctionKind.TASK and function.runtime in HEADERS and not _is_unlisted(function)
+        if function.kind is FunctionKind.TASK and function.runtime in HEADERS and not is_unlisted(function)
     }
     wanted = np.array(sorted(polls), np.uint64)
     found: dict[int, int] = {}
@@ -74,7 +74,7 @@ def task_vtables(binary: Binary, bias: int, memory: Memory, constants: Iterable[
     return found
 
 
-def _is_unlisted(function: PollFunction) -> bool:
+def is_unlisted(function: PollFunction) -> bool:
     """tokio's blocking jobs are in none of the lists that tell a task from its remains."""
     return function.is_job and function.runtime == "tokio"
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tracer.commands import named_stacks, stacks
+from tracer.commands import named_stacks, stacks, task_polls
 from tracer.commands.stacks import StackTaker
 from tracer.model import ExitMode, Plan, Process, StackCensus, StackKind
 from tracer.probe.session import ProbeSession
@@ -70,6 +70,7 @@ def taker(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(stacks, "Modules", Modules)
     monkeypatch.setattr(stacks, "unwind", unwound)
+    monkeypatch.setattr(task_polls, "unwind", unwound)
 
     def make(came: list[StackRecord], still: list[StackRecord] | None = None) -> StackTaker:
         session = SimpleNamespace(stacks=Sampler(came, still or []), no_stacks=None)

@@ -12,7 +12,7 @@ FUTEX = 202
 
 
 def own(name: str, line: int) -> Frame:
-    return Frame(name, SourceLocation("/home/me/app/src/main.rs", line), False, "app", "app")
+    return Frame(name, SourceLocation("/srv/app/src/main.rs", line), False, "app", "app")
 
 
 def library(name: str, file: str) -> Frame:
@@ -61,7 +61,7 @@ def test_how_the_thread_stands(syscall: int | None, words: str) -> None:
 def test_the_document_has_all_frames() -> None:
     document = poll_json(RunningPoll(FUTEX, RECEIVE), ())
     assert document["syscall"] == "futex"
-    assert document["at"] == "/home/me/app/src/main.rs:7"
+    assert document["at"] == "/srv/app/src/main.rs:7"
     assert document["whole"]
     assert len(document["frames"]) == len(RECEIVE.frames)
     assert document["frames"][0] == {"function": None, "location": None, "inlined": False, "module": "libc.so.6"}

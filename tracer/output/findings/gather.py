@@ -103,8 +103,9 @@ class Evidence:
 
     def unjudged(self, run: Run) -> Sequence[Unjudged]:
         """The rules that cannot be judged: of what this recording lacks, or of what it has."""
-        found = [Unjudged(BUSY_LOOP.id, why)] if (why := unsure_loops(BUSY_LOOP, self._busy_loops, run)) else []
-        return [*(one for one in found if not BUSY_LOOP.needs & run.missing.keys()), *unjudged(run.missing)]
+        is_judged = not BUSY_LOOP.needs & run.missing.keys()
+        why = unsure_loops(BUSY_LOOP, self._busy_loops, run) if is_judged else None
+        return [*([Unjudged(BUSY_LOOP.id, why)] if why else []), *unjudged(run.missing)]
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
