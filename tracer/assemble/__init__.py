@@ -11,6 +11,8 @@ the events into blocks gives the same polls and waits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tracer.assemble.block import step_events
@@ -52,13 +54,9 @@ def step(
     if isinstance(item, np.ndarray):
         return with_looks(*_step_blocks(state, item))
     if isinstance(item, PlanChange):
-        state, parts = _losses_before(state, item.time)
-        state, spans = change_plan(state, item)
-        return with_looks(state, _together([*parts, spans]))
+        return _behind_losses(state, item.time, lambda state: change_plan(state, item))
     if isinstance(item, ProcessEnd):
-        state, parts = _losses_before(state, item.time)
-        state, spans = end_process(state, item)
-        return with_looks(state, _together([*parts, spans]))
+        return _behind_losses(state, item.time, lambda state: end_process(state, item))
     if isinstance(item, StackSamples):
         return note_samples(state, item), NO_SPANS
     if isinstance(item, MemoryReading):
@@ -71,12 +69,7 @@ def step(
 def finish(state: State, end: CaptureEnd | None) -> tuple[State, Spans]:
     """End what is still open, at the time of `end`, or of the latest event when the capture has no end."""
     time = state.now if end is None else end.time
-    parts = []
-    while state.losses:
-        state, spans = come_to_bear(state, time)
-        parts.append(spans)
-    state, spans = end_everything(state, time)
-    return with_looks(state, _together([*parts, spans]))
+    return _behind_losses(state, time, lambda state: end_everything(state, time), every=True)
 
 
 def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
@@ -93,13 +86,16 @@ def _step_blocks(state: State, events: Array) -> tuple[State, Spans]:
     return state, _together(parts)
 
 
-def _losses_before(state: State, time: int) -> tuple[State, list[Spans]]:
-    """Let those be of which nothing later is seen before that time."""
+def _behind_losses(
+    state: State, time: int, then: Callable[[State], tuple[State, Spans]], *, every: bool = False
+) -> tuple[State, Spans]:
+    """What happens at a time, after the losses behind which nothing is seen before it; or after every loss."""
     parts = []
-    while state.losses and state.losses[0][0] < time:
+    while state.losses and (every or state.losses[0][0] < time):
         state, spans = come_to_bear(state, time)
         parts.append(spans)
-    return state, parts
+    state, spans = then(state)
+    return with_looks(state, _together([*parts, spans]))
 
 
 def _together(parts: list[Spans]) -> Spans:

@@ -175,9 +175,12 @@ class LongPolls:
 
     def _seen(self, looks: Array) -> int:
         """ns that looks at one poll (LOOK) surely account for."""
-        blocks = looks["kind"] == StackKind.BLOCKED
-        ran = max(0, int(np.count_nonzero(~blocks)) - _UNSURE_LOOKS) * period_of(self._stacks)
-        return sum(times_of(pick(looks, blocks), self._stacks)) + ran
+        blocked = pick(looks, looks["kind"] == StackKind.BLOCKED)
+        return sum(times_of(blocked, self._stacks)) + self._ran(len(looks) - len(blocked))
+
+    def _ran(self, count: int) -> int:
+        """ns that so many looks at what ran in one poll surely account for."""
+        return max(0, count - _UNSURE_LOOKS) * period_of(self._stacks)
 
     def _sure(self, one: Long, poll: np.void, length: int, looks: Array) -> int:
         """ns that the thread used or blocked, as far as it is known now.
@@ -185,16 +188,14 @@ class LongPolls:
         Looks at what runs come by chance, so that they tell rather less.  Where the kernel's scheduler tells more,
         `_settle` believes that later on.
         """
-        blocks, period = looks["kind"] == StackKind.BLOCKED, period_of(self._stacks)
-        count = int(np.count_nonzero(~blocks))
-        seen = max(0, count - _UNSURE_LOOKS) * period
         if not poll["flags"] & SCHEDULED:
             if length >= LONG_POLL.limits["sure_ns"]:
                 return length
             return self._seen(looks)
         blocked = int(poll["blocked"])
         used = length - blocked
-        seen = min(seen, used)
+        count = int(np.count_nonzero(looks["kind"] != StackKind.BLOCKED))
+        seen = min(self._ran(count), used)
         self._unsettled.append(_Unsettled(one, poll.copy(), used, seen, count))
         return blocked + seen
 
