@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array
+from tracer.output.histogram import Integers
 from tracer.output.records import join
-from tracer.output.slices import BEGIN, END, INSTANT, Integers
+from tracer.output.slices import BEGIN, END, INSTANT
 
 Booleans = npt.NDArray[np.bool_]
 

@@ -35,6 +35,7 @@ from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
 from tracer.output.findings.marks import mark
+from tracer.output.histogram import Integers
 from tracer.output.instance_tracks import InstanceTracks
 from tracer.output.lanes import NO_TRACK
 from tracer.output.live_tasks import LiveTasks
@@ -43,7 +44,7 @@ from tracer.output.notes import Notes
 from tracer.output.records import join, pick
 from tracer.output.scheduled import blocked_until
 from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls
-from tracer.output.slices import BEGIN, INSTANT, Integers, SliceRows
+from tracer.output.slices import BEGIN, INSTANT, SliceRows
 from tracer.output.spawn_rows import SpawnRows
 from tracer.output.tables import some
 from tracer.output.thinning import Budget, everything, select
@@ -51,6 +52,7 @@ from tracer.output.thread_rows import ThreadRows, with_merged
 from tracer.output.thread_tracks import ThreadTracks
 from tracer.output.trace import WrittenTrace
 from tracer.output.undrawn import Undrawn, sorts_of
+from tracer.output.wait_rows import WaitRows
 from tracer.output.wake_rows import WakeRows, split
 
 _BLOCK = 1 << 15
@@ -104,9 +106,10 @@ class PerfettoWriter:
             self._threads = ThreadTracks(self._descriptors, recording)
             self._instances = InstanceTracks(self._descriptors, recording.plan, self._tasks)
             self._rows = SliceRows(self._descriptors, recording.plan, recording.stacks)
+            self._wait_rows = WaitRows(self._descriptors, recording.plan, self._rows)
             self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows, self._threads.words)
             self._callstacks = Callstacks(self._descriptors, recording.stacks)
-            self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._threads.words)
+            self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._wait_rows, self._threads.words)
             self._scheduling = SchedulingRows(self._descriptors, self._rows, self._threads.words)
             merged = MergedRows(self._descriptors, self._rows, sorts)
             self._thread_rows = ThreadRows(
@@ -214,7 +217,7 @@ class PerfettoWriter:
         long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
         long_ready, long_new = ready["end"] > ready["start"], new["first"] > new["spawned"]
         long_waits, long_tracks = pick(waits, long_wait), wait_tracks[long_wait]
-        below = self._rows.inlined_below(long_waits)
+        below = self._wait_rows.inlined_below(long_waits)
         self._file.write(
             self._rows.ends(
                 np.concatenate(
@@ -240,13 +243,13 @@ class PerfettoWriter:
             (BEGIN, long_poll, long_wait, long_ready, long_new),
         ):
             stints = list(self._stints(pick(polls, which), poll_tracks[which], kind))
-            wait_rows = list(self._rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
+            wait_rows = list(self._wait_rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
             wait_rows += self._wakes.ready(pick(ready, which_ready), ready_tracks[which_ready], kind)
             wait_rows += self._spawns.ready(pick(new, which_new), new_tracks[which_new], kind)
             self._descriptors.flush()
             for rows in (*stints, *wait_rows):
                 self._file.write(rows)
-        nested = list(self._rows.inlined(long_waits, long_tracks))
+        nested = list(self._wait_rows.inlined(long_waits, long_tracks))
         self._descriptors.flush()
         for rows in nested:
             self._file.write(rows)

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from tracer.model import OFF_CPU, Array, OffCpuFlag
 from tracer.output.descriptors import NEEDS_STATE, SEQUENCE, Descriptors
+from tracer.output.histogram import Integers
 from tracer.output.records import join, pick
 from tracer.output.rows import RowFormat, Rows, Varint, field, message
 from tracer.output.scheduled import blocked_until, is_blocked_in_poll
-from tracer.output.slices import BEGIN, Integers, SliceRows, event
+from tracer.output.slices import BEGIN, SliceRows, event
 from tracer.output.syscalls import syscall_words
 
 _RUNNABLE, _RUNNING, _INTERRUPTIBLE, _UNINTERRUPTIBLE, _STOPPED = 2, 3, 4, 5, 6

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from tracer.model import Array, Plan, SourceLocation
 from tracer.output.descriptors import Descriptors
+from tracer.output.histogram import Integers
 from tracer.output.labels import short_name
 from tracer.output.rows import Fixed, Part, Rows, Varint, field, fixed
-from tracer.output.slices import INSTANT, READY_COLOR, Integers, SliceRows, event
+from tracer.output.slices import INSTANT, READY_COLOR, SliceRows, event
 from tracer.output.spawn_words import NO_TASK, unknown_site
 
 _AT, _BY, _BY_ID, _TASK_ID = 1, 2, 4, 8
@@ -81,9 +82,8 @@ class SpawnRows:
             some = tasks.take(chosen)
             fields += [self._slices.number("spawned before by (ns)", "before"), fixed(48, Fixed("flow"))]
             columns |= {"before": some["first"] - some["spawned"], "flow": some["task"]}
-            yield self._slices.stint_format(kind, *fields).encode(
-                len(some), **self._slices.stint_columns(polls.take(chosen)), track=tracks[chosen], **columns
-            )
+            told = self._slices.told_of_stints(polls.take(chosen))
+            yield told.rows(self._slices.stint_format(kind, *fields), track=tracks[chosen], **columns)
 
     def ready(self, tasks: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
         """The beginnings of what these tasks are from their spawns to their first polls, on their own tracks."""

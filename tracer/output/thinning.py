@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag
+from tracer.output.histogram import Integers
 from tracer.output.order import Booleans, by_thread, stable_order
-from tracer.output.slices import Integers
 
 SLICES_A_POLL = 3
 """A poll on its thread's track, the same on its instance's track, and the wait after it."""

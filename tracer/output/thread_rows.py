@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag
 from tracer.output.descriptors import Descriptors
+from tracer.output.histogram import Integers
 from tracer.output.live_tasks import LiveTasks
 from tracer.output.merged_rows import MergedRows
 from tracer.output.order import Due, Holder, tied, tied_events
 from tracer.output.records import join, pick
-from tracer.output.slices import BEGIN, END, INSTANT, Integers, SliceRows
+from tracer.output.slices import BEGIN, END, INSTANT, SliceRows
 from tracer.output.thinning import Selection
 from tracer.output.thread_tracks import ThreadTracks
 

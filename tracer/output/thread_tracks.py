@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tracer.assemble.lookup import distinct
 from tracer.model import Recording, Thread
 from tracer.output.descriptors import Descriptors
-from tracer.output.slices import Integers
+from tracer.output.histogram import Integers
 
 
 class ThreadTracks:

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from tracer.model import Array, Plan, WakeOrigin
 from tracer.output.descriptors import Descriptors
+from tracer.output.histogram import Integers
 from tracer.output.labels import short_name
 from tracer.output.rows import Fixed, Part, Rows, Varint, field, fixed
-from tracer.output.slices import INSTANT, READY_COLOR, Integers, SliceRows, event
+from tracer.output.slices import INSTANT, READY_COLOR, SliceRows, event
+from tracer.output.wait_rows import WaitRows
 from tracer.output.wake_words import NO_TASK, OWN
 
 _BY, _BY_ID = 1, 2
@@ -49,9 +51,11 @@ class WakeRows:
         descriptors: Descriptors,
         plan: Plan,
         slices: SliceRows,
+        waits: WaitRows,
         thread_words: Callable[[npt.NDArray[np.uint32]], Integers],
     ) -> None:
         self._slices = slices
+        self._waits = waits
         self._thread_words = thread_words
         functions = plan.functions
         string, name = descriptors.string, descriptors.name
@@ -71,7 +75,7 @@ class WakeRows:
         by = np.where(ready["woken_by"] == ready["instance"], self._own, by)
         on = self._thread_words(ready["woken_on"])
         more = np.where(has_task, _BY, 0) | np.where(has_id, _BY_ID, 0)
-        for chosen, known, columns in self._slices.wait_columns(ready):
+        for chosen, known, told in self._waits.told_of(ready):
             for one in np.unique(more[chosen]).tolist():
                 some = more[chosen] == one
                 which = chosen[some]
@@ -81,18 +85,17 @@ class WakeRows:
                     self._slices.text("woken on", "on"),
                     self._slices.number("ready for (ns)", "delay"),
                 ]
-                told: dict[str, npt.ArrayLike] = {key: np.asarray(values)[some] for key, values in columns.items()}
-                told |= {"by": by[which], "on": on[which], "delay": rows["end"] - rows["start"]}
-                told |= {"name": np.full(len(which), self._ready), "color": np.full(len(which), READY_COLOR)}
+                columns: dict[str, npt.ArrayLike] = {"by": by[which], "on": on[which]}
+                columns["delay"] = rows["end"] - rows["start"]
                 if one & _BY:
                     own.append(self._slices.number("woken by task number", "by_number", 10))
-                    told["by_number"] = rows["woken_by"]
+                    columns["by_number"] = rows["woken_by"]
                 if one & _BY_ID:
                     own.append(self._slices.number("woken by task", "by_id", 10))
-                    told["by_id"] = rows["woken_by_id"]
-                row = event(kind, field(3, self._ready_category), *self._slices.wait_fields(known), *own)
-                told = {key: values for key, values in told.items() if row.has(key)}
-                yield row.encode(len(which), **told, track=tracks[which])
+                    columns["by_id"] = rows["woken_by_id"]
+                row = event(kind, field(3, self._ready_category), *self._waits.fields(known), *own)
+                told_of_some = told.of(some).instead(name=self._ready, color=READY_COLOR)
+                yield told_of_some.rows(row, **columns, track=tracks[which])
 
     def marks(self, ready: Array, tracks: Integers) -> Rows:
         """The wakes, as instants that lead to the polls.  tracks: of the threads."""
@@ -135,13 +138,8 @@ class WakeRows:
     def woken(self, polls: Array, flows: Array, tracks: Integers, kind: int) -> Rows:
         """The beginnings of polls (POLL) on tasks' own tracks, as SliceRows.stints has others; flows: of each."""
         row = self._slices.stint_format(kind, self._slices.number("ready for (ns)", "delay"), fixed(48, Fixed("flow")))
-        return row.encode(
-            len(polls),
-            **self._slices.stint_columns(polls),
-            track=tracks,
-            delay=flows["delay"],
-            flow=flows["flow"],
-        )
+        told = self._slices.told_of_stints(polls)
+        return told.rows(row, track=tracks, delay=flows["delay"], flow=flows["flow"])
 
     def forget(self, polls: Array, over: npt.NDArray[np.uint64]) -> None:
         """Polls that have been written, or never will be; and tasks that are over."""

@@ -30,6 +30,11 @@ class Whereabouts:
         self._walked: dict[tuple[int, int, int], int] = {}
         self._walked_columns: dict[str, list[int]] = {key: [] for key in (*self._await_columns, *CHAIN, "links")}
 
+    @property
+    def first_walked(self) -> int:
+        """Rows from here on are of waits whose places are known: of one function and state each."""
+        return len(self._await_columns["name"])
+
     def details(self, function: Integers, state: Integers) -> Integers:
         """The intern ids of what a coroutine does in a state (UNKNOWN_STATE: not known), in words."""
         return np.asarray(self._await_columns["details"][self._await_of[function, state]])
@@ -37,7 +42,7 @@ class Whereabouts:
     def of(self, waits: Array) -> tuple[Integers, dict[str, Integers]]:
         """(row of the columns by wait; the columns' intern ids, 0 for what is not known)."""
         function, state = waits["function"].astype(np.int64), states_of(waits, WaitFlag.STATE)
-        awaits, first = self._await_of[function, state], len(self._await_columns["name"])
+        awaits, first = self._await_of[function, state], self.first_walked
         places = waits["places"]
         walked = np.flatnonzero(places)
         if len(walked):
