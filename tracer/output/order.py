@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import locate
 from tracer.model import POLL, Array
 from tracer.output.histogram import Integers
 from tracer.output.records import join
@@ -117,7 +118,7 @@ def tied(polls: Array) -> Booleans:
         times = np.union1d(times, at[np.isin(at, polls["end"][~empty])])
     if not len(times):
         return np.zeros(len(polls), np.bool_)
-    return np.isin(polls["start"], times) | np.isin(polls["end"], times)
+    return locate(times, polls["start"])[1] | locate(times, polls["end"])[1]
 
 
 def tied_events(due: Due, which: Integers) -> Iterator[tuple[int, int]]:

@@ -217,7 +217,8 @@ class PerfettoWriter:
         long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
         long_ready, long_new = ready["end"] > ready["start"], new["first"] > new["spawned"]
         long_waits, long_tracks = pick(waits, long_wait), wait_tracks[long_wait]
-        below = self._wait_rows.inlined_below(long_waits)
+        inlined = self._wait_rows.inlined(long_waits)
+        below = np.count_nonzero(inlined, axis=1)
         self._file.write(
             self._rows.ends(
                 np.concatenate(
@@ -249,7 +250,7 @@ class PerfettoWriter:
             self._descriptors.flush()
             for rows in (*stints, *wait_rows):
                 self._file.write(rows)
-        nested = list(self._wait_rows.inlined(long_waits, long_tracks))
+        nested = list(self._wait_rows.of_inlined(long_waits, inlined, long_tracks))
         self._descriptors.flush()
         for rows in nested:
             self._file.write(rows)

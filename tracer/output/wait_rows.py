@@ -52,19 +52,18 @@ class WaitRows:
         for chosen, known, told in self.told_of(waits):
             yield told.rows(self._format(kind, known), track=tracks[chosen])
 
-    def inlined(self, waits: Array, tracks: Integers) -> Iterator[Rows]:
-        """The beginnings of what lies below waits (WAIT) on instance tracks: the futures on the way to what is waited
-        for that have no function of their own, outer ones first.  How many each wait has: inlined_below()."""
-        names = self._whereabouts.below(waits)
+    def inlined(self, waits: Array) -> Integers:
+        """What lies below each wait (WAIT): the intern ids of the futures on the way to what is waited for that have no
+        function of their own, outer ones first; 0: none.  Shape (waits, deepest)."""
+        return self._whereabouts.below(waits)
+
+    def of_inlined(self, waits: Array, names: Integers, tracks: Integers) -> Iterator[Rows]:
+        """The beginnings of what lies below waits (WAIT) on instance tracks; names: as inlined() has them."""
         for level in range(names.shape[1]):
             some = np.flatnonzero(names[:, level])
             yield self._inlined.encode(
                 len(some), time=waits["start"][some], track=tracks[some], name=names[some, level]
             )
-
-    def inlined_below(self, waits: Array) -> Integers:
-        """How many futures without a function of their own lie below each wait."""
-        return np.asarray(np.count_nonzero(self._whereabouts.below(waits), axis=1))
 
     def told_of(self, waits: Array) -> Iterator[tuple[Integers, int, Told]]:
         """(indices into waits, what is known of them, what there is to tell): each index once."""

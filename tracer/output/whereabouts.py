@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from tracer.assemble.lookup import distinct, locate
 from tracer.model import Array, Plan, PollFunction, WaitFlag
 from tracer.output.awaits import await_point, await_words, layout_words, wait_title
 from tracer.output.chains import Chains
@@ -28,6 +30,8 @@ class Whereabouts:
         self._chains = Chains(plan)
         self._await_of, self._await_columns = self._intern_awaits(plan.functions)
         self._walked: dict[tuple[int, int, int], int] = {}
+        self._walked_below: list[list[int]] = []
+        self._places = np.empty(0, np.uint64)
         self._walked_columns: dict[str, list[int]] = {key: [] for key in (*self._await_columns, *CHAIN, "links")}
 
     @property
@@ -41,26 +45,35 @@ class Whereabouts:
 
     def of(self, waits: Array) -> tuple[Integers, dict[str, Integers]]:
         """(row of the columns by wait; the columns' intern ids, 0 for what is not known)."""
-        function, state = waits["function"].astype(np.int64), states_of(waits, WaitFlag.STATE)
-        awaits, first = self._await_of[function, state], self.first_walked
-        places = waits["places"]
-        walked = np.flatnonzero(places)
-        if len(walked):
-            awaits = awaits.copy()
-            distinct, which = np.unique(places[walked], return_inverse=True)
-            keys = (function[walked] * STATES + state[walked]) * len(distinct) + which
-            combinations, which_of = np.unique(keys, return_inverse=True)
-            rows = []
-            for key in combinations.tolist():
-                await_, one = divmod(key, len(distinct))
-                rows.append(first + self._walked_row(await_ // STATES, await_ % STATES, int(distinct[one])))
-            awaits[walked] = np.array(rows)[which_of]
-        nothing = np.zeros(first, np.int64)
+        awaits, nothing = self._rows_of(waits), np.zeros(self.first_walked, np.int64)
         about = {
             key: np.concatenate([self._await_columns.get(key, nothing), np.array(more, np.int64)])
             for key, more in self._walked_columns.items()
         }
         return awaits, about
+
+    def _rows_of(self, waits: Array) -> Integers:
+        function, state = waits["function"].astype(np.int64), states_of(waits, WaitFlag.STATE)
+        awaits: Integers = self._await_of[function, state]
+        walked = np.flatnonzero(waits["places"])
+        if len(walked):
+            which = self._numbered(waits["places"][walked])
+            of_await = function[walked] * STATES + state[walked]
+            combinations, which_of = distinct(of_await * len(self._places) + which)
+            rows = []
+            for key in combinations.tolist():
+                await_, one = divmod(key, len(self._places))
+                rows.append(self._walked_row(await_ // STATES, await_ % STATES, int(self._places[one])))
+            awaits[walked] = self.first_walked + np.array(rows)[which_of]
+        return awaits
+
+    def _numbered(self, places: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+        """Where each is among all that were met so far."""
+        at, is_known = locate(self._places, places)
+        if is_known.all() and len(self._places):
+            return at
+        self._places = np.union1d(self._places, places)
+        return locate(self._places, places)[0]
 
     def _walked_row(self, function: int, state: int, places: int) -> int:
         """The row among those of waits whose places are known; made when first asked for."""
@@ -85,25 +98,19 @@ class Whereabouts:
         }
         for key, column in self._walked_columns.items():
             column.append(values.get(key, 0))
+        self._walked_below.append([name(str(step)) for step in waiting.inlined[: len(CHAIN)]])
         return row
 
     def below(self, waits: Array) -> Integers:
         """Of the futures without a function of their own that lie below each wait (WAIT) the intern ids of their names,
         outer ones first; 0: none.  Shape (waits, at most 24)."""
-        names = np.zeros((len(waits), len(CHAIN)), np.int64)
-        walked = np.flatnonzero(waits["places"])
-        if not len(walked):
-            return names[:, :0]
-        state = states_of(waits, WaitFlag.STATE)[walked]
-        keys = np.stack([waits["function"][walked].astype(np.uint64), state.astype(np.uint64), waits["places"][walked]])
-        distinct, which = np.unique(keys, axis=1, return_inverse=True)
-        table = np.zeros((distinct.shape[1], len(CHAIN)), np.int64)
-        for row, (function, one, places) in enumerate(distinct.T.tolist()):
-            waiting = self._chains.waiting(function, None if one == UNKNOWN_STATE else one, places)
-            steps = waiting.inlined[: len(CHAIN)]
-            table[row, : len(steps)] = [self._descriptors.name(str(step)) for step in steps]
-        names[walked] = table[which.ravel()]
-        return names[:, : int(np.count_nonzero(table, axis=1).max())]
+        row = self._rows_of(waits) - self.first_walked
+        deepest = max(map(len, self._walked_below), default=0)
+        names = np.zeros((len(waits), deepest), np.int64)
+        if deepest:
+            table = np.array([[*steps, *[0] * (deepest - len(steps))] for steps in self._walked_below])
+            names[row >= 0] = table[row[row >= 0]]
+        return names
 
     def _intern_awaits(self, functions: Sequence[PollFunction]) -> tuple[Integers, dict[str, Integers]]:
         """(row of the columns by function and state; the columns' intern ids, 0 for what is not known).
