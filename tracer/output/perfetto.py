@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tracer.assemble.lookup import locate
 from tracer.model import (
     OFF_CPU,
     POLL,
@@ -35,16 +34,15 @@ from tracer.output.counters import Counters
 from tracer.output.descriptors import Descriptors
 from tracer.output.files import OutputFile
 from tracer.output.findings.marks import mark
-from tracer.output.histogram import Integers
+from tracer.output.instance_rows import InstanceRows
 from tracer.output.instance_tracks import InstanceTracks
-from tracer.output.lanes import NO_TRACK
 from tracer.output.live_tasks import LiveTasks
 from tracer.output.merged_rows import MergedRows
 from tracer.output.notes import Notes
 from tracer.output.records import join, pick
 from tracer.output.scheduled import blocked_until
 from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls
-from tracer.output.slices import BEGIN, INSTANT, SliceRows
+from tracer.output.slices import SliceRows
 from tracer.output.spawn_rows import SpawnRows
 from tracer.output.tables import some
 from tracer.output.thinning import Budget, everything, select
@@ -53,7 +51,7 @@ from tracer.output.thread_tracks import ThreadTracks
 from tracer.output.trace import WrittenTrace
 from tracer.output.undrawn import Undrawn, sorts_of
 from tracer.output.wait_rows import WaitRows
-from tracer.output.wake_rows import WakeRows, split
+from tracer.output.wake_rows import WakeRows
 
 _BLOCK = 1 << 15
 """Polls that are written together, at the least: enough that numpy's calls cost nothing, 3 MB."""
@@ -106,11 +104,22 @@ class PerfettoWriter:
             self._threads = ThreadTracks(self._descriptors, recording)
             self._instances = InstanceTracks(self._descriptors, recording.plan, self._tasks)
             self._rows = SliceRows(self._descriptors, recording.plan, recording.stacks)
-            self._wait_rows = WaitRows(self._descriptors, recording.plan, self._rows)
+            waits = WaitRows(self._descriptors, recording.plan, self._rows)
             self._spawns = SpawnRows(self._descriptors, recording.plan, self._rows, self._threads.words)
             self._callstacks = Callstacks(self._descriptors, recording.stacks)
-            self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, self._wait_rows, self._threads.words)
+            self._wakes = WakeRows(self._descriptors, recording.plan, self._rows, waits, self._threads.words)
             self._scheduling = SchedulingRows(self._descriptors, self._rows, self._threads.words)
+            self._instance_rows = InstanceRows(
+                self._file.write,
+                self._descriptors,
+                self._rows,
+                waits,
+                self._spawns,
+                self._wakes,
+                self._threads,
+                self._instances,
+                self._tasks,
+            )
             merged = MergedRows(self._descriptors, self._rows, sorts)
             self._thread_rows = ThreadRows(
                 self._file.write, self._descriptors, self._rows, merged, self._threads, self._tasks, recording.start
@@ -161,7 +170,7 @@ class PerfettoWriter:
         chosen = select(polls, waits, budget, self._sorts) if arrived else everything(polls, waits)
         before = self._drawn
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
-        self._write_instances(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
+        self._instance_rows.write(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
         self._write_spawns(begun)
         self._write_scheduling(join(self._off_cpu, OFF_CPU), max(budget // 4, _LEAST_BLOCKED))
         self._off_cpu = []
@@ -175,7 +184,7 @@ class PerfettoWriter:
     @property
     def _drawn(self) -> int:
         """Slices that were written."""
-        return self._slices + self._thread_rows.slices
+        return self._slices + self._instance_rows.slices + self._thread_rows.slices
 
     def _write_outcomes(self, over: Array) -> None:
         """Where a task with a row of its own did not simply return."""
@@ -187,112 +196,6 @@ class PerfettoWriter:
                     int(task["last"]), track, outcome.name.lower(), {"outcome": _UNUSUAL[outcome]}
                 )
                 self._slices += 1
-
-    def _write_instances(self, polls: Array, waits: Array, begun: Array, ended: npt.NDArray[np.uint64]) -> None:
-        """Polls and waits on the instances' own tracks, where nothing nests but what is inlined: ENDs before BEGINs,
-        and outer ones before inner ones, will do.
-
-        A task gets its track when it begins, before its futures do, and is ready there from its spawn on.
-        """
-        since = np.where(begun["spawned"] != 0, begun["spawned"], begun["first"])
-        tids = np.concatenate([polls["tid"], waits["tid"], begun["tid"]])
-        of_tasks = np.concatenate([polls["task"], waits["task"], begun["task"]])
-        tracks = self._instances.lanes.assign(
-            np.concatenate([polls["instance"], waits["instance"], begun["task"]]),
-            self._processes(tids, of_tasks),
-            np.concatenate([polls["function"], waits["function"], begun["function"]]).astype(np.int64),
-            np.concatenate([polls["task"], waits["task"], np.zeros(len(begun), np.uint64)]),
-            np.concatenate([polls["start"], waits["start"], since]),
-            np.concatenate([polls["end"], waits["end"], begun["first"]]),
-            ended,
-        )
-        poll_tracks, wait_tracks, new_tracks = np.split(tracks, [len(polls), len(polls) + len(waits)])
-        polls, poll_tracks = pick(polls, poll_tracks != NO_TRACK), poll_tracks[poll_tracks != NO_TRACK]
-        waits, wait_tracks = pick(waits, wait_tracks != NO_TRACK), wait_tracks[wait_tracks != NO_TRACK]
-        is_new = (new_tracks != NO_TRACK) & (begun["spawned"] != 0)
-        new, new_tracks = pick(begun, is_new), new_tracks[is_new]
-        (waits, wait_tracks), (ready, ready_tracks) = split(waits, wait_tracks)
-        self._write_wakes(ready)
-        self._descriptors.flush()
-        long_poll, long_wait = polls["end"] > polls["start"], waits["end"] > waits["start"]
-        long_ready, long_new = ready["end"] > ready["start"], new["first"] > new["spawned"]
-        long_waits, long_tracks = pick(waits, long_wait), wait_tracks[long_wait]
-        inlined = self._wait_rows.inlined(long_waits)
-        below = np.count_nonzero(inlined, axis=1)
-        self._file.write(
-            self._rows.ends(
-                np.concatenate(
-                    [
-                        polls["end"][long_poll],
-                        np.repeat(long_waits["end"], 1 + below),
-                        ready["end"][long_ready],
-                        new["first"][long_new],
-                    ]
-                ),
-                np.concatenate(
-                    [
-                        poll_tracks[long_poll],
-                        np.repeat(long_tracks, 1 + below),
-                        ready_tracks[long_ready],
-                        new_tracks[long_new],
-                    ]
-                ),
-            )
-        )
-        for kind, which, which_waits, which_ready, which_new in (
-            (INSTANT, ~long_poll, ~long_wait, ~long_ready, ~long_new),
-            (BEGIN, long_poll, long_wait, long_ready, long_new),
-        ):
-            stints = list(self._stints(pick(polls, which), poll_tracks[which], kind))
-            wait_rows = list(self._wait_rows.waits(pick(waits, which_waits), wait_tracks[which_waits], kind))
-            wait_rows += self._wakes.ready(pick(ready, which_ready), ready_tracks[which_ready], kind)
-            wait_rows += self._spawns.ready(pick(new, which_new), new_tracks[which_new], kind)
-            self._descriptors.flush()
-            for rows in (*stints, *wait_rows):
-                self._file.write(rows)
-        nested = list(self._wait_rows.of_inlined(long_waits, inlined, long_tracks))
-        self._descriptors.flush()
-        for rows in nested:
-            self._file.write(rows)
-        self._slices += len(polls) + len(waits) + len(ready) + len(new) + int(below.sum())
-
-    def _processes(self, tids: npt.NDArray[np.uint32], tasks: npt.NDArray[np.uint64]) -> Integers:
-        """The process track of each of these threads, else of these live tasks; 0 when neither is known.
-
-        Only memory told of a task that nobody polled: no thread did anything to it.
-        """
-        tracks = self._threads.processes(tids)
-        open_ = np.flatnonzero(tracks == 0)
-        at, known = locate(self._tasks.rows["task"], tasks[open_])
-        tracks[open_[known]] = self._threads.numbered(self._tasks.rows["process"][at[known]])
-        return tracks
-
-    def _write_wakes(self, ready: Array) -> None:
-        """The wakes of what became ready (dtype WAIT), on the threads' tracks."""
-        ready = pick(ready, ready["woken_on"] != 0)  # else it was ready from before: nobody saw the wake
-        if not len(ready):
-            return
-        rows = self._wakes.marks(ready, self._threads.tracks(ready["woken_on"]))
-        self._descriptors.flush()
-        self._file.write(rows)
-        self._slices += len(ready)
-
-    def _stints(self, polls: Array, tracks: Integers, kind: int) -> Iterator[npt.NDArray[np.uint8]]:
-        """Polls on the instances' own tracks; the first one of a task tells where that was spawned, others by which
-        wakes they came.
-        """
-        at, is_first = locate(self._tasks.rows["task"], polls["instance"])
-        if len(self._tasks.rows):
-            is_first &= (self._tasks.rows["first"][at] == polls["start"]) & (self._tasks.rows["spawned"][at] != 0)
-        flows = self._wakes.flows(polls)
-        is_woken = (flows["flow"] != 0) & ~is_first
-        is_plain = ~is_first & ~is_woken
-        yield self._rows.stints(pick(polls, is_plain), tracks[is_plain], kind)
-        if is_woken.any():
-            yield self._wakes.woken(pick(polls, is_woken), flows[is_woken], tracks[is_woken], kind)
-        if is_first.any():
-            tasks = self._tasks.rows.take(at[is_first])
-            yield from self._spawns.first(pick(polls, is_first), tasks, tracks[is_first], kind)
 
     def _write_spawns(self, begun: Array) -> None:
         """Where tasks were spawned, on the threads' tracks."""
