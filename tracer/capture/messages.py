@@ -60,6 +60,7 @@ def write_recording(recording: Recording) -> bytes:
         max_overhead=recording.max_overhead,
         options={text(key): text(value) for key, value in recording.options.items()},
         flight=write_flight(recording.flight),
+        cpu_quota=recording.cpu_quota,
     ).SerializeToString(deterministic=True)
 
 
@@ -88,6 +89,7 @@ def read_recording(data: bytes) -> Recording:
         max_overhead=message.max_overhead,
         options=dict(sorted(message.options.items())),  # a map of protobuf has no order,
         flight=read_flight(message.flight) if message.HasField("flight") else None,
+        cpu_quota=message.cpu_quota if message.HasField("cpu_quota") else None,
     )
 
 

@@ -41,6 +41,7 @@ from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.clock import kernel_now
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
+from tracer.target.quota import cpu_quota
 from tracer.terminal import remark, show_progress
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class Recorder:
             ) as session,
         ):
             costs = calibrate(session)
-            options.on_calibrated(expectation(survey.plan, costs, options.max_overhead))
+            quota = cpu_quota([process.pid for process in survey.processes])
+            options.on_calibrated(expectation(survey.plan, costs, options.max_overhead, quota))
             if launched is None:  # else there is no such program yet
                 self._readers = self._memory_readers()
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
@@ -153,8 +155,9 @@ class Recorder:
                 max_overhead=options.max_overhead,
                 options=options.asked,
                 flight=model.Flight(options.last, began) if options.last is not None else None,
+                cpu_quota=quota,
             )
-            self._guard = Guard(plan, costs, options.max_overhead)
+            self._guard = Guard(plan, costs, options.max_overhead, min(quota or 1.0, 1.0))
             stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             cpu_at_start = self._cpu_time()
             with self._writer(recording) as writer, _kept(writer):

@@ -156,8 +156,9 @@ class Recording:
     """The header of a capture: all that later stages need to know besides the events.
 
     start: the time from which on every probe was attached; of the latest part of a longer recording (flight), the time
-    from which on it is here.  options: what the user asked for, for display.  stacks:
-    which the capture tells at its end; None: it tells none.
+    from which on it is here.  cpu_quota: processors that control groups let the processes use at most; None: no limit
+    is known.  options: what the user asked for, for display.
+    stacks: which the capture tells at its end; None: it tells none.
     """
 
     version: str
@@ -171,6 +172,7 @@ class Recording:
     options: dict[str, str] = field(default_factory=dict)
     stacks: Stacks | None = None
     flight: Flight | None = None
+    cpu_quota: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "overhead": summary.end.overhead if summary.end else None,
         "overhead_of_processor": summary.end.of_processor if summary.end else None,
         "max_overhead": recording.max_overhead,
+        "cpu_quota": recording.cpu_quota,
         "complete": summary.end is not None,
         "ended": summary.end.reason if summary.end else None,
         "flight": flight_of(recording, max(recording.start, summary.end.time if summary.end else accounts.latest)),

@@ -40,17 +40,17 @@ def unknown_sites(kind: Document) -> int:
 
 def _overhead_words(document: Document) -> str:
     """What the probes cost, the share first by which it is held: of an idle program's time every probe is much."""
-    of_target, allowed = document["overhead"], document["max_overhead"]
+    of_target, allowed = document["overhead"], f"{document['max_overhead'] * 100:.3g} %"
     of_processor = document.get("overhead_of_processor")  # recordings by earlier versions do not tell it
     if of_processor is None:
-        return f"{of_target:.1%} of the target's CPU time (allowed: {allowed:.0%})"
-    if of_target > allowed >= of_processor:
-        return (
-            f"{of_processor:.2%} of one processor (allowed: {allowed:.0%}), {of_target:.1%} of the little that the "
-            "target used"
-        )
-    both = f"{of_target:.1%} of the target's CPU time, {of_processor:.2%} of one processor"
-    return f"{both} (allowed: {allowed:.0%} of either)"
+        return f"{of_target:.1%} of the target's CPU time (allowed: {allowed})"
+    quota = document.get("cpu_quota") or 1.0
+    whole = "one processor" if quota >= 1 else f"the {quota:.3g} processors that it may use"
+    of_whole = of_processor / min(quota, 1.0)
+    if of_target > document["max_overhead"] >= of_whole:
+        return f"{of_whole:.2%} of {whole} (allowed: {allowed}), {of_target:.1%} of what the target used"
+    both = f"{of_target:.1%} of the target's CPU time, {of_whole:.2%} of {whole}"
+    return f"{both} (allowed: {allowed} of either)"
 
 
 def print_remarks(document: Document, console: Console) -> None:

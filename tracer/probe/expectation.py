@@ -29,8 +29,8 @@ def _mean(costs: list[float]) -> float:
     return mean(costs) if costs else 0.0
 
 
-def expectation(plan: Plan, costs: Costs, max_overhead: float) -> str:
-    """The same in a sentence for people.  max_overhead: as the guard has it."""
+def expectation(plan: Plan, costs: Costs, max_overhead: float, cpu_quota: float | None = None) -> str:
+    """The same in a sentence for people.  max_overhead: as the guard has it.  cpu_quota: as Recording has it."""
     expected = list(zip(plan.functions, expected_costs(plan, costs), strict=True))
     tasks = [cost for one, cost in expected if one.kind is FunctionKind.TASK]
     futures = [cost for one, cost in expected if one.kind in (FunctionKind.COROUTINE, FunctionKind.FUTURE)]
@@ -40,5 +40,8 @@ def expectation(plan: Plan, costs: Costs, max_overhead: float) -> str:
             middle = median(some)
             share = middle * _RATE / 1e7
             told.append(f"{name} {middle / 1000:.1f} µs ({_RATE:,} a second: {share:.2g} % of a processor)")
-    limit = "whatever that comes to" if max_overhead >= 1 else f"held below {max_overhead * 100:.3g} % (--max-overhead)"
+    of = f" of the {cpu_quota:.3g} processors that it may use" if cpu_quota is not None and cpu_quota < 1 else ""
+    limit = "whatever that comes to"
+    if max_overhead < 1:
+        limit = f"held below {max_overhead * 100:.3g} %{of} (--max-overhead)"
     return f"expected to cost it: {', '.join(told)}; {limit}"

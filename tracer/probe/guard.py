@@ -77,17 +77,17 @@ class _Dropped:
 
 class Guard:
     """max_overhead: share of the target's own CPU time, or of one processor where that is more, that the probes
-    may cost; from 1.0 on it never acts.
+    may cost; from 1.0 on it never acts.  processors: what of one processor the target may use at most.
 
     Call observe() with every batch while all that the plan has, or what the last Step said, is attached.
     """
 
-    def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
+    def __init__(self, plan: Plan, costs: Costs, max_overhead: float, processors: float = 1.0) -> None:
         self._names = [function.name for function in plan.functions]
         self._units = Units(plan, costs)
         self._has_tasks = Group.TASKS in plan.groups
         self._windowed = frozenset({Group.TASKS}) if self._has_tasks else frozenset({Group.FUTURES})
-        self._budget = max_overhead
+        self._budget, self._processors = max_overhead, processors
         self._whole: Meter | None = None
         self._meter: Meter | None = None  # since the last decision; in windows, since one began
         self._window: Meter | None = None  # while one is open
@@ -141,7 +141,7 @@ class Guard:
         return step
 
     def _start_meter(self, now: int, cpu: int) -> Meter:
-        return Meter(now, cpu, self._units, self._budget)
+        return Meter(now, cpu, self._units, self._budget, self._processors)
 
     # ---- less
 

@@ -75,12 +75,13 @@ class Units:
 
 
 class Meter:
-    """What the probes and the program used since `start`.  budget: as the guard has it."""
+    """What the probes and the program used since `start`.  budget, processors: as the guard has them."""
 
-    def __init__(self, start: int, cpu: int, units: Units, budget: float) -> None:
+    def __init__(self, start: int, cpu: int, units: Units, budget: float, processors: float) -> None:
         self.start = start
         self._cpu = cpu
         self._budget = budget
+        self._processors = processors
         self.cost: Cost = np.zeros(units.count)
 
     @property
@@ -89,10 +90,10 @@ class Meter:
 
     def allowance(self, now: int, cpu: int) -> float:
         """What the probes may take: a share of the program's own CPU time, or of one processor where that is more,
-        for a share of what a program uses that mostly sleeps is nothing."""
+        for a share of what a program uses that mostly sleeps is nothing.  Of a processor it may use but a part."""
         used = cpu - self._cpu
         own = max(1.0, used * _LEAST_OWN, used - self.spent)
-        return max(1.0, self._budget * max(own, now - self.start))
+        return max(1.0, self._budget * max(own, (now - self.start) * self._processors))
 
     def load(self, now: int, cpu: int) -> float:
         """What the probes took, as a multiple of what they may take."""

@@ -7,17 +7,18 @@ cgroup has no room for it, the kernel makes some: it kills a process of that cgr
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.errors import NoRoom
+from tracer.target.cgroups import Mounts, cgroups_of, mounts_of
 
+CONTROLLER = "memory"
 _SPARE = 1 << 20
 """Bytes beside the pages, for what goes with them and for what the process takes meanwhile."""
 _UNLIMITED = 1 << 62
-Mounts = dict[str, list[tuple[str, Path]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ _NAMES = {
 def require_room(needs: Iterable[tuple[int, str, int]], proc: Path = Path("/proc")) -> None:
     """needs: (pid, name, pages) of each process.  Raises NoRoom when a cgroup might not have so many to give."""
     needed: dict[Path, int] = {}
-    mounts = memory_mounts(proc)
+    mounts = mounts_of(CONTROLLER, proc)
     for pid, name, pages in needs:
         for folder, room in rooms_of(pid, mounts, proc).items():
             needed[folder] = needed.get(folder, 0) + pages * mmap.PAGESIZE
@@ -66,12 +67,11 @@ def require_room(needs: Iterable[tuple[int, str, int]], proc: Path = Path("/proc
 def rooms_of(pid: int, mounts: Mounts, proc: Path = Path("/proc")) -> dict[Path, int]:
     """By cgroup with a limit, the bytes that may still be taken before it is reached; those that can be seen."""
     rooms: dict[Path, int] = {}
-    with suppress(OSError):
-        for kind, folder in _cgroups(pid, mounts, proc):
-            with suppress(OSError, ValueError, KeyError):  # the root has no limit
-                room = _room(folder, _NAMES[kind])
-                if room is not None:
-                    rooms[folder] = room
+    for kind, folder in cgroups_of(pid, CONTROLLER, mounts, proc):
+        with suppress(OSError, ValueError, KeyError):  # the root has no limit
+            room = _room(folder, _NAMES[kind])
+            if room is not None:
+                rooms[folder] = room
     return rooms
 
 
@@ -86,35 +86,3 @@ def _room(folder: Path, names: _Names) -> int | None:
     # What the kernel can drop of files: what nobody maps, and what nobody has used for long.
     files = max(inactive + active - mapped, inactive) - sum(busy)
     return int(limit) - used + max(files, 0) // 2  # half of it, for it need not succeed
-
-
-def _cgroups(pid: int, mounts: Mounts, proc: Path) -> Iterator[tuple[str, Path]]:
-    """The type of the file system and the folder, of each memory cgroup that the process is in, the outer ones too."""
-    for line in (proc / str(pid) / "cgroup").read_text().splitlines():
-        number, controllers, path = line.split(":", 2)
-        kind = "cgroup2" if number == "0" else "cgroup"
-        if kind == "cgroup" and "memory" not in controllers.split(","):
-            continue
-        for root, folder in mounts.get(kind, ()):
-            below = path.removeprefix(root.rstrip("/"))
-            if not path.startswith(root) or not f"{below}/".startswith("/") or ".." in below.split("/"):
-                continue  # it is outside of what is mounted here, or of our cgroup namespace
-            inner = folder / below.lstrip("/")
-            yield from ((kind, one) for one in (inner, *inner.parents) if one.is_relative_to(folder))
-            break
-
-
-def memory_mounts(proc: Path = Path("/proc")) -> Mounts:
-    """By the type of the file system: what of the hierarchy is mounted, and where."""
-    found: Mounts = {}
-    try:
-        lines = (proc / "self" / "mountinfo").read_text().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        root, folder = before.split()[3:5]
-        if kind == "cgroup2" or (kind == "cgroup" and "memory" in options.split(",")):
-            found.setdefault(kind, []).append((root, Path(folder)))
-    return found

@@ -234,18 +234,21 @@ def test_one_screen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_target", "of_processor", "words"),
+    ("allowed", "of_target", "of_processor", "quota", "words"),
     [
-        (0.03, None, "3.0% of the target's CPU time (allowed: 5%)"),
-        (0.03, 0.02, "3.0% of the target's CPU time, 2.00% of one processor (allowed: 5% of either)"),
-        (0.4, 0.011, "1.10% of one processor (allowed: 5%), 40.0% of the little that the target used"),
-        (0.08, 0.07, "8.0% of the target's CPU time, 7.00% of one processor (allowed: 5% of either)"),
+        (0.05, 0.03, None, None, "3.0% of the target's CPU time (allowed: 5 %)"),
+        (0.05, 0.03, 0.02, None, "3.0% of the target's CPU time, 2.00% of one processor (allowed: 5 % of either)"),
+        (0.05, 0.4, 0.011, 4.0, "1.10% of one processor (allowed: 5 %), 40.0% of what the target used"),
+        (0.05, 0.08, 0.07, None, "8.0% of the target's CPU time, 7.00% of one processor (allowed: 5 % of either)"),
+        (0.05, 0.4, 0.01, 0.25, "4.00% of the 0.25 processors that it may use (allowed: 5 %), 40.0% of what the"),
+        (0.005, 0.4, 0.0048, None, "0.48% of one processor (allowed: 0.5 %), 40.0% of what the target used"),
     ],
 )
 def test_the_overhead_is_told_by_the_share_that_holds_it(
-    of_target: float, of_processor: float | None, words: str
+    allowed: float, of_target: float, of_processor: float | None, quota: float | None, words: str
 ) -> None:
     summary = summed(many(2000))
+    summary.recording = replace(summary.recording, max_overhead=allowed, cpu_quota=quota)
     summary.end = CaptureEnd(START + 1, "over", 0, 0, of_target, of_processor)
     assert f"overhead: the probes took about {words}" in " ".join(rendered(summary).split())
 

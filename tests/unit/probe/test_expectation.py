@@ -37,5 +37,8 @@ def test_the_words_have_the_costs_and_the_limit() -> None:
     words = expectation(plan_of(ExitMode.DEFAULT), COSTS, 0.05)
     assert "a poll of a task 1.5 µs (10,000 a second: 1.5 % of a processor)" in words
     assert "a poll of a future 15.5 µs" in words
-    assert "held below 5 %" in words
+    assert "held below 5 % (--max-overhead)" in words
+    words = expectation(plan_of(ExitMode.DEFAULT), COSTS, 0.05, cpu_quota=0.1)
+    assert "held below 5 % of the 0.1 processors that it may use (--max-overhead)" in words
+    assert "held below 5 % (" in expectation(plan_of(ExitMode.DEFAULT), COSTS, 0.05, cpu_quota=2.0)
     assert "whatever that comes to" in expectation(plan_of(ExitMode.DEFAULT), COSTS, 1.0)

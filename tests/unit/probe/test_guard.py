@@ -46,8 +46,8 @@ class Load:
 
 
 class World:
-    def __init__(self, plan: Plan, max_overhead: float = 0.05) -> None:
-        self.guard = Guard(plan, COSTS, max_overhead)
+    def __init__(self, plan: Plan, max_overhead: float = 0.05, processors: float = 1.0) -> None:
+        self.guard = Guard(plan, COSTS, max_overhead, processors)
         self.active, self.unprobed, self.entries_only = plan.groups, frozenset[int](), frozenset[int]()
         self.now = 1_000
         self.cpu = 0
@@ -110,6 +110,16 @@ def test_a_light_load_is_left_alone(plan: Plan) -> None:
     world = World(plan)
     assert world.run(10, Load(1_000, (1_000,))) == []
     assert world.guard.overhead == pytest.approx(0.022, rel=0.05)
+
+
+def test_of_a_program_that_may_use_a_tenth_of_a_processor_a_share_of_that_is_taken(plan: Plan) -> None:
+    load = Load(100, (400,), cpu=0.06)
+    assert World(plan).run(10, load) == []
+    world = World(plan, processors=0.1)
+    steps = world.run(10, load)
+    assert [step.active for step in steps] == [TASKS]
+    assert world.guard.of_processor is not None
+    assert world.guard.of_processor < 0.05 * 0.1
 
 
 def test_the_hottest_function_goes_first_and_alone() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tracer.errors import NoRoom
-from tracer.target.memory_limit import memory_mounts, require_room, rooms_of
+from tracer.target.cgroups import mounts_of
+from tracer.target.memory_limit import CONTROLLER, require_room, rooms_of
 
 MIB = 1 << 20
 
@@ -54,7 +55,7 @@ def older(folder: Path, limit: int, used: int, files: int = 0, mapped: int = 0) 
 
 
 def memory_room(pid: int, proc: Path) -> int | None:
-    return min(rooms_of(pid, memory_mounts(proc), proc).values(), default=None)
+    return min(rooms_of(pid, mounts_of(CONTROLLER, proc), proc).values(), default=None)
 
 
 def test_no_limit(proc: Path) -> None:
