@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.command import rat, recording
 from tests.e2e.trace import Trace
 from tests.running import Targets
+from tracer.errors import ExitCode
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -111,6 +112,29 @@ def test_nothing_is_written_of_what_is_right(targets: Targets, tmp_path: Path) -
     assert done.code == 0, done.err
     assert "no trigger has fired, and nothing was written" in done.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_can_never_fire_is_refused(targets: Targets, tmp_path: Path) -> None:
+    with targets.run("trouble", "release-debug", "clean") as running:
+        done = rat("--pid", running.pid, "--trigger", "poll(nobody_has_this_name) > 1ms", "-d", 1, cwd=tmp_path)
+    assert done.code == ExitCode.USAGE, done.err
+    assert "can never fire" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_budget_left_out_is_said(targets: Targets, tmp_path: Path) -> None:
+    with targets.run("trouble", "release-debug", "busy-loop-yield") as running:
+        running.go()
+        options = ("--trigger", "wait > 100s", "--last", "2s", "--max-overhead", 1, "-d", 3)
+        said = rat("--pid", running.pid, *options, cwd=tmp_path)
+        document = json.loads(rat("--pid", running.pid, *options, "--json", cwd=tmp_path).out)
+    assert "what happens where nothing is probed fires no trigger" in said.err
+    assert "overhead: the probes took about" in said.out
+    assert "what happened where nothing was probed fires no trigger" in said.out
+    coverage = document["coverage"]
+    assert coverage["max_overhead"] == 0.01
+    assert coverage["tasks_probed"] < 1 or coverage["not_always_probed"]
+    assert 2.5 < coverage["seconds"] < 4
 
 
 def test_the_latest_time_is_written_at_the_end(targets: Targets, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def print_flight(flight: Flight, outcome: Outcome, *, as_json: bool, quiet: bool
             say(f"  trace: {one['path']}")
         if not flight.written and not flight.left_out():
             say("no trigger has fired, and nothing was written")
-        for words in flight.left_out():
+        for words in (*flight.left_out(), *flight.coverage_words()):
             say(words)
 
 

@@ -12,10 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tracer.commands.watch_options import WatchOptions
 from tracer.target.clock import kernel_now
+
+if TYPE_CHECKING:
+    from tracer.model import CaptureEnd, PlanChange, Recording
+    from tracer.output.coverage import Coverage
 
 _CODE = """\
 import json, sys
@@ -43,6 +47,9 @@ class Flight:
         self.written: list[dict[str, Any]] = []
         self.not_written = 0
         self.again: Counter[str] = Counter()
+        self._coverage: Coverage | None = None
+        self._covered: dict[str, Any] | None = None
+        self._is_less_said = False
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +63,8 @@ class Flight:
 
     def told(self) -> dict[str, Any]:
         """For the JSON."""
-        return {"traces": self.written, "again": dict(self.again), "not_written": self.not_written}
+        told = {"traces": self.written, "again": dict(self.again), "not_written": self.not_written}
+        return told | ({"coverage": self._covered} if self._covered is not None else {})
 
     def left_out(self) -> list[str]:
         """What fired and has no trace, in words."""
@@ -69,6 +77,32 @@ class Flight:
         if self.not_written:
             words.append(f"{more_times(self.not_written)} a trigger fired, and no trace could be written")
         return words
+
+    def coverage_words(self) -> list[str]:
+        """What the probes cost, and what was not probed all the time, in words; once the recording has ended."""
+        from tracer.output.coverage import coverage_words
+
+        return list(coverage_words(self._covered)) if self._covered is not None else []
+
+    def records(self, recording: Recording) -> None:
+        """What triggers look at has begun."""
+        from tracer.output.coverage import Coverage
+
+        self._coverage = Coverage(recording)
+
+    def change(self, change: PlanChange) -> None:
+        """Other probes from its time on.  The first time that some go it is said: one may record for days."""
+        if self._coverage is None:
+            return
+        self._coverage.change(change)
+        if not self._is_less_said:
+            self._is_less_said = True
+            self.say(f"{change.reason}; what happens where nothing is probed fires no trigger")
+
+    def ended(self, end: CaptureEnd) -> None:
+        """Nothing is recorded any more."""
+        if self._coverage is not None:
+            self._covered = self._coverage.document(end.time, end.overhead, end.of_processor)
 
     def begin(self) -> None:
         """Start to watch; the ring is there."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer.commands.convert import CAPTURE_SUFFIX, RING_SUFFIX, TRACE_SUFFIX, TraceOptions, progress_of, write_trace
 from tracer.commands.triggers import UNITS, nanoseconds, parse_trigger
-from tracer.errors import ExitCode
+from tracer.errors import ExitCode, UsageError
 from tracer.target.clock import kernel_now
 from tracer.terminal import remark, shell_word, show_progress
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tracer.commands.convert import Conversion
     from tracer.commands.flight import Flight
     from tracer.commands.recorder import Outcome
-    from tracer.model import Hit, Trigger
+    from tracer.model import Hit, Plan, Trigger
 
 DEFAULT_LAST = 30 * UNITS["s"]
 MOST_LAST = 24 * 60 * UNITS["m"]
@@ -63,6 +64,15 @@ def triggers_of(options: argparse.Namespace) -> tuple[Trigger, ...]:
 
     rules = tuple(one.id for one in RULES if Need.STUCK not in one.needs)  # memory is read at the end
     return tuple(parse_trigger(text, rules) for text in dict.fromkeys(options.trigger))
+
+
+def require_able(triggers: Sequence[Trigger], plan: Plan) -> None:
+    """Raises UsageError when one of them cannot fire, whatever happens."""
+    from tracer.output.triggers import unable_words
+
+    for trigger in triggers:
+        if words := unable_words(plan, trigger):
+            raise UsageError(f"{trigger.text!r} can never fire", why=words, fix="what is probed: rat-ebpf list PROGRAM")
 
 
 def ring_beside(output: Path) -> Path:

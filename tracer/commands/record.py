@@ -131,6 +131,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     if triggers and options.last is None:
         options.last = latest.DEFAULT_LAST
     with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
+        latest.require_able(triggers, survey.plan)
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
         output = output_path(options.output, suffix, survey.processes[0].name)
         capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)

@@ -162,7 +162,7 @@ class Recorder:
             cpu_at_start = self._cpu_time()
             with self._writer(recording) as writer, _kept(writer):
                 options.on_attached(plan)
-                self._begin_flight(writer, stacks)
+                self._begin_flight(writer, stacks, recording)
                 for reading in before:
                     writer.memory_reading(reading)
                 if launched is not None:
@@ -188,6 +188,8 @@ class Recorder:
                 shares = self._guard.overhead, self._guard.of_processor
                 end = CaptureEnd(stopped, reason, session.received, session.lost, *shares)
                 writer.end(end)
+                if options.flight is not None:
+                    options.flight.ended(end)
                 # Polls that go on all the time send nothing.
                 if not writer.hit_count and not end.lost and not polls_before.last_until(after):
                     first = survey.processes[0]
@@ -209,10 +211,11 @@ class Recorder:
         alive = self._live_threads
         return RingWriter(self._capture, recording, last=last, max_size=most, alive=alive, now=kernel_now)
 
-    def _begin_flight(self, writer: Writer, stacks: StackTaker) -> None:
+    def _begin_flight(self, writer: Writer, stacks: StackTaker, recording: Recording) -> None:
         if isinstance(writer, RingWriter):
             self._raw_stacks = RawStackWriter(writer.beside(RAW_STACKS), stacks.period)
             if self._options.flight is not None and self._options.flight.options.triggers:
+                self._options.flight.records(recording)
                 self._options.flight.begin()
 
     def _look_at_flight(self, writer: Writer, stop: StopSignal) -> None:
@@ -331,7 +334,10 @@ class Recorder:
             if session.complete_until >= changed:
                 break
             time.sleep(_SOON)
-        writer.plan_change(PlanChange(changed, step.active, step.reason, step.unprobed, step.entries_only))
+        change = PlanChange(changed, step.active, step.reason, step.unprobed, step.entries_only)
+        writer.plan_change(change)
+        if self._options.flight is not None:
+            self._options.flight.change(change)
         for events in later:
             self._take(session, writer, Batch(events, []))
 

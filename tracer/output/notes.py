@@ -15,7 +15,7 @@ _MAX_LOSSES = 10_000
 """Losses drawn one by one."""
 
 
-_MAX_NAMES = 100
+_MAX_NAMES = 2_000
 """Functions named in one argument."""
 
 

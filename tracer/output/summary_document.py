@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tracer.model import Finding, Group, Outcome, PollFlag, PollFunction
+from tracer.model import Finding, Group, Outcome, Plan, PollFlag, PollFunction
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.blockers import Blocker, stack_of, stack_words
 from tracer.output.delays import Lengths
@@ -13,6 +13,7 @@ from tracer.output.flight import flight_of
 from tracer.output.jobs import PartialJobs
 from tracer.output.kinds import Spawn
 from tracer.output.labels import probed_words, state_words
+from tracer.output.probed import ProbedTime
 from tracer.output.scheduled import Split, StolenTime
 from tracer.output.syscalls import syscall_words
 from tracer.output.waiting import AwaitFigures
@@ -132,14 +133,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
             }
             for one in summary.changes
         ],
-        "not_always_probed": [
-            {**_whereabouts(functions[index]), "not_probed": length}
-            for index, length in summary.probed_time.not_probed(recording.start + int(summary.seconds * 1e9))
-        ],
-        "exits_not_always_probed": [
-            {**_whereabouts(functions[index]), "entries_only": length}
-            for index, length in summary.probed_time.entries_only(recording.start + int(summary.seconds * 1e9))
-        ],
+        **not_always_probed(recording.plan, summary.probed_time, recording.start + int(summary.seconds * 1e9)),
         "memory_readings": [
             {
                 "seconds": summary.since_start(one.time),
@@ -294,6 +288,20 @@ def _await(summary: Summary, row: AwaitFigures) -> dict[str, Any]:
 
 def _or_none(figures: Lengths | PartialJobs | Split | StolenTime | None) -> dict[str, Any] | None:
     return asdict(figures) if figures is not None else None
+
+
+def not_always_probed(plan: Plan, probed_time: ProbedTime, end: int) -> dict[str, Any]:
+    """Which functions, and which functions' exits, were not probed until `end` (ns), and for how long."""
+    return {
+        "not_always_probed": [
+            {**_whereabouts(plan.functions[index]), "not_probed": length}
+            for index, length in probed_time.not_probed(end)
+        ],
+        "exits_not_always_probed": [
+            {**_whereabouts(plan.functions[index]), "entries_only": length}
+            for index, length in probed_time.entries_only(end)
+        ],
+    }
 
 
 def _whereabouts(function: PollFunction) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def unknown_sites(kind: Document) -> int:
     return sum(int(one["tasks"]) for one in kind.get("spawned", []) if one["file"] is None)
 
 
-def _overhead_words(document: Document) -> str:
+def overhead_words(document: Document) -> str:
     """What the probes cost, the share first by which it is held: of an idle program's time every probe is much."""
     of_target, allowed = document["overhead"], f"{document['max_overhead'] * 100:.3g} %"
     of_processor = document.get("overhead_of_processor")  # recordings by earlier versions do not tell it
@@ -65,7 +65,7 @@ def print_remarks(document: Document, console: Console) -> None:
     style = "bold red" if document["lost"] else ""
     console.print(plain_text(f"events: {document['events']:,}, {', '.join(parts)}", style))
     if document["overhead"] is not None:
-        console.print(plain_text(f"overhead: the probes took about {_overhead_words(document)}"))
+        console.print(plain_text(f"overhead: the probes took about {overhead_words(document)}"))
     readings = document.get("memory_readings", [])  # recordings by earlier versions have none
     if readings:
         words = "; ".join(
@@ -93,7 +93,7 @@ def print_remarks(document: Document, console: Console) -> None:
     if changes:
         words = "--max-overhead PERCENT lets them cost more; rat-ebpf sample PID needs no probes"
         console.print(plain_text(words, "dim"))
-    for words in _not_probed(document):
+    for words in left_out_words(document):
         console.print(plain_text(words, "yellow"))
     if len(changes) > _MAX_CHANGES:
         more = f"{some(len(changes) - _MAX_CHANGES, 'more change')} of what was probed: see the trace, track 'probed'"
@@ -143,7 +143,7 @@ def _print_some(lines: Sequence[str], console: Console) -> None:
         console.print(plain_text(f"{len(lines) - _MAX_LINES:,} more of these: see --json", "dim"))
 
 
-def _not_probed(document: Document) -> Iterator[str]:
+def left_out_words(document: Document) -> Iterator[str]:
     """What was left out to keep the cost down, for how long."""
     left_out = (
         ("not_always_probed", "not_probed", "not probed"),

@@ -234,6 +234,19 @@ class TriggerWatch:
         )
 
 
+def unable_words(plan: Plan, trigger: Trigger) -> str | None:
+    """Why a trigger cannot fire on any function that is probed, for people; None: it can."""
+    if trigger.pattern is None:
+        return None
+    matching = np.flatnonzero(_matching(plan, trigger.pattern)).tolist()
+    if not matching:
+        return "no function that is probed has a name with a match"
+    if trigger.kind is TriggerKind.POLL and {probe.leaves for probe in plan.probes}.isdisjoint(matching):
+        name = short_name(plan.functions[matching[0]])
+        return f"how long {name} is polled is not known: with --exits {plan.exit_mode} its exits are not probed"
+    return None
+
+
 def _matching(plan: Plan, pattern: str | None) -> Flags:
     """Of which functions the name has a match."""
     found = [pattern is None or re.search(pattern, one.name) is not None for one in plan.functions]

@@ -23,7 +23,7 @@ from tracer.model import (
     TriggerKind,
     WaitFlag,
 )
-from tracer.output.triggers import Fired, TriggerWatch
+from tracer.output.triggers import Fired, TriggerWatch, unable_words
 
 TASK_POLL, SERVE, READ, NO_EXIT = 0, 1, 2, 3
 PLAN = plan_of(
@@ -196,3 +196,15 @@ def test_ready_from_the_spawn_on() -> None:
     task = {"spawned": 300, "first": 500, "function": TASK_POLL, "tid": 7}
     given = spans(begun=({**task, "spawned": 0}, {**task, "spawned": 450}, task))
     assert fired(watch(TriggerKind.READY), given) == [(300, 200, "task a::serve")]
+
+
+def test_which_can_never_fire() -> None:
+    def words(kind: TriggerKind, pattern: str | None) -> str | None:
+        return unable_words(PLAN, Trigger("x", kind, LIMIT, pattern))
+
+    assert words(TriggerKind.POLL, None) is None
+    assert words(TriggerKind.POLL, "serve|none") is None
+    assert words(TriggerKind.WAIT, "none") is None
+    assert words(TriggerKind.WAIT, "nobody") == "no function that is probed has a name with a match"
+    unseen = words(TriggerKind.POLL, "none")
+    assert unseen == "how long a::none is polled is not known: with --exits default its exits are not probed"
