@@ -8,16 +8,14 @@ file's real size before anything is read or allocated.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import mmap
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,39 +24,27 @@ from elftools.elf.elffile import ELFFile
 
 from tracer.errors import NotTraceable, PermissionMissing
 from tracer.privileges import Capability, has_capability
+from tracer.target.elf_headers import (
+    Section,
+    Segment,
+    check_header,
+    damaged,
+    find_build_id,
+    frame_header,
+    sections,
+    segments,
+    thread_local_block,
+)
 from tracer.target.inside import open_file
 from tracer.target.relocations import Pointers, from_rela, places_from_relr, words_at
 from tracer.target.symbols import FUNCTION, IFUNC, OBJECT, SYMBOL, SymbolTable
 
-_MAX_HEADERS = 8192
 _MAX_SECTION = 4 << 30
-_MAX_NOTES = 64 << 10
 _COMPRESSED = 0x800
 _EXECUTABLE = 1
 _CHDR_SIZE = 24
 _PROGRAMS = ("ET_EXEC", "ET_DYN")
 _OBJECTS = ("ET_REL", "ET_NONE")
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A PT_LOAD segment.  flags: PF_X 1, PF_W 2, PF_R 4."""
-
-    vaddr: int
-    offset: int
-    filesz: int
-    memsz: int
-    flags: int
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    name: str
-    address: int
-    offset: int
-    size: int
-    flags: int
-    in_file: bool
 
 
 class ElfImage:
@@ -78,65 +64,21 @@ class ElfImage:
         self.architecture = "x86_64"
         try:
             elf = ELFFile(cast(IO[bytes], data))
-            self._check_header(elf, kinds)
-            self.segments = tuple(_segments(elf))
+            check_header(elf, path, self.size, kinds)
+            self.segments = tuple(segments(elf))
             if any(segment.vaddr + segment.memsz >= 1 << 63 for segment in self.segments):
-                raise _damaged(path, "its addresses are out of range")
-            self._sections = {section.name: section for section in reversed(list(_sections(elf)))}
+                raise damaged(path, "its addresses are out of range")
+            self._sections = {section.name: section for section in reversed(list(sections(elf)))}
             self.is_relocatable = elf.header.e_type == "ET_DYN"
             self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
-            self.thread_local_block = _thread_local_block(elf)
-            self.frame_header = _frame_header(elf)
-            self.build_id = self._find_build_id(elf)
+            self.thread_local_block = thread_local_block(elf)
+            self.frame_header = frame_header(elf)
+            self.build_id = find_build_id(elf, self._sections.get(".note.gnu.build-id"), self.size)
         except NotTraceable:
             raise
         except Exception as error:  # pyelftools raises many kinds on damaged input, not only ELFError
-            raise _damaged(path, str(error) or type(error).__name__) from error
+            raise damaged(path, str(error) or type(error).__name__) from error
         self._contents: dict[str, bytes | memoryview] = {}
-
-    def _check_header(self, elf: Any, kinds: tuple[str, ...]) -> None:
-        header = elf.header
-        machine = header.e_machine
-        if elf.elfclass != 64 or not elf.little_endian or machine != "EM_X86_64":
-            raise NotTraceable(
-                f"{self.path} is built for {_machine_name(machine, elf)}.",
-                why="Only x86-64 programs can be traced.",
-                fix="Trace an x86-64 build: cargo build --release --target x86_64-unknown-linux-gnu",
-            )
-        if header.e_type not in kinds:
-            raise NotTraceable(
-                f"{self.path} is neither a program nor a shared library.",
-                why=f"Its ELF type is {header.e_type}.",
-                fix="Name the executable itself.",
-            )
-        for what, offset, entry, least, count in (
-            ("program", header.e_phoff, header.e_phentsize, 56, elf.num_segments() if header.e_phoff else 0),
-            ("section", header.e_shoff, header.e_shentsize, 64, elf.num_sections() if header.e_shoff else 0),
-        ):
-            if not offset:
-                continue
-            if count > _MAX_HEADERS:
-                raise _damaged(self.path, f"it claims {count} {what} headers")
-            if entry < least:
-                raise _damaged(self.path, f"its {what} headers are {entry} bytes long")
-            if offset + count * entry > self.size:
-                raise _damaged(self.path, f"its {what} headers lie beyond its end: it is cut off")
-
-    def _find_build_id(self, elf: Any) -> str | None:
-        # The section first: in a separate debug file the segments' offsets are not to be relied on.
-        section = self._sections.get(".note.gnu.build-id")
-        if section is not None and section.in_file and section.size <= _MAX_NOTES:
-            named = elf.get_section_by_name(".note.gnu.build-id")
-            found = _build_id(named.iter_notes()) if hasattr(named, "iter_notes") else None
-            if found is not None:
-                return found
-        for segment in elf.iter_segments():
-            header = segment.header
-            if header.p_type == "PT_NOTE" and header.p_filesz <= min(_MAX_NOTES, self.size):
-                found = _build_id(segment.iter_notes())
-                if found is not None:
-                    return found
-        return None
 
     # ------------------------------------------------------------ sections
 
@@ -173,7 +115,7 @@ class ElfImage:
         if section is None or not section.in_file:
             return None
         if section.offset + section.size > self.size:
-            raise _damaged(self.path, f"its section {name} lies beyond its end: it is cut off")
+            raise damaged(self.path, f"its section {name} lies beyond its end: it is cut off")
         content = memoryview(self.data)[section.offset : section.offset + section.size]
         if section.flags & _COMPRESSED:
             content = self._decompress(name, content)
@@ -183,12 +125,12 @@ class ElfImage:
     def _decompress(self, name: str, content: memoryview) -> bytes:
         """Elf64_Chdr of the gABI: u4 type, u4 reserved, u8 size, u8 alignment, then the stream."""
         if len(content) < _CHDR_SIZE:
-            raise _damaged(self.path, f"its section {name} is too short to be compressed")
+            raise damaged(self.path, f"its section {name} is too short to be compressed")
         kind = int.from_bytes(content[:4], "little")
         size = int.from_bytes(content[8:16], "little")
         stream = content[_CHDR_SIZE:]
         if size > min(_MAX_SECTION, 1 << 20 | len(stream) * 20_000):
-            raise _damaged(self.path, f"its section {name} claims {size} bytes")
+            raise damaged(self.path, f"its section {name} claims {size} bytes")
         try:
             if kind == 1:
                 result = zlib.decompressobj().decompress(stream, size)
@@ -196,11 +138,11 @@ class ElfImage:
                 with zstandard.ZstdDecompressor().stream_reader(stream) as reader:
                     result = reader.read(size)
             else:
-                raise _damaged(self.path, f"its section {name} is compressed in an unknown way ({kind})")
+                raise damaged(self.path, f"its section {name} is compressed in an unknown way ({kind})")
         except (zlib.error, zstandard.ZstdError, MemoryError) as error:
-            raise _damaged(self.path, f"its section {name} cannot be decompressed ({error})") from error
+            raise damaged(self.path, f"its section {name} cannot be decompressed ({error})") from error
         if len(result) != size:
-            raise _damaged(self.path, f"its section {name} is shorter than it says")
+            raise damaged(self.path, f"its section {name} is shorter than it says")
         return result
 
     # ------------------------------------------------------------ addresses
@@ -391,60 +333,6 @@ def map_elf(path: Path) -> mmap.mmap:
     finally:
         os.close(descriptor)
     return data
-
-
-def _segments(elf: Any) -> Iterator[Segment]:
-    for segment in elf.iter_segments():
-        header = segment.header
-        if header.p_type == "PT_LOAD":
-            yield Segment(header.p_vaddr, header.p_offset, header.p_filesz, header.p_memsz, header.p_flags)
-
-
-def _thread_local_block(elf: Any) -> int | None:
-    for segment in elf.iter_segments():
-        header = segment.header
-        if header.p_type == "PT_TLS":
-            align = max(int(header.p_align), 1)
-            # The block begins where its address has the remainder of p_vaddr, as glibc and musl place it.
-            return int(-(-(header.p_memsz + header.p_vaddr % align) // align) * align - header.p_vaddr % align)
-    return None
-
-
-def _frame_header(elf: Any) -> int | None:
-    for segment in elf.iter_segments():
-        if segment.header.p_type == "PT_GNU_EH_FRAME":
-            return int(segment.header.p_vaddr)
-    return None
-
-
-def _sections(elf: Any) -> Iterator[Section]:
-    if not elf.header.e_shoff:
-        return
-    # Not iter_sections(): it builds objects that parse on their own (hash tables, versions).
-    names = elf.get_section(elf.get_shstrndx()) if elf.num_sections() else None
-    for index in range(elf.num_sections()):
-        header = elf._get_section_header(index)
-        name = names.get_string(header.sh_name) if names is not None else ""
-        in_file = header.sh_type not in ("SHT_NOBITS", "SHT_NULL")
-        yield Section(name, header.sh_addr, header.sh_offset, header.sh_size, header.sh_flags, in_file)
-
-
-def _build_id(notes: Iterator[Any]) -> str | None:
-    for note in itertools.islice(notes, 256):
-        if note["n_type"] == "NT_GNU_BUILD_ID" and note["n_name"] == "GNU":
-            return str(note["n_desc"])
-    return None
-
-
-def _machine_name(machine: object, elf: Any) -> str:
-    if machine == "EM_X86_64":
-        return "x32 (32-bit pointers)" if elf.elfclass == 32 else "big-endian x86-64"
-    known = {"EM_AARCH64": "aarch64 (64-bit ARM)", "EM_386": "32-bit x86", "EM_ARM": "32-bit ARM", "EM_RISCV": "RISC-V"}
-    return known.get(str(machine), f"another machine ({machine})")
-
-
-def _damaged(path: Path, why: str) -> NotTraceable:
-    return NotTraceable(f"{path} is a damaged ELF file.", why=why[:1].upper() + why[1:] + ".", fix="Build it again.")
 
 
 __all__ = [
