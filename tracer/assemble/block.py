@@ -10,16 +10,17 @@ from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
 from tracer.assemble.candidates import choose
 from tracer.assemble.catches import caught_in, frames_around
 from tracer.assemble.chains import NO_STATE, checked
-from tracer.assemble.columns import Endings, Frames, joined, overwrite, packed, pick, records_of
+from tracer.assemble.columns import Frames, joined, overwrite, packed, pick
 from tracer.assemble.continuity import doubt_waits, elsewhere, tell_inside
+from tracer.assemble.endings import clocks_at_ends, endings_of, give_results_to_tasks, polls_of
 from tracer.assemble.instances import Identities, identify, latest_of, may_be_among
-from tracer.assemble.known_polls import STILL_OPEN, Polls
+from tracer.assemble.known_polls import Polls
 from tracer.assemble.nesting import Nesting, enclosing_tasks, nest
-from tracer.assemble.pairing import Pairs, innermost_seen, pair, with_leaving
+from tracer.assemble.pairing import Pairs, pair, with_leaving
 from tracer.assemble.resting import first_waits, still_in_poll, still_resting
 from tracer.assemble.roles import Roles
 from tracer.assemble.schedule import NO_READING
-from tracer.assemble.scheduling import Account, Readings, account, of_polls
+from tracer.assemble.scheduling import Account, account
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.spawns import tell_spawners, with_spawns
 from tracer.assemble.state import (
@@ -28,28 +29,18 @@ from tracer.assemble.state import (
     NO_CAP,
     NOT_HANDED,
     NOT_READ,
-    SHARED_FIELDS,
     UNDONE,
     UNKNOWN_STATE,
     State,
 )
-from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream
+from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream, row_order
 from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
 from tracer.assemble.wakes import answered, tell_origins, with_wakes
-from tracer.model import POLL, SWITCH_OUT_RECORD, TASK, Array, EventFlag, OffCpuFlag, PollFlag, Spans
+from tracer.model import SWITCH_OUT_RECORD, TASK, Array, EventFlag, OffCpuFlag, PollFlag, Spans
 
-_PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
-_READY, _UNWOUND, _INFERRED = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.INFERRED_END)
-_PANICKED, _NONE = np.uint16(PollFlag.PANICKED), np.uint16(0)
-_END_UNKNOWN = np.uint16(PollFlag.END_UNKNOWN)
-_START_UNKNOWN, _SCHEDULED = np.uint16(PollFlag.START_UNKNOWN), np.uint16(PollFlag.SCHEDULED)
-
-_SMALLEST_TASK = np.uint64(128)
-"""Bytes.  No task of tokio's is smaller (runtime/task/core.rs: Cell is aligned to 128), and in one of async-task's
-(raw.rs: RawTask, behind its Header of 32 to 40) the future lies before that: an address so near is inside it."""
-
-_SELF, _STATE, _RESULT = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE), np.uint8(EventFlag.RESULT)
-_PENDING_EVENT = np.uint8(EventFlag.PENDING)
+_UNWOUND, _PANICKED = np.uint16(PollFlag.UNWOUND), np.uint16(PollFlag.PANICKED)
+_START_UNKNOWN, _NONE = np.uint16(PollFlag.START_UNKNOWN), np.uint16(0)
+_SELF, _STATE = np.uint8(EventFlag.SELF), np.uint8(EventFlag.STATE)
 
 
 def step_events(state: State, events: Array) -> tuple[State, Spans]:
@@ -64,8 +55,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     frames = _frames(state, stream, pairs, nesting, carried)
     state = _with_under_way(state, stream)
     is_open = rows.kind[pairs.close] == END
-    endings = _endings(state, stream, pairs, frames, is_open)
-    _give_results_to_tasks(state, nesting, frames, endings, is_open)
+    endings = endings_of(state, stream, pairs, frames, is_open)
+    give_results_to_tasks(state, nesting, frames, endings, is_open)
     panicked = caught_in(opening.catches, stream, pairs, nesting)
     panicked = panicked[roles.is_task[frames.function[panicked]]]
     for flags in (frames.flags, endings.flags):
@@ -96,7 +87,7 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     _tell_leaving(switches, stream, frames_around(opening.leaving, stream, pairs, nesting), nesting, frames, is_task)
     told, off_cpu = account(state.schedule, switches, state.lost_until)
     _read_clocks(told, stream, pairs, frames, ~carried)
-    polls = _polls(frames, endings, closed, _clocks_at_ends(told, stream, pairs, frames, closed))
+    polls = polls_of(frames, endings, closed, clocks_at_ends(told, stream, pairs, frames, closed))
     is_exit = (rows.kind >= EXIT) & (stream.place >= stream.carried_rows)
     unmatched = int(np.count_nonzero(is_exit & ~pairs.matched_exits))
     first = _first_polls(known, identities, is_task)
@@ -176,13 +167,8 @@ def _with_under_way(state: State, stream: Stream) -> State:
     if not len(begun):
         return state
     under_way = state.under_way.copy()
-    np.minimum.at(under_way, stream.rows.function[begun], _row_order(state, stream, begun))
+    np.minimum.at(under_way, stream.rows.function[begun], row_order(state, stream, begun))
     return replace(state, under_way=under_way)
-
-
-def _row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:
-    """The numbers of event rows among all rows of the capture."""
-    return (stream.place[row] + (state.next_order - stream.carried_rows)).astype(np.uint64)
 
 
 def _file_order(stream: Stream, pairs: Pairs) -> Indexes:
@@ -227,7 +213,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
         task=np.zeros(count, np.uint64),
         parent=np.zeros(count, np.uint64),
         sp=rows.sp[row],
-        order=_row_order(state, stream, row),
+        order=row_order(state, stream, row),
         id=np.zeros(count, np.uint64),
         since=start.copy(),
         places=_places(
@@ -278,67 +264,6 @@ def _places(stream: Stream, roles: Roles, source: Indexes, function: Indexes, st
 
 def _state_after(events: Array, source: Indexes) -> Small:
     return np.where(events["flags"][source] & _STATE, events["state"][source], np.uint8(UNKNOWN_STATE))
-
-
-def _endings(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open: Flags) -> Endings:
-    rows, events, close, returned = stream.rows, stream.events, pairs.close, pairs.returned
-    time, seen = rows.time[close], rows.time[close - 1]
-    source = np.where(returned, rows.source[close], 0)
-    event_flags = np.where(returned, events["flags"][source], np.uint8(0))
-    told = (event_flags & _RESULT) != 0
-    result = np.where(event_flags & _PENDING_EVENT, _PENDING, _READY)
-    flags = np.bitwise_or(
-        np.where(told, frames.flags & ~_PENDING, frames.flags), np.where(told, result, _NONE), dtype=np.uint16
-    )
-    own_exit = (event_flags & _STATE != 0) & (pairs.tail < 0) & ~state.roles.is_task[frames.function]
-    gone = np.flatnonzero(~returned & ~is_open)
-    if len(gone):
-        last = pairs.last[gone]
-        how = np.where(frames.blind[last], _INFERRED, _UNWOUND)
-        flags[gone] |= np.where(pairs.tail[last] < 0, how, _NONE)  # else it jumped to something without a probe
-    end, end_latest = np.where(returned, time, seen), time
-    if frames.leaving.any():
-        left = np.flatnonzero(frames.leaving & ~is_open)
-        inner = innermost_seen(frames.leaving)[left]
-        flags[left] = frames.flags[left] | _END_UNKNOWN
-        end[left] = end_latest[left] = end[inner]
-    return Endings(
-        over=np.where(is_open, STILL_OPEN, _row_order(state, stream, close)),
-        end=end,
-        end_latest=end_latest,
-        seen=seen,
-        flags=flags,
-        told=told,
-        state_after=np.where(own_exit, events["state"][source], frames.state_after),
-    )
-
-
-def _give_results_to_tasks(state: State, nesting: Nesting, frames: Frames, endings: Endings, is_open: Flags) -> None:
-    """A task poll's result is that of the task's own future, where that is seen: in place.
-
-    It is told from others of its type by its place inside the task.  One that was unwound has panicked, unless its
-    exit may have been lost; so has the task whose poll itself was unwound, where the runtime does not catch.
-    """
-    roles = state.roles
-    unwound = ((endings.flags & _UNWOUND) != 0) & (frames.start >= state.lost_until)
-    own = np.flatnonzero(roles.may_be_root[frames.function])
-    own = own[(nesting.parent[own] >= 0) & ~is_open[own] & (((endings.flags[own] & _READY) != 0) | unwound[own])]
-    task = nesting.parent[own]
-    is_own = roles.is_task[frames.function[task]] & frames.known[own] & frames.known[task]
-    is_own &= roles.future[frames.function[own]] == roles.future[frames.function[task]]
-    is_own &= frames.self[own] - frames.self[task] - np.uint64(1) < _SMALLEST_TASK - np.uint64(1)
-    own, task = own[is_own], task[is_own]
-    panicked = unwound[own]
-    for flags in (frames.flags, endings.flags):
-        flags[task[panicked]] |= _PANICKED
-    thrown = np.flatnonzero(roles.is_task[frames.function] & ~is_open & unwound)
-    endings.flags[thrown] |= _PANICKED
-    own, task = own[~panicked], task[~panicked]
-    result = endings.flags[own] & _PENDING
-    frames.flags[task] = (frames.flags[task] & ~_PENDING) | result
-    untold = ~endings.told[task]
-    task, result = task[untold], result[untold]
-    endings.flags[task] = (endings.flags[task] & ~_PENDING) | result
 
 
 def _first_polls(polls: Polls, identities: Identities, is_task: Flags) -> Indexes:
@@ -415,37 +340,3 @@ def _read_clocks(told: Account, stream: Stream, pairs: Pairs, frames: Frames, is
     readings = told.at(frames.tid[new], stream.rows.source[pairs.entry[new]])
     frames.runnable[new] = np.where(readings.is_on, readings.runnable, NO_READING)
     frames.blocked[new] = np.where(readings.is_on, readings.blocked, NO_READING)
-
-
-def _clocks_at_ends(told: Account, stream: Stream, pairs: Pairs, frames: Frames, closed: Indexes) -> Readings | None:
-    """The clocks of threads where these frames ended; None: nobody needs them."""
-    if not told.is_needed:
-        return None
-    close = pairs.close[closed]
-    readings = told.at(frames.tid[closed], np.where(pairs.returned[closed], stream.rows.source[close], 0))
-    readings.is_on[~pairs.returned[closed]] = False
-    return readings
-
-
-def _polls(frames: Frames, endings: Endings, closed: Indexes, clocks: Readings | None) -> Array:
-    """The closed frames as polls (dtype POLL), by end.  clocks: of their threads, at their ends."""
-    # A poll is over when the next poll of its instance begins, but not before the last event inside it.
-    cap = frames.cap
-    if frames.leaving.any():  # such a one is not over before what was in it
-        cap = np.where(frames.leaving, NO_CAP, cap)
-    end = np.maximum(np.minimum(endings.end, cap), endings.seen)
-    end_latest = np.maximum(np.minimum(endings.end_latest, cap), end)
-    # Of frames that one event ends the inner ones come first: those that began later.
-    inner_first = closed[::-1]
-    by_close = inner_first[stable_order(endings.over[inner_first])]
-    order = by_close[stable_order(end[by_close])]
-    columns = {name: getattr(frames, name) for name in SHARED_FIELDS}
-    columns |= {"end": end, "end_latest": end_latest, "flags": endings.flags, "state_after": endings.state_after}
-    polls = records_of(POLL, len(order), columns, order)
-    if clocks is not None:
-        at_start = (frames.runnable[closed], frames.blocked[closed])
-        scheduled = np.zeros((3, len(end)), np.int64)
-        scheduled[:, closed] = of_polls(at_start, clocks, frames.start[closed], end[closed])
-        is_known, polls["runnable"], polls["blocked"] = scheduled[:, order]
-        polls["flags"] |= np.where(is_known != 0, _SCHEDULED, _NONE)
-    return polls

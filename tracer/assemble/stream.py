@@ -191,6 +191,11 @@ def make_stream(state: State, events: Array) -> Opening:
     )
 
 
+def row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:
+    """The numbers of event rows among all rows of the capture."""
+    return (stream.place[row] + (state.next_order - stream.carried_rows)).astype(np.uint64)
+
+
 def _hits_before(events: Array, roles: Roles) -> Indexes:
     """How many of the events before each are hits that somebody can read."""
     probe = np.minimum(events["probe"], len(roles.enters) - 1)  # the last one is that of records, and of nothing
