@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tracer.model import Array, Finding, Layout, Plan, Severity
 from tracer.output.awaits import await_point
-from tracer.output.findings.places import TaskWaits, Union, inside, length_of, numbers_of
+from tracer.output.findings.places import TaskWaits, Union, length_of, numbers_of
 from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.output.probed import GroupTime
@@ -29,7 +29,7 @@ _LEAST = int(HELD_LOCK.limits["least_ns"])
 _SHORT = 1_000_000
 """ns.  What is shorter is not looked at."""
 
-_MOST_KEPT = 16
+_MOST_WAITED = 16
 """Of such waits of one task, the latest."""
 
 _LOCK = re.compile(r"(?:tokio::sync|async_lock|futures_util::lock)::(?:mutex|rwlock)::")
@@ -51,6 +51,26 @@ class _Kept:
     time: int
     at: tuple[int, int | None]
     holding: np.void
+
+
+@dataclass(slots=True)
+class _Waited:
+    """One wait of a task.  kept: it had a guard meanwhile.  wants: which lock it was for, see _locks; 0: for none.
+    explained: by whom that was kept until it had it.
+    """
+
+    start: int
+    end: int
+    kept: _Kept | None
+    wants: int
+    explained: Sequence[_Kept] = ()
+
+    def keeps(self, lock: int) -> Sequence[_Kept]:
+        """Who may have kept this lock meanwhile.  One that waited for such a lock itself stood in the queue of it, so
+        that its guard is another lock's: it is those before it."""
+        if self.wants == lock:
+            return self.explained
+        return (self.kept,) if self.kept is not None else ()
 
 
 @dataclass(slots=True)
@@ -80,9 +100,9 @@ class HeldLocks:
         self.wakes = wakes
         self._plan = plan
         self._guarded = _guarded(plan)
-        self._is_lock = inside(plan, _is_lock)
+        self._locks = _locks(plan)
         self._of_tasks = TaskWaits(plan)
-        self._kept: dict[int, deque[_Kept]] = {}
+        self._waited: dict[int, deque[_Waited]] = {}
         self.by_await: dict[tuple[int, int | None], _Held] = {}
 
     def add(self, waits: Array, over: Array) -> None:
@@ -92,37 +112,43 @@ class HeldLocks:
         # Its place shows that a future was under way, so that it is none to be begun, whatever the poll before says.
         waits = pick(waits, waits["end"] - waits["start"] >= _SHORT)
         numbers, tasks = numbers_of(waits), self._of_tasks.tasks(waits)
-        place, wants = self._guarded[numbers].max(axis=1, initial=0), np.any(self._is_lock[numbers], axis=1)
+        place, wants = (of_place[numbers].max(axis=1, initial=0) for of_place in (self._guarded, self._locks))
         is_long = waits["end"] - waits["start"] >= _LEAST
-        rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & wants)))
+        rows = np.flatnonzero((tasks != 0) & ((place > 0) | (is_long & (wants > 0))))
         for row, own in zip(rows.tolist(), self._of_tasks.own(waits, rows).tolist(), strict=True):
-            wait, task = waits[row].copy(), int(tasks[row])
-            kept = [_kept(wait, self._await_of(int(place[row])))] if place[row] else []
-            if wants[row] and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
-                kept += self._explained(wait, waits[own])
-            if kept:
-                self._kept.setdefault(task, deque(maxlen=_MOST_KEPT)).extend(kept)
+            wait, task, lock = waits[row].copy(), int(tasks[row]), int(wants[row])
+            kept = _kept(wait, self._await_of(int(place[row]))) if place[row] else None
+            explained: Sequence[_Kept] = ()
+            if lock and own >= 0 and self._of_tasks.is_first(task, *_times(wait)):
+                explained = self._explained(wait, waits[own], lock)
+            _remember(
+                self._waited.setdefault(task, deque(maxlen=_MOST_WAITED)),
+                _Waited(*_times(wait), kept, lock, explained),
+            )
         gone = over["task"].tolist()
         self._of_tasks.forget(gone)
         for task in gone:
-            self._kept.pop(task, None)
+            self._waited.pop(task, None)
 
     @property
     def longest(self) -> int:
         """ns, of the waits that did end."""
         return max((one.longest for one in self.by_await.values()), default=0)
 
-    def _explained(self, wait: np.void, own: np.void) -> list[_Kept]:
+    def _explained(self, wait: np.void, own: np.void, lock: int) -> list[_Kept]:
         """By whom the lock was kept meanwhile that this waits for: who gave it back had it last, and had waited itself
         for those before.  Counts it if that is most of the wait.
 
-        own: the wait of its task (dtype WAIT), which tells who gave it back.
+        own: the wait of its task (dtype WAIT), which tells who gave it back.  lock: see _locks.
         """
         start, until, giver = int(wait["start"]), int(own["woken"]), int(own["woken_by"])
         if not giver or giver == own["instance"] or until <= start:
             return []
         parts = [
-            _cut(kept, start, until) for kept in self._kept.get(giver, ()) if kept.end > start and kept.start < until
+            _cut(kept, start, until)
+            for waited in self._waited.get(giver, ())
+            for kept in waited.keeps(lock)
+            if kept.end > start and kept.start < until
         ]
         merged = [_merged([part for part in parts if part.at == at]) for at in dict.fromkeys(part.at for part in parts)]
         whole = [kept for several in merged for kept in several]
@@ -162,6 +188,19 @@ def _kept(wait: np.void, at: tuple[int, int | None]) -> _Kept:
     return _Kept(start, end, end - start, at, wait)
 
 
+def _remember(before: deque[_Waited], one: _Waited) -> None:
+    """Of one wait there are rows of the task and of futures in it, which tell different parts: they are one."""
+    last = before[-1] if before else None
+    if last is None or 2 * (min(last.end, one.end) - max(last.start, one.start)) < max(
+        last.end - last.start, one.end - one.start
+    ):
+        before.append(one)
+        return
+    last.kept = last.kept or one.kept
+    last.wants = last.wants or one.wants
+    last.explained = last.explained or one.explained
+
+
 def _cut(kept: _Kept, start: int, end: int) -> _Kept:
     """What is of it between these times; of several one after the other as much of each."""
     begin, until = max(start, kept.start), min(end, kept.end)
@@ -193,8 +232,35 @@ def _guarded(plan: Plan) -> npt.NDArray[np.intp]:
     return np.array(kept)
 
 
-def _is_lock(layout: Layout) -> bool:
-    return _LOCK.match(layout.name) is not None and not is_lock_of_work([layout.name])
+def _locks(plan: Plan) -> npt.NDArray[np.intp]:
+    """By number, of the place or one on the way to it, a number for the kind of lock that it waits for: locks of
+    different things have different ones; 0: for none."""
+    known: dict[tuple[str, str], int] = {}
+    wanted = [0]
+    for place in plan.places:
+        layout = plan.layouts[place.layout] if place.layout is not None else None
+        kind = _lock_of(layout) if layout is not None else None
+        wanted.append(wanted[place.parent] or (known.setdefault(kind, len(known) + 1) if kind is not None else 0))
+    return np.array(wanted)
+
+
+def _lock_of(layout: Layout) -> tuple[str, str] | None:
+    """(the module of the lock, what it guards) of a future that waits for one.  `Mutex<T>::lock<User>`, `Lock<User>`:
+    what stands in the last brackets."""
+    lock = _LOCK.match(layout.name)
+    if lock is None or is_lock_of_work([layout.name]):
+        return None
+    return lock[0], layout.name[_last_bracket(layout.name) :]
+
+
+def _last_bracket(name: str) -> int:
+    """Where the outermost brackets at the end of a name open; its length: there are none."""
+    depth = 0
+    for at in range(len(name) - 1, -1, -1):
+        depth += (name[at] == ">" and name[at - 1 : at] != "-") - (name[at] == "<")
+        if not depth:
+            return at if name.endswith(">") else len(name)
+    return len(name)
 
 
 def is_lock_of_work(names: Iterable[str]) -> bool:

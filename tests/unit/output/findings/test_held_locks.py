@@ -22,9 +22,9 @@ from tracer.model import (
     Spans,
 )
 
-KEPT, QUICK, LOCK, SEMAPHORE, TURNS, OTHER = 2, 3, 4, 5, 6, 8
+KEPT, QUICK, LOCK, SEMAPHORE, TURNS, OTHER, NEXT_LOCK, SECOND_LOCK = 2, 3, 4, 5, 6, 8, 9, 10
 """Numbers of places: an await with a guard, the one after it; within those of a lock, of a semaphore, and of the lock
-of a receiver; another await with a guard."""
+of a receiver; another await with a guard; one with a guard within that of the first lock, and of another one."""
 
 
 def layout(name: str, *states: int, guards: tuple[int, ...] = ()) -> Layout:
@@ -38,7 +38,8 @@ LAYOUTS = (
     layout("tokio::sync::mutex::Mutex<T>::lock<u64>"),
     layout("tokio::sync::semaphore::Semaphore::acquire"),
     layout("tokio::sync::mutex::Mutex<T>::lock<tokio::sync::mpsc::bounded::Receiver<u64>>"),
-    layout("app::rebuild", 4, guards=(4,)),
+    layout("app::rebuild", 3, 4, 5, guards=(3, 4, 5)),
+    layout("tokio::sync::mutex::Mutex<T>::lock<fn() -> String>"),
 )
 PLACES = (
     Place(0, TASK, 0, None, True),
@@ -49,6 +50,8 @@ PLACES = (
     Place(0, TASK, 4, None, False),
     Place(0, TASK, 5, None, True),
     Place(7, TASK, 1, 4, False),
+    Place(7, TASK, 2, 3, False),
+    Place(7, TASK, 6, 5, False),
 )
 
 
@@ -197,6 +200,44 @@ def test_what_lies_between_two_who_keep_it_is_not_kept() -> None:
     (one,) = found(spans(waits=rows))
     assert one.evidence["waits"] == pytest.approx(391, abs=10)
     assert one.evidence["longest_ns"] == pytest.approx(9 * 20_000_000, rel=0.05)
+
+
+@pytest.mark.parametrize("futures", [False, True])
+def test_who_waits_for_it_with_a_guard_of_its_own_does_not_keep_it(futures: bool) -> None:
+    """Each has a lock that nobody else wants when it gets into the queue, and gives back both."""
+    rows = []
+    for number in range(400):
+        end, of, by = 12 * (number + 1), 10 + number % 6, 10 + (number - 1) % 6
+        if number >= 5:
+            rows.append(at(NEXT_LOCK, wait(end - 60, end - 12, end - 11.99, of, by)))
+        rows.append(at(KEPT, wait(end - 11.98, end - 0.01, end - 0.01, of)))
+    if futures:  # the task's own rows do not lead further than to the future with the guard
+        deep = [deeper(row) for row in rows if row["places"] == NEXT_LOCK]
+        rows = [*(at(OTHER if row["places"] == NEXT_LOCK else KEPT, row) for row in rows), *(deep)]
+    (one,) = found(spans(waits=rows))
+    assert str(one.where) == "src/store.rs:13"
+    assert one.evidence["waits"] == pytest.approx(395, abs=6)
+    assert one.evidence["waited_ns"] == pytest.approx(395 * 48_000_000, rel=0.05)
+
+
+def test_readers_that_let_in_the_next_one_did_not_keep_it() -> None:
+    """Who has it lets in the first one, that one the second, and so on: each of them has a guard of its own."""
+    rows = []
+    for number in range(60):
+        start = 60 * number
+        rows.append(at(KEPT, wait(start, start + 20, start + 20, task=1)))
+        for reader in range(1, 6):
+            woken = start + 20 + 0.1 * reader
+            rows.append(at(NEXT_LOCK, wait(start + 0.1, woken, woken + 0.05, 1 + reader, reader)))
+    (one,) = found(spans(waits=rows))
+    assert (str(one.where), one.evidence["waits"]) == ("src/store.rs:13", 300)
+    assert int(one.evidence["waited_ns"]) <= sum(int(row["end"] - row["start"]) for row in rows if row["instance"] != 1)
+
+
+def test_who_waits_for_another_lock_keeps_this_one() -> None:
+    rows = [one for number in range(50) for one in (keeps(number, 30, place=SECOND_LOCK), wants(number, 30))]
+    (one,) = found(spans(waits=rows))
+    assert str(one.where) == "src/store.rs:15"
 
 
 def test_one_hold_is_none_however_many_waited() -> None:
