@@ -17,7 +17,7 @@ CANCEL_STORM = Rule(
 SELECT_CANCELLED = Rule(
     "select-cancelled",
     frozenset({Need.TASKS, Need.OWN_FUTURES, Need.WHOLE}),
-    {"cancelled": 20, "rounds_a_task": 5, "share_thrown": 0.5},
+    {"cancelled": 20, "rounds_a_task": 5, "share_thrown": 0.5, "share_finished": 0.02},
     "Keep it across rounds (pin it outside of the loop, poll &mut), give it the time it needs, or a task of its own.",
 )
 
@@ -29,12 +29,14 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
         ended = lives.ended.before(function, lives.last_begun)
         if cancelled < rule.limits["cancelled"] or cancelled < rule.limits["share"] * ended:
             continue
-        finished = int(lives.ended.counts[function].sum() - lives.cancelled.counts[function].sum())
+        finished = lives.ends(function)[1]
         is_task = bool(lives.is_task[function])
         if not is_task and Need.OWN_FUTURES in run.missing:
             continue
         if not is_task and (not finished or not run.is_own(function) or not _is_thrown(rule, lives, function)):
-            continue  # what never finishes is another rule's, and what had not begun is no loss
+            continue  # what never finishes is no work that is repeated, and what had not begun is no loss
+        if _goes_round(SELECT_CANCELLED, lives, function, run):
+            continue  # it is told there
         most, begin, end = lives.cancelled.peak(function, lives.last_begun)
         rate = most * 1e9 / max(end - begin, 1_000_000_000)
         if rate < rule.limits["per_second"]:
@@ -64,25 +66,22 @@ def cancel_storms(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
 def always_cancelled(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
     """One finding a function that gets somewhere again and again, and never to its end."""
     for function, wait in lives.sample.items():
-        cancelled = int(lives.cancelled.counts[function].sum())
-        tasks = len(lives.tasks[function])
-        finished = int(lives.ended.counts[function].sum()) - cancelled
-        if finished or cancelled < rule.limits["cancelled"] or cancelled < rule.limits["rounds_a_task"] * tasks:
+        if not _goes_round(rule, lives, function, run):
             continue
-        if not run.is_own(function) or not _is_thrown(rule, lives, function):
-            continue
+        cancelled, finished = lives.ends(function)
         one, state = run.function(function), int(wait["state"])
         place = run.chains.waiting(function, state, int(wait["places"])).location
         busy = int(run.accounts.busy[function])
         yield Finding(
             rule.id,
             Severity.WARNING,
-            f"{run.short(function)} began {cancelled:,} times and was dropped each time before its end",
+            f"{run.short(function)} began {cancelled + finished:,} times and was dropped "
+            f"{f'{cancelled:,} times' if finished else 'each time'} before its end",
             {
                 "cancelled": cancelled,
-                "finished": 0,
+                "finished": finished,
                 "past_an_await": int(lives.thrown[function]),
-                "tasks": tasks,
+                "tasks": len(lives.tasks[function]),
                 "busy_ns": busy,
                 **({"dropped_at": str(place)} if place else {}),
             },
@@ -96,7 +95,17 @@ def always_cancelled(rule: Rule, lives: Lives, run: Run) -> Iterator[Finding]:
         )
 
 
+def _goes_round(rule: Rule, lives: Lives, function: int, run: Run) -> bool:
+    """Whether the same tasks begin it again and again, and it all but never comes to its end."""
+    cancelled, finished = lives.ends(function)
+    if cancelled < rule.limits["cancelled"] or finished > rule.limits["share_finished"] * cancelled:
+        return False
+    if cancelled < rule.limits["rounds_a_task"] * len(lives.tasks.get(function, ())) or lives.is_task[function]:
+        return False
+    return run.is_own(function) and _is_thrown(rule, lives, function)
+
+
 def _is_thrown(rule: Rule, lives: Lives, function: int) -> bool:
     """Whether most of those that were dropped had got somewhere: a wait alone that is begun anew loses nothing."""
-    cancelled = int(lives.cancelled.counts[function].sum())
+    cancelled, _ = lives.ends(function)
     return int(lives.thrown[function]) >= rule.limits["share_thrown"] * cancelled

@@ -38,7 +38,7 @@ class Lives:
     whose result is known.  thrown: cancelled futures that had got somewhere: past an await at which they had waited.
     tasks: in how many tasks cancelled futures were, up to a limit.  sample: dtype WAIT, one that was cancelled;
     waiting: one that was open at the end; dropped: dtype TASK, one that was cancelled.  spawned_at: as TASK has it, of
-    the last one.  last_begun: ns, of any task.  open: futures that did not end.
+    the last one.  last_begun: ns, of any task or future.  open: futures that did not end.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -69,6 +69,11 @@ class Lives:
         if len(over):
             self.open.forget(over["task"][over["outcome"] != Outcome.WAITING])
 
+    def ends(self, function: int) -> tuple[int, int]:
+        """How many of a function were cancelled, and how many finished."""
+        cancelled = int(self.cancelled.counts[function].sum())
+        return cancelled, int(self.ended.counts[function].sum()) - cancelled
+
     def _add_tasks(self, begun: Array, over: Array) -> None:
         begun = pick(begun, begun["first"] > self.begun.start)  # others were there before
         if len(begun):
@@ -85,6 +90,7 @@ class Lives:
 
     def _add_futures(self, polls: Array, is_first: npt.NDArray[np.bool_]) -> None:
         born = pick(polls, is_first & ~self.is_task[polls["function"]])
+        self.last_begun = max(self.last_begun, int(born["start"].max(initial=0)))
         self.begun.add(born["function"], born["start"])
         fresh = ((born["flags"] & _STATE) != 0) & (born["state"] == UNRESUMED)
         self._first_states[born["function"][fresh], born["state_after"][fresh]] = True

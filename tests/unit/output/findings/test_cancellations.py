@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.unit.output.findings.made import QUERY, ROW, START, found, poll, rules, spans, task, wait
+from tracer.model import TASK as TASK_RECORD
 from tracer.model import Finding, Outcome, PollFlag, Severity, Spans, WaitFlag
 
 PENDING = int(PollFlag.RESULT | PollFlag.PENDING | PollFlag.STATE)
@@ -105,7 +109,8 @@ def test_a_branch_that_never_ends() -> None:
         (rounds(20), True),
         (rounds(40, tasks=8), True),
         (rounds(40, tasks=9), False),
-        (rounds(40, finished=1), False),
+        (rounds(50, finished=1), True),
+        (rounds(49, finished=1), False),
         (rounds(40, last=3), False),  # it only waits: for a signal to stop, say
         (rounds(40, first=5, last=5), False),  # the order of the states is not that of the awaits
         (rounds(40, last=3, child=True), True),  # around a loop, at the same await
@@ -121,6 +126,19 @@ def test_a_storm_of_futures_that_sometimes_finish() -> None:
     assert one.rule == "cancel-storm"
     assert "futures db::query" in one.title
     assert not found(rounds(60, finished=20, last=3, fast=True))
+
+
+def test_futures_need_no_task_that_begins_to_be_known_to_go_on() -> None:
+    """A server's connections were there before the recording."""
+    made = replace(rounds(60, finished=20, fast=True), begun=np.empty(0, TASK_RECORD))
+    assert rules(found(made)) == ["cancel-storm"]
+
+
+def test_one_that_all_but_never_ends_is_told_once_and_how_often_it_did() -> None:
+    (one,) = found(rounds(1000, finished=2, fast=True))
+    assert one.rule == "select-cancelled"
+    assert one.title == "db::query began 1,002 times and was dropped 1,000 times before its end"
+    assert one.evidence["finished"] == 2
 
 
 def test_lost_events_may_have_been_ends() -> None:
