@@ -21,21 +21,39 @@ _RUNTIMES = frozenset(
 """Crates by whose names, where no line is known, a function is taken not to be the user's own."""
 
 
-def is_own(frame: Frame, own_folders: Collection[str] = ()) -> bool:
+def is_own(frame: Frame, own_folders: Collection[str] = (), crates: Collection[str] | None = None) -> bool:
     """Whether a function is the user's own, as far as the path of its source tells, or else its crate.
 
-    own_folders: see Plan.
+    own_folders: see Plan.  crates: the user's own, see own_crates.
     """
-    if frame.crate in _STANDARD:
+    if frame.crate in _STANDARD or (frame.crate is None and frame.location is None):
         return False
     if frame.location is not None:
         return not is_foreign(frame.location.file, own_folders)
-    return frame.crate is not None and frame.crate not in _RUNTIMES
+    return frame.crate in crates if crates is not None else frame.crate not in _RUNTIMES
+
+
+def own_crates(stack: Stack, own_folders: Collection[str] = ()) -> frozenset[str] | None:
+    """The crates of the user's own functions on it; None: of no crate lines are known, so that any may be the user's.
+
+    Where there are lines, a function without one is a dependency's as often as not: generic code of several types.
+    """
+    told = [one for one in stack.frames if one.location is not None and one.crate not in {*_STANDARD, None}]
+    if not told:
+        return None
+    return frozenset(one.crate for one in told if one.crate is not None and is_own(one, own_folders))
+
+
+def own_frames(stack: Stack, own_folders: Collection[str] = ()) -> list[bool]:
+    """Of each frame, whether it is the user's own."""
+    crates = own_crates(stack, own_folders)
+    return [is_own(frame, own_folders, crates) for frame in stack.frames]
 
 
 def blocker_of(stack: Stack, own_folders: Collection[str] = ()) -> Frame | None:
     """The innermost function that is the user's own; None: there is none."""
-    return next((frame for frame in stack.frames if is_own(frame, own_folders)), None)
+    own = own_frames(stack, own_folders)
+    return next((frame for frame, mine in zip(stack.frames, own, strict=True) if mine), None)
 
 
 def frame_words(frame: Frame) -> str:

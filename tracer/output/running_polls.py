@@ -7,7 +7,7 @@ from typing import Any
 
 from tracer.model import Frame
 from tracer.output.awaits import short_place
-from tracer.output.blockers import blocker_of, is_own
+from tracer.output.blockers import blocker_of, is_own, own_crates, own_frames
 from tracer.output.labels import short_awaitee
 from tracer.output.syscalls import syscall_words
 from tracer.stacks import RunningPoll
@@ -30,13 +30,13 @@ def called_by_own(poll: RunningPoll, own_folders: Collection[str]) -> str:
     if poll.syscall is None or blocker_of(poll.stack, own_folders) is None:
         return ""
     last = told_frames(poll, own_folders)[-1]
-    return frame_name(last) if not is_own(last, own_folders) else ""
+    return frame_name(last) if not is_own(last, own_folders, own_crates(poll.stack, own_folders)) else ""
 
 
 def told_frames(poll: RunningPoll, own_folders: Collection[str]) -> list[Frame]:
     """The user's own functions, the outermost first, and what the innermost one of them called; of none all."""
     outermost_first = poll.stack.frames[::-1]
-    own = [number for number, frame in enumerate(outermost_first) if is_own(frame, own_folders)]
+    own = [number for number, mine in enumerate(own_frames(poll.stack, own_folders)[::-1]) if mine]
     if not own:
         return list(outermost_first)
     return [outermost_first[number] for number in own] + list(outermost_first[own[-1] + 1 : own[-1] + 2])

@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tracer.model import Array, FunctionKind
-from tracer.output.blockers import is_own
+from tracer.output.blockers import is_own, own_crates
 from tracer.output.frames import FutureFrame
 from tracer.output.labels import short_name_of
 from tracer.output.running_polls import frame_name, frame_place, poll_words, told_frames
@@ -73,11 +73,11 @@ def _job_tree(view: TaskView, name: str, poll: RunningPoll, count: int) -> Tree:
 
 def _calls(poll: RunningPoll, own_folders: tuple[str, ...]) -> Text:
     """What a thread is in that polls a task, one call below the other."""
-    frames = told_frames(poll, own_folders)
+    frames, crates = told_frames(poll, own_folders), own_crates(poll.stack, own_folders)
     names = [frame_name(frame) for frame in frames]
     width = min(max(map(cell_len, names)), _NAME_WIDTH)
     lines = [
-        _named_place(name, frame_place(frame), width, is_own=is_own(frame, own_folders))
+        _named_place(name, frame_place(frame), width, is_own=is_own(frame, own_folders, crates))
         for name, frame in zip(names, frames, strict=True)
     ]
     return Text("\n").join([*lines, plain_text(poll_words(poll), "dim")])

@@ -52,6 +52,16 @@ def test_the_innermost_own_function_is_what_blocks() -> None:
     assert [blocker_of(stack) for stack in STACKS.stacks] == [NAP, NAP_LATER, None]
 
 
+def test_where_lines_are_known_a_function_without_one_goes_by_the_crates_of_those_that_have_some() -> None:
+    parse = Frame("<&mut json::Deserializer>::deserialize_str", None, False, "app", "json")
+    copied = Frame("app::copied", None, False, "app", "app")
+    lines = Frame("json::read", PARK.location, True, "app", "json")
+    assert blocker_of(Stack((parse, NAP, MAIN), True)) == NAP
+    assert blocker_of(Stack((parse, copied, NAP, MAIN), True)) == copied
+    assert blocker_of(Stack((parse, lines), True)) is None
+    assert blocker_of(Stack((parse, SLEEP), True)) == parse  # the standard library brings its own lines along
+
+
 def test_the_users_own_lies_where_dependencies_do() -> None:
     own_folders = ["/srv/b/.cargo/registry/src/i/tokio-1.54.1"]
     stack = Stack((SYSTEM, PARK, MAIN), True)
