@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.model import Finding, Severity
+from tracer.model import Finding, Plan, Severity, SourceLocation, is_foreign
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.run import Need, Rule, Run
+from tracer.output.labels import short_awaitee
 
 _LIMITS = {"growth": 20, "share_ended": 0.1, "share_a_quarter": 0.1, "run_ns": 1_000_000_000}
 
@@ -74,22 +75,40 @@ def _finding(
     if wait is not None:
         place = run.chains.waiting(function, int(wait["state"]) or None, int(wait["places"])).location
         evidence = evidence | ({"waiting_at": str(place)} if place else {})
+    awaited = _awaited_by(run.plan, function) if not run.is_own(function) else None
+    by = f", awaited by {short_awaitee(awaited[0])}," if awaited else ""
+    within = lives.within.get(function)
+    where = f" in a task {run.short(within)}" if within is not None and what == "future" else ""
     return Finding(
         rule.id,
         Severity.WARNING,
-        f"{more:,} {what}s {run.short(function)} came and did not end: they became more all the time",
+        f"{more:,} {what}s {run.short(function)}{by} came and did not end{where}: they became more all the time",
         {
             "begun": begun,
             "ended": ended,
             "growth": more,
             "growth_per_second": round(more * 1e9 / run.duration, 2),
             **evidence,
+            **({"awaited_by": awaited[0]} if awaited else {}),
         },
         one.name,
-        (one.location if run.is_own(function) else None) or place or one.location,
+        awaited[1] if awaited else (one.location if run.is_own(function) else None) or place or one.location,
         int(wait["start"]) if wait is not None else run.start,
         int(wait["end"] - wait["start"]) if wait is not None else run.duration,
         int(wait["tid"]) or None if wait is not None else None,
         int(wait["task"] or wait["instance"]) or None if wait is not None else None,
         rule.advice,
     )
+
+
+def _awaited_by(plan: Plan, function: int) -> tuple[str, SourceLocation] | None:
+    """(future, line) of the user's own await at which a library's future is waited for, where there is only one."""
+    known = {
+        (above.name, point.location)
+        for above in plan.layouts
+        for edge in above.edges
+        if edge.child is not None and edge.child == plan.functions[function].layout
+        for point in above.awaits
+        if point.state == edge.value and point.location and not is_foreign(point.location.file, plan.own_folders)
+    }
+    return known.pop() if len(known) == 1 else None

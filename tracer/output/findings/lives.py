@@ -37,8 +37,9 @@ class Lives:
     begun, ended, cancelled: of tasks by the function of their polls, of others by that of the future.  known: polls
     whose result is known.  thrown: cancelled futures that had got somewhere: past an await at which they had waited.
     tasks: in how many tasks cancelled futures were, up to a limit.  sample: dtype WAIT, one that was cancelled;
-    waiting: one that was open at the end; dropped: dtype TASK, one that was cancelled.  spawned_at: as TASK has it, of
-    the last one.  last_begun: ns, of any task or future.  open: futures that did not end.
+    waiting: one that was open at the end; within: the function of that one's task; dropped: dtype TASK, one that was
+    cancelled.  spawned_at: as TASK has it, of the last one.  last_begun: ns, of any task or future.  open:
+    futures that did not end.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -52,6 +53,7 @@ class Lives:
         self.last_begun = recording.start
         self.sample: dict[int, np.void] = {}
         self.waiting: dict[int, np.void] = {}
+        self.within: dict[int, int] = {}
         self.dropped: dict[int, np.void] = {}
         self.tasks: dict[int, set[int]] = {}
         self._first_states = np.zeros((count, 256), np.bool_)
@@ -67,6 +69,10 @@ class Lives:
         if len(waits):
             self._add_waits(waits)
         if len(over):
+            for function, wait in self.waiting.items():
+                mine = over["function"][over["task"] == wait["task"]]
+                if len(mine):
+                    self.within[function] = int(mine[0])
             self.open.forget(over["task"][over["outcome"] != Outcome.WAITING])
 
     def ends(self, function: int) -> tuple[int, int]:

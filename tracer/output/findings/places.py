@@ -106,6 +106,25 @@ class TaskWaits:
         is_there = (at >= 0) & (found // len(waits) == place) & (known[place] == tasks)
         return np.where(is_there, found % len(waits), _NONE)
 
+    def around(self, waits: Array, rows: npt.NDArray[np.intp]) -> list[list[int]]:
+        """For each of these rows those of the futures that wait for its own in the same task, the innermost first.
+
+        Polls that are inside of others begin later and end sooner; the waits between them do the opposite.
+        """
+        if not len(rows):
+            return []
+        tasks = self.tasks(waits)
+        order = np.argsort(tasks, kind="stable")
+        found = []
+        for row, task in zip(rows.tolist(), tasks[rows].tolist(), strict=True):
+            first, last = np.searchsorted(tasks, [task, task + 1], sorter=order).tolist()
+            mine = order[first:last]
+            start, end = waits["start"][mine], waits["end"][mine]
+            is_outside = (start >= waits["start"][row]) & (end <= waits["end"][row]) & (mine != row)
+            mine, start, end = mine[is_outside], start[is_outside], end[is_outside]
+            found.append(mine[np.lexsort((start, -end))].tolist())
+        return found
+
     def is_first(self, task: int, start: int, end: int) -> bool:
         """Whether no other wait of the task is known by now that goes on at the same time: of one that several rows
         tell, only the outermost counts."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation, WaitFlag
+from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation, WaitFlag, is_foreign
+from tracer.output.chains import Chains
 from tracer.output.findings.places import TaskWaits, Union, inside, length_of, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
@@ -27,6 +28,12 @@ _PERMIT = re.compile(r"(?:tokio::sync|async_lock)::semaphore::")
 _ROOM = re.compile(r"tokio::sync::mpsc::bounded::Sender<T>::(?:send|reserve)|async_channel::Send\b")
 """tokio 1.25 to 1.54, async-lock 2.8 to 3.5, async-channel 1.8 to 2.5.  What a semaphore
 is for that a crate uses inside of something else is not known."""
+
+_Line = tuple[int, SourceLocation | None]
+"""A future that waits, by function, and where."""
+
+_Place = tuple[bool, _Line, _Line]
+"""Whether it is for a permit; who waits in line; the innermost one in the user's own source that waits for that one."""
 
 
 @dataclass(slots=True)
@@ -65,13 +72,16 @@ def _together(queues: Sequence[_Queue]) -> _Queue:
 
 
 class Queues:
-    """By the function and the places at which it waits; memory grows with those, and with the tasks that do."""
+    """By the place in the source at which it waits, the user's own where there is one on the way; memory grows with
+    those, and with the tasks that do."""
 
     def __init__(self, plan: Plan) -> None:
+        self._own_folders = plan.own_folders
+        self._chains = Chains(plan)
         self._is_permit = inside(plan, _is_permit)
         self._is_wanted = self._is_permit | inside(plan, _is_room)
         self._of_tasks = TaskWaits(plan)
-        self.by_place: dict[tuple[int, int], _Queue] = {}
+        self.by_place: dict[_Place, _Queue] = {}
         self.longest_over = 0
         """ns, of those that did end."""
 
@@ -83,20 +93,41 @@ class Queues:
         rows = rows[np.any(self._is_wanted[numbers_of(waits.take(rows))], axis=1)]
         tasks = self._of_tasks.tasks(waits.take(rows))
         rows, tasks = rows[tasks != 0], tasks[tasks != 0]
-        owns = self._of_tasks.own(waits, rows)
-        for row, task, own in zip(rows.tolist(), tasks.tolist(), owns.tolist(), strict=True):
+        owns, around = self._of_tasks.own(waits, rows), self._of_tasks.around(waits, rows)
+        for row, task, own, outer in zip(rows.tolist(), tasks.tolist(), owns.tolist(), around, strict=True):
             wait = waits[row]
             if self._of_tasks.is_first(task, int(wait["start"]), int(wait["end"])):
                 giver = int(waits[own]["woken_by_function"]) if own >= 0 and waits[own]["woken_by"] != 0 else None
-                key = int(wait["function"]), int(wait["places"])
-                self.by_place.setdefault(key, _Queue(wait.copy())).add(wait, giver)
+                place = self._is_for_permit(wait), *self._lines(waits, (row, *outer))
+                self.by_place.setdefault(place, _Queue(wait.copy())).add(wait, giver)
                 if not wait["flags"] & int(WaitFlag.END_UNKNOWN):
                     self.longest_over = max(self.longest_over, length_of(wait))
         self._of_tasks.forget(over["task"].tolist())
 
-    def is_for_permit(self, wait: np.void) -> bool:
+    def _is_for_permit(self, wait: np.void) -> bool:
         """Else it (dtype WAIT) is for room."""
         return bool(self._is_permit[numbers_of(wait.reshape(1))].any())
+
+    def own_line(self, place: _Place) -> _Line:
+        """Of an open wait it is not always known where the futures around stand: then that of the others counts which
+        wait at the same place, if they have one."""
+        if self._is_own(place[2]):
+            return place[2]
+        others = {other[2] for other in self.by_place if other[:2] == place[:2] and self._is_own(other[2])}
+        return others.pop() if len(others) == 1 else place[2]
+
+    def _lines(self, waits: Array, rows: Iterable[int]) -> tuple[_Line, _Line]:
+        """Of the first of these, and of the first of them in the user's own source; where none is, the same again."""
+        told = [self._line(waits[row]) for row in rows]
+        return told[0], next(filter(self._is_own, told), told[0])
+
+    def _is_own(self, line: _Line) -> bool:
+        return line[1] is not None and not is_foreign(line[1].file, self._own_folders)
+
+    def _line(self, wait: np.void) -> _Line:
+        function, places = int(wait["function"]), int(wait["places"])
+        state = int(wait["state"]) if wait["flags"] & int(WaitFlag.STATE) else None
+        return function, self._chains.waiting(function, state, places).location
 
 
 def _is_permit(layout: Layout) -> bool:
@@ -110,19 +141,19 @@ def _is_room(layout: Layout) -> bool:
 def long_queues(rule: Rule, evidence: Queues, told: Collection[int], run: Run) -> Iterator[Finding]:
     """One finding a place in the source at which tasks wait in line.  told: tasks of which memory told what they wait
     for, by instance."""
-    queues: dict[tuple[bool, SourceLocation | None], list[_Queue]] = {}
-    for (function, places), one in evidence.by_place.items():
-        where = run.chains.waiting(function, None, places).location
-        queues.setdefault((evidence.is_for_permit(one.longest), where), []).append(one)
+    queues: dict[tuple[bool, SourceLocation | None], list[tuple[int, _Queue]]] = {}
+    for place, one in evidence.by_place.items():
+        function, where = evidence.own_line(place)
+        queues.setdefault((place[0], where), []).append((function, one))
     for (is_for_permit, where), several in queues.items():
-        one = _together(several)
+        one = _together([queue for _, queue in several])
         if one.waits < rule.limits["waits"] or one.any.total < rule.limits["share_of_run"] * run.duration:
             continue
         longest = one.longest
         if (int(longest["task"]) or int(longest["instance"])) in told:
             continue
         what = "a permit of a semaphore" if is_for_permit else "room in a channel"
-        about = run.function(int(longest["function"]))
+        about = run.function(max(several, key=lambda each: length_of(each[1].longest))[0])
         giver = next((giver for giver, times in one.givers.most_common(1) if 2 * times > one.waits), None)
         yield Finding(
             rule.id,

@@ -21,7 +21,21 @@ from tests.unit.output.findings.made import (
     task,
     wait,
 )
-from tracer.model import CaptureEnd, Finding, Outcome, PollFlag, SourceLocation, Spans, Tally, WaitFlag
+from tracer.model import (
+    AwaitPoint,
+    CaptureEnd,
+    Finding,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
+    Outcome,
+    PollFlag,
+    Source,
+    SourceLocation,
+    Spans,
+    Tally,
+    WaitFlag,
+)
 from tracer.output.summary import Summary
 
 READY = int(PollFlag.RESULT)
@@ -160,6 +174,32 @@ def test_of_futures_inside_each_other_the_users_own_are_told() -> None:
     assert told == ["echo::conn::handle"]
     told = [one.function for one in summary_of(both[0], of=made).findings if one.rule == "future-leak"]
     assert told == ["echo::db::query"]
+
+
+@pytest.mark.parametrize("askers", [1, 2])
+def test_of_a_librarys_futures_the_users_own_await_is_told_if_there_is_one(askers: int) -> None:
+    made = recording()
+    library = SourceLocation("/srv/b/.cargo/registry/src/x/tokio-1.0/src/sync/oneshot.rs", 1)
+    answer = Layout("oneshot::Receiver", LayoutKind.FUTURE, Source.DWARF, 8)
+    asks = [
+        Layout(
+            f"app::ask_{number}", LayoutKind.COROUTINE, Source.DWARF, 64, edges=(LayoutEdge(3, 8, False, 0),),
+            awaits=(AwaitPoint(3, SourceLocation("src/ask.rs", 7 + number), "oneshot::Receiver"),),
+        )
+        for number in range(askers)
+    ]  # fmt: skip
+    functions = list(made.plan.functions)
+    functions[QUERY] = replace(functions[QUERY], location=library, layout=0)
+    made = replace(made, plan=replace(made.plan, functions=tuple(functions), layouts=(answer, *asks)))
+    still = wait(9950, None, 10_000, 1, flags=OPEN, function=QUERY, instance=139)
+    (one,) = [
+        one
+        for one in summary_of(futures(40), spans(waits=[still], over=[task(1)]), of=made).findings
+        if one.rule == "future-leak"
+    ]
+    assert " in a task conn::handle: " in one.title
+    assert str(one.where) == ("src/ask.rs:7" if askers == 1 else str(library))
+    assert one.evidence.get("awaited_by") == ("app::ask_0" if askers == 1 else None)
 
 
 def test_the_users_own_lies_where_dependencies_do() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import ACCEPT, START, TASK, deeper, recording, spans, summary_of, wait
+from tests.unit.output.findings.made import ACCEPT, QUERY, START, TASK, deeper, recording, spans, summary_of, wait
 from tracer.model import (
     AwaitPoint,
     Finding,
@@ -22,12 +22,13 @@ from tracer.model import (
     WaitFlag,
 )
 
-PERMIT, ROOM, OTHER = 2, 4, 5
+PERMIT, ROOM, OTHER, POOLED, ELSEWHERE = 2, 4, 5, 7, 8
 """Numbers of places."""
+POOL = "/srv/b/.cargo/registry/src/i/pool-1.0.0/src/pool.rs"
 
 
-def layout(name: str, *states: int) -> Layout:
-    awaits = tuple(AwaitPoint(state, SourceLocation("src/fetch.rs", 10 + state), "app::load") for state in states)
+def layout(name: str, *states: int, file: str = "src/fetch.rs") -> Layout:
+    awaits = tuple(AwaitPoint(state, SourceLocation(file, 10 + state), "app::load") for state in states)
     return Layout(name, LayoutKind.COROUTINE, Source.DWARF, 64, awaits=awaits)
 
 
@@ -37,6 +38,7 @@ LAYOUTS = (
     layout("tokio::sync::mpsc::bounded::Sender<T>::send<u64>"),
     layout("tokio::sync::batch_semaphore::Acquire"),
     layout("tokio::sync::mpsc::bounded::Receiver<T>::recv<u64>"),
+    layout("pool::Pool::get", 3, file=POOL),
 )
 PLACES = (
     Place(0, TASK, 0, None, True),
@@ -44,6 +46,9 @@ PLACES = (
     Place(1, TASK, 2, 4, False),
     Place(3, TASK, 3, 3, False),
     Place(1, TASK, 4, 5, False),
+    Place(0, QUERY, 5, None, True),
+    Place(6, QUERY, 1, 3, False),
+    Place(1, TASK, 4, 3, False),
 )
 
 
@@ -135,3 +140,35 @@ def test_a_future_tells_what_its_task_does_not() -> None:
 def test_steps_do_not_matter() -> None:
     rows = line(100, 90)
     assert found(spans(waits=rows)) == found(*(spans(waits=rows[at : at + 7]) for at in range(0, len(rows), 7)))
+
+
+def pooled(rows: Sequence[np.void], outside: int = OTHER) -> list[np.void]:
+    """The future of a library waits for them, in tasks that wait for it at another place."""
+    made = []
+    for row in rows:
+        inner = deeper(row)
+        inner["places"], row["places"] = POOLED, outside
+        made += [row, inner]
+    return made
+
+
+def test_the_line_is_the_users_own_where_a_library_waits_for_it() -> None:
+    (one,) = found(spans(waits=pooled(line(100, 80))))
+    assert (one.evidence["waits"], str(one.where)) == (240, "src/fetch.rs:15")
+    assert one.function == "task echo::conn::handle"
+
+
+def test_open_waits_are_where_the_others_were() -> None:
+    """Nobody saw where the futures around stood; all end when the recording does, in any order."""
+    still = line(1000, 1, by=0, first=9000, flags=int(WaitFlag.END_UNKNOWN))
+    for row in (late := pooled(still, outside=0)):
+        row["end"] = START + 10_000_000_000
+    (one,) = found(spans(waits=[*pooled(line(100, 80)), *late[::-1]]))
+    assert (one.evidence["waits"], str(one.where)) == (243, "src/fetch.rs:15")
+    elsewhere = line(100, 80, tasks=2)
+    for row in elsewhere:
+        row["instance"], row["task"] = row["instance"] + 10, row["task"] + 10
+    two = found(spans(waits=[*pooled(line(100, 80)), *pooled(elsewhere, outside=ELSEWHERE), *late]))
+    assert {(one.evidence["waits"], str(one.where)) for one in two} == {
+        (240, "src/fetch.rs:15"), (160, "src/fetch.rs:13")
+    }  # fmt: skip
