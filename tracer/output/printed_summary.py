@@ -27,6 +27,8 @@ _TOP_FINDINGS = 5
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _TOP_CALLS = 3
 _MOST_OF_THEM = 0.99
+_CUT_AT_P50, _CUT_AT_P99 = 0.05, 0.005
+"""Shares of waits that the recording cut, from which on a percentile may be longer than it is said to be."""
 
 
 def print_summary(document: Document, console: Console) -> None:
@@ -332,6 +334,7 @@ def _print_waits(document: Document, console: Console) -> None:
     rows = []
     for one in document["waits_by_await"][:_TOP]:
         number = "" if one["state"] is None else one["await"]
+        cut = one.get("cut", 0)
         rows.append(
             (
                 _name(one),
@@ -339,9 +342,9 @@ def _print_waits(document: Document, console: Console) -> None:
                 _kinds_words(one),
                 grouped(one["waits"]),
                 duration_words(one["waiting"]),
-                duration_words(one["p50"]),
-                duration_words(one["p99"]),
-                duration_words(one["longest"]),
+                _at_least(one["p50"], is_cut=cut > _CUT_AT_P50 * one["waits"]),
+                _at_least(one["p99"], is_cut=cut > _CUT_AT_P99 * one["waits"]),
+                _at_least(one["longest"], is_cut=one.get("longest_is_cut", False)),
                 one["where"] or "",
             )
         )
@@ -354,6 +357,11 @@ def _print_waits(document: Document, console: Console) -> None:
         why = "which may have ended sooner (the future dropped, unseen)"
         console.print(plain_text(f"left out: {some(uncertain, 'further wait')}, {why}", "dim"))
     console.print()
+
+
+def _at_least(length: int, *, is_cut: bool) -> str:
+    """ns; is_cut: as far as the recording saw it."""
+    return f"≥ {duration_words(length)}" if is_cut else duration_words(length)
 
 
 def _kinds_words(row: Document) -> str:

@@ -283,6 +283,8 @@ def _await(summary: Summary, row: AwaitFigures) -> dict[str, Any]:
         "p50": row.p50,
         "p99": row.p99,
         "longest": row.longest,
+        "cut": row.cut,
+        "longest_is_cut": row.longest_is_cut,
     }
 
 

@@ -15,6 +15,7 @@ from tracer.output.histogram import BINS, NO_LEAST, Integers, bins_of, percentil
 _UNKNOWN_STATE = 256
 _STATES = 257
 _NO_KIND = -1
+_CUT = int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 _LEAST_BITS, _SPARE_BITS = 12, 5
 """The table of rows has room for many more than there are, so that few have the hash of another."""
@@ -26,7 +27,8 @@ class AwaitFigures:
 
     function: index into Plan.functions.  state: None when unknown.  places: as in WAIT.
     kinds: the functions of the tasks they are in, those that wait most first; a future outside of any task known
-    adds none.
+    adds none.  cut: those of which the recording did not see both ends: they took at least as long as they count, so
+    that percentiles are not too long.  longest_is_cut: the longest is one of these.
     """
 
     function: int
@@ -38,6 +40,8 @@ class AwaitFigures:
     p50: int
     p99: int
     longest: int
+    cut: int = 0
+    longest_is_cut: bool = False
 
 
 class Waiting:
@@ -51,7 +55,9 @@ class Waiting:
         # One row for each combination of kind, function and state, as one number, and places; the first one is none's.
         self._rows: dict[tuple[int, int], int] = {}
         self._keys, self._places = np.array([-1]), np.zeros(1, np.uint64)
-        self._count, self._total, self._longest = (np.zeros(1, np.int64) for _ in range(3))
+        self._count, self._total, self._longest, self._cut, self._longest_cut = (
+            np.zeros(1, np.int64) for _ in range(5)
+        )
         self._least = np.full(1, NO_LEAST)
         self._bins = np.zeros((1, BINS), np.int64)
         self._row_of = np.zeros(1 << _LEAST_BITS, np.int32)  # by hash: the row of one with that hash
@@ -82,6 +88,9 @@ class Waiting:
         np.add.at(self._total, rows, length)
         np.maximum.at(self._longest, rows, length)
         np.minimum.at(self._least, rows, length)
+        is_cut = (waits["flags"] & _CUT) != 0
+        self._cut += np.bincount(rows[is_cut], minlength=len(self._cut))
+        np.maximum.at(self._longest_cut, rows[is_cut], length[is_cut])
         np.add.at(self._bins.reshape(-1), rows * BINS + bins_of(length), 1)
 
     def _find(self, keys: Integers, places: npt.NDArray[np.uint64]) -> Integers:
@@ -102,8 +111,9 @@ class Waiting:
         self._rows |= {key: first + number for number, key in enumerate(keys)}
         self._keys = np.append(self._keys, np.array([key for key, _ in keys], np.int64))
         self._places = np.append(self._places, np.array([places for _, places in keys], np.uint64))
-        self._count, self._total, self._longest = (
-            np.append(one, np.zeros(more, np.int64)) for one in (self._count, self._total, self._longest)
+        self._count, self._total, self._longest, self._cut, self._longest_cut = (
+            np.append(one, np.zeros(more, np.int64))
+            for one in (self._count, self._total, self._longest, self._cut, self._longest_cut)
         )
         self._least = np.append(self._least, np.full(more, NO_LEAST))
         self._bins = np.append(self._bins, np.zeros((more, BINS), np.int64), axis=0)
@@ -163,6 +173,8 @@ class Waiting:
             p50=round(percentile(bins, 0.5, least, longest)),
             p99=round(percentile(bins, 0.99, least, longest)),
             longest=longest,
+            cut=int(self._cut[rows].sum()),
+            longest_is_cut=int(self._longest_cut[rows].max()) == longest > 0,
         )
 
 

@@ -81,6 +81,17 @@ def test_a_task_waits_as_its_own_kind() -> None:
     assert len(waiting.of_kind(0)) == 1
 
 
+@pytest.mark.parametrize(("flag", "longest_is_cut"), [(WaitFlag.START_UNKNOWN, False), (WaitFlag.END_UNKNOWN, True)])
+def test_those_that_the_recording_cut_are_counted(flag: WaitFlag, longest_is_cut: bool) -> None:
+    waiting = Waiting([True, False])
+    cut = wait(50 if longest_is_cut else 30, 0, 0)
+    cut["flags"] |= int(flag)
+    for one in (wait(10, 0, 0), cut, wait(40, 0, 0)):
+        waiting.add(one)
+    (row,) = waiting.by_await()
+    assert (row.count, row.cut, row.longest_is_cut) == (3, 1, longest_is_cut)
+
+
 def test_an_unknown_state_is_a_row_of_its_own() -> None:
     spans = simulate()
     spans.waits["flags"][spans.waits["function"] == QUERY] = 0

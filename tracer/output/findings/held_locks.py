@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tracer.model import Array, Finding, Layout, Plan, Severity
 from tracer.output.awaits import await_point
-from tracer.output.findings.places import TaskWaits, Union, length_of, numbers_of
+from tracer.output.findings.places import TaskWaits, Union, is_cut, length_of, numbers_of
 from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.output.probed import GroupTime
@@ -284,7 +284,8 @@ def held_locks(rule: Rule, evidence: HeldLocks, run: Run) -> Iterator[Finding]:
         yield Finding(
             rule.id,
             Severity.WARNING,
-            f"{who} and kept a lock meanwhile: {one.waits:,} waits for it, up to {duration_words(one.longest)}, "
+            f"{who} and kept a lock meanwhile: {one.waits:,} waits for it, up to {duration_words(one.longest)}"
+            f"{' or more' if is_cut(wanting) else ''}, "
             f"{duration_words(one.total)} in all{seen}",
             {
                 "waits": one.waits,

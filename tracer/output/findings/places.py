@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, FunctionKind, Layout, Plan
+from tracer.model import Array, FunctionKind, Layout, Plan, WaitFlag
+from tracer.output.labels import duration_words
 
 _NONE = -1
 _MOST_PARTS = 1 << 12
@@ -36,6 +37,16 @@ def numbers_of(waits: Array) -> npt.NDArray[np.uint16]:
 def length_of(wait: np.void) -> int:
     """ns, of one (dtype WAIT)."""
     return int(wait["end"] - wait["start"])
+
+
+def is_cut(wait: np.void) -> bool:
+    """Whether it (dtype WAIT) had begun before the recording, or had not ended when that did."""
+    return bool(wait["flags"] & int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN))
+
+
+def length_words(wait: np.void) -> str:
+    """`4.02 s`, or `4.02 s or more` of one (dtype WAIT) that is cut."""
+    return duration_words(length_of(wait)) + (" or more" if is_cut(wait) else "")
 
 
 class Union:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tracer.model import Array, Finding, Layout, Plan, Severity, SourceLocation, WaitFlag, is_foreign
 from tracer.output.chains import Chains
-from tracer.output.findings.places import TaskWaits, Union, inside, length_of, numbers_of
+from tracer.output.findings.places import TaskWaits, Union, inside, is_cut, length_of, length_words, numbers_of
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 
@@ -40,11 +40,12 @@ _Place = tuple[bool, _Line, _Line]
 class _Queue:
     """The waits of one kind of task at one place.  longest: dtype WAIT.  givers: who ended them, by function.
 
-    any: ns in which at least one of them was going on.
+    cut: those of which the recording did not see both ends.  any: ns in which at least one of them was going on.
     """
 
     longest: np.void
     waits: int = 0
+    cut: int = 0
     total: int = 0
     givers: Counter[int] = field(default_factory=Counter)
     any: Union = field(default_factory=Union)
@@ -52,6 +53,7 @@ class _Queue:
     def add(self, wait: np.void, giver: int | None) -> None:
         """dtype WAIT."""
         self.waits += 1
+        self.cut += is_cut(wait)
         self.total += length_of(wait)
         self.any.add(int(wait["start"]), int(wait["end"]))
         if giver is not None:
@@ -65,6 +67,7 @@ def _together(queues: Sequence[_Queue]) -> _Queue:
     whole = _Queue(max((one.longest for one in queues), key=length_of))
     for one in queues:
         whole.waits += one.waits
+        whole.cut += one.cut
         whole.total += one.total
         whole.givers += one.givers
     whole.any = Union.of(one.any for one in queues)
@@ -158,12 +161,13 @@ def long_queues(rule: Rule, evidence: Queues, told: Collection[int], run: Run) -
         yield Finding(
             rule.id,
             Severity.INFO,
-            f"{one.waits:,} waits for {what}, up to {duration_words(length_of(longest))}, "
+            f"{one.waits:,} waits for {what}, up to {length_words(longest)}, "
             f"{duration_words(one.total)} in all{f', mostly ended by {run.short(giver)}' if giver is not None else ''}",
             {
                 "waits": one.waits,
                 "waited_ns": one.total,
                 "longest_ns": length_of(longest),
+                **({"waits_cut": one.cut} if one.cut else {}),
                 "ended_by_tasks": one.givers.total(),
                 **({"ended_mostly_by": run.function(giver).name} if giver is not None else {}),
             },

@@ -114,7 +114,7 @@ def test_ten_waits(tasks: int, is_found: bool) -> None:
 def test_what_never_ends_counts_and_is_nobodys() -> None:
     (one,) = found(spans(waits=line(9000, 1, tasks=12, by=0, flags=int(WaitFlag.END_UNKNOWN))))
     assert one.evidence == {
-        "waits": 12, "waited_ns": 108_000_000_000, "longest_ns": 9_000_000_000, "ended_by_tasks": 0,
+        "waits": 12, "waited_ns": 108_000_000_000, "longest_ns": 9_000_000_000, "waits_cut": 12, "ended_by_tasks": 0,
     }  # fmt: skip
     assert one.title.endswith("in all")
 
@@ -172,3 +172,12 @@ def test_open_waits_are_where_the_others_were() -> None:
     assert {(one.evidence["waits"], str(one.where)) for one in two} == {
         (240, "src/fetch.rs:15"), (160, "src/fetch.rs:13")
     }  # fmt: skip
+
+
+def test_the_longest_may_have_lasted_longer() -> None:
+    open_ones = line(1900, 1, by=0, first=8100, flags=int(WaitFlag.END_UNKNOWN))
+    (one,) = found(spans(waits=[*line(100, 80), *open_ones]))
+    assert "up to 1.90 s or more, " in one.title
+    assert one.evidence["waits_cut"] == 3
+    (one,) = found(spans(waits=[*line(100, 80), *line(50, 1, by=0, first=9000, flags=int(WaitFlag.END_UNKNOWN))]))
+    assert "up to 100 ms, " in one.title
