@@ -57,6 +57,7 @@ FAULTS = {
     "long-queue-channel": Fault("long-queue", "queue::produce"),
     "held-lock-forever": Fault("held-lock", "lock::reload"),
     "long-queue-forever": Fault("long-queue", "queue::query"),
+    "long-queue-leaked": Fault("long-queue", "queue::ask"),
     "long-queue-channel-forever": Fault("long-queue", "queue::write_forever"),
     "task-leak": Fault("task-leak", "faults::session"),
     "future-leak": Fault("future-leak", "leak::request"),

@@ -14,6 +14,7 @@ from tracer.output.awaits import short_place
 from tracer.output.findings.held_locks import is_lock_of_work
 from tracer.output.frames import parked
 from tracer.output.labels import short_awaitee
+from tracer.output.tables import some
 from tracer.output.task_list import TaskView
 from tracer.stacks import LENT_KINDS, LINK_KINDS, LINK_ROLES, LinkFlag, Snapshot, TaskLinks, TaskState
 
@@ -23,7 +24,7 @@ _Thing = tuple[LinkKind, int]
 _MOST_PLACES = 3
 """That are told one by one."""
 
-_HOLDS, _RECEIVES = (LINK_ROLES.index(role) for role in (LinkRole.HOLDS, LinkRole.RECEIVES))
+_HOLDS, _RECEIVES, _WAITS = (LINK_ROLES.index(role) for role in (LinkRole.HOLDS, LinkRole.RECEIVES, LinkRole.WAITS))
 _MPSC, _SEMAPHORE = (LINK_KINDS.index(kind) for kind in (LinkKind.MPSC, LinkKind.SEMAPHORE))
 
 Indexes = npt.NDArray[np.int32]
@@ -65,6 +66,32 @@ def waiting_for_waiting(view: TaskView, links: TaskLinks) -> Iterator[Stuck]:
         behind = sorted(_behind(several, things, of_task))
         is_one = kind is LinkKind.MUTEX and len(several) == 1
         yield _stuck(view, kind, by, behind, is_certain=is_certain, is_one=is_one)
+
+
+def waiting_for_nobody(view: TaskView, links: TaskLinks) -> Iterator[Stuck]:
+    """One for each semaphore for which tasks wait that no task has a permit of, as far as that is known: who had them
+    may have forgotten them, or keeps them where no task is."""
+    permits = links.links[links.links["kind"] == _SEMAPHORE]
+    held = permits["address"][permits["role"] == _HOLDS]
+    is_meant = (permits["role"] == _WAITS) & ((permits["flags"] & np.uint8(LinkFlag.GRANTED)) == 0)
+    is_meant &= ~np.isin(permits["address"], held)
+    is_meant &= view.snapshot.tasks["state"][permits["task"]] == TaskState.WAITING
+    waits = permits[is_meant]
+    unknown = int(np.count_nonzero(~links.is_known))
+    but_for = f" (what {some(unknown, 'task')} may keep is not known)" if unknown else ""
+    for address in np.unique(waits["address"]).tolist():
+        tasks = np.unique(waits["task"][waits["address"] == address]).tolist()
+        first = view.snapshot.tasks[tasks[0]]
+        who = f"{len(tasks):,} tasks wait" if len(tasks) > 1 else "a task waits"
+        yield Stuck(
+            StuckKind.LENT_OUT,
+            (),
+            False,
+            f"{who} for permits of a semaphore; no task that was found keeps one{but_for}",
+            view.future(int(first["function"])),
+            view.parked_at(first).location or view.binary.functions[int(first["function"])].location,
+            tuple(view.snapshot.tasks["header"][tasks].tolist()),
+        )
 
 
 def _place(snapshot: Snapshot, task: int, frame: int) -> _Place:

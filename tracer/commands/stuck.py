@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.commands.blocked import waiting_for_waiting
+from tracer.commands.blocked import waiting_for_nobody, waiting_for_waiting
 from tracer.model import Binary, Process, Stuck, StuckKind
 from tracer.output.frames import waits_for_ever
 from tracer.output.labels import short_awaitee
@@ -28,7 +28,7 @@ def stuck_tasks(reader: SnapshotReader, binary: Binary, process: Process, snapsh
         for cycle in links.cycles:
             members = [int(links.blocks["task"][block]) for block in cycle.blocks]
             found.append(_stuck(view, _kind(cycle), members, view.links.sentence(cycle), cycle.is_certain))
-        found += waiting_for_waiting(view, links)
+        found += [*waiting_for_waiting(view, links), *waiting_for_nobody(view, links)]
     return (*found, *_unwakeable(view, reader.without_wakers(snapshot).tolist()))
 
 

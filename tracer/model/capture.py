@@ -78,6 +78,7 @@ class StuckKind(StrEnum):
     UNWAKEABLE = "unwakeable"  # nothing has a waker of it
     HELD = "held"  # it keeps a lock that others wait for, and waits itself
     IN_LINE = "in line"  # the same of a permit, or of what is received from a channel that is full
+    LENT_OUT = "lent out"  # it waits for a permit, and no task is known that has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Stuck:
     tasks: their headers.  is_certain: they will not (of `held` and `in line`: they do have what others wait for); else
     something may be otherwise than it seems.  words: a sentence for people.  function: the future of the first of them.
     location: where in the user's own source that one waits, or where its own is.  behind: the headers of tasks that
-    wait for what these have.
+    wait for what these have.  Of `lent out` there are none but those behind, and the first of them is meant.
     """
 
     kind: StuckKind

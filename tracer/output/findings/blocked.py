@@ -23,6 +23,8 @@ LINE_STANDS = replace(LONG_QUEUE, needs=_NEEDS, limits=_LIMITS)
 
 _KINDS = {HELD_LOCK.id: StuckKind.HELD, LONG_QUEUE.id: StuckKind.IN_LINE}
 
+_LENT_OUT_ADVICE = "Find out who took the permits and did not give them back: forgotten, leaked, or kept by no task."
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
@@ -68,6 +70,33 @@ def blocked(rule: Rule, evidence: StuckTasks, longest: int) -> Iterator[Blocked]
             int(first["tid"]) or None,
             int(first["instance"]) or None,
             rule.advice,
+        )
+        yield Blocked(finding, frozenset(behind["instance"].tolist()))
+
+
+def lent_out(rule: Rule, evidence: StuckTasks, longest: int) -> Iterator[Blocked]:
+    """One a semaphore of which nobody is known to have a permit.  longest: as blocked() has it."""
+    for told in evidence.told:
+        stuck = told.stuck
+        behind = evidence.waits_of(stuck.behind)
+        if stuck.kind is not StuckKind.LENT_OUT or not len(behind):
+            continue
+        oldest = behind[int(_start(behind).argmin())]
+        waited = told.time - int(oldest["start"])
+        if waited < rule.limits["least_ns"] or waited <= longest:
+            continue
+        finding = Finding(
+            rule.id,
+            Severity.INFO if len(stuck.behind) == 1 else Severity.WARNING,
+            f"{stuck.words}, {_time_words(waited, oldest)} until the end",
+            {"tasks": 0, "waiting_tasks": len(stuck.behind), "longest_ns": waited, "certain": int(stuck.is_certain)},
+            stuck.function,
+            stuck.location,
+            int(oldest["start"]),
+            waited,
+            int(oldest["tid"]) or None,
+            int(oldest["instance"]) or None,
+            _LENT_OUT_ADVICE,
         )
         yield Blocked(finding, frozenset(behind["instance"].tolist()))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tracer.model import WAIT, Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
 from tracer.output.delays import first_waits
-from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked
+from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked, lent_out
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, unsure_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
@@ -111,7 +111,10 @@ class Evidence:
         """What was found, the worst first.  To be asked when all spans were told."""
         self._starved.close(run)
         kept = blocked(HELD_STILL, self._stuck, self._held_locks.longest)
-        lines = [*blocked(LINE_STANDS, self._stuck, self._queues.longest_over)]
+        lines = [
+            *blocked(LINE_STANDS, self._stuck, self._queues.longest_over),
+            *lent_out(LINE_STANDS, self._stuck, self._queues.longest_over),
+        ]
         in_line = frozenset[int]().union(*(one.behind for one in lines))
         found = (
             (LONG_POLL, long_polls(LONG_POLL, self._long_polls, run)),

@@ -65,6 +65,7 @@ fn main() {
         "long-queue" => multi().block_on(queue::permits()),
         "long-queue-channel" => multi().block_on(queue::room()),
         "long-queue-forever" => multi().block_on(queue::permits_forever()),
+        "long-queue-leaked" => multi().block_on(queue::permits_leaked()),
         "long-queue-channel-forever" => multi().block_on(queue::room_forever()),
         "worker-imbalance" => workers::unequal(),
         "blocking-pool" => pool::flooding(),

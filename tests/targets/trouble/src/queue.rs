@@ -72,6 +72,29 @@ pub async fn permits_forever() {
     std::future::pending().await
 }
 
+async fn borrow(connections: Arc<Semaphore>, idle: Arc<Notify>) {
+    connections.acquire().await.unwrap().forget();
+    idle.notified().await;
+}
+
+async fn ask(connections: Arc<Semaphore>) {
+    // FAULT: long-queue-leaked
+    let _connection = connections.acquire().await.unwrap();
+}
+
+/// All connections were taken out of the pool, and nobody has them any more.
+pub async fn permits_leaked() {
+    let (connections, idle) = (Arc::new(Semaphore::new(3)), Arc::new(Notify::new()));
+    for _ in 0..3 {
+        tokio::spawn(borrow(connections.clone(), idle.clone()));
+    }
+    pause(50).await;
+    for _ in 0..6 {
+        tokio::spawn(ask(connections.clone()));
+    }
+    std::future::pending().await
+}
+
 async fn write_forever(mut rows: mpsc::Receiver<u64>, disk: Arc<Notify>) {
     while rows.recv().await.is_some() {
         // FAULT: long-queue-channel-forever

@@ -76,3 +76,18 @@ def test_of_whom_no_wait_is_known_nothing_is_said() -> None:
 def test_where_memory_was_not_read_nothing_is_said() -> None:
     summary = summary_of([waiting((HOLDER, 1_000), (BEHIND, 1_000))], stuck(StuckKind.HELD, 1), read=False)
     assert not summary.findings
+
+
+@pytest.mark.parametrize(
+    ("behind", "since", "severity"),
+    [(2, 8_980, Severity.WARNING), (1, 8_980, Severity.INFO), (20, 9_000, None)],
+)
+def test_permits_that_nobody_is_known_to_have(behind: int, since: float, severity: Severity | None) -> None:
+    waits = waiting(*((BEHIND + one, since) for one in range(behind)))
+    told = found(waits, stuck(StuckKind.LENT_OUT, behind, ()))
+    assert [one.severity for one in told] == ([severity] if severity is not None else [])
+    for one in told:
+        assert (one.rule, one.where, one.evidence["tasks"], one.evidence["waiting_tasks"]) == (
+            "long-queue", PLACE, 0, behind,
+        )  # fmt: skip
+        assert "give them back" in one.advice
