@@ -160,10 +160,16 @@ def _short_one(name: str, kind: FunctionKind) -> str:
     return _short_type(name) if plain else _short_path(name)
 
 
+_PART_OF = re.compile(r"(?:async fn|async block|closure) in ")
+"""Of a function without a name of its own, see rust.stack_names."""
+
+
 def short_awaitee(name: str) -> str:
     """The display name of an awaited type in short: async fns have names in lower case, types do not."""
     if _is_too_deep(name):
         return printable(name)
+    if part := _PART_OF.match(name):
+        return printable(part[0]) + short_awaitee(name[part.end() :])
     name = _short_objects(name)
     last = _split(name, "::")[-1]
     is_path = (

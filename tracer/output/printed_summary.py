@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -331,14 +332,16 @@ def _print_longest(polls: Sequence[Document], console: Console) -> None:
 
 
 def _print_waits(document: Document, console: Console) -> None:
-    rows = []
-    for one in document["waits_by_await"][:_TOP]:
+    rows, waits = [], document["waits_by_await"][:_TOP]
+    alike = Counter((_name(one), one["awaitee"], one["where"]) for one in waits)
+    for one in waits:
         number = "" if one["state"] is None else one["await"]
+        which = f" ({number})" if number and alike[_name(one), one["awaitee"], one["where"]] > 1 else ""
         cut = one.get("cut", 0)
         rows.append(
             (
                 _name(one),
-                short_awaitee(one["awaitee"]) if one["awaitee"] else number,
+                short_awaitee(one["awaitee"]) + which if one["awaitee"] else number,
                 _kinds_words(one),
                 grouped(one["waits"]),
                 duration_words(one["waiting"]),

@@ -107,7 +107,11 @@ class LinkWords:
         return found
 
     def _blockers(self, number: int) -> list[tuple[int, bool]]:
-        return self._blocks_of.get(number, [])
+        """Each task once, though it may have several of what is waited for: senders, permits."""
+        found: dict[int, bool] = {}
+        for other, is_certain in self._blocks_of.get(number, []):
+            found[other] = found.get(other, False) or is_certain
+        return list(found.items())
 
     def _words(self, number: int, link: Any) -> str:
         kind, role = LINK_KINDS[link["kind"]], LINK_ROLES[link["role"]]

@@ -91,6 +91,8 @@ def test_names_of_any_length_and_depth() -> None:
         ("tokio::net::tcp::listener::{impl#0}::accept", "listener::accept"),
         ("tk::cycle::{async block#5}", "tk::cycle {block 5}"),
         ("<tk::A as tk::Svc>::call::{async block#0}", "A::call {block 0}"),
+        ("async fn in <tk::A as tk::Svc>::call", "async fn in A::call"),
+        ("closure in tk::serve", "closure in tk::serve"),
         ("leaf", "leaf"),
         ("tokio::time::sleep::Sleep", "Sleep"),
         ("tokio::io::util::read_line::ReadLine<a::b::BufReader<c::TcpStream>>", "ReadLine<BufReader<TcpStream>>"),

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tracer.model import (
+    Array,
     Binary,
     FunctionKind,
     Layout,
@@ -41,7 +42,13 @@ A, B = 0xA0, 0xB0
 MUTEX, SEMAPHORE = LinkKind.MUTEX, LinkKind.SEMAPHORE
 
 
-def trees(count: int, *held: tuple[int, LinkKind, int], certain: bool = True) -> list[str]:
+def trees(
+    count: int,
+    *held: tuple[int, LinkKind, int],
+    certain: bool = True,
+    role: LinkRole = LinkRole.HOLDS,
+    blocks: Array | None = None,
+) -> list[str]:
     """What is said of tasks 1, 2 … that are in one stack, a text a tree.  held: (task, kind, address)."""
     poll = PollFunction(1, 1, 1, "task a::b", FunctionKind.TASK, Source.SYMBOLS, ())
     layout = Layout("a::b", LayoutKind.COROUTINE, Source.DWARF, 8, ())
@@ -54,9 +61,9 @@ def trees(count: int, *held: tuple[int, LinkKind, int], certain: bool = True) ->
     links = np.zeros(len(held), LINK)
     for link, (task, kind, address) in zip(links, sorted(held), strict=True):
         link["task"], link["address"], link["target"], link["future"] = task - 1, address, -1, -1
-        link["kind"], link["role"] = LINK_KINDS.index(kind), LINK_ROLES.index(LinkRole.HOLDS)
+        link["kind"], link["role"] = LINK_KINDS.index(kind), LINK_ROLES.index(role)
         link["flags"] = LinkFlag.CERTAIN if certain else 0
-    found = TaskLinks(links, np.zeros(0, BLOCK), (), np.ones(count, np.bool_), 1)
+    found = TaskLinks(links, blocks if blocks is not None else np.empty(0, BLOCK), (), np.ones(count, np.bool_), 1)
     view = TaskView.of(Process(1, 1, "x", ("x",), "x", 0, 0), binary, snapshot, {}, found)
     written = io.StringIO()
     print_tree(view, tasks, [], Console(file=written, width=200))
@@ -89,3 +96,11 @@ def test_those_that_hold_each_one_of_their_own_are_together() -> None:
 def test_what_all_of_them_have_is_said_of_all(times: int) -> None:
     (one,) = trees(2, *[(1, SEMAPHORE, A), (2, SEMAPHORE, A)] * times)
     assert one.endswith("with permits of the semaphore at 0xa0")
+
+
+def test_who_has_what_is_waited_for_twice_is_told_once() -> None:
+    """Two branches of one task, each with a sender: surely, where one of them surely has it."""
+    blocks = np.zeros(3, BLOCK)
+    blocks["other"], blocks["is_certain"] = [1, 1, 2], [False, True, False]
+    waiting = trees(3, (1, MUTEX, A), role=LinkRole.WAITS, blocks=blocks)[0]
+    assert "mutex at 0xa0, held by task 2 (a::b), perhaps task 3 (a::b)" in waiting
