@@ -35,6 +35,7 @@ from tracer.output.accounts import Accounts
 from tracer.output.histogram import PERCENTILE_ERROR
 from tracer.output.labels import not_probed_words, short_name
 from tracer.output.printed_list import print_functions
+from tracer.output.printed_summary import _print_waits
 from tracer.output.summary import Summary
 
 
@@ -322,3 +323,21 @@ def test_the_list_with_awaits(capsys: pytest.CaptureFixture[str]) -> None:
         ("db::query await #2", "PollFn<db::query {closure 0}>", "in the macro at select.rs:7"),
     ):
         assert any(all(word in line for word in words) for line in lines), words
+
+
+def test_two_awaits_of_one_line_are_told_apart_and_what_is_cut_is_at_least_so_long() -> None:
+    row = {
+        "function": "app::step", "kind": "coroutine", "awaitee": "Sleep", "where": "src/a.rs:7",
+        "task_kinds": [], "waiting": 8_000_000, "p50": 1_000_000, "p99": 2_000_000, "longest": 3_000_000,
+    }  # fmt: skip
+    rows = [
+        row | {"state": 3, "await": "await #1", "waits": 100, "cut": 1, "longest_is_cut": True},
+        row | {"state": 4, "await": "await #2", "waits": 100},  # as earlier versions had it
+    ]
+    text = io.StringIO()
+    _print_waits({"waits_by_await": rows, "uncertain_waits": 0}, Console(file=text, width=200, no_color=True))
+    _, _, first, second, *_ = text.getvalue().splitlines()
+    assert "Sleep (await #1)" in first
+    assert "Sleep (await #2)" in second
+    assert re.findall(r"(?:≥ )?[\d.]+ ms", first) == ["8.00 ms", "1.00 ms", "≥ 2.00 ms", "≥ 3.00 ms"]
+    assert "≥" not in second
