@@ -163,10 +163,25 @@ struct cpu_state {
 	u64 lost;     /* events the transport had no room for */
 	u64 sent;     /* sequence numbers given out */
 	u64 threads;  /* threads seen for the first time */
+	u64 silent;   /* hits that sent nothing, or about so many: whether silent_hits is worth a look */
 	u32 last_tid; /* known to be in `threads` */
 	u32 _pad;
 };
-_Static_assert(sizeof(struct cpu_state) == 32, "probe.program.CPU_STATE has 32 bytes");
+_Static_assert(sizeof(struct cpu_state) == 40, "probe.program.CPU_STATE has 40 bytes");
+
+/* Why a hit sends nothing, of which the program is as slow as of others. */
+enum silence {
+	SILENT_PASSED = 0,  /* what it was for did not happen here, or an event to come tells of it */
+	SILENT_LEAVING = 1, /* its probe is being detached, or attached */
+};
+
+#define SILENT_BLOCK 512
+
+/* Per CPU: how many they are; of a probe at 2 * id + enum silence, in one block after the other. */
+struct silent_hits {
+	u32 count[512];
+};
+_Static_assert(sizeof(struct silent_hits) == 4 * SILENT_BLOCK, "probe.program.SILENT_HITS is a block");
 
 struct thread {
 	u32 tgid;

@@ -31,6 +31,7 @@ BPF_ARRAY(probes, struct probe, 1);
 BPF_HASH(processes, u32, u32, 1024); /* the traced ones, by tgid */
 BPF_ARRAY(epochs, u32, 4);           /* per group: counts its attachments; 0: send nothing */
 BPF_PERCPU_ARRAY(cpus, struct cpu_state, 1);
+BPF_PERCPU_ARRAY(silent_hits, struct silent_hits, 1);
 BPF_ARRAY(link_is_on, u32, MAX_LINKS);
 
 /* LRU, because nothing tells when a thread ends.  An evicted one is told again. */
@@ -223,9 +224,20 @@ static __always_inline int send(struct pt_regs *ctx, struct cpu_state *cpu, stru
 	return !failed;
 }
 
+static __always_inline void count_silent(struct cpu_state *cpu, u32 probe, u32 why)
+{
+	u32 at = 2 * probe + why, block = at / SILENT_BLOCK;
+	struct silent_hits *hits = silent_hits.lookup(&block);
+
+	if (!hits)
+		return;
+	__sync_fetch_and_add(&hits->count[at % SILENT_BLOCK], 1);
+	cpu->silent++;
+}
+
 static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u64 sp)
 {
-	u32 tid = pid_tgid, zero = 0, group, id = cookie, link = cookie >> LINK_SHIFT, since, *is_on;
+	u32 tid = pid_tgid, zero = 0, group, id = cookie, link = cookie >> LINK_SHIFT, since, *is_on, why = SILENT_LEAVING;
 	struct event event = {.tid = tid, .probe = id};
 	struct probe *probe = probes.lookup(&id);
 	struct cpu_state *cpu = cpus.lookup(&zero);
@@ -234,25 +246,28 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u6
 	u64 task_id = 0, places = 0, call = 0;
 	u32 *epoch;
 
-	if (!probe || !cpu || probe->is_off)
+	if (!probe || !cpu)
 		return 0;
+	if (probe->is_off)
+		goto silent;
 	if (link) {
 		is_on = link_is_on.lookup(&link);
 		if (!is_on || !*is_on)
-			return 0;
+			goto silent;
 		if (link & 1)
 			event.flags |= EVENT_ODD_LINK;
 	}
 	group = probe->group;
 	epoch = epochs.lookup(&group);
 	if (!epoch || !*epoch)
-		return 0;
+		goto silent;
+	why = SILENT_PASSED;
 	if (probe->is_call)
 		sp -= sizeof(u64);
 	if (probe->after_call) {
 		sp -= sizeof(u64);
 		if (!is_back_at(ctx->ip - (probe->after_call - 1), sp))
-			return 0;
+			goto silent;
 	}
 	event.sp = sp;
 	since = *epoch + ((u32)probe->turn << 16); /* from when on it was probed without a pause */
@@ -283,14 +298,14 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u6
 
 	if (probe->wakes >= WAKE_FROM_TIMER) {
 		remember_driver(probe, tid, sp, *epoch);
-		return 0;
+		goto silent;
 	}
 	if (probe->wakes)
 		read_wake(ctx, probe, &event, *epoch);
 
 	if (probe->spawn_step & SPAWN_CALLED) {
 		remember_call(ctx, probe, tid, sp, *epoch);
-		return 0;
+		goto silent;
 	}
 	if (probe->spawn_step & SPAWN_MADE) {
 		event.self = told_by_spawn(ctx, probe);
@@ -357,6 +372,10 @@ static __always_inline int hit(struct pt_regs *ctx, u64 pid_tgid, u64 cookie, u6
 	if ((probe->roles & (PROBE_LEAVES | PROBE_TAIL)) == PROBE_LEAVES)
 		read_result(ctx, probe, &event);
 	send(ctx, cpu, &event);
+	return 0;
+
+silent:
+	count_silent(cpu, id, why);
 	return 0;
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tracer.model import Array, ExitMode, FunctionKind, Group, Plan, PlanChange
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Step
+from tracer.probe.program import SilentHits
 from tracer.target.process import TargetProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
@@ -44,7 +46,7 @@ class Fickle:
     in_windows = False
     overhead = of_processor = None
 
-    def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
+    def __init__(self, plan: Plan, costs: Costs, max_overhead: float, now: int, cpu: int, processors: float) -> None:
         self._plan = plan
         self._random = random.Random(7)
         self._next: int | None = None
@@ -60,7 +62,7 @@ class Fickle:
         self._goes = not self._goes
         return True
 
-    def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
+    def observe(self, now: int, events: Array, lost: int, silent: SilentHits, cpu: int) -> Step | None:
         if not self.is_time(now, events):
             return None
         some = frozenset(one for one in self._futures if self._random.random() < (0.4 if self._goes else 0.9))
@@ -231,3 +233,38 @@ def test_the_dearest_futures_of_a_busy_program_go_and_come_back(targets: Targets
         for name, kind in futures.items()
     }
     assert max(counts[name] for name in rows[1][2]) >= 0.9 * max(counts.values())
+
+
+def per_element(lines: Sequence[dict[str, int]], begin: int, end: int) -> float:
+    """CPU time of the target for each element that it passed in a time, ns."""
+    first, *_, last = [line for line in lines if begin <= line["time"] <= end]
+    return (last["cpu"] - first["cpu"]) / (last["passed"] - first["passed"])
+
+
+@pytest.mark.parametrize("options", [(), ("--exits", "auto")])
+def test_hits_that_send_nothing_are_held_as_well(targets: Targets, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Where a future's exit is seen the program passes for thousands of others that are not polled.  Those hits tell
+    nothing, and cost: by the target's own account it is soon as fast again as it can be beside the other probes, and
+    what they took is told."""
+    output = tmp_path / "scan.pftrace"
+    with targets.run("paced", "release", "scan", "30000", "12") as running:
+        running.go()
+        time.sleep(1.5)
+        with recording("--pid", running.pid, "-d", 4, "-o", output, "--json", *options) as rec:
+            before = time.monotonic_ns()
+            done = rec.wait()
+        end = time.monotonic_ns()
+        result = running.wait()
+    assert done.code == 0, done.err
+    said: dict[str, Any] = json.loads(done.out)
+    change, *_ = said["plan_changes"]
+    assert change["seconds"] < 0.5
+    assert "Calm" in change["reason"]
+    lines = result.lines
+    bare = per_element(lines, 0, before)
+    traced = [line for line in lines if before <= line["time"] <= end]
+    assert per_element(lines, end - 2_500_000_000, end - 500_000_000) < 5 * bare
+    taken = traced[-1]["cpu"] - traced[0]["cpu"] - (traced[-1]["passed"] - traced[0]["passed"]) * bare
+    told = said["overhead_of_processor"] * said["seconds"]
+    print(f"bare {bare:.2f} ns an element; taken {taken / 1e6:.0f} ms, told {told * 1e3:.0f} ms")
+    assert told > taken / 1e9 / 3

@@ -24,6 +24,7 @@ from tracer.model import Array, ExitMode, FunctionKind, Plan, PlanChange, PollFl
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Step
+from tracer.probe.program import SilentHits
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -36,13 +37,13 @@ UNSURE = PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND | Poll
 class FickleWithExits(Fickle):
     """In the guard's place: takes the exits of all futures, later those of some, and gives others back."""
 
-    def __init__(self, plan: Plan, costs: Costs, max_overhead: float) -> None:
-        super().__init__(plan, costs, max_overhead)
+    def __init__(self, plan: Plan, costs: Costs, max_overhead: float, now: int, cpu: int, processors: float) -> None:
+        super().__init__(plan, costs, max_overhead, now, cpu, processors)
         assert plan.exit_mode is ExitMode.AUTO
         self._futures = frozenset(exits_apart(plan))
         self._went = False
 
-    def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
+    def observe(self, now: int, events: Array, lost: int, silent: SilentHits, cpu: int) -> Step | None:
         if not self.is_time(now, events):
             return None
         share = (0.5 if self._went else 1.0) if self._goes else 0.8

@@ -26,6 +26,7 @@ def test_costs_are_measured_and_leave_no_trace(turns: Turns, turns_binary: Binar
         assert 50 < costs.emulated < 100_000
         assert 50 < costs.returned < 100_000
         assert 50 < costs.stepped < 1_000_000
+        assert 50 < costs.silent < 1.2 * costs.emulated
         assert 0 <= costs.state < 100_000
         assert (session.sent, session.lost, session.received, session.threads()) == (0, 0, 0, [])
         session.attach()
@@ -60,15 +61,17 @@ def test_a_program_that_only_polls_is_sampled(turns: Turns, turns_binary: Binary
     """Nothing but polls of some nanoseconds: no share of its own time could pay for all the probes."""
     plan = make_plan([turns_binary], exit_mode=ExitMode.DEFAULT)
     with ProbeSession(plan, [turns.process], executables=[turns.exe]) as session:
-        guard = Guard(plan, calibrate(session), max_overhead=0.05)
+        costs = calibrate(session)
         session.attach()
+        guard = Guard(plan, costs, 0.05, time.monotonic_ns(), time.clock_gettime_ns(~turns.pid << 3 | 2))
         turns.send("go 10000000")  # more than it can do in the time
         began = time.monotonic()
         first_step = None
         while time.monotonic() - began < 2:
             batch = session.read()
+            lost, silent = sum(loss.count for loss in batch.losses), session.silent_hits()
             cpu = time.clock_gettime_ns(~turns.pid << 3 | 2)
-            step = guard.observe(time.monotonic_ns(), batch.events, sum(loss.count for loss in batch.losses), cpu)
+            step = guard.observe(time.monotonic_ns(), batch.events, lost, silent, cpu)
             if step is not None:
                 first_step = first_step or time.monotonic() - began
                 session.set_active(step.active, step.unprobed)

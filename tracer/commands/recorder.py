@@ -157,9 +157,9 @@ class Recorder:
                 flight=model.Flight(options.last, began) if options.last is not None else None,
                 cpu_quota=quota,
             )
-            self._guard = Guard(plan, costs, options.max_overhead, min(quota or 1.0, 1.0))
-            stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             cpu_at_start = self._cpu_time()
+            self._guard = Guard(plan, costs, options.max_overhead, kernel_now(), cpu_at_start, min(quota or 1.0, 1.0))
+            stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             with self._writer(recording) as writer, _kept(writer):
                 options.on_attached(plan)
                 self._begin_flight(writer, stacks, recording)
@@ -319,7 +319,7 @@ class Recorder:
     def _hold_overhead(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
         """Let the guard look at a batch; attach and detach what it says, and note the change."""
         lost = sum(loss.count for loss in batch.losses)
-        step = self._guard.observe(kernel_now(), batch.events, lost, self._cpu_time())
+        step = self._guard.observe(kernel_now(), batch.events, lost, session.silent_hits(), self._cpu_time())
         if step is None:
             return
         changed = session.set_active(step.active, step.unprobed, step.entries_only)

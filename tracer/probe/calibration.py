@@ -28,7 +28,6 @@ from tracer.model import (
     Group,
     InstructionCost,
     Plan,
-    PlannedSpawn,
     PollFunction,
     Probe,
     Process,
@@ -53,7 +52,9 @@ _CODE = bytes.fromhex(
     "b83c000000 31ff 0f05"
 )
 _FUNCTION = bytes.fromhex("55 5d c3")
-"""push rbp; pop rbp; ret: one for each Trial."""
+"""push rbp; pop rbp; ret: one for each Trial but the last."""
+_PASSED_FUNCTION = bytes.fromhex("eb 00 c3")
+"""jmp to the next instruction; ret: it is at jumps that returns are looked for."""
 _FUNCTIONS_AT = _CODE_AT + len(_CODE)
 _RET = 2
 
@@ -76,13 +77,15 @@ class Trial(IntEnum):
     """As RETURNED, and a coroutine's state is read at both."""
     LEFT = 4
     """As RETURNED, and its `ret`."""
+    PASSED = 5
+    """As ENTERED, by what looks for a return of another function, and sends nothing."""
 
 
 _WALK_COST = 4
 """In states, of a walk to where the future waits: a read and two look-ups at each place, and most often a record."""
 
-_SPAWN_COST = 3
-"""In states, of a call that is remembered and found again: reads of the target's memory, and look-ups."""
+_SPAWN_COST = 1.5
+"""In states, of a call that is remembered, or found again: reads of the target's memory, and look-ups."""
 
 RECORDS_OF_TURN = 3
 """Of Group.SCHEDULING, in one turn: the process is woken, gets the CPU and leaves it."""
@@ -95,13 +98,15 @@ _TASK_ID_COST = 2
 class Costs:
     """Nanoseconds of the target's CPU time that one hit takes.
 
-    returned: of a return probe, beyond the hit at the same function's entry.  state: what is added
-    at each where a coroutine's state is read.  scheduling: of a record of Group.SCHEDULING.
+    returned: of a return probe, beyond the hit at the same function's entry.  silent: of an emulated instruction,
+    where nothing is sent.  state: what is added at each where a coroutine's state is read.  scheduling: of a record of
+    Group.SCHEDULING.
     """
 
     emulated: float
     stepped: float
     returned: float
+    silent: float
     state: float = 0.0
     scheduling: float = 0.0
 
@@ -122,23 +127,21 @@ class Costs:
         if probe.wakes is not None:
             state += self.state * (2 if plan.wakes[probe.wakes].point.is_indirect else 1)
         if probe.spawns is not None:
-            state += self._of_spawn(plan.spawns[probe.spawns], plan)
+            state += _SPAWN_COST * self.state
         if probe.site is Site.RETURN:
             return self.returned + state
         if probe.site is Site.RETURNED:
             state += self.state / 2  # the return address is read
         return (self.emulated if probe.cost is InstructionCost.EMULATED else self.stepped) + state
 
-    def _of_spawn(self, spawn: PlannedSpawn, plan: Plan) -> float:
-        """Beyond the hit itself.  The call of a spawn function sends no event: what it takes is counted where the
-        task is made."""
-        if spawn.point.step is SpawnStep.CALLED:
-            return 0.0
-        calls = [one.point for one in plan.spawns if one.binary == spawn.binary and one.point.step is SpawnStep.CALLED]
-        if not calls:
-            return 0.0
-        is_stepped = any(point.cost is InstructionCost.STEPPED for point in calls)
-        return (self.stepped if is_stepped else self.emulated) + _SPAWN_COST * self.state
+    def of_silent(self, probe: Probe, plan: Plan) -> float:
+        """Of a hit that sends nothing: what is remembered instead takes as long as an event does."""
+        is_call = probe.spawns is not None and plan.spawns[probe.spawns].point.step is SpawnStep.CALLED
+        if is_call or (probe.wakes is not None and plan.wakes[probe.wakes].point.begins):
+            return self.of(probe, plan)
+        if probe.site is Site.RETURN:
+            return self.returned
+        return self.silent + (0.0 if probe.cost is InstructionCost.EMULATED else self.stepped - self.emulated)
 
 
 def calibration_plan() -> Plan:
@@ -148,6 +151,7 @@ def calibration_plan() -> Plan:
         *((trial, Site.ENTRY) for trial in (Trial.ENTERED, Trial.RETURNED, Trial.STATE, Trial.LEFT)),
         *((trial, Site.RETURN) for trial in (Trial.RETURNED, Trial.STATE, Trial.LEFT)),
         (Trial.LEFT, Site.EXIT),
+        (Trial.PASSED, Site.RETURNED),
     ]
     return Plan(
         binaries=(Binary("calibration", None, "x86_64", _size(), "none", False, functions),),
@@ -179,6 +183,8 @@ def _probe(number: int, trial: Trial, site: Site) -> Probe:
     offset = _FUNCTIONS_AT + trial * len(_FUNCTION)
     if site is Site.ENTRY:
         return Probe(number, 0, offset, site, Group.TASKS, int(trial), None, cost=InstructionCost.EMULATED)
+    if site is Site.RETURNED:  # to where no call of the program returns
+        return Probe(number, 0, offset, site, Group.TASKS, None, int(trial), cost=InstructionCost.EMULATED)
     return Probe(number, 0, offset + (_RET if site is Site.EXIT else 0), site, Group.TASKS, None, int(trial))
 
 
@@ -214,6 +220,7 @@ class CalibrationProcess:
             emulated=more(Trial.ENTERED, Trial.BARE),
             stepped=more(Trial.LEFT, Trial.RETURNED),
             returned=more(Trial.RETURNED, Trial.ENTERED),
+            silent=more(Trial.PASSED, Trial.BARE),
             state=max(0.0, more(Trial.STATE, Trial.RETURNED) / 2),
             scheduling=scheduling,
         )
@@ -293,7 +300,8 @@ def _elf() -> bytes:
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, _BASE + _CODE_AT, 64, 0, 0, 64, 56, 1, 64, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)
-    return ident + header + segment + _CODE + _FUNCTION * len(Trial)
+    functions = [_PASSED_FUNCTION if trial is Trial.PASSED else _FUNCTION for trial in Trial]
+    return ident + header + segment + _CODE + b"".join(functions)
 
 
 def _size() -> int:

@@ -3,7 +3,7 @@
 A hundredth of one processor is always allowed: nobody feels it, and a program that mostly sleeps
 uses so little itself that any share of that would be nothing.
 
-Hits are counted as they arrive and multiplied by what one costs on this machine.  When the share
+Hits are counted, those that send nothing as well, and multiplied by what one costs on this machine.  When the share
 is too high, the dearest of what can be done without is detached first, until the rest fits: single
 functions, the probes of wakes, what tells of scheduling.  With ExitMode.AUTO a function first loses only its exits,
 which are its dearest part, and is dropped when that is not enough.  Whole tasks come last: where they alone cost
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from tracer.model import Array, Group, Plan
 from tracer.probe.calibration import Costs
 from tracer.probe.load import Meter, Units, percent
+from tracer.probe.program import SilentHits
 from tracer.probe.session import ProbeSession
 
 _INTERVAL = 250_000_000
@@ -80,20 +81,23 @@ class Guard:
     may cost; from 1.0 on it never acts.  processors: what of one processor the target may use at most.
 
     Call observe() with every batch while all that the plan has, or what the last Step said, is attached.
+    now, cpu: as observe() has them, when it was.
     """
 
-    def __init__(self, plan: Plan, costs: Costs, max_overhead: float, processors: float = 1.0) -> None:
+    def __init__(
+        self, plan: Plan, costs: Costs, max_overhead: float, now: int, cpu: int, processors: float = 1.0
+    ) -> None:
         self._names = [function.name for function in plan.functions]
         self._units = Units(plan, costs)
         self._has_tasks = Group.TASKS in plan.groups
         self._windowed = frozenset({Group.TASKS}) if self._has_tasks else frozenset({Group.FUTURES})
         self._budget, self._processors = max_overhead, processors
-        self._whole: Meter | None = None
-        self._meter: Meter | None = None  # since the last decision; in windows, since one began
+        self._whole = self._start_meter(now, cpu)
+        self._meter = self._start_meter(now, cpu)  # since the last decision; in windows, since one began
         self._window: Meter | None = None  # while one is open
         self._in_windows = False
         self._turned_at = 0  # when a window began or ended
-        self._last_cpu = self._last_time = 0
+        self._last_time, self._last_cpu = now, cpu
         self._dropped: dict[int, _Dropped] = {}
         self._patience: dict[int, int] = {}
         self._came_at: dict[int, int] = {}
@@ -106,25 +110,21 @@ class Guard:
     @property
     def overhead(self) -> float | None:
         """The probes' share of the CPU time that the program used since the begin; None before it used any."""
-        return self._whole.share(self._last_cpu) if self._whole is not None else None
+        return self._whole.share(self._last_cpu)
 
     @property
     def of_processor(self) -> float | None:
         """The same as a share of one processor's time."""
-        return self._whole.of_processor(self._last_time) if self._whole is not None else None
+        return self._whole.of_processor(self._last_time)
 
-    def observe(self, now: int, events: Array, lost: int, cpu: int) -> Step | None:
+    def observe(self, now: int, events: Array, lost: int, silent: SilentHits, cpu: int) -> Step | None:
         """Count a batch; returns what to attach when that changes.
 
-        now: ns, any steady clock.  events: dtype EVENT.  lost: hits in this batch's time that left
-        no event.  cpu: CPU time of all traced processes so far, ns.
+        now: ns, any steady clock.  events: dtype EVENT.  lost: events in this batch's time for which there was no
+        room.  silent: hits that sent none.  cpu: CPU time of all traced processes so far, ns.
         """
-        if self._meter is None or self._whole is None:
-            # What this batch holds was spent before the CPU time was first read.
-            self._meter, self._whole = self._start_meter(now, cpu), self._start_meter(now, cpu)
-            return None
         self._last_cpu, self._last_time = cpu, now
-        cost = self._units.cost(events, lost)
+        cost = self._units.cost(events, lost, silent)
         for meter in (self._whole, self._meter, self._window):
             if meter is not None:
                 meter.cost += cost
@@ -145,13 +145,15 @@ class Guard:
 
     # ---- less
 
-    def _step_down(self, now: int, cpu: int) -> Step:
-        assert self._meter is not None
+    def _step_down(self, now: int, cpu: int) -> Step | None:
+        """None: it is too much only with what is leaving."""
         cost, allowance = self._meter.cost, self._meter.allowance(now, cpu)
         there = [unit for unit in self._units.droppable if unit not in self._dropped]
         costly = {unit for unit in there if cost[unit]}
         gone: list[int] = []
-        left = self._meter.spent
+        left = self._meter.spent - float(cost[self._units.leaving])
+        if left <= allowance:
+            return None
         while costly and left > _TARGET * allowance:
             # What is seen of a function without its exits goes after them.
             whole = {self._units.function_of.get(unit) for unit in costly}
@@ -170,7 +172,6 @@ class Guard:
         return self._step(f"{told}: {self._gone_words(gone)} from here on")
 
     def _drop(self, units: Sequence[int], now: int) -> None:
-        assert self._meter is not None
         cost, elapsed = self._meter.cost, max(1, now - self._meter.start)
         for unit in units:
             patience = self._patience.get(unit, _PATIENCE)
@@ -187,7 +188,6 @@ class Guard:
 
     def _step_up(self, now: int, cpu: int, load: float) -> Step | None:
         """What fits, the cheapest first; else one that is to be tried."""
-        assert self._meter is not None
         elapsed, allowance = now - self._meter.start, self._meter.allowance(now, cpu)
         tasks = float(self._meter.cost[self._units.tasks])
         expected: dict[int, float] = {}
@@ -250,7 +250,6 @@ class Guard:
         The next one opens when what the last one cost, with all that came while it was being
         closed, is within the budget again.
         """
-        assert self._meter is not None
         since = now - self._turned_at
         if self._window is None:
             if since < _WINDOW or (since < _LONGEST_PAUSE and self._meter.load(now, cpu) > 1):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tracer.model import Array, ExitMode, Group, Plan, exits_apart, functions_of, is_scheduling
 from tracer.probe.calibration import Costs
+from tracer.probe.program import SilentHits
 
 Cost = npt.NDArray[np.float64]
 """Nanoseconds of the program's CPU time, by unit."""
@@ -22,17 +23,19 @@ _LEAST_OWN = 0.01
 class Units:
     """Numbers for the units of a plan: those of functions are their indexes into Plan.functions.
 
-    function_of: of each unit of exits its function's, without which it cannot be.
+    function_of: of each unit of exits its function's, without which it cannot be.  leaving: no part of the plan, but
+    what its probes take for nothing while they are attached and detached.
     """
 
     def __init__(self, plan: Plan, costs: Costs) -> None:
         count = len(plan.functions)
-        self.wakes, self.scheduling, self.tasks = count, count + 1, count + 2
+        self.wakes, self.scheduling, self.tasks, self.leaving = range(count, count + 4)
         exits = exits_apart(plan) if plan.exit_mode is ExitMode.AUTO else {}
-        self.function_of = dict(enumerate(exits, count + 3))
-        self.count = count + 3 + len(exits)
+        self.function_of = dict(enumerate(exits, count + 4))
+        self.count = count + 4 + len(exits)
         self._groups = plan.groups
         self._cost = np.array([costs.of(probe, plan) for probe in plan.probes])
+        self._cost_of_silent = np.array([costs.of_silent(probe, plan) for probe in plan.probes])
         self._cost_of_scheduling = costs.scheduling
         of_group = {Group.TASKS: self.tasks, Group.WAKES: self.wakes}
         self._unit = np.array(
@@ -48,18 +51,21 @@ class Units:
         groups = {Group.WAKES: self.wakes, Group.SCHEDULING: self.scheduling}
         return [*self.function_of, *self.functions, *(unit for group, unit in groups.items() if group in self._groups)]
 
-    def cost(self, events: Array, lost: int) -> Cost:
-        """What these hits took, and `lost` more of the same kind.  events: dtype EVENT."""
-        cost = np.zeros(self.count)
-        if not len(events):
-            return cost
+    def cost(self, events: Array, lost: int, silent: SilentHits) -> Cost:
+        """What these hits took, and `lost` more of the kind of the events.  events: dtype EVENT."""
+        cost = self._cost_of_events(events) * (1 + lost / max(1, len(events)))
+        cost += np.bincount(self._unit, silent.passed * self._cost_of_silent, self.count)
+        cost[self.leaving] += silent.leaving @ self._cost_of_silent
+        return cost
+
+    def _cost_of_events(self, events: Array) -> Cost:
         probes = events["probe"]
         known = len(self._cost)
         hits = np.bincount(np.minimum(probes, known), minlength=known + 1)[:known]
+        cost = np.zeros(self.count)
         cost += np.bincount(self._unit, hits * self._cost, self.count)
         cost[self.scheduling] = int(np.count_nonzero(is_scheduling(probes))) * self._cost_of_scheduling
-        more: Cost = cost * (1 + lost / len(events))
-        return more
+        return cost
 
     def attached(self, dropped: frozenset[int]) -> tuple[frozenset[Group], frozenset[int], frozenset[int]]:
         """(groups, functions that are not probed although their group is, others whose exits are not) without these

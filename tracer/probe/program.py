@@ -64,7 +64,17 @@ PROBE = np.dtype(
         ("_pad", "u1", 2),
     ]
 )
-CPU_STATE = np.dtype([("lost", "<u8"), ("sent", "<u8"), ("threads", "<u8"), ("last_tid", "<u4"), ("_pad", "<u4")])
+CPU_STATE = np.dtype(
+    [
+        ("lost", "<u8"),
+        ("sent", "<u8"),
+        ("threads", "<u8"),
+        ("silent", "<u8"),
+        ("last_tid", "<u4"),
+        ("_pad", "<u4"),
+    ]
+)
+SILENT_HITS = np.dtype([("count", "<u4", 512)])
 THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
 
 _ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
@@ -88,7 +98,12 @@ _THREADS = 16_384
 _TASKS = 131_072
 """Tasks whose ids are known to be told; one that is not among them is told again: 10 MiB of kernel memory."""
 
-_SPARE_PROBES = 8
+_SPARE_PROBES = 16
+
+_SILENT_BLOCK: int = SILENT_HITS["count"].shape[0]
+_KINDS_OF_SILENCE = 2
+_FEW_SILENT = 256
+"""So few hits that sent nothing are not worth a look at whose they are: 0.1 ms of the target's time, or some more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,22 @@ class Counters:
 
     sent: npt.NDArray[np.uint64]
     lost: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class SilentHits:
+    """Hits that sent nothing, by probe.
+
+    passed: what the probe is for did not happen there, or an event to come tells of it.  leaving: it was being
+    attached or detached.
+    """
+
+    passed: npt.NDArray[np.int64]
+    leaving: npt.NDArray[np.int64]
+
+    @staticmethod
+    def none(probes: int) -> SilentHits:
+        return SilentHits(np.zeros(probes, np.int64), np.zeros(probes, np.int64))
 
 
 class PollProgram:
@@ -117,6 +148,7 @@ class PollProgram:
         entries = {
             "probes": probes,
             "places": probes,
+            "silent_hits": _silent_blocks(probes),
             "near_frames": _NEAR_FRAMES,
             "far_frames": _FAR_FRAMES,
             "threads": _THREADS,
@@ -161,6 +193,10 @@ class PollProgram:
         self._epoch = dict.fromkeys(_GROUPS, 0)
         self._link_is_on = self.bpf.map("link_is_on", 4, 4)
         self._cpus = self.bpf.map("cpus", 4, CPU_STATE.itemsize * (cpus("possible")[-1] + 1))
+        self._silent = self.bpf.map("silent_hits", 4, SILENT_HITS.itemsize * (cpus("possible")[-1] + 1))
+        self._silent_blocks = _silent_blocks(len(plan.probes))
+        self._silent_looked = 0
+        self._silent_seen = self._silent_counts()
         self._threads = self.bpf.map("threads", 4, THREAD.itemsize)
         self._known: set[int] = set()
         self._threads_seen = 0
@@ -191,7 +227,8 @@ class PollProgram:
         """Forget what was counted so far; threads seen are not new any more.  Nothing may be hit meanwhile."""
         self.new_threads()
         self._cpus.update(b"\0\0\0\0", bytes(CPU_STATE.itemsize * (cpus("possible")[-1] + 1)))
-        self._threads_seen = 0
+        self._threads_seen = self._silent_looked = 0
+        self._silent_seen = self._silent_counts()
 
     def trace(self, process: Process, plan: Plan) -> None:
         """Let the hits of this process through."""
@@ -259,6 +296,27 @@ class PollProgram:
         states = self._cpu_states()
         return Counters(states["sent"].copy(), states["lost"].copy())
 
+    def silent_hits(self) -> SilentHits:
+        """Since the last call; none yet while they are few."""
+        total = int(self._cpu_states()["silent"].sum())
+        if total - self._silent_looked < _FEW_SILENT:
+            return SilentHits.none(len(self._records))
+        self._silent_looked = total
+        counts = self._silent_counts()
+        new = (counts - self._silent_seen).sum(axis=0, dtype=np.int64).reshape(-1, _KINDS_OF_SILENCE)
+        self._silent_seen = counts
+        return SilentHits(*new[: len(self._records)].T)
+
+    def _silent_counts(self) -> npt.NDArray[np.uint32]:
+        """By CPU, of each probe one of each kind; they begin anew when they are full."""
+        blocks = []
+        for number in range(self._silent_blocks):
+            value = self._silent.lookup(struct.pack("<I", number))
+            if value is None:
+                raise AttachFailed("The kernel's counters cannot be read.")
+            blocks.append(np.frombuffer(value, SILENT_HITS)["count"])
+        return np.concatenate(blocks, axis=1)
+
     def new_threads(self) -> list[Thread]:
         """Threads whose first hit came since the last call."""
         seen = int(self._cpu_states()["threads"].sum())
@@ -286,6 +344,11 @@ class PollProgram:
 
     def close(self) -> None:
         self.bpf.close()
+
+
+def _silent_blocks(probes: int) -> int:
+    """With room for so many; at least one."""
+    return _KINDS_OF_SILENCE * probes // _SILENT_BLOCK + 1
 
 
 def address_of(plan: Plan, probe: Probe) -> int:

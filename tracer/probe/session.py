@@ -37,7 +37,7 @@ from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
-from tracer.probe.program import PollProgram
+from tracer.probe.program import PollProgram, SilentHits
 from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, joined
@@ -384,6 +384,10 @@ class ProbeSession:
         left = self._handover.without_doubles(self._pauses.without(events))
         self._left_out += len(events) - len(left)
         return Batch(left, losses)
+
+    def silent_hits(self) -> SilentHits:
+        """Since the last call, or since attach(); what is few may be told by a later call."""
+        return self._program.silent_hits()
 
     @property
     def complete_until(self) -> int:

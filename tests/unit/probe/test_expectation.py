@@ -12,7 +12,7 @@ from tracer.probe.calibration import Costs
 from tracer.probe.expectation import expectation, expected_costs
 from tracer.probe.plan import make_plan
 
-COSTS = Costs(emulated=1_000, stepped=10_000, returned=500)
+COSTS = Costs(emulated=1_000, stepped=10_000, returned=500, silent=500)
 
 
 def plan_of(mode: ExitMode) -> Plan:

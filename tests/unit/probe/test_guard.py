@@ -13,20 +13,24 @@ from tests.unit.probe.made import binary, events, function, task
 from tracer.model import (
     EVENT,
     SWITCH_OUT_RECORD,
+    ExitKind,
     ExitMode,
+    ExitSite,
     Group,
     HeaderTest,
     InstructionCost,
     Plan,
     Probe,
+    WakeOrigin,
     WakePoint,
     functions_of,
 )
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Guard, Step
 from tracer.probe.plan import make_plan
+from tracer.probe.program import SilentHits
 
-COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000, scheduling=1_000)
+COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000, silent=500, scheduling=1_000)
 BOTH = frozenset({Group.TASKS, Group.FUTURES})
 TASKS = frozenset({Group.TASKS})
 NONE = frozenset[int]()
@@ -35,19 +39,20 @@ TICK = 10_000_000
 
 @dataclass
 class Load:
-    """Per second: polls of tasks and of the futures by number, wakes, and records of scheduling, while they are
-    attached; the program's own CPU share."""
+    """Per second: polls of tasks and of the futures by number, wakes, records of scheduling, and what else passes the
+    exits of the futures, while they are attached; the program's own CPU share."""
 
     tasks: float = 0.0
     futures: tuple[float, ...] = ()
     cpu: float = 1.0
     wakes: float = 0.0
     switches: float = 0.0
+    passing: tuple[float, ...] = ()
 
 
 class World:
     def __init__(self, plan: Plan, max_overhead: float = 0.05, processors: float = 1.0) -> None:
-        self.guard = Guard(plan, COSTS, max_overhead, processors)
+        self.guard = Guard(plan, COSTS, max_overhead, 1_000, 0, processors)
         self.active, self.unprobed, self.entries_only = plan.groups, frozenset[int](), frozenset[int]()
         self.now = 1_000
         self.cpu = 0
@@ -65,6 +70,14 @@ class World:
         function = min(functions_of(probe, self.plan))
         return load.futures[function] if function < len(load.futures) else 0.0
 
+    def silent(self, load: Load) -> SilentHits:
+        """What sends nothing in a tick."""
+        silent = SilentHits.none(len(self.plan.probes))
+        for probe in self.plan.probes:
+            if self.rate(probe, load) and probe.leaves is not None and probe.leaves < len(load.passing):
+                silent.passed[probe.id] = round(load.passing[probe.leaves] * TICK / 1e9)
+        return silent
+
     def run(self, seconds: float, load: Load) -> list[Step]:
         begin = len(self.steps)
         for _ in range(int(seconds * 1e9 / TICK)):
@@ -76,9 +89,11 @@ class World:
                 records = events(SWITCH_OUT_RECORD, round(load.switches * TICK / 1e9))
                 batch = np.concatenate([batch, records])
                 cost += len(records) * COSTS.scheduling
+            silent = self.silent(load)
+            cost += sum(COSTS.of_silent(self.plan.probes[one], self.plan) * silent.passed[one] for one in counts)
             self.cost += cost
             self.cpu += int(load.cpu * TICK + cost)
-            step = self.guard.observe(self.now, batch, 0, self.cpu)
+            step = self.guard.observe(self.now, batch, 0, silent, self.cpu)
             if step is not None:
                 self.active, self.unprobed, self.entries_only = step.active, step.unprobed, step.entries_only
                 self.steps.append((self.now / 1e9, step))
@@ -317,14 +332,52 @@ def test_any_load_is_held(loads: list[tuple[float, ...]], exit_mode: ExitMode) -
 
 
 def test_lost_hits_cost_as_much(plan: Plan) -> None:
-    guard = Guard(plan, COSTS, 0.05)
-    guard.observe(0, events(0, 0), 0, 0)
-    step = guard.observe(300_000_000, events(0, 1_000), 99_000, 300_000_000)
+    guard = Guard(plan, COSTS, 0.05, 0, 0)
+    step = guard.observe(300_000_000, events(0, 1_000), 99_000, SilentHits.none(len(plan.probes)), 300_000_000)
     assert step is not None
+
+
+def test_hits_that_send_nothing_cost_as_well() -> None:
+    """A future's exit is looked for where the program passes for other reasons."""
+    returned = ExitSite(0x2000, ExitKind.RETURNED, InstructionCost.EMULATED)
+    futures = [
+        function("app::f0", 0x100, returned=(returned,), entry_cost=InstructionCost.EMULATED),
+        function("app::f1", 0x200, entry_cost=InstructionCost.EMULATED),
+    ]
+    program = binary(*futures, task("raw::poll", 0x300))
+    load = Load(1_000, (100, 100), passing=(1_000_000, 0))
+    world = World(make_plan([program], exit_mode=ExitMode.DEFAULT))
+    steps = world.run(5, load)
+    assert [(step.active, step.unprobed) for step in steps] == [(BOTH, frozenset({0}))]
+    assert steps[0].reason.endswith("over 5 %: app::f0 not probed from here on")
+    assert world.steps[0][0] <= 0.07
+    world = World(make_plan([program], exit_mode=ExitMode.AUTO))
+    steps = world.run(5, load)
+    assert [(step.unprobed, step.entries_only) for step in steps] == [(NONE, frozenset({0}))]
+
+
+def test_what_is_leaving_costs_but_nothing_goes_for_its_sake(plan: Plan) -> None:
+    guard = Guard(plan, COSTS, 0.05, 0, 0)
+    silent = SilentHits.none(len(plan.probes))
+    silent.leaving[:] = 1_000_000
+    assert guard.observe(300_000_000, events(0, 1_000), 0, silent, 10**10) is None
+    assert guard.overhead is not None
+    assert guard.overhead > 0.05
+
+
+def test_a_call_that_is_only_remembered_costs_as_an_event_does() -> None:
+    tokio = replace(
+        binary(task("raw::poll", 0x300)),
+        wakes=(WakePoint(0x18000, 0x8000, "turn", HeaderTest(0, 6, 0), begins=WakeOrigin.IO),),
+    )
+    plan = make_plan([tokio], exit_mode=ExitMode.DEFAULT)
+    wake, entry = plan.probes[-1], plan.probes[0]
+    assert COSTS.of_silent(wake, plan) == COSTS.of(wake, plan)
+    assert COSTS.of_silent(entry, plan) == COSTS.silent + COSTS.stepped - COSTS.emulated
 
 
 def test_reading_a_state_costs_more() -> None:
     future = function("app::fetch", 0x100, state_offset=0x20)
     plan = make_plan([binary(future, task("raw::poll", 0x200))], exit_mode=ExitMode.RET)
-    costs = Costs(emulated=1_000, stepped=10_000, returned=900, state=300)
+    costs = Costs(emulated=1_000, stepped=10_000, returned=900, silent=500, state=300)
     assert [costs.of(probe, plan) for probe in plan.probes] == [10_300, 10_300, 10_000, 10_000]

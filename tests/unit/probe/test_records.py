@@ -36,7 +36,7 @@ from tracer.model import (
 from tracer.probe import perf
 from tracer.probe.instructions import _reason, wrong_instructions
 from tracer.probe.plan import make_plan
-from tracer.probe.program import CPU_STATE, PROBE, THREAD, probe_records
+from tracer.probe.program import CPU_STATE, PROBE, SILENT_HITS, THREAD, probe_records
 from tracer.probe.sources import bpf_folder
 from tracer.probe.stacks import POLLING, STACK_COUNTS, STACK_HEAD
 from tracer.probe.walk import WALK_NODE
@@ -68,6 +68,7 @@ def c_structure(name: str) -> type[ctypes.Structure]:
         ("event", EVENT),
         ("probe", PROBE),
         ("cpu_state", CPU_STATE),
+        ("silent_hits", SILENT_HITS),
         ("thread", THREAD),
         ("walk_node", WALK_NODE),
         ("polling", POLLING),

@@ -2,6 +2,10 @@
 //!
 //! paced RATE WORK REST: three async fns deep, each polled through a pointer, are awaited RATE times a second for WORK
 //! seconds; then nothing happens for REST seconds.
+//!
+//! paced scan COUNT SECONDS: see scan.rs.
+
+mod scan;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -62,6 +66,9 @@ async fn work(rate: u64, until: Instant) -> u64 {
 
 fn main() {
     let number = |index: usize| std::env::args().nth(index).unwrap().parse::<u64>().unwrap();
+    if std::env::args().nth(1).as_deref() == Some("scan") {
+        return scan::run(number(2) as usize, Duration::from_secs(number(3)));
+    }
     let (rate, busy, rest) = (number(1), number(2), number(3));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     truth::wait_for_go();
