@@ -54,7 +54,7 @@ class Notes:
             "functions not probed": len(plan.unseen),
             "functions probed in part": len(plan.seen_in_part),
             "probes": len(plan.probes),
-            "highest overhead allowed": f"{recording.max_overhead:.1%} of the target's CPU time",
+            "highest overhead allowed": f"{recording.max_overhead * 100:g} % of the target's CPU time",
         }
         args |= {f"process {one.pid}": " ".join(one.command) or one.executable for one in recording.processes}
         if plan.no_scheduling is not None:

@@ -40,7 +40,7 @@ def unknown_sites(kind: Document) -> int:
 
 def overhead_words(document: Document) -> str:
     """What the probes cost, the share first by which it is held: of an idle program's time every probe is much."""
-    of_target, allowed = document["overhead"], f"{document['max_overhead'] * 100:.3g} %"
+    of_target, allowed = document["overhead"], f"{document['max_overhead'] * 100:g} %"
     of_processor = document.get("overhead_of_processor")  # recordings by earlier versions do not tell it
     if of_processor is None:
         return f"{of_target:.1%} of the target's CPU time (allowed: {allowed})"

@@ -254,6 +254,12 @@ def test_the_overhead_is_told_by_the_share_that_holds_it(
     assert f"overhead: the probes took about {words}" in " ".join(rendered(summary).split())
 
 
+@pytest.mark.parametrize(("allowed", "words"), [(0.005, "0.5 %"), (0.0005, "0.05 %"), (100.0, "10000 %")])
+def test_what_is_allowed_is_told_as_it_was_asked(allowed: float, words: str) -> None:
+    summary = summed(many(20), recording=replace(make_recording(), max_overhead=allowed))
+    assert f"(allowed: {words})" in " ".join(rendered(summary).split())
+
+
 def test_tasks_that_were_probed_in_windows_only() -> None:
     """Their figures are of a part, which is said below them; all of a list that has no end is not."""
     summary = summed(many(2000))
