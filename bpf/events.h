@@ -273,6 +273,7 @@ struct stack_counts {
 	u64 lost;    /* the ring buffer had no room */
 	u64 crowded; /* the thread's slot held another one's */
 	u64 unread;  /* the stack's memory could not be read */
+	u64 spent;   /* ns in which they were copied and sent */
 };
 
 /* The place of a probe, where a link has no cookie. */

@@ -123,6 +123,12 @@ static __always_inline void send_stack(struct stack_slot *slot, struct stack_cou
 		counts->sent++;
 }
 
+/* How long it takes depends on the stack's size, and on what the caches have of it. */
+static __always_inline void count_spent(struct stack_counts *counts, u64 since)
+{
+	counts->spent += bpf_ktime_get_ns() - since;
+}
+
 static __always_inline void free_slot(struct stack_slot *slot)
 {
 	slot->owner = 0;
@@ -143,9 +149,11 @@ static __always_inline void keep_stack(u64 pid_tgid, u64 now)
 	struct polling *polling = polling_of(tid);
 	struct stack_counts *counts = stack_counts.lookup(&zero);
 	struct stack_slot *slot = stack_slots.lookup(&index);
+	u64 began;
 
 	if (!polling || !counts || !slot)
 		return;
+	began = bpf_ktime_get_ns();
 	if (exchange(&slot->is_taken, 1) && slot->owner != tid && slot->epoch == scheduling_epoch()) {
 		counts->crowded++;
 		return;
@@ -155,6 +163,7 @@ static __always_inline void keep_stack(u64 pid_tgid, u64 now)
 	slot->head.kind = STACK_BLOCKED;
 	if (!copy_stack(slot, polling, pid_tgid, now, counts))
 		free_slot(slot);
+	count_spent(counts, began);
 }
 
 /* This thread is going to run. */
@@ -163,12 +172,15 @@ static __always_inline void tell_stack(u32 tid, u64 now)
 	u32 zero = 0, index = tid % STACK_SLOTS;
 	struct stack_counts *counts = stack_counts.lookup(&zero);
 	struct stack_slot *slot = stack_slots.lookup(&index);
+	u64 began;
 
 	if (!counts || !slot || slot->owner != tid)
 		return;
 	if (slot->epoch == scheduling_epoch() && now - slot->head.time >= stack_setting(LEAST_BLOCKED)) {
+		began = bpf_ktime_get_ns();
 		slot->head.told = now;
 		send_stack(slot, counts);
+		count_spent(counts, began);
 	}
 	free_slot(slot);
 }
@@ -193,5 +205,6 @@ int at_look(struct bpf_perf_event_data *ctx)
 	slot->head.kind = STACK_RUNNING;
 	if (copy_stack(slot, polling, pid_tgid, now, counts))
 		send_stack(slot, counts);
+	count_spent(counts, now);
 	return 0;
 }

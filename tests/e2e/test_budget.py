@@ -27,8 +27,8 @@ from tracer.commands.survey import Selection, survey_processes
 from tracer.model import Array, ExitMode, FunctionKind, Group, Plan, PlanChange
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
-from tracer.probe.guard import Step
-from tracer.probe.program import SilentHits
+from tracer.probe.guard import Guard, Step
+from tracer.probe.program import Unseen
 from tracer.target.process import TargetProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
@@ -62,7 +62,7 @@ class Fickle:
         self._goes = not self._goes
         return True
 
-    def observe(self, now: int, events: Array, lost: int, silent: SilentHits, cpu: int) -> Step | None:
+    def observe(self, now: int, events: Array, lost: int, unseen: Unseen, cpu: int) -> Step | None:
         if not self.is_time(now, events):
             return None
         some = frozenset(one for one in self._futures if self._random.random() < (0.4 if self._goes else 0.9))
@@ -233,6 +233,34 @@ def test_the_dearest_futures_of_a_busy_program_go_and_come_back(targets: Targets
         for name, kind in futures.items()
     }
     assert max(counts[name] for name in rows[1][2]) >= 0.9 * max(counts.values())
+
+
+class Counting(Guard):
+    """Sees what else than events is counted."""
+
+    stacks = 0
+
+    def observe(self, now: int, events: Array, lost: int, unseen: Unseen, cpu: int) -> Step | None:
+        Counting.stacks += unseen.stacks
+        return super().observe(now, events, lost, unseen, cpu)
+
+
+def test_the_time_that_stacks_take_is_counted(
+    targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time the thread blocks 24 KiB are copied, and again when they are sent: at no more than 50 GB a second."""
+    monkeypatch.setattr(recorder, "Guard", Counting)
+    with targets.run("paced", "release", "nap", "2") as running:
+        process = TargetProcess.open(running.pid)
+        survey = survey_processes([process], Selection(), ExitMode.DEFAULT)
+        options = RecordOptions(None, 1, "auto", 1 << 30, {}, on_attached=lambda plan: running.go())
+        with our_scheduling():
+            Recorder(survey, [process], tmp_path / "x.ratcap", options).run()
+        result = running.wait()
+    naps = result.lines[-1]["naps"]
+    print(f"{naps} times, {Counting.stacks / naps:,.0f} ns each")
+    assert naps > 500
+    assert 24 * 1024 / 50 * 2 < Counting.stacks / naps < 100_000
 
 
 def per_element(lines: Sequence[dict[str, int]], begin: int, end: int) -> float:

@@ -24,7 +24,7 @@ from tracer.model import Array, ExitMode, FunctionKind, Plan, PlanChange, PollFl
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Step
-from tracer.probe.program import SilentHits
+from tracer.probe.program import Unseen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -43,7 +43,7 @@ class FickleWithExits(Fickle):
         self._futures = frozenset(exits_apart(plan))
         self._went = False
 
-    def observe(self, now: int, events: Array, lost: int, silent: SilentHits, cpu: int) -> Step | None:
+    def observe(self, now: int, events: Array, lost: int, unseen: Unseen, cpu: int) -> Step | None:
         if not self.is_time(now, events):
             return None
         share = (0.5 if self._went else 1.0) if self._goes else 0.8

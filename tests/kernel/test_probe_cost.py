@@ -69,9 +69,9 @@ def test_a_program_that_only_polls_is_sampled(turns: Turns, turns_binary: Binary
         first_step = None
         while time.monotonic() - began < 2:
             batch = session.read()
-            lost, silent = sum(loss.count for loss in batch.losses), session.silent_hits()
+            lost, unseen = sum(loss.count for loss in batch.losses), session.unseen()
             cpu = time.clock_gettime_ns(~turns.pid << 3 | 2)
-            step = guard.observe(time.monotonic_ns(), batch.events, lost, silent, cpu)
+            step = guard.observe(time.monotonic_ns(), batch.events, lost, unseen, cpu)
             if step is not None:
                 first_step = first_step or time.monotonic() - began
                 session.set_active(step.active, step.unprobed)

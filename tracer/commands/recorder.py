@@ -319,7 +319,7 @@ class Recorder:
     def _hold_overhead(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
         """Let the guard look at a batch; attach and detach what it says, and note the change."""
         lost = sum(loss.count for loss in batch.losses)
-        step = self._guard.observe(kernel_now(), batch.events, lost, session.silent_hits(), self._cpu_time())
+        step = self._guard.observe(kernel_now(), batch.events, lost, session.unseen(), self._cpu_time())
         if step is None:
             return
         changed = session.set_active(step.active, step.unprobed, step.entries_only)

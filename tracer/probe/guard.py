@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from tracer.model import Array, Group, Plan
 from tracer.probe.calibration import Costs
 from tracer.probe.load import Meter, Units, percent
-from tracer.probe.program import SilentHits
+from tracer.probe.program import Unseen
 from tracer.probe.session import ProbeSession
 
 _INTERVAL = 250_000_000
@@ -117,14 +117,14 @@ class Guard:
         """The same as a share of one processor's time."""
         return self._whole.of_processor(self._last_time)
 
-    def observe(self, now: int, events: Array, lost: int, silent: SilentHits, cpu: int) -> Step | None:
+    def observe(self, now: int, events: Array, lost: int, unseen: Unseen, cpu: int) -> Step | None:
         """Count a batch; returns what to attach when that changes.
 
         now: ns, any steady clock.  events: dtype EVENT.  lost: events in this batch's time for which there was no
-        room.  silent: hits that sent none.  cpu: CPU time of all traced processes so far, ns.
+        room.  unseen: what else cost, in that time.  cpu: CPU time of all traced processes so far, ns.
         """
         self._last_cpu, self._last_time = cpu, now
-        cost = self._units.cost(events, lost, silent)
+        cost = self._units.cost(events, lost, unseen)
         for meter in (self._whole, self._meter, self._window):
             if meter is not None:
                 meter.cost += cost

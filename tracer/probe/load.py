@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tracer.model import Array, ExitMode, Group, Plan, exits_apart, functions_of, is_scheduling
 from tracer.probe.calibration import Costs
-from tracer.probe.program import SilentHits
+from tracer.probe.program import Unseen
 
 Cost = npt.NDArray[np.float64]
 """Nanoseconds of the program's CPU time, by unit."""
@@ -51,11 +51,12 @@ class Units:
         groups = {Group.WAKES: self.wakes, Group.SCHEDULING: self.scheduling}
         return [*self.function_of, *self.functions, *(unit for group, unit in groups.items() if group in self._groups)]
 
-    def cost(self, events: Array, lost: int, silent: SilentHits) -> Cost:
-        """What these hits took, and `lost` more of the kind of the events.  events: dtype EVENT."""
+    def cost(self, events: Array, lost: int, unseen: Unseen) -> Cost:
+        """What these took, and `lost` more of the kind of the events.  events: dtype EVENT."""
         cost = self._cost_of_events(events) * (1 + lost / max(1, len(events)))
-        cost += np.bincount(self._unit, silent.passed * self._cost_of_silent, self.count)
-        cost[self.leaving] += silent.leaving @ self._cost_of_silent
+        cost += np.bincount(self._unit, unseen.passed * self._cost_of_silent, self.count)
+        cost[self.leaving] += unseen.leaving @ self._cost_of_silent
+        cost[self.scheduling] += unseen.stacks  # most are taken of threads that leave their CPU
         return cost
 
     def _cost_of_events(self, events: Array) -> Cost:

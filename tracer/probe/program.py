@@ -115,8 +115,8 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class SilentHits:
-    """Hits that sent nothing, by probe.
+class Unseen:
+    """What took the target's time and sent no event: hits, by probe, and the time in which stacks were taken, ns.
 
     passed: what the probe is for did not happen there, or an event to come tells of it.  leaving: it was being
     attached or detached.
@@ -124,10 +124,11 @@ class SilentHits:
 
     passed: npt.NDArray[np.int64]
     leaving: npt.NDArray[np.int64]
+    stacks: int = 0
 
     @staticmethod
-    def none(probes: int) -> SilentHits:
-        return SilentHits(np.zeros(probes, np.int64), np.zeros(probes, np.int64))
+    def none(probes: int) -> Unseen:
+        return Unseen(np.zeros(probes, np.int64), np.zeros(probes, np.int64))
 
 
 class PollProgram:
@@ -296,16 +297,16 @@ class PollProgram:
         states = self._cpu_states()
         return Counters(states["sent"].copy(), states["lost"].copy())
 
-    def silent_hits(self) -> SilentHits:
+    def silent_hits(self) -> Unseen:
         """Since the last call; none yet while they are few."""
         total = int(self._cpu_states()["silent"].sum())
         if total - self._silent_looked < _FEW_SILENT:
-            return SilentHits.none(len(self._records))
+            return Unseen.none(len(self._records))
         self._silent_looked = total
         counts = self._silent_counts()
         new = (counts - self._silent_seen).sum(axis=0, dtype=np.int64).reshape(-1, _KINDS_OF_SILENCE)
         self._silent_seen = counts
-        return SilentHits(*new[: len(self._records)].T)
+        return Unseen(*new[: len(self._records)].T)
 
     def _silent_counts(self) -> npt.NDArray[np.uint32]:
         """By CPU, of each probe one of each kind; they begin anew when they are full."""

@@ -15,7 +15,7 @@ import atexit
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -37,7 +37,7 @@ from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
-from tracer.probe.program import PollProgram, SilentHits
+from tracer.probe.program import PollProgram, Unseen
 from tracer.probe.ring import RingBuffer
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, joined
@@ -119,6 +119,7 @@ class ProbeSession:
         self._missed = self._missed_since = 0
         self._missed_at: int | None = None
         self._calibration_links: list[Links] = []
+        self._spent_on_stacks = 0
         self._stacks, self._no_stacks = (None, variant.no_stacks) if variant.no_stacks else self._sample_stacks()
         atexit.register(self.close)
 
@@ -385,9 +386,13 @@ class ProbeSession:
         self._left_out += len(events) - len(left)
         return Batch(left, losses)
 
-    def silent_hits(self) -> SilentHits:
-        """Since the last call, or since attach(); what is few may be told by a later call."""
-        return self._program.silent_hits()
+    def unseen(self) -> Unseen:
+        """Since the last call, or since the begin; what is little may be told by a later call."""
+        hits = self._program.silent_hits()
+        if self._stacks is None:
+            return hits
+        spent, self._spent_on_stacks = self._spent_on_stacks, self._stacks.spent()
+        return replace(hits, stacks=self._spent_on_stacks - spent)
 
     @property
     def complete_until(self) -> int:

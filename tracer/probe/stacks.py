@@ -37,7 +37,7 @@ STACK_HEAD = np.dtype(
 POLLING = np.dtype([("sp", "<u8"), ("since", "<u8"), ("epoch", "<u4"), ("from_before", "<u4")])
 """struct polling."""
 
-STACK_COUNTS = np.dtype([("sent", "<u8"), ("lost", "<u8"), ("crowded", "<u8"), ("unread", "<u8")])
+STACK_COUNTS = np.dtype([("sent", "<u8"), ("lost", "<u8"), ("crowded", "<u8"), ("unread", "<u8"), ("spent", "<u8")])
 
 MOST_BYTES = 32_768
 """Of a stack."""
@@ -168,9 +168,15 @@ class StackSampler:
 
     def counts(self) -> StackCounts:
         """Since the begin, of all CPUs."""
-        value = self._counts.lookup(b"\0\0\0\0")
-        counts = np.frombuffer(value or b"", STACK_COUNTS)
+        counts = self._of_cpus()
         return StackCounts(*(int(counts[name].sum()) for name in ("sent", "lost", "crowded", "unread")))
+
+    def spent(self) -> int:
+        """ns of all CPUs so far in which stacks were copied and sent."""
+        return int(self._of_cpus()["spent"].sum())
+
+    def _of_cpus(self) -> Array:
+        return np.frombuffer(self._counts.lookup(b"\0\0\0\0") or b"", STACK_COUNTS)
 
     def end(self) -> None:
         """Look no more."""

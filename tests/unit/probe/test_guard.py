@@ -28,7 +28,7 @@ from tracer.model import (
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Guard, Step
 from tracer.probe.plan import make_plan
-from tracer.probe.program import SilentHits
+from tracer.probe.program import Unseen
 
 COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000, silent=500, scheduling=1_000)
 BOTH = frozenset({Group.TASKS, Group.FUTURES})
@@ -70,9 +70,9 @@ class World:
         function = min(functions_of(probe, self.plan))
         return load.futures[function] if function < len(load.futures) else 0.0
 
-    def silent(self, load: Load) -> SilentHits:
+    def silent(self, load: Load) -> Unseen:
         """What sends nothing in a tick."""
-        silent = SilentHits.none(len(self.plan.probes))
+        silent = Unseen.none(len(self.plan.probes))
         for probe in self.plan.probes:
             if self.rate(probe, load) and probe.leaves is not None and probe.leaves < len(load.passing):
                 silent.passed[probe.id] = round(load.passing[probe.leaves] * TICK / 1e9)
@@ -333,7 +333,7 @@ def test_any_load_is_held(loads: list[tuple[float, ...]], exit_mode: ExitMode) -
 
 def test_lost_hits_cost_as_much(plan: Plan) -> None:
     guard = Guard(plan, COSTS, 0.05, 0, 0)
-    step = guard.observe(300_000_000, events(0, 1_000), 99_000, SilentHits.none(len(plan.probes)), 300_000_000)
+    step = guard.observe(300_000_000, events(0, 1_000), 99_000, Unseen.none(len(plan.probes)), 300_000_000)
     assert step is not None
 
 
@@ -358,11 +358,20 @@ def test_hits_that_send_nothing_cost_as_well() -> None:
 
 def test_what_is_leaving_costs_but_nothing_goes_for_its_sake(plan: Plan) -> None:
     guard = Guard(plan, COSTS, 0.05, 0, 0)
-    silent = SilentHits.none(len(plan.probes))
+    silent = Unseen.none(len(plan.probes))
     silent.leaving[:] = 1_000_000
     assert guard.observe(300_000_000, events(0, 1_000), 0, silent, 10**10) is None
     assert guard.overhead is not None
     assert guard.overhead > 0.05
+
+
+def test_stacks_cost_and_go_with_the_scheduling() -> None:
+    plan = replace(futures_plan(1), scheduling=True)
+    guard = Guard(plan, COSTS, 0.05, 0, 0)
+    unseen = replace(Unseen.none(len(plan.probes)), stacks=50_000_000)
+    step = guard.observe(300_000_000, events(0, 10), 0, unseen, 300_000_000)
+    assert step is not None
+    assert (step.active, step.reason.rpartition(": ")[2]) == (BOTH, "scheduling not probed from here on")
 
 
 def test_a_call_that_is_only_remembered_costs_as_an_event_does() -> None:

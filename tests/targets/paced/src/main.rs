@@ -3,8 +3,9 @@
 //! paced RATE WORK REST: three async fns deep, each polled through a pointer, are awaited RATE times a second for WORK
 //! seconds; then nothing happens for REST seconds.
 //!
-//! paced scan COUNT SECONDS: see scan.rs.
+//! paced scan COUNT SECONDS: see scan.rs.  paced nap SECONDS: see nap.rs.
 
+mod nap;
 mod scan;
 
 use std::future::Future;
@@ -66,8 +67,10 @@ async fn work(rate: u64, until: Instant) -> u64 {
 
 fn main() {
     let number = |index: usize| std::env::args().nth(index).unwrap().parse::<u64>().unwrap();
-    if std::env::args().nth(1).as_deref() == Some("scan") {
-        return scan::run(number(2) as usize, Duration::from_secs(number(3)));
+    match std::env::args().nth(1).as_deref() {
+        Some("scan") => return scan::run(number(2) as usize, Duration::from_secs(number(3))),
+        Some("nap") => return nap::run(Duration::from_secs(number(2))),
+        _ => (),
     }
     let (rate, busy, rest) = (number(1), number(2), number(3));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
