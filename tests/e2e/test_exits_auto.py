@@ -156,8 +156,9 @@ def test_the_dearest_futures_of_a_busy_program_lose_their_exits_first(targets: T
     assert len(rows) == len(said["plan_changes"]) + 1
     blind = {name for *_, names in rows for name in names}
     assert len(blind) == len(said["exits_not_always_probed"]) > 0
-    inferred = 0
+    inferred, rows_of = 0, {row["function"]: row for row in said["functions"]}
     for one in said["exits_not_always_probed"]:
+        assert rows_of[one["function"]]["timed"] < rows_of[one["function"]]["polls"]
         assert one["kind"] in ("coroutine", "future")
         (name,) = [name for name in blind if name == short_name_of(one["function"], FunctionKind(one["kind"]))]
         without = [(begin, end) for begin, end, names in rows if name in names]

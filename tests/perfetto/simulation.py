@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.model import (
     FIRST_SUSPEND,
@@ -316,6 +317,14 @@ def with_spawns(spans: Spans) -> Spans:
     for name in (name for name in begun.dtype.names or () if name.startswith("spawned")):
         over[name] = begun[name]
     return Spans(spans.polls, spans.waits, begun, over)
+
+
+def without_exits(spans: Spans, which: npt.NDArray[np.bool_], seen: int = 0) -> Spans:
+    """These polls, with none inside, were over nobody knows when; seen: ns for which they certainly went on."""
+    polls = spans.polls.copy()
+    polls["end"][which] = np.minimum(polls["end"], polls["start"] + seen)[which]
+    polls["flags"][which] |= int(PollFlag.INFERRED_END)
+    return replace(spans, polls=polls[np.argsort(polls["end"], kind="stable")])
 
 
 def blocks(spans: Spans, count: int) -> list[Spans]:

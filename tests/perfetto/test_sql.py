@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.perfetto.conftest import Write
-from tests.perfetto.simulation import START, TASK, WORKERS, make_recording, simulate
+from tests.perfetto.simulation import ROW, START, TASK, WORKERS, make_recording, simulate, without_exits
 from tests.perfetto.trace_processor import TraceProcessor
 from tracer.commands.sql import PACKAGE
 from tracer.model import CaptureEnd, Outcome, PollFlag, Spans, Tally, WaitFlag
@@ -85,6 +85,27 @@ def test_its_length_is_not_known(trace_of_hung: TraceProcessor) -> None:
     rows = trace_of_hung.query("SELECT dur, least_dur, is_end_seen FROM rat_poll")
     assert {row["is_end_seen"] for row in rows if row["dur"] is None} == {0}
     assert all(row["is_end_seen"] and row["dur"] == row["least_dur"] for row in rows if row["dur"] is not None)
+
+
+def test_no_length_is_made_up_where_exits_are_not_probed(write: Write, trace_processor: Load) -> None:
+    spans = simulate()
+    of_row = spans.polls["function"] == ROW
+    nearly = of_row & (np.cumsum(of_row) % 3 == 0)
+    spans.polls["end_latest"][nearly] += (spans.polls["end"] - spans.polls["start"])[nearly] // 20
+    spans = without_exits(spans, of_row & (np.cumsum(of_row) % 3 == 1), seen=9_000)
+    trace = with_views(write([spans], end=END).path, trace_processor)
+    rows = trace.query(
+        "SELECT function, count(*) AS polls, sum(is_end_seen) AS timed, sum(dur) AS busy, max(dur) AS longest, "
+        "min(least_dur) AS least FROM rat_poll GROUP BY function"
+    )
+    expected = {one["function"]: one for one in summary_of(spans)["functions"] if one["polls"]}
+    keys = ("polls", "timed", "busy", "longest")
+    assert {row["function"]: [row[key] for key in keys] for row in rows} == {
+        name: [one[key] for key in keys] for name, one in expected.items()
+    }
+    name = make_recording().plan.functions[ROW].name
+    assert 0 < expected[name]["timed"] < expected[name]["polls"]
+    assert next(row["least"] for row in rows if row["function"] == name) > 0
 
 
 def test_the_documented_queries_find_it(trace_of_hung: TraceProcessor) -> None:

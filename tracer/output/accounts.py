@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag, WaitFlag
 from tracer.output.histogram import BINS, NO_LEAST, Integers, bins_of, percentile
+from tracer.output.poll_ends import is_length_known
 from tracer.output.records import join, pick
 from tracer.output.waiting import Waiting
 
@@ -22,6 +23,7 @@ class Accounts:
     is_task: by function.  uncertain_waits: those not added up, because nobody knows whether the polls before and after
     were of one future or of two at one address; a task's header is taken for one task.
     born: of the polls that were added last, which are the first of their instance.
+    timed: the polls of which the length is known; busy, longest_poll and percentiles are of those.
     """
 
     def __init__(self, is_task: Sequence[bool]) -> None:
@@ -29,6 +31,7 @@ class Accounts:
         self._is_task = np.array([*is_task] or [False])
         self.uncertain_waits = 0
         self.polls = np.zeros(self._functions, np.int64)
+        self.timed = np.zeros(self._functions, np.int64)
         self.busy = np.zeros(self._functions, np.int64)
         self.longest_poll = np.zeros(self._functions, np.int64)
         self._least_poll = np.full(self._functions, NO_LEAST)
@@ -39,7 +42,6 @@ class Accounts:
         self._histogram = np.zeros((self._functions, BINS), np.int64)
         self.by_await = Waiting(is_task)
         self._seen = np.zeros(1 << 13, np.uint8)
-        self.root_busy = 0
         self.latest = 0
         self.longest = np.empty(0, POLL)
         self.born = np.zeros(0, np.bool_)
@@ -57,15 +59,19 @@ class Accounts:
         length = polls["end"] - polls["start"]
         self.latest = max(self.latest, int(polls["end"].max()))
         self.polls += np.bincount(function, minlength=self._functions)
+        unwound = (polls["flags"] & int(PollFlag.UNWOUND)) != 0
+        self.unwound += np.bincount(function[unwound], minlength=self._functions)
+        is_known = is_length_known(polls)
+        self._add_lengths(function[is_known], length[is_known])
+        self.born[self._count_instances(polls["instance"], function)] = True
+        self._keep_longest(polls, length)
+
+    def _add_lengths(self, function: Integers, length: Integers) -> None:
+        self.timed += np.bincount(function, minlength=self._functions)
         np.add.at(self.busy, function, length)
         np.maximum.at(self.longest_poll, function, length)
         np.minimum.at(self._least_poll, function, length)
-        self.root_busy += int(length[polls["depth"] == 0].sum())
-        unwound = (polls["flags"] & int(PollFlag.UNWOUND)) != 0
-        self.unwound += np.bincount(function[unwound], minlength=self._functions)
         np.add.at(self._histogram.reshape(-1), function * BINS + bins_of(length), 1)
-        self.born[self._count_instances(polls["instance"], function)] = True
-        self._keep_longest(polls, length)
 
     def _count_instances(self, instances: npt.NDArray[np.uint64], functions: Integers) -> npt.NDArray[np.intp]:
         """Which of them are the first of their instance that is told."""

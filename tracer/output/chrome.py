@@ -46,6 +46,7 @@ from tracer.output.labels import (
     state_words,
     wait_notes,
 )
+from tracer.output.merged_rows import busy_words
 from tracer.output.poll_stacks import PollStacks
 from tracer.output.records import join, pick
 from tracer.output.spawn_words import NO_TASK, unknown_site
@@ -59,6 +60,7 @@ from tracer.terminal import printable
 _BLOCK = 1 << 15
 # As plain integers: an IntFlag's operators cost a microsecond each, which is what a whole line may.
 _RESULT, _PENDING, _STATE = int(PollFlag.RESULT), int(PollFlag.PENDING), int(PollFlag.STATE)
+_INFERRED_END = int(PollFlag.INFERRED_END)
 _WAIT_STATE, _AMBIGUOUS = int(WaitFlag.STATE), int(WaitFlag.AMBIGUOUS)
 _RESULTS = {_RESULT: "ready", _RESULT | _PENDING: "pending"}
 
@@ -241,9 +243,9 @@ class ChromeWriter:
         return [
             f'{{"ph":"X","cat":"merged","pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(start)},'
             f'"dur":{_us(end - start)},"name":"{count} short {words} merged",'
-            f'"args":{{"{words}":{count},"busy (ns)":{busy}}}}}'
-            for start, end, tid, count, busy, words in zip(
-                *(merged[name].tolist() for name in ("start", "end", "tid", "instance", "parent")),
+            f'"args":{{"{words}":{count},"{busy_words(flags & _INFERRED_END != 0)}":{busy}}}}}'
+            for start, end, tid, count, busy, flags, words in zip(
+                *(merged[name].tolist() for name in ("start", "end", "tid", "instance", "parent", "flags")),
                 map(sort_words, self._sorts[merged["function"]].tolist()),
                 strict=True,
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tracer.model import Array
+from tracer.model import Array, PollFlag
 from tracer.output.descriptors import Descriptors
 from tracer.output.histogram import Integers
 from tracer.output.rows import RowFormat, Rows, Varint, field
@@ -22,17 +22,18 @@ class MergedRows:
         self._descriptors = descriptors
         self._rows = rows
         self._sorts = sorts
-        self._names: dict[tuple[int, int], int] = {}
-        self._formats: dict[int, RowFormat] = {}
+        self._names: dict[tuple[int, bool, int], int] = {}
+        self._formats: dict[tuple[int, bool], RowFormat] = {}
 
     def begins(self, merged: Array, tracks: Integers) -> Iterator[tuple[Integers, Rows]]:
         """The beginnings of merged slices (as Selection has them): (indices into them, their rows), each index once."""
         sorts = self._sorts[merged["function"]]
-        for sort in np.unique(sorts).tolist():
-            chosen = np.flatnonzero(sorts == sort)
-            yield chosen, self._of_sort(sort, merged.take(chosen), tracks[chosen])
+        is_least = (merged["flags"] & int(PollFlag.INFERRED_END)) != 0
+        for sort, least in np.unique(np.stack([sorts, is_least]), axis=1).T.tolist():
+            chosen = np.flatnonzero((sorts == sort) & (is_least == least))
+            yield chosen, self._of_sort(sort, bool(least), merged.take(chosen), tracks[chosen])
 
-    def _of_sort(self, sort: int, merged: Array, tracks: Integers) -> Rows:
+    def _of_sort(self, sort: int, is_least: bool, merged: Array, tracks: Integers) -> Rows:
         counts, busy = merged["instance"].astype(np.int64), merged["parent"].astype(np.int64)
         spans = merged["end"] - merged["start"]
         share = np.rint(100 * busy / np.maximum(spans, 1)).astype(np.int64)
@@ -40,33 +41,41 @@ class MergedRows:
         rounded = counts // digits * digits
         keys = (rounded * 2 + (rounded != counts)) * 1024 + share
         found, inverse = np.unique(keys, return_inverse=True)
-        names = np.array([self._name(sort, key) for key in found.tolist()])
-        return self._format(sort).encode(
+        names = np.array([self._name(sort, is_least, key) for key in found.tolist()])
+        return self._format(sort, is_least).encode(
             len(merged), time=merged["start"], track=tracks, name=names[inverse], count=counts, busy=busy
         )
 
-    def _format(self, sort: int) -> RowFormat:
-        known = self._formats.get(sort)
+    def _format(self, sort: int, is_least: bool) -> RowFormat:
+        known = self._formats.get((sort, is_least))
         if known is None:
-            known = self._formats[sort] = event(
+            known = self._formats[sort, is_least] = event(
                 BEGIN,
                 field(3, self._descriptors.category("merged")),
                 field(10, Varint("name", 4)),
                 field(52, 1),  # one colour for all of them
                 self._rows.number(sort_words(sort), "count"),
-                self._rows.number("busy (ns)", "busy"),
+                self._rows.number(busy_words(is_least), "busy"),
             )
         return known
 
-    def _name(self, sort: int, key: int) -> int:
-        iid = self._names.get((sort, key))
+    def _name(self, sort: int, is_least: bool, key: int) -> int:
+        iid = self._names.get((sort, is_least, key))
         if iid is None:
-            iid = self._names[sort, key] = self._descriptors.name(_words(sort_words(sort), key))
+            words = _words(sort_words(sort), is_least, key)
+            iid = self._names[sort, is_least, key] = self._descriptors.name(words)
         return iid
 
 
-def _words(what: str, key: int) -> str:
+def busy_words(is_least: bool) -> str:
+    """The argument of a merged slice that tells how long its polls took together; is_least: of some it is not known."""
+    return "busy at the least (ns)" if is_least else "busy (ns)"
+
+
+def _words(what: str, is_least: bool, key: int) -> str:
     """The name of a merged slice; its count is rounded so that there are few such names."""
     rest, share = divmod(key, 1024)
     count, is_rounded = divmod(rest, 2)
-    return printable(f"{'≈' if is_rounded else ''}{count:,} short {what} merged, {share} % busy")
+    return printable(
+        f"{'≈' if is_rounded else ''}{count:,} short {what} merged, {'≥ ' if is_least else ''}{share} % busy"
+    )

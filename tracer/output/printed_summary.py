@@ -98,10 +98,7 @@ def _print_functions(document: Document, console: Console) -> None:
             _name(one),
             grouped(one["polls"]),
             grouped(one["instances"]) if one["instances"] else "?",
-            duration_words(one["busy"]),
-            duration_words(one["busy"] / one["polls"]),
-            duration_words(one["p99"]),
-            duration_words(one["longest"]),
+            *_length_cells(one),
             grouped(one["waits"]),
             duration_words(one["waiting"]),
         )
@@ -114,6 +111,16 @@ def _print_functions(document: Document, console: Console) -> None:
     console.print(plain_text(more + words, "dim"))
     _print_part("futures", document["futures_probed"], document, console)
     console.print()
+
+
+def _length_cells(row: Document) -> list[str]:
+    """How long the polls of a function took: all of them, mean, p99 and the longest, as far as that is known."""
+    timed = row.get("timed", row["polls"])  # recordings by earlier versions do not tell it
+    if not timed:
+        return ["?"] * 4
+    least = "≥ " if timed < row["polls"] else ""
+    mean, p99 = duration_words(row["busy"] / timed), duration_words(row["p99"])
+    return [least + duration_words(row["busy"]), mean, p99, least + duration_words(row["longest"])]
 
 
 def _print_part(what: str, share: float, document: Document, console: Console) -> None:

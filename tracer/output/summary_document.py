@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tracer.model import Finding, Group, Outcome, Plan, PollFlag, PollFunction
+from tracer.output.accounts import Accounts
 from tracer.output.awaits import layout_remarks, short_place, where_words
 from tracer.output.blockers import Blocker, stack_of, stack_words
 from tracer.output.delays import Lengths
@@ -13,6 +16,7 @@ from tracer.output.flight import flight_of
 from tracer.output.jobs import PartialJobs
 from tracer.output.kinds import Spawn
 from tracer.output.labels import probed_words, state_words
+from tracer.output.poll_ends import is_length_known
 from tracer.output.probed import ProbedTime
 from tracer.output.scheduled import Split, StolenTime
 from tracer.output.syscalls import syscall_words
@@ -73,11 +77,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
                 "crate": one.crate,
                 "polls": int(accounts.polls[index]),
                 "instances": int(accounts.instances[index]),
-                "busy": int(accounts.busy[index]),
-                "mean": int(accounts.busy[index]) // max(1, int(accounts.polls[index])),
-                "p50": round(accounts.percentile(index, 0.5)),
-                "p99": round(accounts.percentile(index, 0.99)),
-                "longest": int(accounts.longest_poll[index]),
+                **_lengths(accounts, index),
                 "waits": int(accounts.waits[index]),
                 "waiting": int(accounts.waiting[index]),
                 "unwound": int(accounts.unwound[index]),
@@ -121,7 +121,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
                 "thread": summary.names.get(int(poll["tid"])),
                 "tid": int(poll["tid"]),
                 "instance": int(poll["instance"]) or None,
-                "note": _bound_words(int(poll["flags"])) or None,
+                "note": _bound_words(poll) or None,
             }
             for poll in accounts.longest_apart(20)
         ],
@@ -250,9 +250,25 @@ def _wakes(summary: Summary) -> dict[str, int] | None:
     }
 
 
-def _bound_words(flags: int) -> str:
-    """Why a poll's length is only a bound, or ""."""
-    start, end = flags & PollFlag.START_UNKNOWN, flags & PollFlag.END_UNKNOWN
+def _lengths(accounts: Accounts, function: int) -> dict[str, int | None]:
+    """How long the polls of one function took: those of which that is known."""
+    timed, busy = int(accounts.timed[function]), int(accounts.busy[function])
+    known: dict[str, int | None] = {
+        "busy": busy,
+        "mean": busy // max(1, timed),
+        "p50": round(accounts.percentile(function, 0.5)),
+        "p99": round(accounts.percentile(function, 0.99)),
+        "longest": int(accounts.longest_poll[function]),
+    }
+    if not timed and accounts.polls[function]:
+        known = dict.fromkeys(known)
+    return {"timed": timed, **known}
+
+
+def _bound_words(poll: np.void) -> str:
+    """Why the length of a poll (dtype POLL) is only a bound, or ""."""
+    start = poll["flags"] & PollFlag.START_UNKNOWN
+    end = poll["flags"] & PollFlag.END_UNKNOWN or not is_length_known(poll)
     if start and end:
         return "neither end seen"
     return "began before" if start else "end not seen" if end else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from tracer.model import FunctionKind
+from tracer.model import ExitMode, FunctionKind
 from tracer.output.labels import (
     duration_words,
     short_name_of,
@@ -18,6 +18,7 @@ from tracer.output.tables import Document, plain_text, some
 _MOST_NAMED = 2
 _MAX_CHANGES, _MAX_NAMES, _MAX_LINES = 4, 5, 16
 _MUCH_STOLEN = 0.01
+_MOST_OF_THEM = 0.99
 
 
 def _print_unjudged(document: Document, console: Console) -> None:
@@ -95,6 +96,8 @@ def print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(words, "dim"))
     for words in left_out_words(document):
         console.print(plain_text(words, "yellow"))
+    for words in _untimed(document):
+        console.print(plain_text(words, "yellow"))
     if len(changes) > _MAX_CHANGES:
         more = f"{some(len(changes) - _MAX_CHANGES, 'more change')} of what was probed: see the trace, track 'probed'"
         console.print(plain_text(more, "yellow"))
@@ -147,7 +150,11 @@ def left_out_words(document: Document) -> Iterator[str]:
     """What was left out to keep the cost down, for how long."""
     left_out = (
         ("not_always_probed", "not_probed", "not probed"),
-        ("exits_not_always_probed", "entries_only", "probed without their exits (polls in that time end by inference)"),
+        (
+            "exits_not_always_probed",
+            "entries_only",
+            "probed without their exits (how long polls took in that time is not known)",
+        ),
     )
     for key, length, words in left_out:
         rows = document.get(key, [])  # recordings by earlier versions have none
@@ -160,6 +167,23 @@ def left_out_words(document: Document) -> Iterator[str]:
         ]
         more = f"; {some(len(rows) - _MAX_NAMES, 'more function')}" if len(rows) > _MAX_NAMES else ""
         yield f"{words}, to keep the cost down: {'; '.join(names)}{more}"
+
+
+def _untimed(document: Document) -> Iterator[str]:
+    """Of which functions it is not known how long polls took; recordings by earlier versions do not tell it."""
+    rows = [one for one in document["functions"] if one.get("timed", one["polls"]) < _MOST_OF_THEM * one["polls"]]
+    if not rows:
+        return
+    rows.sort(key=lambda one: one["timed"] - one["polls"])
+    names = [short_name_of(one["function"], FunctionKind(one["kind"])) for one in rows[:_MAX_NAMES]]
+    known = [f"{one['timed']:,} of {some(one['polls'], 'poll')} of" for one in rows]
+    words = "; ".join(map(" ".join, zip(known, names, strict=False)))
+    more = f"; {some(len(rows) - _MAX_NAMES, 'more function')}" if len(rows) > _MAX_NAMES else ""
+    why = " (--exits task)" if document["exits"] == ExitMode.TASK else ""
+    yield (
+        f"exits were not seen of all polls{why}: how long they took is known of {words}{more}; the time of the others "
+        "is in that of what polled them"
+    )
 
 
 def _stack_remarks(census: Document | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tracer.model import POLL, Array, PollFlag
 from tracer.output.histogram import Integers
 from tracer.output.order import Booleans, by_thread, stable_order
+from tracer.output.poll_ends import is_length_known, longest_possible
 
 SLICES_A_POLL = 3
 """A poll on its thread's track, the same on its instance's track, and the wait after it."""
@@ -42,8 +43,8 @@ class Selection:
     """What of a block is drawn.
 
     polls, waits: masks.  merged: POLL records that stand for several polls (flag MERGED; `instance` holds their
-    number, `parent` their polling time in ns, `function` is one of their sort), `position` their places among the polls
-    in order of arrival.
+    number, `parent` their polling time in ns, with INFERRED_END at the least: the length of some is not known;
+    `function` is one of their sort), `position` their places among the polls in order of arrival.
     singles: polls that are drawn on their thread's track only.  represented: polls in merged slices.
     """
 
@@ -76,7 +77,7 @@ def select(polls: Array, waits: Array, budget: int, sorts: Integers) -> Selectio
     for_polls = min(len(polls), (rest - for_waits) // 2)
     for_waits = min(len(waits), rest - 2 * for_polls)
 
-    length = polls["end"] - polls["start"]
+    length = longest_possible(polls)
     length[(polls["flags"] & _ALWAYS) != 0] = np.iinfo(np.int64).max
     keep = _largest(length, for_polls)
     keep_waits = _largest(waits["end"] - waits["start"], for_waits)
@@ -146,6 +147,7 @@ def _runs(polls: Array, keep: Booleans, limit: int, sorts: Integers) -> tuple[Bo
     run = np.cumsum(dropped & ~joined) - 1
     counts = np.bincount(run[dropped], minlength=len(firsts))
     busy = np.bincount(run[dropped], weights=(end - start)[dropped], minlength=len(firsts)).astype(np.int64)
+    untimed = np.bincount(run[dropped], weights=~is_length_known(polls)[order[row]][dropped], minlength=len(firsts))
     lasts = firsts + counts - 1
     chosen = _largest(busy, limit)
     alone = chosen & (counts == 1)
@@ -153,6 +155,6 @@ def _runs(polls: Array, keep: Booleans, limit: int, sorts: Integers) -> tuple[Bo
     many = np.flatnonzero(chosen & (counts > 1))
     merged = polls.take(order[row[firsts[many]]])
     merged["end"] = merged["end_latest"] = end[lasts[many]]
-    merged["flags"] = int(PollFlag.MERGED)
+    merged["flags"] = int(PollFlag.MERGED) | np.where(untimed[many], int(PollFlag.INFERRED_END), 0)
     merged["instance"], merged["parent"], merged["task"] = counts[many], busy[many], 0
     return single, merged, order[row[lasts[many]]].astype(np.int64), int(counts[many].sum())

@@ -9,6 +9,7 @@ import numpy as np
 from tracer.model import Array, PollFlag, PollFunction
 from tracer.output.histogram import Integers
 from tracer.output.labels import category
+from tracer.output.poll_ends import longest_possible
 from tracer.output.records import pick
 from tracer.output.tables import some
 from tracer.output.thinning import Selection
@@ -50,7 +51,7 @@ class Undrawn:
         """Those of these (dtype POLL) that are long enough, or of which nobody knows that they are not."""
         if not self.min_ns:
             return polls
-        chosen = (polls["end"] - polls["start"] >= self.min_ns) | ((polls["flags"] & _BOUNDS_ONLY) != 0)
+        chosen = (longest_possible(polls) >= self.min_ns) | ((polls["flags"] & _BOUNDS_ONLY) != 0)
         short = self._sorts[polls["function"][~chosen]]
         self._too_short += np.bincount(short, minlength=len(SORTS))
         return pick(polls, chosen)

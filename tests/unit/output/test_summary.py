@@ -11,13 +11,25 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.perfetto.simulation import PID, QUERY, START, blocks, make_recording, make_threads, many, simulate
+from tests.perfetto.simulation import (
+    PID,
+    QUERY,
+    ROW,
+    START,
+    blocks,
+    make_recording,
+    make_threads,
+    many,
+    simulate,
+    without_exits,
+)
 from tracer.model import (
     IN_PART,
     OFF_CPU,
     POLL,
     WAIT,
     CaptureEnd,
+    ExitMode,
     FunctionKind,
     Group,
     Loss,
@@ -289,8 +301,47 @@ def test_what_was_probed_by_its_entries_only() -> None:
     (row,) = document["exits_not_always_probed"]
     assert (row["function"], row["entries_only"]) == (functions[QUERY].name, 500_000_000)
     assert [row["not_probed"] for row in document["not_always_probed"]] == [3_000_000_000]
-    words = "probed without their exits (polls in that time end by inference), to keep the cost down: "
+    words = "probed without their exits (how long polls took in that time is not known), to keep the cost down: "
     assert f"{words}{short_name(functions[QUERY])} for 10.0% of the time" in " ".join(rendered(summary).split())
+
+
+def test_how_long_polls_took_is_not_known_without_their_exits() -> None:
+    spans = simulate()
+    recording = make_recording()
+    plan, count = (
+        replace(recording.plan, exit_mode=ExitMode.TASK),
+        int(np.count_nonzero(spans.polls["function"] == ROW)),
+    )
+    spans = without_exits(spans, spans.polls["function"] == ROW)
+    summary = summed(spans, recording=replace(recording, plan=plan))
+    (row,) = [one for one in summary.as_json()["functions"] if one["function"] == plan.functions[ROW].name]
+    assert (row["polls"], row["timed"]) == (count, 0)
+    assert {row[key] for key in ("busy", "mean", "p50", "p99", "longest")} == {None}
+    text, name = rendered(summary), short_name(plan.functions[ROW])
+    assert re.search(rf"^{re.escape(name)} +{count} +\d+ +\? +\? +\? +\? ", text, re.MULTILINE)
+    words = (
+        f"exits were not seen of all polls (--exits task): how long they took is known of 0 of {count} polls of {name}"
+    )
+    assert f"{words}; the time of the others is in that of what polled them" in " ".join(text.split())
+
+
+def test_figures_are_of_the_polls_of_which_they_are_known() -> None:
+    """Those whose ends are uncertain by no more than a 16th of their length are among them."""
+    spans, plan = simulate(), make_recording().plan
+    of_row = spans.polls["function"] == ROW
+    is_blind = of_row & (np.cumsum(of_row) % 2 == 0)
+    known = spans.polls[of_row & ~is_blind]
+    spans.polls["end_latest"][of_row & ~is_blind] += (known["end"] - known["start"]) // 16
+    summary = summed(without_exits(spans, is_blind))
+    length, polls = known["end"] - known["start"], int(np.count_nonzero(of_row))
+    (row,) = [one for one in summary.as_json()["functions"] if one["function"] == plan.functions[ROW].name]
+    assert (row["polls"], row["timed"], row["busy"]) == (polls, len(known), int(length.sum()))
+    assert (row["mean"], row["longest"]) == (int(length.sum()) // len(known), int(length.max()))
+    assert row["p50"] >= int(length.min()) > 0
+    text, name = rendered(summary), short_name(plan.functions[ROW])
+    (line,) = re.findall(rf"^{re.escape(name)} +{polls} .*$", text, re.MULTILINE)
+    assert line.count("≥") == 2
+    assert f"is known of {len(known)} of {polls} polls of {name};" in " ".join(text.split())
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:

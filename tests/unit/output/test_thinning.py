@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.perfetto.simulation import many, simulate
+from tests.perfetto.simulation import many, simulate, without_exits
 from tracer.model import PollFlag
 from tracer.output.thinning import Budget, select
 
@@ -78,3 +78,21 @@ def test_the_budget_is_shared_by_time() -> None:
     assert budget.of(100) == 980 * 200 // 1800
     budget.spend(900, 980)
     assert budget.of(50) == 0
+
+
+def test_what_may_have_been_long_is_not_among_the_short() -> None:
+    """Of a merged slice with such polls it is known only how long they took at the least."""
+    spans = many(600, nested=1, tasks=20)
+    spans = without_exits(spans, np.arange(len(spans.polls)) % 5 == 0)
+    polls = spans.polls
+    blind = (polls["flags"] & int(PollFlag.INFERRED_END)) != 0
+    chosen = select(polls, spans.waits, 200, ALIKE)
+    kept = (polls["end_latest"] - polls["start"])[chosen.polls]
+    left = (polls["end_latest"] - polls["start"])[~chosen.polls]
+    assert kept.min() >= left.max()
+    assert blind[chosen.polls].any()
+    for run in chosen.merged:
+        inside = (polls["tid"] == run["tid"]) & (polls["start"] >= run["start"]) & (polls["end"] <= run["end"])
+        inside &= (polls["depth"] == run["depth"]) & ~chosen.polls
+        assert bool(run["flags"] & PollFlag.INFERRED_END) == bool(blind[inside].any())
+    assert {bool(flags & PollFlag.INFERRED_END) for flags in chosen.merged["flags"].tolist()} == {True, False}

@@ -22,6 +22,13 @@ def whose(function: int, blockers: Blockers, run: Run) -> tuple[str, SourceLocat
     return f"{run.short(function)} (in {printable(name)})", frame.location or about.location
 
 
+def perhaps_words(function: int | None, run: Run) -> tuple[str, dict[str, str]]:
+    """That the time of a poll may have been one's inside it, of which it is not known; and the same as evidence."""
+    if function is None:
+        return "", {}
+    return f" (perhaps in {run.short(function)}: its exit was not seen)", {"perhaps_in": run.function(function).name}
+
+
 def doing(poll: np.void, blockers: Blockers) -> tuple[str, SourceLocation | None, dict[str, int | float | str]]:
     """What the thread did in this poll, as a verb; where it blocked, if it did; and more of that as evidence.
 

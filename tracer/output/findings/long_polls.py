@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from tracer.model import POLL, Array, Finding, PollFlag, Severity, StackKind, Stacks
 from tracer.output.blockers import Blockers, period_of, times_of
-from tracer.output.findings.deeds import doing, whose
+from tracer.output.findings.deeds import doing, perhaps_words, whose
 from tracer.output.findings.poll_lengths import SCHEDULED, SHARE, innermost_of, own_length, own_lengths, within
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words, more_times
+from tracer.output.poll_ends import is_length_known, longest_possible
 from tracer.output.records import join, pick
 
 LONG_POLL = Rule(
@@ -51,11 +52,13 @@ class Worst:
     """Of several polls.  poll: dtype POLL.  length: ns of it, without what was done in place.
 
     own: ns of that which are known to be no wait for a processor: of what was not scheduled only what was seen.
+    perhaps_in: the function of a poll inside it that may have taken most of it, see LongPolls.perhaps_in().
     """
 
     poll: np.void
     length: int
     own: int
+    perhaps_in: int | None = None
 
 
 @dataclass(slots=True)
@@ -122,6 +125,7 @@ class LongPolls:
         self._stacks = stacks
         self._own_folders = own_folders
         self.recent = np.empty(0, POLL)
+        self._untimed = np.empty(0, POLL)  # those that may have been long
         self._in_place = np.empty(0, POLL)
         self._workers: set[int] = set()
         self._executors: set[int] = set()  # threads on which a future polls tasks; how long it does so is no matter
@@ -145,6 +149,8 @@ class LongPolls:
         tasks = self._is_task[polls["function"]]
         self._workers |= set(np.unique(polls["tid"][tasks]).tolist())
         self._executors |= set(np.unique(polls["tid"][tasks & (polls["depth"] > 0)]).tolist())
+        untimed = pick(polls, ~is_length_known(polls) & (longest_possible(polls) >= SHARE * LEAST))
+        self._untimed = join([self._untimed, untimed], POLL)[-_WINDOW:]
         length = own_lengths(polls)
         long = pick(polls, (length >= SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))
         if not len(long):
@@ -165,7 +171,7 @@ class LongPolls:
         one.blockers.add(looks)
         is_scheduled = bool(inner["flags"] & SCHEDULED)
         own = length if is_scheduled else min(length, self._seen(looks))
-        one.add(Worst(inner.copy(), length, own))
+        one.add(Worst(inner.copy(), length, own, self.perhaps_in(inner)))
         one.lengths[_bin(length)] += 1
         one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1
 
@@ -227,6 +233,13 @@ class LongPolls:
         """The deepest of the remembered polls inside this one that took most of its time; it itself where none did."""
         return innermost_of(self.recent, outer)
 
+    def perhaps_in(self, poll: np.void) -> int | None:
+        """The function of the deepest poll inside this one that may have taken most of it, for its end was not seen;
+        None: there is none."""
+        inside = self._untimed[within(self._untimed, poll)]
+        inside = inside[longest_possible(inside) >= SHARE * (poll["end"] - poll["start"])]
+        return int(inside["function"][np.argmax(inside["depth"])]) if len(inside) else None
+
     def limit(self, run: Run) -> int:
         """From how many ns on they are long."""
         if self.starve:
@@ -278,12 +291,13 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
         if not poll["flags"] & SCHEDULED and 2 * worst.own < worst.length:
             verb = "kept"  # others of them may have blocked for most of their time
         who, place = whose(function, long.blockers, run)
+        perhaps, about_perhaps = perhaps_words(worst.perhaps_in, run)
         often = f", and {more_times(count - 1)} for long" if count > 1 else ""
         unsure = " (perhaps waiting for a CPU)" if verb == "kept" else ""
         yield Finding(
             rule.id,
             Severity.CRITICAL if long.is_critical(worst) else Severity.WARNING,
-            f"{who} {verb} {run.thread(int(poll['tid']))} for {duration_words(worst.length)}{often}{unsure}",
+            f"{who}{perhaps} {verb} {run.thread(int(poll['tid']))} for {duration_words(worst.length)}{often}{unsure}",
             {
                 "longest_ns": worst.length,
                 "polls": count,
@@ -291,6 +305,7 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
                 "run_median_ns": median,
                 "run_p99_ns": p99,
                 **about,
+                **about_perhaps,
             },
             run.function(function).name,
             where or place,

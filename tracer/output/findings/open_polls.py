@@ -9,7 +9,7 @@ import numpy as np
 
 from tracer.model import Array, Finding, FunctionKind, Outcome, PollFlag, Severity, Stacks
 from tracer.output.blockers import Blockers
-from tracer.output.findings.deeds import doing, whose
+from tracer.output.findings.deeds import doing, perhaps_words, whose
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, looks_in
 from tracer.output.findings.poll_lengths import innermost_of, own_length, own_lengths
 from tracer.output.findings.run import Need, Run
@@ -23,7 +23,7 @@ _END_UNKNOWN, _START_UNKNOWN = int(PollFlag.END_UNKNOWN), int(PollFlag.START_UNK
 class _Open:
     """Of one function.  longest: ns, of the one that began first.  poll: dtype POLL; None: its thread is not known.
 
-    blockers: what was seen on the stacks.
+    blockers: what was seen on the stacks.  perhaps_in: see LongPolls.perhaps_in().
     """
 
     longest: int
@@ -31,6 +31,7 @@ class _Open:
     start: int
     task: int
     blockers: Blockers
+    perhaps_in: int | None = None
     count: int = 0
 
 
@@ -73,6 +74,8 @@ class OpenPolls:
             )
         elif length > one.longest:
             one.longest, one.poll, one.start, one.task = length, poll, start, task
+        if one.poll is poll and poll is not None:
+            one.perhaps_in = self.others.perhaps_in(poll)
         one.count += 1
         one.blockers.add(looks)
 
@@ -97,13 +100,20 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
         if from_before and uses_in_place and not one.blockers.is_elsewhere("block_in_place"):
             continue  # perhaps it is in there, and its worker's tasks were handed over
         who, place = whose(function, one.blockers, run)
+        perhaps, about_perhaps = perhaps_words(one.perhaps_in, run)
         unseen = "neither its begin nor its end was" if from_before else "its end was not"
         others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
         yield Finding(
             LONG_POLL.id,
             Severity.CRITICAL,
-            f"{who} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
-            {"longest_ns": one.longest, "polls": one.count, "limit_ns": int(LONG_POLL.limits["always_ns"]), **more},
+            f"{who}{perhaps} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
+            {
+                "longest_ns": one.longest,
+                "polls": one.count,
+                "limit_ns": int(LONG_POLL.limits["always_ns"]),
+                **more,
+                **about_perhaps,
+            },
             about.name,
             where or place,
             one.start,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tracer.model import WAIT, Array, Finding, Severity
 from tracer.output.delays import ready_times
-from tracer.output.findings.deeds import whose
+from tracer.output.findings.deeds import perhaps_words, whose
 from tracer.output.findings.long_polls import LEAST, LongPolls, limit_of
 from tracer.output.findings.poll_lengths import own_length
 from tracer.output.findings.run import Need, Rule, Run
@@ -41,10 +41,12 @@ _MOST_HELD = 1024
 @dataclass(slots=True)
 class _Starved:
     """By one function's polls.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
-    lengths: of how long tasks were ready, in bins.  behind_long: of those whose poll in the way was long by itself."""
+    perhaps_in: see LongPolls.perhaps_in().  lengths: of how long tasks were ready, in bins.  behind_long: of those
+    whose poll in the way was long by itself."""
 
     worst: np.void
     poll: np.void
+    perhaps_in: int | None
     lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
     behind_long: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
@@ -112,12 +114,13 @@ class Starved:
             self._count(wait, self.polls.innermost(polls[int(np.argmax(overlap))]), until - since)
 
     def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
-        one = self.by_poll.setdefault(int(poll["function"]), _Starved(wait, poll))
+        function, perhaps_in = int(poll["function"]), self.polls.perhaps_in(poll)
+        one = self.by_poll.setdefault(function, _Starved(wait, poll, perhaps_in))
         at = bins_of(np.array([delay]))
         one.lengths[at] += 1
         one.behind_long[at] += own_length(poll) >= STARVED.limits["least_ns"]
         if delay > _delay(one.worst):
-            one.worst, one.poll = wait, poll
+            one.worst, one.poll, one.perhaps_in = wait, poll, perhaps_in
 
     def usual(self) -> tuple[int, int]:
         """(median, 99th percentile) of how long tasks were ready, ns."""
@@ -143,11 +146,12 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
             continue
         about = run.function(function)
         who, place = whose(function, is_long[function].blockers, run)
+        perhaps, about_perhaps = perhaps_words(one.perhaps_in, run)
         took = int(poll["end"] - poll["start"])
         yield Finding(
             rule.id,
             Severity.CRITICAL if delay >= rule.limits["always_ns"] else Severity.WARNING,
-            f"ready tasks waited up to {duration_words(delay)} for a poll of {who}, {count:,} times",
+            f"ready tasks waited up to {duration_words(delay)} for a poll of {who}{perhaps}, {count:,} times",
             {
                 "longest_ns": delay,
                 "times": count,
@@ -157,6 +161,7 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
                 "poll_ns": took,
                 "starved": run.function(int(wait["function"])).name,
                 "starved_task": int(wait["instance"]),
+                **about_perhaps,
             },
             about.name,
             place,

@@ -8,11 +8,12 @@ CREATE PERFETTO VIEW rat_poll (
   -- When the poll began.
   ts TIMESTAMP,
   -- How long it took by the clock, of what was under way before from the recording's start on; NULL when its end was not
-  -- seen.
+  -- seen: its exit was not probed (`--exits`), or lost, or it had none yet.
   dur DURATION,
-  -- How long it took at the least: as `dur`, or where its end was not seen until the recording, or its process, ended.
+  -- How long it took at the least: as `dur`, or where its end was not seen until it, or what it polled, was seen last.
   least_dur DURATION,
-  -- Whether its end was seen. One that holds its thread for good never has an end.
+  -- Whether its end was seen, or is known to within a 16th of its length. One that holds its thread for good never has
+  -- an end.
   is_end_seen BOOL,
   -- How many polls around it were under way on the thread.
   depth LONG,
@@ -45,9 +46,9 @@ CREATE PERFETTO VIEW rat_poll (
 SELECT
   slice.id,
   slice.ts,
-  iif(coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE), NULL, slice.dur) AS dur,
+  iif(slice.is_end_seen, slice.dur, NULL) AS dur,
   slice.dur AS least_dur,
-  NOT coalesce(extract_arg(slice.arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE) AS is_end_seen,
+  slice.is_end_seen,
   slice.depth,
   slice.parent_id,
   utid,
@@ -63,13 +64,19 @@ SELECT
   extract_arg(slice.arg_set_id, 'debug.state') AS state,
   extract_arg(slice.arg_set_id, 'debug.result') AS result,
   extract_arg(slice.arg_set_id, 'debug.note') AS note
-FROM slice
+FROM (
+  SELECT
+    *,
+    NOT coalesce(extract_arg(arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE)
+    AND coalesce(extract_arg(arg_set_id, 'debug.may have ended later by (ns)'), 0) * 16 <= dur AS is_end_seen
+  FROM slice
+  WHERE
+    category = 'poll'
+) AS slice
 JOIN thread_track
   ON thread_track.id = slice.track_id
 JOIN thread
-  USING (utid)
-WHERE
-  slice.category = 'poll';
+  USING (utid);
 
 -- Short polls that the trace has as one slice, see --max-slices.
 CREATE PERFETTO VIEW rat_merged_polls (
@@ -79,7 +86,7 @@ CREATE PERFETTO VIEW rat_merged_polls (
   dur DURATION,
   utid LONG,
   polls LONG,
-  -- Of all of them together.
+  -- Of all of them together; NULL where that is not known of all: see rat_poll.dur.
   busy_dur DURATION
 ) AS
 SELECT

@@ -58,6 +58,32 @@ def test_ten_milliseconds_are_long(length: float, is_found: bool) -> None:
     assert rules(found(spans(polls))) == (["long-poll"] if is_found else [])
 
 
+def unseen(row: np.void) -> np.void:
+    """The same poll without an exit: it ended by then."""
+    row["end"] = row["start"]
+    row["flags"] |= int(PollFlag.INFERRED_END)
+    return row
+
+
+def test_what_may_have_taken_the_time_unseen_is_named_beside() -> None:
+    inner, *around = nest(100, 40)
+    (one,) = found(spans([*usual(), unseen(inner), *around, *nest_of_handle(300, 40)]))
+    assert one.function == "echo::conn::handle"
+    assert "handle (perhaps in db::query: its exit was not seen) kept thread worker-0" in one.title
+    assert one.evidence["perhaps_in"] == "echo::db::query"
+
+
+def test_what_cannot_have_taken_it_is_not() -> None:
+    short = unseen(poll(100.02, 30, function=QUERY, depth=2, instance=1001))
+    (one,) = found(spans([*usual(), short, *nest_of_handle(100, 40), *nest_of_handle(300, 20)]))
+    assert "perhaps in" not in one.title
+    assert "perhaps_in" not in one.evidence
+
+
+def nest_of_handle(start: float, length: float) -> list[np.void]:
+    return nest(start, length)[1:]
+
+
 def test_who_took_the_time_is_named() -> None:
     (one,) = found(spans(usual() + nest(100, 20) + nest(300, 40)))
     assert (one.function, str(one.where)) == ("echo::db::query", "src/db.rs:77")

@@ -37,6 +37,17 @@ def test_the_poll_in_the_way_is_named() -> None:
     assert "up to 58.0 ms for a poll of db::query, 3 times" in one.title
 
 
+def test_that_it_may_have_been_what_that_poll_polled_is_said() -> None:
+    polls = hogs(100, 500, 900, length=300)
+    for row in polls:
+        if row["function"] == QUERY:
+            row["end"], row["flags"] = row["start"], row["flags"] | int(PollFlag.INFERRED_END)
+    delays = [wait(start - 10, start + 20, start + 300, task=5) for start in (100, 500, 900)]
+    one = next(one for one in found(spans(polls, [*quick(), *delays])) if one.rule == "starved-tasks")
+    assert (one.function, one.evidence["perhaps_in"]) == ("task echo::conn::handle", "echo::db::query")
+    assert "for a poll of conn::handle (perhaps in db::query: its exit was not seen), 3 times" in one.title
+
+
 @pytest.mark.parametrize(("ready", "is_found"), [(9, False), (11, True)])
 def test_ten_milliseconds_are_long(ready: float, is_found: bool) -> None:
     delays = [wait(start - 10, start + 60 - ready, start + 60, task=5) for start in (100, 300)]
