@@ -346,5 +346,6 @@ EVERYTHING = Recording(
     kernel="6.18",
     max_overhead=0.5,
     options={"filter": "handle", "duration": "5"},
+    hit_costs=(1500.5, 900.0, 650.25),
 )
 """A recording in which every field has a value of its own."""

@@ -419,7 +419,7 @@ class ClockReading(_message.Message):
     def __init__(self, monotonic: _Optional[int] = ..., boottime: _Optional[int] = ..., realtime: _Optional[int] = ...) -> None: ...
 
 class Recording(_message.Message):
-    __slots__ = ("version", "clock", "start", "processes", "plan", "transport", "kernel", "max_overhead", "options", "flight", "cpu_quota")
+    __slots__ = ("version", "clock", "start", "processes", "plan", "transport", "kernel", "max_overhead", "options", "flight", "cpu_quota", "hit_costs")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -438,6 +438,7 @@ class Recording(_message.Message):
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     FLIGHT_FIELD_NUMBER: _ClassVar[int]
     CPU_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    HIT_COSTS_FIELD_NUMBER: _ClassVar[int]
     version: str
     clock: ClockReading
     start: int
@@ -449,7 +450,8 @@ class Recording(_message.Message):
     options: _containers.ScalarMap[str, str]
     flight: Flight
     cpu_quota: float
-    def __init__(self, version: _Optional[str] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ..., start: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[Process, _Mapping]]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., transport: _Optional[str] = ..., kernel: _Optional[str] = ..., max_overhead: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ..., flight: _Optional[_Union[Flight, _Mapping]] = ..., cpu_quota: _Optional[float] = ...) -> None: ...
+    hit_costs: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, version: _Optional[str] = ..., clock: _Optional[_Union[ClockReading, _Mapping]] = ..., start: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[Process, _Mapping]]] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., transport: _Optional[str] = ..., kernel: _Optional[str] = ..., max_overhead: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ..., flight: _Optional[_Union[Flight, _Mapping]] = ..., cpu_quota: _Optional[float] = ..., hit_costs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Flight(_message.Message):
     __slots__ = ("last", "began", "hit")

@@ -69,6 +69,8 @@ def test_polls_without_exits_end_between_the_bounds_that_are_told(
     assert result.log.dropped == 0
     described, parts, tally = assembled(capture)
     plan, spans = described.plan, joined(parts)
+    assert len(described.hit_costs) == len(plan.probes)
+    assert all(0 < cost < 1_000_000 for cost in described.hit_costs)
     polls = spans.polls
     assert (tally.unmatched_exits, tally.unwound) == (0, 0)
     with CaptureReader(capture) as reader:

@@ -61,6 +61,7 @@ def write_recording(recording: Recording) -> bytes:
         options={text(key): text(value) for key, value in recording.options.items()},
         flight=write_flight(recording.flight),
         cpu_quota=recording.cpu_quota,
+        hit_costs=recording.hit_costs,
     ).SerializeToString(deterministic=True)
 
 
@@ -90,7 +91,14 @@ def read_recording(data: bytes) -> Recording:
         options=dict(sorted(message.options.items())),  # a map of protobuf has no order,
         flight=read_flight(message.flight) if message.HasField("flight") else None,
         cpu_quota=message.cpu_quota if message.HasField("cpu_quota") else None,
+        hit_costs=_checked_costs(message.hit_costs),
     )
+
+
+def _checked_costs(costs: Iterable[float]) -> tuple[float, ...]:
+    if not all(0 <= cost < _MOST_COST for cost in costs):
+        raise ValueError("a hit of a probe costs no such time")
+    return tuple(costs)
 
 
 def _checked_pid(number: int) -> int:
@@ -149,6 +157,8 @@ def read_process_end(data: bytes) -> ProcessEnd:
 
 
 _MOST_PID = (1 << 31) - 1
+_MOST_COST = 1e9
+"""ns."""
 
 _STUCK_KINDS = frozenset(StuckKind)
 """A later version may tell of others."""

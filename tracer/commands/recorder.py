@@ -156,6 +156,7 @@ class Recorder:
                 options=options.asked,
                 flight=model.Flight(options.last, began) if options.last is not None else None,
                 cpu_quota=quota,
+                hit_costs=tuple(max(0.0, costs.of(probe, plan)) for probe in plan.probes),
             )
             cpu_at_start = self._cpu_time()
             self._guard = Guard(plan, costs, options.max_overhead, kernel_now(), cpu_at_start, min(quota or 1.0, 1.0))

@@ -144,7 +144,7 @@ class Watcher:
                 self._unread += item.unread
                 self._state = assemble.begin(replace(recording, start=item.time))
             if self._watch is None:
-                self._watch = TriggerWatch(recording.plan, self._triggers, self._options.last)
+                self._watch = TriggerWatch(recording.plan, self._triggers, self._options.last, recording.hit_costs)
         elif isinstance(item, CaptureEnd):
             self._is_over = True
         else:

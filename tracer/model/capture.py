@@ -159,7 +159,8 @@ class Recording:
     start: the time from which on every probe was attached; of the latest part of a longer recording (flight), the time
     from which on it is here.  cpu_quota: processors that control groups let the processes use at most; None: no limit
     is known.  options: what the user asked for, for display.
-    stacks: which the capture tells at its end; None: it tells none.
+    stacks: which the capture tells at its end; None: it tells none.  hit_costs: ns of the target's CPU time that a hit
+    of each of Plan.probes takes, as measured on that machine; none: not known.
     """
 
     version: str
@@ -174,6 +175,7 @@ class Recording:
     stacks: Stacks | None = None
     flight: Flight | None = None
     cpu_quota: float | None = None
+    hit_costs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from tracer.model import (
 from tracer.output.chains import Chains
 from tracer.output.delays import is_answered, ready_times
 from tracer.output.labels import duration_words, short_name
+from tracer.output.probe_time import ProbeTime, at_most
 
 _AT_LEAST = int(PollFlag.START_UNKNOWN | PollFlag.UNWOUND | PollFlag.INFERRED_END)
 _UNSURE = int(WaitFlag.AMBIGUOUS | WaitFlag.END_UNKNOWN | WaitFlag.REPLACED)
@@ -46,10 +47,12 @@ class Fired:
 
 class TriggerWatch:
     """pause: ns after a hit in which its trigger is still; what it would have fired on is counted in `suppressed`, by
-    trigger: of polls inside each other the nest.
+    trigger: of polls inside each other the nest.  hit_costs: as Recording has it; what the probes may have taken of a
+    poll does not count.
     """
 
-    def __init__(self, plan: Plan, triggers: Sequence[Trigger], pause: int) -> None:
+    def __init__(self, plan: Plan, triggers: Sequence[Trigger], pause: int, hit_costs: Sequence[float] = ()) -> None:
+        self._probe_time = ProbeTime(plan, hit_costs)
         self._plan, self._triggers, self._pause = plan, tuple(triggers), pause
         self._is_task = np.array([*(one.kind is FunctionKind.TASK for one in plan.functions), False])
         exits = {probe.leaves for probe in plan.probes}
@@ -78,6 +81,7 @@ class TriggerWatch:
 
     def spans(self, spans: Spans) -> Iterator[Fired]:
         """What came to an end."""
+        self._probe_time.add(spans.polls)
         tasks = self._is_task[spans.polls["function"]]
         self._executors |= set(np.unique(spans.polls["tid"][tasks & (spans.polls["depth"] > 0)]).tolist())
         for number, trigger in enumerate(self._triggers):
@@ -97,7 +101,8 @@ class TriggerWatch:
         frames = frames[self._has_exit[frames["function"]] & (frames["start"] >= lost_until)]
         for number, trigger in enumerate(self._triggers):
             if trigger.kind is TriggerKind.POLL and now > self._quiet[number]:
-                long = now - frames["start"] >= (trigger.least or 0)
+                taken = at_most(self._probe_time.inside(frames, now))
+                long = now - frames["start"] - taken >= (trigger.least or 0)
                 long &= self._concerned(number, frames) & ~self._is_of_fired(number, frames)
                 if long.any():
                     innermost = frames[np.flatnonzero(long)[np.argmax(frames["depth"][long])]]
@@ -156,6 +161,10 @@ class TriggerWatch:
             return
         rows = np.flatnonzero(long)
         found = polls[rows[self._concerned(number, polls[rows])]]
+        taken = at_most(self._probe_time.inside(found))
+        found = found[found["end"] - found["start"] - taken > (trigger.least or 0)]
+        if not len(found):
+            return
         found = found[~self._is_of_fired(number, found)]
         first = self._beyond(number, found["end"], np.ones(len(found), np.bool_))
         self._count(number, self._nests(number, found), first)

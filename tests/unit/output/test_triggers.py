@@ -131,6 +131,22 @@ def test_what_polls_tasks_is_no_long_poll() -> None:
     assert fired(one, other) == [(0, 950, "a::read")]
 
 
+def test_what_the_probes_took_does_not_count() -> None:
+    """An exit costs 20 ns here."""
+    one = TriggerWatch(PLAN, [Trigger("poll > 100ns", TriggerKind.POLL, LIMIT)], PAUSE, (20.0,) * len(PLAN.probes))
+    inside = tuple(poll(10 + 20 * number, 20 + 20 * number, READ, depth=2) for number in range(5))
+    assert not fired(one, spans((*inside, poll(0, 200))))
+    frames = rows(POLL, poll(300, 0))
+    assert not list(one.under_way(frames, 390, 0))
+    assert not fired(
+        one, spans(tuple(poll(310 + 20 * number, 320 + 20 * number, READ, depth=2) for number in range(5)))
+    )
+    assert not list(one.under_way(frames, 500, 0))
+    (each,) = one.under_way(frames, 600, 0)
+    assert each.hit.time == 300
+    assert fired(watch(TriggerKind.POLL), spans((*inside, poll(0, 200)))) == [(0, 200, "a::serve")]
+
+
 def test_the_words() -> None:
     one = watch(TriggerKind.POLL)
     one.threads([Thread(7, 5, "worker")])

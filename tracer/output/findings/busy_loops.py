@@ -12,6 +12,7 @@ from tracer.model import Array, Finding, FunctionKind, LayoutKind, Plan, Severit
 from tracer.output.findings.between_polls import time_between
 from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
 from tracer.output.labels import duration_words
+from tracer.output.probe_time import MAY_TAKE_MORE, ProbeTime
 from tracer.output.probed import GroupTime
 from tracer.output.records import pick
 
@@ -43,7 +44,7 @@ class _Loop:
 
     first, last: ns, of its own wakes.  wait: dtype WAIT, the first of them.  polling: ns of its polls meanwhile.
     between: ns from its polls to those after them that it had woken itself for, in which its thread polled no task and
-    did not block: it took a CPU, if it got one.
+    did not block: it took a CPU, if it got one.  probes: ns of both that the probes took, about.
     """
 
     own: int
@@ -54,6 +55,7 @@ class _Loop:
     wait: np.void
     polling: int = 0
     between: int = 0
+    probes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,14 @@ class _Worst:
     """Of one function: the task with the most own wakes, dtype TASK; loops: how many such tasks there were.
 
     rate: of its own wakes, a second in which wakes were probed.  used: processors that it
-    took then, or would have had it got them.
+    took then, or would have had it got them, without what the probes took: of_probes, about.
     """
 
     task: np.void
     loop: _Loop
     rate: float
     used: float
+    of_probes: float
     loops: int
 
 
@@ -78,7 +81,8 @@ class BusyLoops:
     probed, scheduled: when wakes were, and the scheduling was recorded.
     """
 
-    def __init__(self, plan: Plan, probed: GroupTime, scheduled: GroupTime) -> None:
+    def __init__(self, plan: Plan, probed: GroupTime, scheduled: GroupTime, probe_time: ProbeTime) -> None:
+        self._probe_time = probe_time
         self._probed = probed
         self._scheduled = scheduled
         self._is_task = np.array([one.kind is FunctionKind.TASK for one in plan.functions] or [False])
@@ -101,22 +105,26 @@ class BusyLoops:
             of_loops = woken["instance"][np.isin(woken["instance"], tasks)]
             answered = np.bincount(np.searchsorted(tasks, of_loops), minlength=len(tasks))
             polls = pick(polls, self._is_task[polls["function"]])
-            polling, between = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
+            polling, between, probes = (np.zeros(len(tasks), np.int64) for _ in range(3))
             mine = pick(polls, np.isin(polls["instance"], tasks))
             mine = pick(mine, (mine["start"] >= own["start"].min()) & (mine["end"] <= own["end"].max()))
-            np.add.at(polling, np.searchsorted(tasks, mine["instance"]), mine["end"] - mine["start"])
+            at = np.searchsorted(tasks, mine["instance"])
+            np.add.at(polling, at, mine["end"] - mine["start"])
+            np.add.at(probes, at, self._probe_time.inside(mine))
+            np.add.at(probes, np.searchsorted(tasks, own["instance"]), round(self._probe_time.wake))
             np.add.at(between, np.searchsorted(tasks, own["instance"]), time_between(own, polls, off_cpu))
             counts, unsure = (
                 np.bincount(np.searchsorted(tasks, woken["instance"][which]), minlength=len(tasks))
                 for which in (is_own, is_perhaps)
             )
-            columns = (one.tolist() for one in (tasks, first, counts, unsure, answered, last, polling, between))
+            columns = (one.tolist() for one in (tasks, first, counts, unsure, answered, last, polling, between, probes))
             for task, at, count, perhaps, all_, until, *times in zip(*columns, strict=True):
                 loop = self._loop(task, own[at])
                 if loop is not None:
                     loop.own, loop.unsure = loop.own + count, loop.unsure + perhaps
                     loop.answered, loop.last = loop.answered + all_, until
                     loop.polling, loop.between = loop.polling + times[0], loop.between + times[1]
+                    loop.probes += times[2]
         self.polls += int(over["polls"].sum())
         for task in over[np.isin(over["task"], np.fromiter(self._loops, np.uint64, len(self._loops)))]:
             self._end(task)
@@ -141,15 +149,16 @@ class BusyLoops:
         before = worst.get(function)
         loops = before.loops + 1 if before else 1
         if before is None or loop.own > before.loop.own:
-            worst[function] = _Worst(task.copy(), loop, rate, self._used(loop), loops)
+            worst[function] = _Worst(task.copy(), loop, rate, *self._used(loop), loops)
         else:
             worst[function] = replace(before, loops=loops)
         return True
 
-    def _used(self, loop: _Loop) -> float:
-        """Processors: by its polls and, where the scheduling tells it, between them."""
+    def _used(self, loop: _Loop) -> tuple[float, float]:
+        """Processors: by its polls and, where the scheduling tells it, between them; and by the probes."""
         probed, scheduled = (one.between(loop.first, loop.last) for one in (self._probed, self._scheduled))
-        return (loop.polling + (loop.between if scheduled >= _MOST_OF * probed else 0)) / max(1, probed)
+        used = loop.polling + (loop.between if scheduled >= _MOST_OF * probed else 0)
+        return max(0, used - loop.probes) / max(1, probed), loop.probes / max(1, probed)
 
     def _is_busy(self, rule: Rule, loop: _Loop, task: np.void, rate: float) -> bool:
         share = self.share_probed(task)
@@ -228,15 +237,18 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
         about = run.function(function)
         place = run.chains.waiting(function, None, int(loop.wait["places"])).location
         who = run.short(function) + (f" (id {int(task['id'])})" if task["id"] else "")
+        used = one.used - MAY_TAKE_MORE * one.of_probes
         more = f", as did {one.loops - 1:,} more" if one.loops > 1 else ""
         yield Finding(
             rule.id,
-            Severity.CRITICAL if one.used >= rule.limits["critical_processors"] else Severity.WARNING,
-            f"a task {who} woke itself {rate:,} times a second while it was probed, for {duration_words(took)}{more}",
+            Severity.CRITICAL if used >= rule.limits["critical_processors"] else Severity.WARNING,
+            f"a task {who} woke itself {rate:,} times a second while it was probed, for {duration_words(took)}{more}"
+            + (" (the probes took more of that time than the program)" if one.of_probes > one.used else ""),
             {
                 "own_wakes": loop.own,
                 "own_wakes_per_second": rate,
                 "processors": round(one.used, 2),
+                "processors_of_probes": round(one.of_probes, 2),
                 "polls": polls,
                 "median_poll_ns": median,
                 "share_of_all_polls": round(polls / max(1, evidence.polls), 4),

@@ -32,6 +32,7 @@ from tracer.output.findings.stuck import (
 )
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.jobs import Jobs
+from tracer.output.probe_time import ProbeTime
 from tracer.output.probed import GroupTime
 from tracer.output.records import join
 
@@ -64,11 +65,12 @@ class Evidence:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
         self._accounts, self._jobs = accounts, jobs
-        self._long_polls = LongPolls(is_task, recording.stacks, plan.own_folders)
+        self._probe_time = ProbeTime(plan, recording.hit_costs)
+        self._long_polls = LongPolls(is_task, recording.stacks, self._probe_time, plan.own_folders)
         self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls, plan.own_folders)
         self._outside_polls = OutsidePolls(is_task)
         self._starved = Starved(self._long_polls)
-        self._busy_loops = BusyLoops(plan, wakes, scheduling)
+        self._busy_loops = BusyLoops(plan, wakes, scheduling, self._probe_time)
         self._held_locks = HeldLocks(plan, wakes)
         self._queues = Queues(plan)
         self._lives = Lives(recording)
@@ -80,6 +82,7 @@ class Evidence:
 
         What is ready from its spawn on waits for a thread like what was woken.
         """
+        self._probe_time.add(spans.polls)
         self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
         self._open_polls.add(spans.polls, spans.looks, spans.over)
         self._outside_polls.add(spans.polls, spans.off_cpu)

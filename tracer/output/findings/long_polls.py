@@ -18,6 +18,7 @@ from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words, more_times
 from tracer.output.poll_ends import is_length_known, longest_possible
+from tracer.output.probe_time import ProbeTime, at_most, taken_words
 from tracer.output.records import join, pick
 
 LONG_POLL = Rule(
@@ -49,7 +50,8 @@ _UNSURE = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN | PollFlag.UNWOUND |
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """Of several polls.  poll: dtype POLL.  length: ns of it, without what was done in place.
+    """Of several polls.  poll: dtype POLL.  length: ns of it, without what was done in place, and what probes may have
+    taken: see at_most(), of `probes`, which is estimated.
 
     own: ns of that which are known to be no wait for a processor: of what was not scheduled only what was seen.
     perhaps_in: the function of a poll inside it that may have taken most of it, see LongPolls.perhaps_in().
@@ -58,6 +60,7 @@ class Worst:
     poll: np.void
     length: int
     own: int
+    probes: int = 0
     perhaps_in: int | None = None
 
 
@@ -120,8 +123,15 @@ class _Unsettled:
 class LongPolls:
     """The long polls of late, and by function what they took; memory grows with the functions only."""
 
-    def __init__(self, is_task: Sequence[bool], stacks: Stacks | None, own_folders: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        is_task: Sequence[bool],
+        stacks: Stacks | None,
+        probe_time: ProbeTime,
+        own_folders: Collection[str] = (),
+    ) -> None:
         self._is_task = np.array([*is_task] or [False])
+        self.probe_time = probe_time
         self._stacks = stacks
         self._own_folders = own_folders
         self.recent = np.empty(0, POLL)
@@ -164,14 +174,15 @@ class LongPolls:
         if not self._is_task[outer["function"]] and int(outer["tid"]) in self._executors:
             return
         inner = self.innermost(outer)
-        function, length = int(inner["function"]), own_length(inner) - self.in_place(outer)
+        probes = self.probe_time.inside_one(inner)
+        function, length = int(inner["function"]), own_length(inner) - self.in_place(outer) - at_most(probes)
         if length < LEAST:
             return
         one = self._by_function.setdefault(function, Long(Blockers(self._stacks, self._own_folders)))
         one.blockers.add(looks)
         is_scheduled = bool(inner["flags"] & SCHEDULED)
         own = length if is_scheduled else min(length, self._seen(looks))
-        one.add(Worst(inner.copy(), length, own, self.perhaps_in(inner)))
+        one.add(Worst(inner.copy(), length, own, probes, self.perhaps_in(inner)))
         one.lengths[_bin(length)] += 1
         one.sure[_bin(min(length, self._sure(one, inner, length, looks)))] += 1
 
@@ -292,14 +303,17 @@ def long_polls(rule: Rule, evidence: LongPolls, run: Run) -> Iterator[Finding]:
             verb = "kept"  # others of them may have blocked for most of their time
         who, place = whose(function, long.blockers, run)
         perhaps, about_perhaps = perhaps_words(worst.perhaps_in, run)
+        took = worst.length + at_most(worst.probes)
         often = f", and {more_times(count - 1)} for long" if count > 1 else ""
         unsure = " (perhaps waiting for a CPU)" if verb == "kept" else ""
+        length = duration_words(took) + taken_words(worst.probes, took)
         yield Finding(
             rule.id,
             Severity.CRITICAL if long.is_critical(worst) else Severity.WARNING,
-            f"{who}{perhaps} {verb} {run.thread(int(poll['tid']))} for {duration_words(worst.length)}{often}{unsure}",
+            f"{who}{perhaps} {verb} {run.thread(int(poll['tid']))} for {length}{often}{unsure}",
             {
-                "longest_ns": worst.length,
+                "longest_ns": took,
+                "probes_ns": worst.probes,
                 "polls": count,
                 "limit_ns": limit,
                 "run_median_ns": median,

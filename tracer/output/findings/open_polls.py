@@ -14,6 +14,7 @@ from tracer.output.findings.long_polls import LONG_POLL, LongPolls, looks_in
 from tracer.output.findings.poll_lengths import innermost_of, own_length, own_lengths
 from tracer.output.findings.run import Need, Run
 from tracer.output.labels import duration_words
+from tracer.output.probe_time import at_most
 from tracer.output.records import pick
 
 _END_UNKNOWN, _START_UNKNOWN = int(PollFlag.END_UNKNOWN), int(PollFlag.START_UNKNOWN)
@@ -56,7 +57,8 @@ class OpenPolls:
         least = LONG_POLL.limits["always_ns"]
         long = pick(polls, ((polls["flags"] & _END_UNKNOWN) != 0) & (own_lengths(polls) >= least))
         for outer in pick(long, self._is_task[long["function"]]):
-            poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer)
+            probes = at_most(self.others.probe_time.inside_one(outer))
+            poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer) - probes
             if length < least:
                 continue
             of = int(poll["function"]), length, poll.copy(), int(poll["start"]), int(outer["instance"])

@@ -15,6 +15,7 @@ from tracer.output.findings.poll_lengths import own_length
 from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.histogram import BINS, NO_LEAST, Integers, at_least, bins_of, percentile
 from tracer.output.labels import duration_words
+from tracer.output.probe_time import at_most, taken_words
 from tracer.output.records import join, pick
 
 STARVED = Rule(
@@ -40,12 +41,16 @@ _MOST_HELD = 1024
 
 @dataclass(slots=True)
 class _Starved:
-    """By one function's polls.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.
-    perhaps_in: see LongPolls.perhaps_in().  lengths: of how long tasks were ready, in bins.  behind_long: of those
-    whose poll in the way was long by itself."""
+    """By one function's polls.  worst: dtype WAIT.  poll: dtype POLL, that was in its way.  probes: ns of that time
+    that they took, about.  perhaps_in: see LongPolls.perhaps_in().
+
+    lengths: of how long tasks were ready, without what probes may have taken, in bins.  behind_long: of those whose
+    poll in the way was long by itself.
+    """
 
     worst: np.void
     poll: np.void
+    probes: int
     perhaps_in: int | None
     lengths: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
     behind_long: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -111,16 +116,21 @@ class Starved:
             overlap = overlap + here  # of two alike, the one on its thread
             if not len(polls) or int(overlap.max()) < STARVED.limits["covered"] * (until - since):
                 continue
-            self._count(wait, self.polls.innermost(polls[int(np.argmax(overlap))]), until - since)
+            outer = polls[int(np.argmax(overlap))]
+            meanwhile = outer.copy()
+            meanwhile["start"], meanwhile["end"] = max(int(outer["start"]), since), min(int(outer["end"]), until)
+            self._count(wait, self.polls.innermost(outer), self.polls.probe_time.inside_one(meanwhile))
 
-    def _count(self, wait: np.void, poll: np.void, delay: int) -> None:
+    def _count(self, wait: np.void, poll: np.void, probes: int) -> None:
         function, perhaps_in = int(poll["function"]), self.polls.perhaps_in(poll)
-        one = self.by_poll.setdefault(function, _Starved(wait, poll, perhaps_in))
+        one = self.by_poll.setdefault(function, _Starved(wait, poll, probes, perhaps_in))
+        delay = _delay(wait, probes)
         at = bins_of(np.array([delay]))
         one.lengths[at] += 1
-        one.behind_long[at] += own_length(poll) >= STARVED.limits["least_ns"]
-        if delay > _delay(one.worst):
-            one.worst, one.poll, one.perhaps_in = wait, poll, perhaps_in
+        length = own_length(poll) - at_most(self.polls.probe_time.inside_one(poll))
+        one.behind_long[at] += length >= STARVED.limits["least_ns"]
+        if delay > _delay(one.worst, one.probes):
+            one.worst, one.poll, one.probes, one.perhaps_in = wait, poll, probes, perhaps_in
 
     def usual(self) -> tuple[int, int]:
         """(median, 99th percentile) of how long tasks were ready, ns."""
@@ -128,8 +138,10 @@ class Starved:
         return round(p50), round(p99)
 
 
-def _delay(wait: np.void) -> int:
-    return int(wait["end"]) - max(int(wait["woken"]), int(wait["start"]))
+def _delay(wait: np.void, probes: int) -> int:
+    """ns, without what the probes may have taken."""
+    waited: int = ready_times(wait.reshape(1))[0]
+    return max(0, int(waited) - at_most(probes))
 
 
 def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
@@ -140,20 +152,22 @@ def starved_tasks(rule: Rule, evidence: Starved, run: Run) -> Iterator[Finding]:
     for function, one in evidence.by_poll.items():
         if function not in is_long:
             continue
-        delay, poll, wait = _delay(one.worst), one.poll, one.worst
+        delay, poll, wait, waited = _delay(one.worst, one.probes), one.poll, one.worst, _delay(one.worst, 0)
         count = at_least(one.lengths, limit)
         if delay < limit or count < rule.limits["tasks_or_times"]:
             continue
         about = run.function(function)
         who, place = whose(function, is_long[function].blockers, run)
         perhaps, about_perhaps = perhaps_words(one.perhaps_in, run)
+        length = duration_words(waited) + taken_words(one.probes, waited)
         took = int(poll["end"] - poll["start"])
         yield Finding(
             rule.id,
             Severity.CRITICAL if delay >= rule.limits["always_ns"] else Severity.WARNING,
-            f"ready tasks waited up to {duration_words(delay)} for a poll of {who}{perhaps}, {count:,} times",
+            f"ready tasks waited up to {length} for a poll of {who}{perhaps}, {count:,} times",
             {
-                "longest_ns": delay,
+                "longest_ns": waited,
+                "probes_ns": one.probes,
                 "times": count,
                 "limit_ns": limit,
                 "run_median_ns": median,

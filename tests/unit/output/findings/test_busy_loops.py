@@ -52,6 +52,17 @@ def test_one_that_uses_up_a_processor_is_critical() -> None:
     assert one.severity is Severity.CRITICAL
 
 
+def test_what_its_probes_use_is_not_its_own() -> None:
+    """Half of a processor and more, but for 30 µs of each 60."""
+    made = recording()
+    made = replace(made, hit_costs=(30_000.0,) * (len(made.plan.probes) - 1) + (0.0,))
+    findings = summary_of(loop(apart=0.1, length=0.06), of=made).findings
+    (one,) = [one for one in findings if one.rule == "busy-loop"]
+    assert one.severity is Severity.WARNING
+    assert one.evidence["processors"] == pytest.approx(0.3, abs=0.02)
+    assert one.evidence["processors_of_probes"] == pytest.approx(0.3, abs=0.02)
+
+
 def quick_loop(*others: np.void, off: Sequence[np.void] = ()) -> Spans:
     """Polls of 0.02 ms, 0.1 ms from one to the next."""
     made, more = loop(apart=0.1), spans([*others], off_cpu=off)

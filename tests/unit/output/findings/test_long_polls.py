@@ -30,6 +30,7 @@ from tracer.model import (
     Frame,
     FunctionKind,
     PollFlag,
+    Recording,
     Severity,
     SourceLocation,
     Stack,
@@ -38,6 +39,7 @@ from tracer.model import (
     Stacks,
 )
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls
+from tracer.output.probe_time import ProbeTime
 
 
 def usual(count: int = 1000, length: float = 0.1) -> list[np.void]:
@@ -56,6 +58,32 @@ def nest(start: float, length: float, task: int = 1) -> list[np.void]:
 def test_ten_milliseconds_are_long(length: float, is_found: bool) -> None:
     polls = usual() + nest(100, length) + nest(300, length)
     assert rules(found(spans(polls))) == (["long-poll"] if is_found else [])
+
+
+def with_costs(ns: float) -> Recording:
+    """A hit of each of its probes takes so long."""
+    made = recording()
+    return replace(made, hit_costs=(ns,) * len(made.plan.probes))
+
+
+def crowd(start: float, count: int) -> list[np.void]:
+    """A poll of 40 ms, in which so many are polled; 20 ms of another one."""
+    inner = [poll(start + 0.013 * number, 0.01, 1, function=QUERY, depth=2) for number in range(count)]
+    return [*inner, *nest_of_handle(start, 40), *nest_of_handle(start + 100, 20)]
+
+
+@pytest.mark.parametrize(("count", "is_found"), [(2_900, False), (1_000, True)])
+def test_what_the_probes_took_is_not_held_against_it(count: int, is_found: bool) -> None:
+    """10 µs in each poll that is inside."""
+    told = spans(usual() + crowd(100, count))
+    assert len(summary_of(told).findings) == 1
+    findings = [one for one in summary_of(told, of=with_costs(10_000)).findings if one.rule == "long-poll"]
+    if not is_found:
+        assert not [one for one in findings if one.duration > 39 * MS]
+        return
+    (one,) = findings
+    assert one.evidence["probes_ns"] == pytest.approx(10 * MS, rel=0.01)
+    assert "for 40.0 ms, of which the probes took about 10.0 ms" in one.title
 
 
 def unseen(row: np.void) -> np.void:
@@ -143,7 +171,7 @@ def test_lost_events_do_not_silence_it() -> None:
 
 
 def test_memory_does_not_grow_with_the_polls() -> None:
-    evidence = LongPolls([True] * 6, None)
+    evidence = LongPolls([True] * 6, None, ProbeTime(recording().plan, ()))
     for number in range(100):
         made = spans([poll(100 * number + k, 20) for k in range(90)])
         evidence.add(made.polls, np.empty(0, LOOK), made.off_cpu)
