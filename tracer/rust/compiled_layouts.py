@@ -78,8 +78,10 @@ def _shape(key: int, node: Node, known: Described, useful: Collection[int]) -> s
     """Equal for the entries that different units have of one type."""
     waits = [(point.state, point.location, point.macro) for point in known.points.get(key, ())]
     ways = [(value, way.offset, way.is_pointer) for value, way in node.ways if way.key in useful]
+    # A struct and the enum in it can have all else in common: futures_util's Map is a struct around another Map.
+    is_enum = node.type.variant_part is not None
     gate = node.beside.gate
-    return repr((node.type.name, node.kind, node.type.size, known.begins.get(key), waits, ways, gate))
+    return repr((node.type.name, node.kind, node.type.size, is_enum, known.begins.get(key), waits, ways, gate))
 
 
 def _useful(nodes: Nodes) -> dict[int, None]:
