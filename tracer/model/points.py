@@ -55,7 +55,8 @@ class SpawnStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SpawnPoint:
-    """A place that every spawn of some kind passes: the entry of a function, or (is_return) one of its returns.
+    """A place that every spawn of some kind passes: the entry of a function, a place inside of one where the task was
+    just made, or (is_return) one of its returns.
 
     address: link-time virtual address.  offset: its place in the file.  register: of a task that was made, that of its
     header; of a call, that of the address of its CallSite, None: it has no use for one.

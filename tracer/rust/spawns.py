@@ -3,7 +3,9 @@
 tokio 1.25 to 1.54 (task/spawn.rs, task/local.rs, runtime/handle.rs, runtime/runtime.rs): the functions that users call
 are `#[track_caller]`, so that their last argument is the address of a core::panic::Location.  The task is made in
 `OwnedTasks::bind` and `LocalOwnedTasks::bind` (runtime/task/list.rs), which return its JoinHandle, its header's
-address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  Blocking jobs
+address; since 1.35 what they share is `OwnedTasks::bind_inner(&self, task, notified)`.  Where rustc inlined all of
+these into a function that spawns, the task is made in `Cell::new` (runtime/task/core.rs), which returns it, too, and of
+which that function schedules it only later.  Blocking jobs
 go to `Spawner::spawn_task(&self, task, rt)` (runtime/blocking/pool.rs), which queues them.  async-task 4.0 to 4.7
 (runnable.rs, raw.rs): `spawn_unchecked` returns (Runnable, Task), both of them the header's address, and so does
 `RawTask::allocate` inside.  No location is handed on there.
@@ -36,6 +38,8 @@ _PATTERNS = tuple(
         rb"10bind_local",
         rb"bind_new_task",
         rb"8allocate",
+        rb"Cell\$LT\$T\$C\$S\$GT\$3new",
+        rb"4Cell\w*3new",
         rb"8blocking8Executor8schedule",
     )
 )
@@ -105,6 +109,9 @@ _MAKERS = (
     _Maker("async-task", re.compile(r"^<?blocking::Executor>?::schedule$"), Register.RSI, SpawnStep.QUEUED),
 )
 
+_CELL = re.compile(r"^<?tokio::runtime::task::core::Cell<.*>>?::new(?:::<|$)")
+"""It gives the task's header, not scheduled yet; those of blocking jobs, too."""
+
 
 class Spawns:
     """Of one binary.  named: where the symbols are.  image: whose code it is."""
@@ -117,6 +124,7 @@ class Spawns:
         self._called: dict[int, NamedFunction] = {}
         self._made: dict[int, tuple[NamedFunction, _Maker]] = {}
         self._inner: dict[int, tuple[NamedFunction, str]] = {}
+        self._cells: set[int] = set()
         for function in functions_named(named, _PATTERNS):
             address = function.address
             if any(pattern.match(function.name) for pattern in _CALLED):
@@ -126,6 +134,8 @@ class Spawns:
                 self._made[address] = function, maker
             for runtime in (runtime for runtime, pattern in _INNER.items() if pattern.match(function.name)):
                 self._inner[address] = function, runtime
+            if _CELL.match(function.name):
+                self._cells.add(address)
 
     def points(
         self, functions: Collection[PollFunction], callers: SpawnCallers | None
@@ -143,6 +153,7 @@ class Spawns:
         made = [
             point for function, maker in makers for point in self._of_maker(function, maker, function.address in by)
         ]
+        made += self._in_spawns() if "tokio" in runtimes else ()
         if not made:
             return (), ()
         called = [self._of_call(one) for one in self._innermost()] if "tokio" in runtimes else []
@@ -162,6 +173,22 @@ class Spawns:
         for address, (function, maker) in self._made.items():
             if maker.runtime in runtimes and address not in leaving:
                 yield function, maker
+
+    def _in_spawns(self) -> Iterator[SpawnPoint]:
+        """Where functions that spawn make the task themselves: rustc inlined into them those that do."""
+        spawning = {
+            address: function
+            for address, function in [*self._called.items(), *((at, one) for at, (one, _) in self._inner.items())]
+            if "blocking" not in function.name and address not in self._made
+        }
+        leaving = self._scan.callers({at: one.size for at, one in spawning.items()}, self._made.keys())
+        for at, back, _ in self._scan.calls_of(self._cells):
+            around = self._scan.functions.at(at)
+            if around is None or around[0] not in spawning or around[0] in leaving:
+                continue
+            point = self._at(back, spawning[around[0]].name, SpawnStep.MADE, Register.RAX)
+            if point is not None:
+                yield point
 
     def _innermost(self) -> list[NamedFunction]:
         """Spawn functions that do not only call another one: of such a pair one probe is enough."""
@@ -201,13 +228,17 @@ class Spawns:
     def _at_entry(
         self, function: NamedFunction, step: SpawnStep, register: Register | None, *, tells_caller: bool = False
     ) -> SpawnPoint | None:
+        return self._at(function.address, function.name, step, register, tells_caller=tells_caller)
+
+    def _at(
+        self, address: int, name: str, step: SpawnStep, register: Register | None, *, tells_caller: bool = False
+    ) -> SpawnPoint | None:
         """None when the kernel takes no probe there."""
-        address = function.address
         site = entry_site(self._image, address)
         if site is None:
             return None
         offset, cost = site
-        return SpawnPoint(address, offset, function.name, step, register, tells_caller=tells_caller, cost=cost)
+        return SpawnPoint(address, offset, name, step, register, tells_caller=tells_caller, cost=cost)
 
 
 class _Arguments:

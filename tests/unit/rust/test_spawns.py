@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import linecache
+import subprocess
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.building import WORKSPACE
 from tests.running import Targets
-from tracer.model import Binary, Register, SpawnStep
+from tracer.model import Binary, FunctionKind, PollFunction, Register, Source, SpawnStep
 from tracer.rust import read_binary
-from tracer.rust.spawns import _Arguments
+from tracer.rust.scan import CodeScan
+from tracer.rust.spawns import Spawns, _Arguments
 from tracer.target.elf import open_elf
 
 PROFILES = ["dev", "release", "release-debug"]
@@ -108,6 +111,28 @@ def test_the_sites_of_spawns_are_in_the_source(targets: Targets, profile: str) -
     words = [linecache.getline(str(WORKSPACE / file), line)[column - 1 :] for file, line, column in own]
     assert sum(one.startswith("tokio::spawn(") for one in words) == 4
     assert not any(site.file.startswith("/rustc/") for site in sites)
+
+
+@pytest.mark.parametrize("mangling", [(), ("-Csymbol-mangling-version=v0",)])
+def test_a_task_may_be_made_inside_of_a_function_that_spawns(mangling: tuple[str, ...], tmp_path: Path) -> None:
+    """There it is seen where its cell was just made, and not yet scheduled."""
+    source, program = Path(__file__).parent / "made_inside.rs", tmp_path / "tokio"
+    flags = ["--crate-name", "tokio", "-Copt-level=1", "-Ccodegen-units=1", *mangling]
+    subprocess.run(["rustc", "--edition", "2021", *flags, str(source), "-o", str(program)], check=True, timeout=120)
+    poll = PollFunction(0, 0, 0, "poll", FunctionKind.TASK, Source.SYMBOLS, (), runtime="tokio")
+    with open_elf(program) as image:
+        found, _ = Spawns(image, image, CodeScan(image, image)).points([poll], None)
+        cells = [one for one in image.symbols().table if "Cell" in image.symbols().name_at(int(one["name"]))]
+        calls = [image.read(one.address - 5, 5) for one in found if "bind_new_task" in one.name]
+    made = {one.name.split("::<")[0].split("::")[-1]: one for one in found if one.step is SpawnStep.MADE}
+    assert made.keys() == {"bind_inner", "bind_new_task"}
+    one = made["bind_new_task"]
+    assert (one.register, one.is_return, one.tells_caller) == (Register.RAX, False, False)
+    (call,) = calls
+    assert call is not None
+    assert call[0] == 0xE8
+    led = one.address + int.from_bytes(call[1:], "little", signed=True)
+    assert led in {int(cell["address"]) for cell in cells}
 
 
 @pytest.mark.parametrize(
