@@ -69,19 +69,20 @@ class OwnedLists:
             found[at[hit]] = True
         return found
 
-    def are_referenced(self, headers: Addresses) -> Known:
-        """Whether anything in memory points to each of these headers, ascending: a task's wakers or handle do.
+    def are_referenced(self, headers: Addresses, references: Addresses) -> Known:
+        """Whether memory has, at the least, so many pointers to each of these headers, ascending: each waker, handle
+        and place in a queue is one.
 
         Raises NoSuchProcess, PermissionMissing.
         """
-        found = np.zeros(len(headers), np.bool_)
+        found = np.zeros(len(headers), np.uint64)
         if not len(headers):
-            return found
+            return found >= references
         for words in self._words():
             near = words[(words >= headers[0]) & (words <= headers[-1])]
             at = np.searchsorted(headers, near)
-            found[at[headers[at] == near]] = True
-        return found
+            found += np.bincount(at[headers[at] == near], minlength=len(headers)).astype(np.uint64)
+        return found >= references
 
     def _words(self) -> Iterable[Addresses]:
         for start, end in private_parts(self._memory):

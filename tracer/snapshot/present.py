@@ -64,6 +64,7 @@ class Places:
         """
         tasks = np.zeros(len(self._headers), SNAPSHOT_TASK)
         tasks["header"] = self._headers
+        references = np.ones(len(tasks), np.uint64)
         image = Image(self._memory, self._areas)
         image.load(self._headers, _HEADER_SIZE)
         for runtime, header in HEADERS.items():
@@ -74,23 +75,28 @@ class Places:
             is_task = is_read & states.is_task & (functions >= 0) & (self._runtime[functions] == runtime)
             tasks["state"][rows] = np.where(is_task, states.state, np.uint8(TaskState.UNREADABLE))
             tasks["function"][rows] = np.maximum(functions, 0)
-        tasks = tasks[tasks["state"] != TaskState.UNREADABLE]
+            if runtime == "tokio":
+                references[rows] = states.word // np.uint64(header.reference)
+        is_task = tasks["state"] != TaskState.UNREADABLE
+        tasks, references = tasks[is_task], references[is_task]
         tasks["id"] = ids_of(self._binary, image, tasks["header"], tasks["function"])
-        is_over = (tasks["state"] == TaskState.COMPLETE) & (self._runtime[tasks["function"]] == "tokio")
-        is_known = are_among(tasks, known)
-        found: Array = tasks[is_over | is_known | self._are_owned(tasks, is_over | is_known)]
+        found: Array = tasks[self._are_there(tasks, references, are_among(tasks, known))]
         return found
 
-    def _are_owned(self, tasks: Array, is_known: Known) -> Known:
-        """Whether their runtime has them; of async-task's, which are not in lists, whether anything points to them.
+    def _are_there(self, tasks: Array, references: Addresses, is_known: Known) -> Known:
+        """Whether their runtime has them.  Of what is in no list, as async-task's tasks, and tokio's that are complete
+        and of which somebody keeps a handle, whether something has the references that they count.
 
-        is_known: of which that is known, or does not matter.
+        is_known: of which it is known that they are there.
         """
-        is_owned = np.ones(len(tasks), np.bool_)
         is_tokio = self._runtime[tasks["function"]] == "tokio"
-        others = np.flatnonzero(~is_tokio & ~is_known)
-        is_owned[others] = self._owned_lists.are_referenced(tasks["header"][others])
-        rows = np.flatnonzero(is_tokio)
+        is_complete = tasks["state"] == TaskState.COMPLETE
+        # One that was in a list before can have been freed since, and what uses its memory now look like complete.
+        is_owned: Known = is_known & ~(is_tokio & is_complete)
+        is_listed = is_tokio & ~is_complete
+        others = np.flatnonzero(~is_listed & ~is_owned)
+        is_owned[others] = self._owned_lists.are_referenced(tasks["header"][others], references[others])
+        rows = np.flatnonzero(is_listed)
         headers = tasks["header"][rows]
         listed = is_known[rows]
         for _ in range(_ATTEMPTS):  # the lists change all the time
@@ -104,8 +110,8 @@ class Places:
             has = known & self._owned_lists.has(image, headers, headers + np.where(known, offsets, np.uint64(0)))
             self._has_lists |= bool(has.any())
             listed |= has
-        if self._has_lists:  # else this tokio keeps its tasks in another way
-            is_owned[rows] = listed
+        # Else this tokio keeps its tasks in another way.
+        is_owned[rows] = listed if self._has_lists else True
         return is_owned
 
 
