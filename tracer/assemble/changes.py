@@ -162,6 +162,7 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
+    known = state.next_instance
     state, unpolled = never_polled(state, time)
     pending = np.ones(len(state.schedule.pending), np.bool_)
     after, spans = _end(state, frames, latest, tasks, pending, time)
@@ -172,7 +173,7 @@ def end_everything(state: State, time: int) -> tuple[State, Spans]:
         after.tally,
         polls=after.tally.polls + len(unpolled.polls),
         waits=after.tally.waits + len(unpolled.waits),
-        instances=after.tally.instances + len(unpolled.begun),
+        instances=after.tally.instances + state.next_instance - known,
         open_at_start=after.tally.open_at_start + len(unpolled.polls),
         open_at_end=after.tally.open_at_end + len(unpolled.polls),
     )

@@ -26,8 +26,8 @@ def note_reading(state: State, reading: MemoryReading) -> State:
         return replace(state, parked=np.concatenate([state.parked, parked]), parked_at=reading.time)
     tasks = parked[state.roles.is_task[parked["function"]]]
     # What was polled before this reading began is known by its polls.
-    known = _pairs(state.latest["process"], state.latest["self"])
-    fresh = ~np.isin(_pairs(tasks["process"], tasks["self"]), known)
+    known = pairs(state.latest["process"], state.latest["self"])
+    fresh = ~np.isin(pairs(tasks["process"], tasks["self"]), known)
     polled = tasks[fresh & (tasks["task"] == TaskAtRest.RUNNING)]["places"].astype(np.uint32)
     return replace(
         state,
@@ -178,6 +178,7 @@ def by_identity(ours: Array, theirs: Array, key: npt.NDArray[np.uint32] | None =
     return found
 
 
-def _pairs(process: Array, self: Unsigned) -> Unsigned:
-    pairs: Unsigned = self ^ (process.astype(np.uint64) << np.uint64(48))
-    return pairs
+def pairs(process: Array, number: Unsigned) -> Unsigned:
+    """One number for an address, or an id, in a process."""
+    mixed: Unsigned = number ^ (process.astype(np.uint64) << np.uint64(48))
+    return mixed

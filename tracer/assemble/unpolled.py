@@ -8,18 +8,31 @@ import numpy as np
 
 from tracer.assemble.arrays import Flags, Unsigned
 from tracer.assemble.chains import checked
-from tracer.assemble.resting import WOKEN, by_identity, seen_all_along
+from tracer.assemble.resting import WOKEN, by_identity, pairs, seen_all_along
 from tracer.assemble.roles import WAKES
 from tracer.assemble.state import LATEST, NO_SPANS, UNKNOWN_STATE, State
 from tracer.assemble.wakes import with_open_wakes
-from tracer.model import POLL, TASK, WAIT, Array, Group, Outcome, PollFlag, Spans, TaskAtRest, WaitFlag
+from tracer.model import (
+    FIRST_SUSPEND,
+    POLL,
+    TASK,
+    WAIT,
+    Array,
+    Group,
+    Outcome,
+    PollFlag,
+    Spans,
+    TaskAtRest,
+    WaitFlag,
+)
 
 _UNSEEN_WAIT = np.uint16(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
 _UNSEEN_POLL = np.uint16(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
 
 
 def never_polled(state: State, time: int) -> tuple[State, Spans]:
-    """What such tasks did until `time`: they waited where they were at the end, were ready, or were being polled.
+    """What such tasks did until `time`: they waited where they were at the end, were ready, or were being polled.  In
+    them their async fns and blocks waited.
 
     Spans: begun and over are the same tasks.
     """
@@ -43,7 +56,43 @@ def never_polled(state: State, time: int) -> tuple[State, Spans]:
     waits["places"] = checked(at_end["places"][~is_poll], state.roles.places)
     tasks = _tasks(begun, numbers, is_poll, state.start, time)
     polls = _polls(tasks[is_poll], state.start, time)
-    return replace(state, next_instance=state.next_instance + len(chosen)), Spans(polls, waits, tasks, tasks)
+    state = replace(state, next_instance=state.next_instance + len(chosen))
+    inside = _waits_inside(tasks[~is_poll], state, time)
+    state = replace(state, next_instance=state.next_instance + len(inside))
+    return state, Spans(polls, np.concatenate([waits, inside]), tasks, tasks)
+
+
+def _waits_inside(tasks: Array, state: State, time: int) -> Array:
+    """The waits (WAIT) of the coroutines that memory had in these tasks (TASK), whose id tells them.
+
+    A suspended coroutine has been polled, and not since the begin: its task has not.  Of other futures memory need not
+    tell whether they were ever polled.
+    """
+    waits = np.empty(0, WAIT)
+    parked = state.parked[state.parked["state"] >= FIRST_SUSPEND]
+    parked = parked[~state.roles.is_task[parked["function"]] & (parked["id"] != 0)]
+    seen = [pairs(one["process"], one["self"]) for one in (state.latest, state.frames)]
+    parked = parked[~np.isin(pairs(parked["process"], parked["self"]), np.concatenate(seen))]
+    tasks = tasks[np.argsort(pairs(tasks["process"], tasks["id"]), kind="stable")]
+    if not len(parked) or not len(tasks):
+        return waits
+    ids = pairs(tasks["process"], tasks["id"])
+    own = pairs(parked["process"], parked["id"])
+    at = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
+    parked, at = parked[ids[at] == own], at[ids[at] == own]
+    # A poll function that several crates have is there once for each of them.
+    name = state.roles.future[parked["function"]].astype(np.uint64)
+    _, first = np.unique(np.stack([pairs(parked["process"], parked["self"]), name]), axis=1, return_index=True)
+    parked, at = parked[first], at[first]
+    waits = np.zeros(len(parked), WAIT)
+    waits["start"], waits["end"] = state.start, max(time, state.start)
+    waits["flags"] = _UNSEEN_WAIT | np.uint16(WaitFlag.STATE)
+    for column in ("self", "function", "state"):
+        waits[column] = parked[column]
+    waits["places"] = checked(parked["places"], state.roles.places)
+    waits["task"] = tasks["task"][at]
+    waits["instance"] = np.arange(state.next_instance, state.next_instance + len(parked))
+    return waits
 
 
 def _wakes(begun: Array, state: State, time: int) -> Array:

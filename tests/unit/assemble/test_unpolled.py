@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from tracer.model import (
     StackKind,
     StackSamples,
     TaskAtRest,
+    WaitFlag,
 )
 
 PLAN = busy_plan()
@@ -33,6 +35,7 @@ THREAD = 77
 END = 1000
 """ns, of the run."""
 WOKEN = event(40, 900, next(one.id for one in PLAN.probes if one.wakes is not None), HEADER, int(EventFlag.STATE))
+UNSEEN_WAIT = int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
 UNSEEN = int(PollFlag.START_UNKNOWN | PollFlag.END_UNKNOWN)
 
 
@@ -42,6 +45,14 @@ def reading(task: TaskAtRest, *, id_: int = 7, tid: int = THREAD, is_last: bool 
     parked["self"], parked["id"], parked["task"] = HEADER, id_, task
     parked["places"] = tid if task == TaskAtRest.RUNNING else 0
     return MemoryReading(START, 5, 0, is_last, 1, parked)
+
+
+def with_futures(reading: MemoryReading, *futures: tuple[int, int, int]) -> MemoryReading:
+    """And these in the task: (address, function, state)."""
+    parked = np.repeat(reading.parked, 1 + len(futures))
+    for row, (address, function, state) in zip(parked[1:], futures, strict=True):
+        row["self"], row["function"], row["state"] = address, function, state
+    return replace(reading, parked=parked)
 
 
 def told(before: TaskAtRest, after: TaskAtRest, between: Sequence[Any] = (), **last: Any) -> Spans:
@@ -57,6 +68,37 @@ def test_one_poll_all_the_time() -> None:
     assert (task["id"], task["outcome"], task["busy"], task["polls"]) == (7, Outcome.RUNNING, END, 1)
     assert one["instance"] == task["task"] == spans.begun["task"][0]
     assert not len(spans.waits)
+
+
+INSIDE, DEEPER = HEADER + 0x40, 0x7700
+PLAIN, ENDLESS = 2, 3
+"""Two coroutines."""
+
+
+def test_the_coroutines_in_a_task_that_waits_all_the_time_do_too() -> None:
+    first, last = reading(TaskAtRest.WAITING), reading(TaskAtRest.WAITING, is_last=True)
+    futures = (INSIDE, PLAIN, 4), (DEEPER, ENDLESS, 3), (DEEPER + 8, PLAIN, 0)
+    spans = run([first, with_futures(last, *futures)], plan=PLAN)
+    (task,) = spans.over
+    waits = {int(one["self"]): one for one in spans.waits}
+    assert waits.keys() == {HEADER, INSIDE, DEEPER}  # one that was never polled does not wait
+    assert len({int(one["instance"]) for one in spans.waits}) == 3
+    for one in spans.waits:
+        assert (one["start"], one["end"], one["task"]) == (START, START + END, task["task"])
+        assert one["flags"] & UNSEEN_WAIT == UNSEEN_WAIT
+    assert (waits[INSIDE]["function"], waits[INSIDE]["state"]) == (PLAIN, 4)
+    assert waits[INSIDE]["flags"] & WaitFlag.STATE
+
+
+def test_a_coroutine_of_another_task_is_not_told() -> None:
+    """Only by its id is a task known to be the same one."""
+    first, last = reading(TaskAtRest.WAITING), with_futures(reading(TaskAtRest.WAITING, is_last=True), (INSIDE, 2, 4))
+    for id_ in (0, 8):
+        last.parked["id"][1] = id_
+        assert run([first, last], plan=PLAN).waits["self"].tolist() == [HEADER]
+    last.parked["id"][1] = 7
+    assert INSIDE in run([first, last], plan=PLAN).waits["self"]
+    assert INSIDE not in run([first, *poll(40, 7), last], plan=PLAN).waits["self"]  # its task was polled
 
 
 def taken(time: int, tid: int = THREAD) -> StackSamples:
