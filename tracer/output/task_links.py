@@ -124,7 +124,10 @@ class LinkWords:
         else:
             return ""
         kept = self._kept(link)
-        return f"{words}, by {short_awaitee(kept)}, which it keeps but does not poll" if kept else words
+        if not kept or not words:
+            return words
+        keeps = "keeps" if link["flags"] & LinkFlag.CERTAIN or role is LinkRole.HOLDS else "perhaps keeps"
+        return f"{words}, by {short_awaitee(kept)}, which it {keeps} but does not poll"
 
     def _waiting(self, number: int, kind: LinkKind, link: Any) -> str:
         if kind is LinkKind.TASK:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +168,7 @@ class _Reading:
         for group in groups:
             self._check(group)
             self._note_polled(group)
-        seen = self._all_polled()
+        seen = self._all_polled
         for _ in range(_ROUNDS):
             kept = [one for group in groups for one in self._links_of(group)]
             fresh, seen = self._fresh(kept, seen)
@@ -301,7 +302,9 @@ class _Reading:
     def _note_polled(self, group: _Group) -> None:
         self._polled.append(_keys(group.tasks, group.addresses, self._layout(group).size))
 
+    @cached_property
     def _all_polled(self) -> Addresses:
+        """What the tasks' own stacks have, once all of that is noted."""
         return np.sort(np.concatenate([np.empty(0, np.uint64), *self._polled]))
 
     def _fresh(self, kept: list[_Kept], seen: Addresses) -> tuple[list[_Kept], Addresses]:
@@ -339,7 +342,17 @@ class _Reading:
                     # What lies elsewhere is behind a pointer, which may lead to nothing any more.
                     is_in = group.addresses - one.addresses[at] < np.uint64(max(layout.size, 1))
                     certain = group.is_certain & (is_in | one.is_polled)
-                    yield replace(group, frames=one.frames[at], is_certain=certain)
+                    # What the task polls was moved there: only its bytes are left in the variable.
+                    keys = _keys(group.tasks, group.addresses, self._layout(group).size)
+                    left = ~_is_among(keys, self._all_polled)
+                    if left.any():
+                        yield replace(
+                            group,
+                            tasks=group.tasks[left],
+                            frames=one.frames[at][left],
+                            addresses=group.addresses[left],
+                            is_certain=certain[left],
+                        )
 
 
 def _frames(

@@ -72,6 +72,7 @@ def test_all_tasks_are_known(seen: Seen) -> None:
         ("holds_owned", [(LinkRole.HOLDS, LinkKind.MUTEX)]),
         ("waits_mutex", [(LinkRole.WAITS, LinkKind.MUTEX)]),
         ("waits_owned", [(LinkRole.WAITS, LinkKind.MUTEX)]),
+        ("waits_captured", [(LinkRole.WAITS, LinkKind.MUTEX)]),
         ("holds_read", [(LinkRole.HOLDS, LinkKind.RWLOCK)]),
         ("waits_write", [(LinkRole.WAITS, LinkKind.RWLOCK)]),
         ("holds_permit", [(LinkRole.HOLDS, LinkKind.SEMAPHORE)]),

@@ -6,7 +6,7 @@
 use std::future::{pending, Future};
 use std::hint::black_box;
 use std::io::Read;
-use std::pin::pin;
+use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +56,12 @@ async fn holds_owned(mutex: Arc<Mutex<u64>>) {
 async fn waits_mutex(mutex: Arc<Mutex<u64>>) {
     let guard = mutex.lock().await;
     black_box(*guard);
+}
+
+/// As middlewares do: what the block captured is moved to where it is awaited.
+fn waits_captured(mutex: Arc<Mutex<u64>>) -> impl Future<Output = ()> + Send {
+    let captured: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(waits_mutex(mutex));
+    async { captured.await }
 }
 
 async fn waits_owned(mutex: Arc<Mutex<u64>>) {
@@ -468,6 +474,7 @@ async fn tasks() {
     turn().await;
     start("waits_mutex", waits_mutex(lock.clone()));
     start("waits_owned", waits_owned(lock.clone()));
+    start("waits_captured", waits_captured(lock.clone()));
     start("unordered", unordered(lock.clone()));
     start("ordered", ordered(lock.clone()));
     start("joins_few", joins_few(lock.clone()));
