@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from tracer.model import Array, Outcome
+from tracer.model import Array, MemoryReading, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,44 @@ class Spawns:
         return [(spawn, count) for (kind, spawn), count in self._counts.most_common() if kind == function]
 
 
+class UnseenSpawns:
+    """Tasks that came while the recording ran, at the least, and whose spawn was not seen, by function.
+
+    Runtimes count their ids up: a later id than that of one whose spawn was seen is of a task that came after that.
+    Where no spawn was seen at all, it is a later one than memory had at the begin.
+    """
+
+    def __init__(self, functions: int) -> None:
+        self._functions = functions
+        self._newest: dict[int, int] = {}  # by process, the highest id at the begin
+        self._seen: dict[int, int] = {}  # by process, the lowest id of the first ones whose spawn was seen
+        self._counts: dict[tuple[int, bool], npt.NDArray[np.int64]] = {}  # by process, and whether one was seen by then
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        if not reading.is_last and len(reading.parked):
+            self._newest[reading.process] = int(reading.parked["id"].max())
+
+    def add(self, begun: Array) -> None:
+        """begun: dtype TASK."""
+        for process, newest in self._newest.items():
+            mine = begun[(begun["process"] == process) & (begun["id"] != 0)]
+            is_seen = mine["spawned"] != 0
+            if is_seen.any():
+                self._seen.setdefault(process, int(mine["id"][is_seen].min()))
+            after = self._seen.get(process, newest)
+            unseen = mine["function"][~is_seen & (mine["id"] > after)]
+            counts = np.bincount(unseen, minlength=self._functions)
+            key = process, process in self._seen
+            self._counts[key] = self._counts.get(key, 0) + counts
+
+    def of(self, function: int) -> int | None:
+        """None: not known."""
+        if not self._newest:
+            return None
+        chosen = (one for (process, seen), one in self._counts.items() if seen or process not in self._seen)
+        return sum(int(one[function]) for one in chosen)
+
+
 class TaskKinds:
     """Totals by function; each task comes once, when it is over.  All times in ns."""
 
@@ -51,6 +90,20 @@ class TaskKinds:
         self.unidentified = np.zeros(count, np.int64)  # tasks whose id is not known
         self.outcomes = np.zeros((count, len(Outcome)), np.int64)
         self.spawns = Spawns()
+        self._unseen = UnseenSpawns(count)
+
+    def memory_reading(self, reading: MemoryReading) -> None:
+        """What memory had at the begin, or at the end."""
+        self._unseen.memory_reading(reading)
+
+    def begin(self, begun: Array) -> None:
+        """begun: dtype TASK, at their first polls."""
+        self._unseen.add(begun)
+
+    def unseen_spawns(self, function: int) -> int | None:
+        """How many tasks of one function came while the recording ran, at the least, and from where was not seen; None:
+        not known."""
+        return None if self.unidentified[function] else self._unseen.of(function)
 
     def add(self, over: Array) -> None:
         """over: dtype TASK."""

@@ -80,6 +80,7 @@ class Summary:
         self.accounts.by_await.begin(spans.begun)
         self.accounts.add(spans.polls, spans.waits)
         self.accounts.by_await.forget(spans.over)
+        self.kinds.begin(spans.begun)
         self.kinds.add(spans.over)
         self.scheduled.add(spans.polls, spans.off_cpu)
         answered = pick(spans.waits, is_answered(spans.waits))
@@ -105,6 +106,7 @@ class Summary:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         self.readings.append(reading)
+        self.kinds.memory_reading(reading)
         self._evidence.memory_reading(reading)
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> None:

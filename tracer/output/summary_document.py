@@ -94,6 +94,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
                     for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                 },
                 "spawned": [_spawn(summary, spawn, count) for spawn, count in summary.kinds.spawns.of(index)],
+                "unseen_spawns": summary.kinds.unseen_spawns(index),
                 **_delays(summary, index),
                 "scheduled": _or_none(summary.scheduled.of(index)),
                 "outcomes": {one.name.lower(): int(summary.kinds.outcomes[index][one]) for one in Outcome},

@@ -110,6 +110,9 @@ def print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(words))
     if document["task_kinds"] and not document.get("spawns_probed", True):
         console.print(plain_text("where tasks came from is not known: no function was found in which they are made"))
+    elif unseen := sum(one.get("unseen_spawns") or 0 for one in document["task_kinds"]):
+        words = f"where {some(unseen, 'task')} came from is not known: made where no probe is, or was not then"
+        console.print(plain_text(words))
     unknown = Counter[str]()
     for kind in document["task_kinds"]:
         unknown[kind["runtime"] or ""] += unknown_sites(kind)

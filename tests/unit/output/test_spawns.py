@@ -23,7 +23,8 @@ from tests.perfetto.simulation import (
     with_sites,
     with_spawns,
 )
-from tracer.model import CaptureEnd, Tally
+from tracer.assemble.state import NO_SPANS
+from tracer.model import PARKED, CaptureEnd, MemoryReading, Tally
 from tracer.output.chrome import ChromeWriter
 from tracer.output.histogram import PERCENTILE_ERROR
 from tracer.output.labels import duration_words
@@ -117,6 +118,38 @@ def test_the_summary_tells_how_long_new_tasks_were_ready() -> None:
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "delay until poll woken by itself p50 p99 max spawned first p50 first p99 first max" in text
     assert f"conn::handle {len(new)} {duration_words(told['p50'])}" in text
+
+
+@pytest.mark.parametrize(
+    ("newest", "seen", "unseen"),
+    [
+        (None, (), None),  # nobody knows what was there before
+        (3, (), [4, 5, 6, 7, 8]),
+        (3, (5, 7), [6, 8]),  # those before the first one came when not all probes were there
+    ],
+)
+def test_the_summary_says_how_many_spawns_were_not_seen(
+    newest: int | None, seen: tuple[int, ...], unseen: list[int] | None
+) -> None:
+    begun = simulate().begun[:1].repeat(8)
+    begun["id"] = begun["task"] = 1 + np.arange(8)
+    begun["spawned"] = np.where(np.isin(begun["id"], seen), START + 1, 0)
+    summary = Summary(with_sites(make_recording()))
+    if newest is not None:
+        parked = np.zeros(1, PARKED)
+        parked["id"] = newest
+        summary.memory_reading(MemoryReading(START, 5, 0, is_last=False, tasks=1, parked=parked))
+    for block in np.split(begun, [2, 5]):
+        summary.spans(replace(NO_SPANS, begun=block))
+    summary.spans(replace(NO_SPANS, over=begun))
+    summary.close(Tally(), CaptureEnd(START + 50_000_000, "done", 0, 0))
+    (kind,) = summary.as_json()["task_kinds"]
+    assert kind["unseen_spawns"] == (None if unseen is None else len(unseen))
+    console = Console(file=io.StringIO(), width=180)
+    summary.print(console)
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    said = f"where {len(unseen or ())} tasks came from is not known: made where no probe is, or was not then"
+    assert (said in text) == bool(unseen)
 
 
 def test_the_summary_says_when_no_spawn_could_be_seen() -> None:
