@@ -15,6 +15,8 @@ from tracer.output.waiting import Waiting
 
 _MAX_INSTANCE = 1 << 28
 _LONGEST = 64
+_NOT_BETWEEN = int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.REPLACED | WaitFlag.CANCELLED)
+"""Of waits that no poll of what may be the same future ends, or that show themselves that it is another one."""
 
 
 class Accounts:
@@ -22,6 +24,7 @@ class Accounts:
 
     is_task: by function.  uncertain_waits: those not added up, because nobody knows whether the polls before and after
     were of one future or of two at one address; a task's header is taken for one task.
+    more_instances: by function, how many more instances there may be: as many polls may be of one of their own.
     born: of the polls that were added last, which are the first of their instance.
     timed: the polls of which the length is known; busy, longest_poll and percentiles are of those.
     """
@@ -36,6 +39,7 @@ class Accounts:
         self.longest_poll = np.zeros(self._functions, np.int64)
         self._least_poll = np.full(self._functions, NO_LEAST)
         self.instances = np.zeros(self._functions, np.int64)
+        self.more_instances = np.zeros(self._functions, np.int64)
         self.waits = np.zeros(self._functions, np.int64)
         self.waiting = np.zeros(self._functions, np.int64)
         self.unwound = np.zeros(self._functions, np.int64)
@@ -109,6 +113,8 @@ class Accounts:
         is_unsure = (waits["flags"] & int(WaitFlag.AMBIGUOUS | WaitFlag.REPLACED)) != 0
         certain = ~is_unsure | self._is_task[waits["function"]]
         self.uncertain_waits += int(np.count_nonzero(~certain))
+        doubtful = waits["function"][~certain & ((waits["flags"] & _NOT_BETWEEN) == 0)]
+        self.more_instances += np.bincount(doubtful, minlength=self._functions)
         waits = pick(waits, certain)
         if not len(waits):
             return

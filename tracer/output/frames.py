@@ -21,7 +21,7 @@ from tracer.model import (
     is_foreign,
 )
 from tracer.output.awaits import UNVERIFIED, short_place
-from tracer.output.labels import short_awaitee, state_words
+from tracer.output.labels import MAYBE_DONE, short_awaitee, state_words
 from tracer.stacks import Frame, Stack
 from tracer.terminal import printable
 
@@ -29,9 +29,6 @@ _MACRO = re.compile(r"/(?:macros|async_await)/(\w+?)(?:_mod)?\.rs$")
 """tokio's and futures-util's."""
 
 _CRATE = re.compile(r"^.*/registry/src/[^/]+/[^/]+/")
-
-_MAYBE_DONE = re.compile(r"^(?:\w+::)*(?:Try)?MaybeDone<")
-"""What join! has around its branches."""
 
 _EXECUTORS = re.compile(
     r"^(?:Pin<Box<|async_executor::|AsyncCallOnDrop<|(?:async_std::task::builder::)?SupportTaskLocals<)"
@@ -165,7 +162,7 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
     if layout is not None and frame.is_whole:
         if layout.discriminant_offset is not None and layout.kind is not LayoutKind.COROUTINE:
             children = _alive(children)
-        if layout.kind is LayoutKind.GLUE or (children and _MAYBE_DONE.match(layout.name)):
+        if layout.kind is LayoutKind.GLUE or (children and MAYBE_DONE.match(layout.name)):
             return children
         if children and (layout.kind is LayoutKind.OBJECT or layout.name.startswith(_POINTERS)):
             return children

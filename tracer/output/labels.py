@@ -96,6 +96,10 @@ def wait_name(state: int | None) -> str:
     return "waiting" if state is None or state < FIRST_SUSPEND else f"waiting at await #{state - FIRST_SUSPEND + 1}"
 
 
+MAYBE_DONE = re.compile(r"^(?:\w+::)*(?:Try)?MaybeDone<")
+"""What join! has around its branches (tokio, futures-util).  It may be polled when it is done, and is ready again."""
+
+
 def poll_notes(flags: int) -> str:
     """What is unusual about a poll, or ""."""
     return _notes(_POLL_FLAGS, flags)

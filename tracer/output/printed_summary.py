@@ -97,7 +97,7 @@ def _print_functions(document: Document, console: Console) -> None:
         (
             _name(one),
             grouped(one["polls"]),
-            grouped(one["instances"]) if one["instances"] else "?",
+            _instances_cell(one),
             *_length_cells(one),
             grouped(one["waits"]),
             duration_words(one["waiting"]),
@@ -111,6 +111,12 @@ def _print_functions(document: Document, console: Console) -> None:
     console.print(plain_text(more + words, "dim"))
     _print_part("futures", document["futures_probed"], document, console)
     console.print()
+
+
+def _instances_cell(row: Document) -> str:
+    """How many futures; recordings by earlier versions do not tell how many more there may be."""
+    least = "≥ " if row.get("more_instances") else ""
+    return least + grouped(row["instances"]) if row["instances"] else "?"
 
 
 def _length_cells(row: Document) -> list[str]:

@@ -15,7 +15,8 @@ from tracer.output.labels import duration_words
 
 Taken = TypeVar("Taken", int, Integers)
 
-MAY_TAKE_MORE = 0.5
+_PARTS = 2
+MAY_TAKE_MORE = 1 / _PARTS
 """Of what is estimated: what a hit costs was measured with warm caches, and not all hits are counted."""
 _MUCH = 0.1
 """Of a length, that is worth a word."""
@@ -103,7 +104,7 @@ class ProbeTime:
 
 def at_most(taken: Taken) -> Taken:
     """ns that the probes may have taken, of what is estimated, see MAY_TAKE_MORE."""
-    return taken + taken // 2
+    return taken + taken // _PARTS
 
 
 def taken_words(taken: int, length: int) -> str:

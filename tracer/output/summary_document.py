@@ -15,7 +15,7 @@ from tracer.output.delays import Lengths
 from tracer.output.flight import flight_of
 from tracer.output.jobs import PartialJobs
 from tracer.output.kinds import Spawn
-from tracer.output.labels import probed_words, state_words
+from tracer.output.labels import MAYBE_DONE, probed_words, state_words
 from tracer.output.poll_ends import is_length_known
 from tracer.output.probed import ProbedTime
 from tracer.output.scheduled import Split, StolenTime
@@ -35,6 +35,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
     """All that its `print` says, and more."""
     recording, accounts, tally = summary.recording, summary.accounts, summary.tally
     functions, groups = recording.plan.functions, recording.plan.groups
+    uncountable = {index for index, one in enumerate(functions) if MAYBE_DONE.match(one.name)}
     return {
         "schema": SCHEMA,
         "version": recording.version,
@@ -50,7 +51,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "polls": tally.polls - summary.jobs.polls,
         "waits": tally.waits - summary.jobs.waits,
         "polls_in_jobs": summary.jobs.inside,
-        "instances": tally.instances,
+        "instances": tally.instances - sum(int(accounts.instances[one]) for one in uncountable),
         "tasks": summary.tasks(),
         "events": tally.events,
         "lost": summary.lost,
@@ -76,7 +77,8 @@ def document_of(summary: Summary) -> dict[str, Any]:
                 **_whereabouts(one),
                 "crate": one.crate,
                 "polls": int(accounts.polls[index]),
-                "instances": int(accounts.instances[index]),
+                "instances": None if index in uncountable else int(accounts.instances[index]),
+                "more_instances": None if index in uncountable else int(accounts.more_instances[index]),
                 **_lengths(accounts, index),
                 "waits": int(accounts.waits[index]),
                 "waiting": int(accounts.waiting[index]),

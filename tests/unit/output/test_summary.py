@@ -398,3 +398,23 @@ def test_two_awaits_of_one_line_are_told_apart_and_what_is_cut_is_at_least_so_lo
     assert "Sleep (await #2)" in second
     assert re.findall(r"(?:≥ )?[\d.]+ ms", first) == ["8.00 ms", "1.00 ms", "≥ 2.00 ms", "≥ 3.00 ms"]
     assert "≥" not in second
+
+
+def test_how_many_futures_is_a_bound_where_one_may_have_followed_another_at_its_address() -> None:
+    spans = many(3_000, churn=7)
+    mine = np.flatnonzero(spans.waits["function"] == 1)[:5]
+    spans.waits["flags"][mine] |= int(WaitFlag.AMBIGUOUS)
+    spans.waits["flags"][mine[0]] |= int(WaitFlag.END_UNKNOWN)  # nothing was polled behind it
+    recording = make_recording(duration="5")
+    sure = summed(spans, recording=recording)
+    name = recording.plan.functions[1].name
+    (row,) = (one for one in sure.as_json()["functions"] if one["function"] == name)
+    assert row["more_instances"] == 4
+    assert f"≥ {row['instances']:,}" in rendered(sure)
+    functions = list(recording.plan.functions)
+    functions[1] = replace(functions[1], name="tokio::future::maybe_done::MaybeDone<app::query>")
+    recording = replace(recording, plan=replace(recording.plan, functions=tuple(functions)))
+    document = summed(spans, recording=recording).as_json()
+    (again,) = (one for one in document["functions"] if one["function"] == functions[1].name)
+    assert (again["instances"], again["more_instances"]) == (None, None)
+    assert document["instances"] == sure.as_json()["instances"] - row["instances"]
