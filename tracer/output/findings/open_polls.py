@@ -58,8 +58,8 @@ class OpenPolls:
         long = pick(polls, ((polls["flags"] & _END_UNKNOWN) != 0) & (own_lengths(polls) >= least))
         for outer in pick(long, self._is_task[long["function"]]):
             probes = at_most(self.others.probe_time.inside_one(outer))
-            poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer) - probes
-            if length < least:
+            poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer)
+            if length - probes < least:
                 continue
             of = int(poll["function"]), length, poll.copy(), int(poll["start"]), int(outer["instance"])
             self._note(*of, looks_in(looks, outer))
