@@ -85,6 +85,7 @@ from tracer.model.plan import (
     PlannedWake,
     Probe,
     Site,
+    costs_by_function,
     exits_apart,
     functions_of,
 )
@@ -195,6 +196,7 @@ __all__ = [
     "WakePoint",
     "WakingContext",
     "WordTest",
+    "costs_by_function",
     "exits_apart",
     "functions_of",
     "is_foreign",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -187,3 +188,17 @@ def functions_of(probe: Probe, plan: Plan) -> frozenset[int]:
     """The functions (indexes into Plan.functions) for whose sake it is there; none: it is no function's."""
     own = {index for index in (probe.enters, probe.leaves) if index is not None}
     return frozenset(own if probe.ends is None else plan.ends[probe.ends].functions)
+
+
+def costs_by_function(plan: Plan, costs: Sequence[float]) -> tuple[list[float], list[float]]:
+    """(of entering, of leaving) each function what a hit takes, of what it does at each of Plan.probes; where one of
+    them can be seen in several places, which differ, the mean; where nowhere, or as far as nothing is told, 0."""
+    enters: list[list[float]] = [[] for _ in plan.functions]
+    leaves: list[list[float]] = [[] for _ in plan.functions]
+    for probe, cost in zip(plan.probes, costs, strict=False):
+        if probe.enters is not None:
+            enters[probe.enters].append(cost)
+        elif probe.leaves is not None:
+            leaves[probe.leaves].append(cost)
+    ways_in, ways_out = ([sum(one) / len(one) if one else 0.0 for one in ways] for ways in (enters, leaves))
+    return ways_in, ways_out

@@ -3,13 +3,13 @@ on that machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Plan, PollFlag
+from tracer.model import Array, Plan, PollFlag, costs_by_function
 from tracer.output.histogram import Integers
 from tracer.output.labels import duration_words
 
@@ -36,18 +36,9 @@ class ProbeTime:
 
     def __init__(self, plan: Plan, costs: Sequence[float]) -> None:
         self._is_known = bool(costs)
-        enters: list[list[float]] = [[] for _ in plan.functions]
-        leaves: list[list[float]] = [[] for _ in plan.functions]
-        wakes = []
-        for probe, cost in zip(plan.probes, costs, strict=False):
-            if probe.enters is not None:
-                enters[probe.enters].append(cost)
-            elif probe.leaves is not None:
-                leaves[probe.leaves].append(cost)
-            elif probe.wakes is not None:
-                wakes.append(cost)
-        self._entry, self._exit = (np.array([_mean(one) for one in ways] or [0.0]) for ways in (enters, leaves))
-        self.wake = _mean(wakes)
+        self._entry, self._exit = (np.array(one or [0.0]) for one in costs_by_function(plan, costs))
+        wakes = [cost for probe, cost in zip(plan.probes, costs, strict=False) if probe.wakes is not None]
+        self.wake = sum(wakes) / len(wakes) if wakes else 0.0
         self._threads: dict[int, tuple[Integers, npt.NDArray[np.float64]]] = {}  # ends, and the sum of costs until then
 
     def add(self, polls: Array) -> None:
@@ -110,8 +101,3 @@ def at_most(taken: Taken) -> Taken:
 def taken_words(taken: int, length: int) -> str:
     """That the probes took so much of a length, ns, where that is a good part of it; as a sentence goes on."""
     return f", of which the probes took about {duration_words(taken)}" if taken >= _MUCH * length else ""
-
-
-def _mean(costs: Iterable[float]) -> float:
-    some = [*costs]
-    return sum(some) / len(some) if some else 0.0

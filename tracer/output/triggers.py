@@ -99,9 +99,9 @@ class TriggerWatch:
         lost_until: events from before may be missing, ns: what began before then may have ended.
         """
         frames = frames[self._has_exit[frames["function"]] & (frames["start"] >= lost_until)]
+        taken = at_most(self._probe_time.inside(frames, now))
         for number, trigger in enumerate(self._triggers):
             if trigger.kind is TriggerKind.POLL and now > self._quiet[number]:
-                taken = at_most(self._probe_time.inside(frames, now))
                 long = now - frames["start"] - taken >= (trigger.least or 0)
                 long &= self._concerned(number, frames) & ~self._is_of_fired(number, frames)
                 if long.any():

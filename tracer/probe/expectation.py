@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import mean, median
+from statistics import median
 
-from tracer.model import FunctionKind, Plan
+from tracer.model import FunctionKind, Plan, costs_by_function
 from tracer.probe.calibration import Costs
 
 _RATE = 10_000
@@ -14,19 +14,8 @@ _RATE = 10_000
 def expected_costs(plan: Plan, costs: Costs) -> list[float]:
     """Nanoseconds of the program's CPU time that one poll of each function takes: its entry and its exit.  Where one
     of them can be seen in several places, which differ, the mean."""
-    entries: list[list[float]] = [[] for _ in plan.functions]
-    exits: list[list[float]] = [[] for _ in plan.functions]
-    for probe in plan.probes:
-        cost = costs.of(probe, plan)
-        if probe.enters is not None:
-            entries[probe.enters].append(cost)
-        elif probe.leaves is not None:
-            exits[probe.leaves].append(cost)
-    return [_mean(ways_in) + _mean(ways_out) for ways_in, ways_out in zip(entries, exits, strict=True)]
-
-
-def _mean(costs: list[float]) -> float:
-    return mean(costs) if costs else 0.0
+    ways_in, ways_out = costs_by_function(plan, [costs.of(probe, plan) for probe in plan.probes])
+    return [entry + leaving for entry, leaving in zip(ways_in, ways_out, strict=True)]
 
 
 def expectation(plan: Plan, costs: Costs, max_overhead: float, cpu_quota: float | None = None) -> str:
