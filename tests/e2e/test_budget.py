@@ -28,7 +28,7 @@ from tracer.model import Array, ExitMode, FunctionKind, Group, Plan, PlanChange
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Guard, Step
-from tracer.probe.program import Unseen
+from tracer.probe.silent import Unseen
 from tracer.target.process import TargetProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]

@@ -24,7 +24,7 @@ from tracer.model import Array, ExitMode, FunctionKind, Plan, PlanChange, PollFl
 from tracer.output.labels import short_name_of
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Step
-from tracer.probe.program import Unseen
+from tracer.probe.silent import Unseen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 

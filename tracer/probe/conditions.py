@@ -13,7 +13,7 @@ from tracer.model import Plan, Probe, Process
 from tracer.probe.instructions import patched_instructions
 from tracer.probe.kernel import MultiSupport
 from tracer.probe.links import BCC_LIMIT
-from tracer.probe.program import address_of
+from tracer.probe.records import address_of
 from tracer.target.memory import LiveMemory
 from tracer.target.memory_limit import require_room
 from tracer.target.process import TargetProcess

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from tracer.model import Array, Group, Plan
 from tracer.probe.calibration import Costs
 from tracer.probe.load import Meter, Units, percent
-from tracer.probe.program import Unseen
 from tracer.probe.session import ProbeSession
+from tracer.probe.silent import Unseen
 
 _INTERVAL = 250_000_000
 """Nanoseconds from one decision to the next."""

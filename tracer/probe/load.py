@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tracer.model import Array, ExitMode, Group, Plan, exits_apart, functions_of, is_scheduling
 from tracer.probe.calibration import Costs
-from tracer.probe.program import Unseen
+from tracer.probe.silent import Unseen
 
 Cost = npt.NDArray[np.float64]
 """Nanoseconds of the program's CPU time, by unit."""

@@ -17,53 +17,20 @@ import numpy.typing as npt
 from tracer.errors import AttachFailed, NotTraceable, PermissionMissing
 from tracer.model import (
     Array,
-    EndKind,
-    FunctionKind,
     Group,
     Plan,
-    PollFunction,
-    Probe,
     Process,
-    Register,
     Site,
-    SpawnStep,
     Thread,
-    WakeOrigin,
 )
 from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.kernel import ATTACH_UPROBE_MULTI, cpus
+from tracer.probe.records import GROUPS, PROBE, REMEMBERS, address_of, probe_records
 from tracer.probe.scheduling import TRACEPOINTS, Tracepoints
+from tracer.probe.silent import SILENT_HITS, SilentHits, Unseen, blocks_for
 from tracer.probe.variant import SOURCE, Variant
 from tracer.probe.walk import Walks, make_walks
 
-PROBE = np.dtype(
-    [
-        ("result_mask", "<u8"),
-        ("result_pending", "<u8"),
-        ("entry_state", "<u4"),
-        ("exit_state", "<u4"),
-        ("enters", "<u4"),
-        ("leaves", "<u4"),
-        ("return_probe", "<u4"),
-        ("id_vtable", "<u2"),
-        ("id_offset", "<u2"),
-        ("id_distance", "<u4"),
-        ("walk", "<u4"),
-        ("roles", "u1"),
-        ("self", "u1"),
-        ("group", "u1"),
-        ("of_header", "u1"),
-        ("spawns", "<u2"),
-        ("spawn_step", "u1"),
-        ("wakes", "u1"),
-        ("polls_task", "u1"),
-        ("is_off", "u1"),
-        ("turn", "<u2"),
-        ("after_call", "u1"),
-        ("is_call", "u1"),
-        ("_pad", "u1", 2),
-    ]
-)
 CPU_STATE = np.dtype(
     [
         ("lost", "<u8"),
@@ -74,23 +41,7 @@ CPU_STATE = np.dtype(
         ("_pad", "<u4"),
     ]
 )
-SILENT_HITS = np.dtype([("count", "<u4", 512)])
 THREAD = np.dtype([("tgid", "<u4"), ("comm", "S16")])
-
-_ENTERS, _LEAVES, _TAIL, _REMEMBER, _RESULT, _RECALL, _TASK_ID, _ENDS = 1, 2, 4, 8, 16, 32, 64, 128
-_NO_OFFSET = 0xFFFFFFFF
-_CALLER = 6
-"""Of where a panic is caught: not a register, but how far away the call is."""
-_REGISTERS = {None: 0, Register.RDI: 1, Register.RSI: 2, Register.RDX: 3, Register.RCX: 4, Register.RAX: 5}
-_STEPS = {SpawnStep.CALLED: 1, SpawnStep.MADE: 2, SpawnStep.QUEUED: 2}
-_TELLS_CALLER = 4
-_MOST_SPAWNS = 0xFFFF
-"""A record has no room for a higher number: such a call's place is not told."""
-_WAKES = {(False, None): 1, (True, None): 2, (False, Register.RAX): 3}
-"""By WakePoint.is_indirect and state."""
-_BEGINS = {WakeOrigin.TIMER: 4, WakeOrigin.IO: 5}
-"""By what the wakes come from that are made below."""
-_GROUPS = (Group.TASKS, Group.FUTURES, Group.WAKES, Group.SCHEDULING)
 
 _NEAR_FRAMES, _FAR_FRAMES = 4_096, 16_384
 """Threads whose functions under way are remembered, and functions of theirs beyond that: 8 MiB of kernel memory."""
@@ -100,11 +51,6 @@ _TASKS = 131_072
 
 _SPARE_PROBES = 16
 
-_SILENT_BLOCK: int = SILENT_HITS["count"].shape[0]
-_KINDS_OF_SILENCE = 2
-_FEW_SILENT = 256
-"""So few hits that sent nothing are not worth a look at whose they are: 0.1 ms of the target's time, or some more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -112,23 +58,6 @@ class Counters:
 
     sent: npt.NDArray[np.uint64]
     lost: npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True, slots=True)
-class Unseen:
-    """What took the target's time and sent no event: hits, by probe, and the time in which stacks were taken, ns.
-
-    passed: what the probe is for did not happen there, or an event to come tells of it.  leaving: it was being
-    attached or detached.
-    """
-
-    passed: npt.NDArray[np.int64]
-    leaving: npt.NDArray[np.int64]
-    stacks: int = 0
-
-    @staticmethod
-    def none(probes: int) -> Unseen:
-        return Unseen(np.zeros(probes, np.int64), np.zeros(probes, np.int64))
 
 
 class PollProgram:
@@ -149,7 +78,7 @@ class PollProgram:
         entries = {
             "probes": probes,
             "places": probes,
-            "silent_hits": _silent_blocks(probes),
+            "silent_hits": blocks_for(probes),
             "near_frames": _NEAR_FRAMES,
             "far_frames": _FAR_FRAMES,
             "threads": _THREADS,
@@ -191,13 +120,11 @@ class PollProgram:
     def _prepare(self, plan: Plan, walks: Walks, by_place: bool) -> None:
         self._processes = self.bpf.map("processes", 4, 4)
         self._epochs = self.bpf.map("epochs", 4, 4)
-        self._epoch = dict.fromkeys(_GROUPS, 0)
+        self._epoch = dict.fromkeys(GROUPS, 0)
         self._link_is_on = self.bpf.map("link_is_on", 4, 4)
         self._cpus = self.bpf.map("cpus", 4, CPU_STATE.itemsize * (cpus("possible")[-1] + 1))
-        self._silent = self.bpf.map("silent_hits", 4, SILENT_HITS.itemsize * (cpus("possible")[-1] + 1))
-        self._silent_blocks = _silent_blocks(len(plan.probes))
-        self._silent_looked = 0
-        self._silent_seen = self._silent_counts()
+        silent = self.bpf.map("silent_hits", 4, SILENT_HITS.itemsize * (cpus("possible")[-1] + 1))
+        self._silent = SilentHits(silent, len(plan.probes))
         self._threads = self.bpf.map("threads", 4, THREAD.itemsize)
         self._known: set[int] = set()
         self._threads_seen = 0
@@ -208,7 +135,7 @@ class PollProgram:
             for index, entry in enumerate(table):
                 entries.update(struct.pack("<I", index), entry.tobytes())
         self._records = self._describe(plan, walks.roots)
-        self._remembers = (self._records["roles"] & _REMEMBER) != 0
+        self._remembers = (self._records["roles"] & REMEMBERS) != 0
 
     def _describe(self, plan: Plan, roots: Sequence[int]) -> Array:
         records = probe_records(plan, roots, by_place=self._places is not None)
@@ -228,8 +155,8 @@ class PollProgram:
         """Forget what was counted so far; threads seen are not new any more.  Nothing may be hit meanwhile."""
         self.new_threads()
         self._cpus.update(b"\0\0\0\0", bytes(CPU_STATE.itemsize * (cpus("possible")[-1] + 1)))
-        self._threads_seen = self._silent_looked = 0
-        self._silent_seen = self._silent_counts()
+        self._threads_seen = 0
+        self._silent.forget()
 
     def trace(self, process: Process, plan: Plan) -> None:
         """Let the hits of this process through."""
@@ -280,7 +207,7 @@ class PollProgram:
         heard = np.unique(self._records["leaves"][self._records["is_off"] == 0])
         remembers = self._remembers & np.isin(self._records["enters"], heard)
         self._records["roles"] = np.where(
-            remembers, self._records["roles"] | _REMEMBER, self._records["roles"] & ~np.uint8(_REMEMBER)
+            remembers, self._records["roles"] | REMEMBERS, self._records["roles"] & ~np.uint8(REMEMBERS)
         )
         for number in changed:
             self._probes.update(struct.pack("<I", number), self._records[number].tobytes())
@@ -291,7 +218,7 @@ class PollProgram:
             self._link_is_on.update(struct.pack("<I", link), struct.pack("<I", is_on))
 
     def _set_epoch(self, group: Group, epoch: int) -> None:
-        self._epochs.update(struct.pack("<I", _GROUPS.index(group)), struct.pack("<I", epoch))
+        self._epochs.update(struct.pack("<I", GROUPS.index(group)), struct.pack("<I", epoch))
 
     def counters(self) -> Counters:
         states = self._cpu_states()
@@ -299,24 +226,7 @@ class PollProgram:
 
     def silent_hits(self) -> Unseen:
         """Since the last call; none yet while they are few."""
-        total = int(self._cpu_states()["silent"].sum())
-        if total - self._silent_looked < _FEW_SILENT:
-            return Unseen.none(len(self._records))
-        self._silent_looked = total
-        counts = self._silent_counts()
-        new = (counts - self._silent_seen).sum(axis=0, dtype=np.int64).reshape(-1, _KINDS_OF_SILENCE)
-        self._silent_seen = counts
-        return Unseen(*new[: len(self._records)].T)
-
-    def _silent_counts(self) -> npt.NDArray[np.uint32]:
-        """By CPU, of each probe one of each kind; they begin anew when they are full."""
-        blocks = []
-        for number in range(self._silent_blocks):
-            value = self._silent.lookup(struct.pack("<I", number))
-            if value is None:
-                raise AttachFailed("The kernel's counters cannot be read.")
-            blocks.append(np.frombuffer(value, SILENT_HITS)["count"])
-        return np.concatenate(blocks, axis=1)
+        return self._silent.new(int(self._cpu_states()["silent"].sum()))
 
     def new_threads(self) -> list[Thread]:
         """Threads whose first hit came since the last call."""
@@ -345,100 +255,3 @@ class PollProgram:
 
     def close(self) -> None:
         self.bpf.close()
-
-
-def _silent_blocks(probes: int) -> int:
-    """With room for so many; at least one."""
-    return _KINDS_OF_SILENCE * probes // _SILENT_BLOCK + 1
-
-
-def address_of(plan: Plan, probe: Probe) -> int:
-    """The link-time address of a probe: it lies in the segment of the function it belongs to."""
-    if probe.ends is not None:
-        return plan.ends[probe.ends].point.address
-    if probe.spawns is not None:
-        return plan.spawns[probe.spawns].point.address
-    if probe.wakes is not None:
-        return plan.wakes[probe.wakes].point.address
-    index = probe.enters if probe.enters is not None else probe.leaves
-    assert index is not None, "a probe has a role"
-    function = plan.functions[index]
-    return function.address + probe.offset - function.offset
-
-
-def probe_records(plan: Plan, roots: Sequence[int] = (), *, by_place: bool) -> Array:
-    """What the kernel side must know of each probe: dtype PROBE, in the order of plan.probes.
-
-    roots: by function, where its walk begins, 0: nowhere; none at all: nobody walks.
-
-    A frame is remembered, which costs 0.2 us, only where its exit needs it: to read the state
-    there, or (by_place) to know what returns.
-    """
-    records = np.zeros(len(plan.probes), PROBE)
-    records["entry_state"] = records["exit_state"] = _NO_OFFSET
-    left = {probe.leaves for probe in plan.probes}
-    returns = {probe.leaves: probe.id for probe in plan.probes if probe.site is Site.RETURN}
-    for probe, record in zip(plan.probes, records, strict=True):
-        record["group"] = _GROUPS.index(probe.group)
-        if probe.enters is not None:
-            entered = plan.functions[probe.enters]
-            record["roles"] |= _ENTERS
-            record["enters"] = probe.enters + 1
-            record["polls_task"] = _polls_task(entered)
-            record["is_call"] = probe.site is Site.CALL
-            record["self"] = _REGISTERS[entered.self_register]
-            record["entry_state"] = _state_offset(entered)
-            record["walk"] = roots[probe.enters] if roots else 0
-            if entered.aborted is not None:
-                record["entry_state"], record["of_header"] = entered.aborted.offset, True
-            if entered.task_id is not None and entered.self_register is not None:
-                record["roles"] |= _TASK_ID
-                record["id_vtable"], record["id_offset"] = entered.task_id.vtable, entered.task_id.offset
-            record["return_probe"] = returns.get(probe.enters, -1) + 1
-            is_needed = entered.state_offset is not None or (by_place and record["return_probe"])
-            if is_needed and probe.enters in left and probe.leaves != probe.enters:
-                record["roles"] |= _REMEMBER
-        if probe.ends is not None:
-            point = plan.ends[probe.ends].point
-            record["roles"] |= _ENDS
-            record["self"] = _CALLER if point.kind is EndKind.CAUGHT else _REGISTERS[Register.RDI]
-            test = point.only_if or point.done or point.undone
-            if test is not None:
-                record["entry_state"] = test.offset
-            elif point.state_offset is not None:
-                record["entry_state"] = point.state_offset
-        if probe.spawns is not None:
-            spawn = plan.spawns[probe.spawns].point
-            record["self"] = _REGISTERS[spawn.register]
-            record["spawn_step"] = _STEPS[spawn.step] | (_TELLS_CALLER if spawn.tells_caller else 0)
-            record["spawns"] = probe.spawns + 1 if probe.spawns < _MOST_SPAWNS else 0
-        if probe.wakes is not None:
-            wake = plan.wakes[probe.wakes].point
-            record["wakes"] = _BEGINS[wake.begins] if wake.begins else _WAKES[wake.is_indirect, wake.state]
-            record["entry_state"] = wake.effective.offset
-        if probe.leaves is not None:
-            function = plan.functions[probe.leaves]
-            record["roles"] |= _LEAVES
-            if function.state_offset is not None or (by_place and probe.site is Site.RETURN):
-                record["roles"] |= _RECALL
-            record["leaves"] = probe.leaves + 1
-            record["polls_task"] = _polls_task(function)
-            record["exit_state"] = _state_offset(function)
-            if probe.is_tail:
-                record["roles"] |= _TAIL
-            if probe.site is Site.RETURNED:
-                record["after_call"] = probe.after + 1
-            if function.result is not None:
-                record["roles"] |= _RESULT
-                record["result_mask"] = function.result.mask
-                record["result_pending"] = function.result.pending
-    return records
-
-
-def _state_offset(function: PollFunction) -> int:
-    return _NO_OFFSET if function.state_offset is None else function.state_offset
-
-
-def _polls_task(function: PollFunction) -> bool:
-    """Whether to take stacks in it: a blocking job may block."""
-    return function.kind is FunctionKind.TASK and not function.is_job

@@ -37,8 +37,9 @@ from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
-from tracer.probe.program import PollProgram, Unseen
+from tracer.probe.program import PollProgram
 from tracer.probe.ring import RingBuffer
+from tracer.probe.silent import Unseen
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, joined
 from tracer.probe.variant import Variant

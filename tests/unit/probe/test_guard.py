@@ -28,7 +28,7 @@ from tracer.model import (
 from tracer.probe.calibration import Costs
 from tracer.probe.guard import Guard, Step
 from tracer.probe.plan import make_plan
-from tracer.probe.program import Unseen
+from tracer.probe.silent import Unseen
 
 COSTS = Costs(emulated=1_000, stepped=10_000, returned=1_000, silent=500, scheduling=1_000)
 BOTH = frozenset({Group.TASKS, Group.FUTURES})

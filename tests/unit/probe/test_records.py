@@ -36,7 +36,9 @@ from tracer.model import (
 from tracer.probe import perf
 from tracer.probe.instructions import _reason, wrong_instructions
 from tracer.probe.plan import make_plan
-from tracer.probe.program import CPU_STATE, PROBE, SILENT_HITS, THREAD, probe_records
+from tracer.probe.program import CPU_STATE, THREAD
+from tracer.probe.records import PROBE, probe_records
+from tracer.probe.silent import SILENT_HITS
 from tracer.probe.sources import bpf_folder
 from tracer.probe.stacks import POLLING, STACK_COUNTS, STACK_HEAD
 from tracer.probe.walk import WALK_NODE
