@@ -19,12 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from tracer.errors import AttachFailed, NoSuchProcess, OutOfProcesses, PermissionMissing, RatError
-from tracer.model import Array, Group, Loss, Plan, Probe, Process, Refusal, Thread, exits_apart, functions_of
+from tracer.errors import NoSuchProcess, OutOfProcesses, PermissionMissing, RatError
+from tracer.model import Array, Group, Loss, Plan, Process, Refusal, Thread, exits_apart, functions_of
 from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
-    RECORDS_OF_TURN,
-    CalibrationProcess,
     Costs,
     calibration_plan,
     calibration_process,
@@ -38,7 +36,9 @@ from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
 from tracer.probe.program import PollProgram
+from tracer.probe.refused import without_refused
 from tracer.probe.ring import RingBuffer
+from tracer.probe.scheduling_cost import cost_of_scheduling
 from tracer.probe.silent import Unseen
 from tracer.probe.stacks import StackSampler
 from tracer.probe.transport import Transport, joined
@@ -49,8 +49,6 @@ from tracer.target.own_files import default_cache
 BUFFER_SIZE = 32 << 20
 """Bytes for events not yet read: at 2 M events/s a third of a second."""
 _PAGE = 4096
-_TURNS, _ROUNDS = 100, 10
-"""By which the cost of scheduling is measured; the quickest of the rounds counts, which nobody else disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +214,7 @@ class ProbeSession:
             refused |= wrong_instructions(executable, [probe for probe in self._plan.probes if probe.binary == binary])
         refused |= patched_probes(self._plan, self._processes, self._executables)
         while True:
-            probes = self._without(refused)
+            probes, self._refusals = without_refused(self._plan, refused)
             self._links.wait()
             self._links = Links(
                 self._attachment,
@@ -234,28 +232,6 @@ class ProbeSession:
                 self._missed_since = self._count_misses()
                 return self._begin(groups)
 
-    def _without(self, refused: dict[int, str]) -> list[Probe]:
-        """The probes of functions none of whose probes is refused."""
-        plan = self._plan
-        dropped: dict[int, str] = {}
-        for probe in plan.probes:
-            if probe.id in refused:
-                dropped |= {index: refused[probe.id] for index in (probe.enters, probe.leaves) if index is not None}
-        self._refusals = [
-            Refusal(plan.functions[index].name, reason, plan.functions[index].address, plan.functions[index].location)
-            for index, reason in sorted(dropped.items())
-        ]
-        left = [
-            probe
-            for probe in plan.probes
-            if probe.enters not in dropped
-            and probe.leaves not in dropped
-            and not (probe.id in refused and probe.enters is None and probe.leaves is None)
-        ]
-        if not left:
-            raise AttachFailed("The kernel refused every probe.", why=next(iter(refused.values()), "the plan is empty"))
-        return left
-
     def calibrate(self) -> Costs:
         """Measure what a hit costs here, on a process of our own; before attach().
 
@@ -266,7 +242,7 @@ class ProbeSession:
             plan = self._program.add_spare(calibration_plan())
             attachment = self._choose_attachment(self._support, [running.executable])
             self._program.trace(running.process, plan)
-            scheduling = self._cost_of_scheduling(running)
+            scheduling = cost_of_scheduling(running, self._program)
             links = Links(attachment, [running.process], plan.probes, switch=self._program.switch_link)
             self._calibration_links.append(links)
             links.attach([Group.TASKS])
@@ -276,27 +252,6 @@ class ProbeSession:
         self._transport.drain()
         self._program.start_counting()
         return costs
-
-    def _cost_of_scheduling(self, running: CalibrationProcess) -> float:
-        """Of one record, in ns: by turns that the process and ours take on one CPU, with and without."""
-        tracepoints = self._program.tracepoints
-        if tracepoints is None:
-            return 0.0
-        seen = []
-        with running.beside_us():
-            bare = [running.turn(_TURNS) for _ in range(_ROUNDS)]
-            links = tracepoints.attach()
-            try:
-                # By turns: what else the machine does comes and goes.
-                for _ in range(_ROUNDS):
-                    bare.append(running.turn(_TURNS))
-                    self._program.begin_epoch(Group.SCHEDULING)
-                    seen.append(running.turn(_TURNS))
-                    self._program.end_epoch(Group.SCHEDULING)
-            finally:
-                self._program.end_epoch(Group.SCHEDULING)
-                tracepoints.detach(links)
-        return max(0.0, min(seen) - min(bare)) / RECORDS_OF_TURN
 
     def set_active(
         self,
