@@ -112,6 +112,21 @@ class OutputFolder:
             os.close(named)
 
 
+_MOST_LINKS = 40  # as many as the kernel follows (fs/namei.c: MAXSYMLINKS)
+
+
+def leads_into_proc(path: Path) -> bool:
+    """Whether the name is a link to what the kernel makes up, as /dev/stdout: everybody would lose it."""
+    for _ in range(_MOST_LINKS):
+        folder = os.path.realpath(path.parent)
+        if f"{folder}/".startswith("/proc/"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = Path(folder, path.readlink())
+    return False
+
+
 def create_private(path: Path) -> int:
     """OutputFolder.create, for one path.  Raises OSError."""
     with contextlib.closing(OutputFolder(path.parent)) as folder:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tracer.errors import OutputFailed
+from tracer.ownership import leads_into_proc
 
 
 def output_path(asked: Path | None, suffix: str, process: str) -> Path:
@@ -27,7 +28,7 @@ def output_path(asked: Path | None, suffix: str, process: str) -> Path:
         ) from None
     if path.is_dir():
         raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
-    if is_there and not path.is_file():
+    if leads_into_proc(path) or (is_there and not path.is_file()):
         raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
     if not path.parent.is_dir():
         raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tracer.commands.outputs import output_path
 from tracer.errors import ExitCode, OutputFailed
 from tracer.output.files import OutputFile
 
@@ -95,6 +96,7 @@ def test_a_limit_on_the_size(tmp_path: Path, size: int) -> None:
 FILL_THE_DISK = """
 import os, sys
 from pathlib import Path
+from tracer.commands.outputs import output_path
 from tracer.errors import OutputFailed
 from tracer.output.files import OutputFile
 folder = Path(sys.argv[1])
@@ -130,3 +132,24 @@ def test_under_sudo_it_belongs_to_the_caller(tmp_path: Path, monkeypatch: pytest
     status = (tmp_path / "trace").stat()
     expected = (12345, 12346) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     assert (status.st_uid, status.st_gid) == expected
+
+
+@pytest.mark.parametrize("target", ["/proc/self/fd/1", "streams/1"])
+def test_a_link_to_a_stream_is_left_alone(tmp_path: Path, target: str) -> None:
+    (tmp_path / "streams").symlink_to("/proc/self/fd")
+    path = tmp_path / "stdout"
+    path.symlink_to(target)
+    with pytest.raises(OutputFailed, match="cannot write"):
+        OutputFile(path)
+    with pytest.raises(OutputFailed, match="device, pipe or socket"):
+        output_path(path, ".pftrace", "x")
+    assert path.is_symlink()
+
+
+def test_a_link_to_a_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "yesterday").write_text("kept")
+    (tmp_path / "latest").symlink_to("yesterday")
+    with OutputFile(output_path(tmp_path / "latest", ".pftrace", "x")) as file:
+        file.commit()
+    assert not (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "yesterday").read_text() == "kept"
