@@ -125,12 +125,14 @@ class Task:
     ended: bool = False
     says: int = 0
     over: bool = False
+    dropped: int = -(2**63)
     lost_until: int = -(2**63)
     birth: tuple[int, ...] = (0,) * 6
 
     def row(self) -> tuple[int, ...]:
+        until = max(self.last, self.dropped)
         return (
-            *(self.number, self.id, self.header, self.first, self.last, self.busy, self.longest, self.waiting),
+            *(self.number, self.id, self.header, self.first, self.last, until, self.busy, self.longest, self.waiting),
             *(self.polls, self.function, self.tid, self.process, int(self.outcome), 0, *self.birth),
         )
 
@@ -776,13 +778,13 @@ class Reference:
             if before is None:
                 continue
             mark.instance, mark.id = before.instance, before.id
-            self._end_wait(before, mark, known)
+            again = before.over and before.result == "finished"
+            is_idle = before.over and before.end >= self.lost_until and not again
+            is_undone = is_idle and of_task and (says == 3 or kind in (EndKind.COMPLETE, EndKind.CLOSED))
+            self._end_wait(before, mark, known, is_undone)
             task = self.tasks.get(mark.instance)
             if of_task and task is not None and not task.over:
                 task.ended = True
-                again = before.over and before.result == "finished"
-                is_idle = before.over and before.end >= self.lost_until and not again
-                is_undone = is_idle and kind in (EndKind.COMPLETE, EndKind.CLOSED)
                 says = 3 if is_undone else says
                 if not again or task.says == 1:
                     task.says = max(task.says, says)
@@ -813,6 +815,8 @@ class Reference:
     def _origin(self, stack: Stack, tid: int, sp: int, flags: int) -> WakeOrigin:
         if self._polled_around(stack, sp) is not None:
             return WakeOrigin.TASK
+        if self.plan.leaves_out_tasks:
+            return WakeOrigin.UNKNOWN
         for flag, origin in ((EventFlag.FROM_TIMER, WakeOrigin.TIMER), (EventFlag.FROM_IO, WakeOrigin.IO)):
             if flags & flag:
                 return origin
@@ -853,10 +857,10 @@ class Reference:
         self._gone(stack, sp, now)
         self._seen(stack, sp, now)
 
-    def _end_wait(self, before: Poll, mark: Poll, known: int | None) -> None:
+    def _end_wait(self, before: Poll, mark: Poll, known: int | None, is_undone: bool) -> None:
         suspended = known is not None and known >= 3
         waited = before.result == "pending" if known is None else suspended and before.result != "finished"
-        if not waited or not before.over or before.end > mark.start or before.gap:
+        if not (waited or is_undone) or not before.over or before.end > mark.start or before.gap:
             return
         wait_flags, shown = int(WaitFlag.CANCELLED), 0
         for one in (known, before.state_after):
@@ -924,7 +928,10 @@ class Reference:
         own = (start, end, poll.self or 0, poll.instance, poll.task, poll.function, poll.tid)
         self.waits.append((*own, int(flags), state, 0, known, *(woken or (0,) * 6)))
         if self.is_task[poll.function]:
-            self.tasks[poll.instance].waiting += end - start
+            task = self.tasks[poll.instance]
+            task.waiting += end - start
+            if flags & WaitFlag.CANCELLED and not flags & WaitFlag.REPLACED:
+                task.dropped = max(task.dropped, end)
 
     # ------------------------------------------------------------ places
 

@@ -178,13 +178,14 @@ def _spans(polls: Array, waits: Array) -> Spans:
     over["task"], over["id"], over["header"] = numbers, numbers + 100, of_tasks["self"][first]
     over["function"], over["tid"], over["first"] = TASK, of_tasks["tid"][first], of_tasks["start"][first]
     np.maximum.at(over["last"], at, of_tasks["end"])
+    over["until"] = over["last"]
     np.add.at(over["polls"], at, np.uint64(1))
     np.add.at(over["busy"], at, of_tasks["end"] - of_tasks["start"])
     np.maximum.at(over["longest"], at, of_tasks["end"] - of_tasks["start"])
     done = of_tasks["instance"][(of_tasks["flags"] & int(PollFlag.PENDING)) == 0]
     over["outcome"] = np.where(np.isin(numbers, done), Outcome.FINISHED, Outcome.WAITING)
     begun = over.copy()
-    for name in ("last", "polls", "busy", "longest", "outcome"):
+    for name in ("last", "until", "polls", "busy", "longest", "outcome"):
         begun[name] = 0
     return Spans(polls, waits, begun, over)
 

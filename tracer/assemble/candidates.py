@@ -14,7 +14,7 @@ from tracer.assemble.instances import Identities, results_of
 from tracer.assemble.known_polls import STILL_OPEN, Polls
 from tracer.assemble.marks import Marks
 from tracer.assemble.sorting import stable_order
-from tracer.assemble.state import FINISHED, FRAME, NOT_READ, UNKNOWN, UNKNOWN_STATE
+from tracer.assemble.state import FINISHED, FRAME, NOT_READ, UNDONE, UNKNOWN, UNKNOWN_STATE
 from tracer.model import Array, PollFlag
 
 T = TypeVar("T", bound=np.generic)
@@ -66,8 +66,10 @@ class Candidates:
         unknown = np.full(len(untouched), UNKNOWN, np.uint8)
         result = results_of(endings.flags, endings.state_after, frames.start, lost_until)
         gap = join(latest["gap"], untouched["leaving"], frames.leaving, False)
-        is_mark = np.zeros(len(gap), np.bool_)
-        is_mark[len(self.old) + self.places[len(self.new) :]] = True
+        is_mark, undone = np.zeros(len(gap), np.bool_), np.zeros(len(gap), np.bool_)
+        at_marks = len(self.old) + self.places[len(self.new) :]
+        is_mark[at_marks] = True
+        undone[at_marks] = marks.if_idle | (marks.says == UNDONE)
         return Polls(
             function=named("function", marks.function),
             self=named("self", marks.self),
@@ -89,6 +91,7 @@ class Candidates:
             inside=named("inside", False),
             instance=named("instance", 0),
             is_mark=is_mark,
+            undone=undone,
             old_count=len(self.old),
         )
 

@@ -119,7 +119,9 @@ def identify(polls: Polls, state: State, moved: Flags | None = None) -> Identiti
     instance, new = _number(polls, order, begins, is_mark & ~same, state.next_instance)
 
     waited = same & over & in_time & ~gap & fresh
-    dropped = np.flatnonzero(waited & is_mark & _fits(_before(results), has_state, suspended))
+    fits = _fits(_before(results), has_state, suspended)
+    fits |= polls.undone[order] & (_before(results) == UNKNOWN) & (_before(polls.end[order]) >= state.lost_until)
+    dropped = np.flatnonzero(waited & is_mark & fits)
     replaced = np.flatnonzero(waited & begins & (_before(results) == PENDING))
     entered = fresh & ~is_mark & ((flags & _START_UNKNOWN) == 0)
     continued = entered & same & ~begins

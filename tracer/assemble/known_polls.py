@@ -19,6 +19,7 @@ class Polls:
 
     over: order of the row that ended the poll; 0: in an earlier block; STILL_OPEN.  end, result,
     state_after: valid when it is over.  gap, blind, inside: see LATEST.  instance: valid for the old ones.
+    undone: a mark that says that a task had not returned, if it was not being polled.
     """
 
     function: npt.NDArray[np.uint32]
@@ -41,4 +42,5 @@ class Polls:
     inside: Flags
     instance: Unsigned
     is_mark: Flags
+    undone: Flags
     old_count: int

@@ -59,6 +59,7 @@ class Roles:
     completes: Flags
     catches: Flags
     task_size: Unsigned
+    leaves_out_tasks: bool
     settled: Unsigned  # shape (functions, 257)
     places: int
     scheduling: bool
@@ -111,6 +112,7 @@ def roles_of(plan: Plan, settled: Unsigned) -> Roles:
         completes=is_task & np.isin(plan.function_binary, seen),
         catches=is_task & np.isin(plan.function_binary, catching),
         task_size=np.array([_task_size(plan, one) for one in functions], np.uint64),
+        leaves_out_tasks=plan.leaves_out_tasks,
         settled=settled,
         places=len(plan.places),
         scheduling=plan.scheduling,

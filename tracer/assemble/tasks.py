@@ -14,7 +14,7 @@ from tracer.assemble.lookup import locate
 from tracer.assemble.resting import tasks_at_rest
 from tracer.assemble.roles import TASKS
 from tracer.assemble.state import ANOTHER, DONE, END, NO_TASKS, NOTHING, PAST, UNDONE, State, Tasks
-from tracer.model import Array, Group, Outcome, PollFlag
+from tracer.model import Array, Group, Outcome, PollFlag, WaitFlag
 
 _OUTCOMES = np.array([Outcome.UNKNOWN, Outcome.FINISHED, Outcome.UNKNOWN, Outcome.WAITING], np.uint8)
 """By the flags RESULT and PENDING of the last poll."""
@@ -25,6 +25,7 @@ _RANK = np.array([_BY_RANK.index(one) if one in _BY_RANK else 0 for one in Outco
 _IS_SURE = np.isin(np.array(Outcome), _SURE)
 _ABORTED, _PANICKED = np.uint16(PollFlag.ABORTED), np.uint16(PollFlag.PANICKED)
 _RESULT, _PENDING = np.uint16(PollFlag.RESULT), np.uint16(PollFlag.PENDING)
+_CANCELLED, _REPLACED = np.uint16(WaitFlag.CANCELLED), np.uint16(WaitFlag.REPLACED)
 
 
 def with_begun(tasks: Tasks, begun: Array) -> Tasks:
@@ -61,7 +62,10 @@ def with_spans(tasks: Tasks, polls: Array, waits: Array, is_task: Flags) -> Task
     _add_polls(alive, leaving, latest, rows[known], polls, of_polls[known])
     rows, known = locate(alive["task"], waits["instance"][of_waits])
     of_waits = of_waits[known]
-    np.add.at(alive["waiting"], rows[known], waits["end"][of_waits] - waits["start"][of_waits])
+    rows, end = rows[known], waits["end"][of_waits]
+    np.add.at(alive["waiting"], rows, end - waits["start"][of_waits])
+    dropped = np.flatnonzero((waits["flags"][of_waits] & (_CANCELLED | _REPLACED)) == _CANCELLED)
+    np.maximum.at(alive["until"], rows[dropped], end[dropped])
     return Tasks(alive, leaving, latest, tasks.told)
 
 
@@ -174,6 +178,7 @@ def _resolved(tasks: Tasks, which: Flags, state: State) -> Array:
     by_end = np.where(returned, np.uint8(Outcome.FINISHED), by_end)
     outcome = np.where(~is_sure & (told >= PAST), by_end, outcome)
     over["outcome"] = np.where(~is_sure & (told == ANOTHER), np.uint8(Outcome.REPLACED), outcome)
+    over["until"] = np.maximum(over["until"], over["last"])
     return over
 
 

@@ -122,6 +122,7 @@ def _tasks(begun: Array, numbers: Unsigned, is_poll: Flags, start: int, time: in
     tasks["busy"] = tasks["longest"] = np.where(is_poll, length, 0)
     tasks["polls"], tasks["tid"] = is_poll, np.where(is_poll, begun["places"], 0)
     tasks["last"][is_poll] = start + length
+    tasks["until"] = tasks["last"]
     return tasks
 
 

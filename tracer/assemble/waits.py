@@ -60,7 +60,7 @@ def waits_between(
     at_entry = ((polls.flags[after] & _STATE) != 0) & (entry_state >= FIRST_SUSPEND) & ~is_replaced
     at_exit = (exit_state >= FIRST_SUSPEND) & (exit_state != UNKNOWN_STATE)
     start = polls.end[before]
-    told = at_entry | identified[after] | is_replaced
+    told = at_entry | identified[after] | is_replaced | polls.undone[after]
     ambiguous = ((polls.result[before] == UNKNOWN) & ~told) | (start < state.lost_until)
     cancelled = (has_before & ends) | ((polls.flags[after] & _ABORTED) != 0)
 

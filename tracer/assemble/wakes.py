@@ -86,7 +86,10 @@ def tell_origins(woken: Array, wakers: Indexes, around: Indexes, frames: Frames,
         others = np.where(around >= 0, WakeOrigin.FUTURE, others)
         others = np.where(wakers == MAYBE_OVER, WakeOrigin.UNKNOWN, others)
         told = woken["origin"]
-        woken["origin"] = np.where(wakers >= 0, WakeOrigin.TASK, np.where(told != 0, told, others))
+        others = np.where(told != 0, told, others)
+        if roles.leaves_out_tasks:  # it may have been in the poll of one of those
+            others = np.full(len(woken), WakeOrigin.UNKNOWN)
+        woken["origin"] = np.where(wakers >= 0, WakeOrigin.TASK, others)
     return pollers
 
 

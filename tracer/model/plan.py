@@ -152,6 +152,16 @@ class Plan:
         return tuple(one for one in self.refusals if one.reason == IN_PART)
 
     @property
+    def leaves_out_tasks(self) -> bool:
+        """Whether there are task polls, or blocking jobs, that are not probed because nobody wants to see them."""
+        planned = {(number, one.address) for number, one in zip(self.function_binary, self.functions, strict=True)}
+        return any(
+            one.kind is FunctionKind.TASK and (number, one.address) not in planned
+            for number, binary in enumerate(self.binaries)
+            for one in binary.functions
+        )
+
+    @property
     def own_folders(self) -> tuple[str, ...]:
         """Those of all binaries that have one, see Binary."""
         return tuple(folder for binary in self.binaries for folder in binary.own_folders)

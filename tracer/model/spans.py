@@ -140,6 +140,7 @@ TASK = np.dtype(
         ("header", "<u8"),
         ("first", "<i8"),  # ns; the start of its first poll seen
         ("last", "<i8"),  # ns; the end of its last poll seen
+        ("until", "<i8"),  # ns; the same, or that of the wait in which it was cancelled after that
         ("busy", "<i8"),  # ns
         ("longest", "<i8"),  # ns; of one poll
         ("waiting", "<i8"),  # ns

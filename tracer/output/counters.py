@@ -34,7 +34,7 @@ class Counters:
         """polls: dtype POLL.  over: dtype TASK, each task once."""
         polls, over = (pick(rows, ~self._is_job[rows["function"]]) for rows in (polls, over))
         gone = ~np.isin(over["outcome"], (Outcome.RUNNING, Outcome.WAITING))
-        begins, firsts, lasts = (self._since(one) for one in (polls["start"], over["first"], over["last"][gone]))
+        begins, firsts, lasts = (self._since(one) for one in (polls["start"], over["first"], over["until"][gone]))
         # Each moment knows all that was before it, so that a task that came and went in between is in none.
         latest = max(int(one.max(initial=0)) for one in (begins, firsts, lasts))
         while -(-latest // self._width) >= MAX_POINTS:

@@ -193,7 +193,7 @@ class PerfettoWriter:
             if track is not None:
                 outcome = Outcome(int(task["outcome"]))
                 self._descriptors.instant(
-                    int(task["last"]), track, outcome.name.lower(), {"outcome": _UNUSUAL[outcome]}
+                    int(task["until"]), track, outcome.name.lower(), {"outcome": _UNUSUAL[outcome]}
                 )
                 self._slices += 1
 

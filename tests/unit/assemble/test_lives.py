@@ -78,6 +78,21 @@ def test_a_task_that_is_shut_down_is_cancelled() -> None:
     assert outcomes(unread) == [(0, 1, Outcome.WAITING)]
 
 
+@pytest.mark.parametrize("mark", [end(30, SHUTDOWN, byte=IDLE, tid=2), end(30, COMPLETE, tid=2)])
+def test_a_task_that_is_dropped_unfinished_had_waited_whatever_its_polls_told(mark: Array) -> None:
+    spans = run([*poll(0), mark], plan=PLAN)
+    (wait,) = spans.waits
+    assert (wait["start"] - START, wait["end"] - START, wait["flags"]) == (10, 30, WaitFlag.CANCELLED)
+    (task,) = spans.over
+    assert (task["outcome"], task["waiting"]) == (Outcome.CANCELLED, 20)
+    assert (task["last"] - START, task["until"] - START) == (10, 30)
+
+
+def test_whether_it_had_waited_is_not_known_after_a_loss() -> None:
+    spans = run([*poll(0), Loss(0, 1, START + 11, START + 15), end(30, SHUTDOWN, byte=IDLE, tid=2)], plan=PLAN)
+    assert len(spans.waits) == 0
+
+
 def test_a_task_whose_future_is_unwound_has_panicked() -> None:
     assert only(ending(0, event(1, 800, ENTER_PLAIN, INSIDE))) is Outcome.PANICKED
     elsewhere = ending(0, event(1, 800, ENTER_PLAIN, HEADER + 0x400))

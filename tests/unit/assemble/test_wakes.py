@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.unit.assemble.test_lives import end, with_byte
 from tests.unit.assemble.test_resting import reading
 from tests.unit.assemble.test_tasks import COMPLETE, HEADER, PENDING, event, poll, run
 from tracer.assemble import begin, finish, step
-from tracer.model import Array, EventFlag, Group, Loss, PlanChange, Tally, WaitFlag, WakeOrigin
+from tracer.model import Array, EventFlag, Group, Loss, Plan, PlanChange, Tally, WaitFlag, WakeOrigin
 
 PLAN = busy_plan()
 WOKEN, ABORTED = 22, 23
@@ -116,9 +117,9 @@ def test_a_task_that_nobody_polls_is_ready_since_its_wake() -> None:
     assert wait["flags"] & WaitFlag.END_UNKNOWN
 
 
-def origins(items: list[Any]) -> list[WakeOrigin]:
+def origins(items: list[Any], plan: Plan = PLAN) -> list[WakeOrigin]:
     """Of the waits of the first task, what they were ended by."""
-    spans = run(items, plan=PLAN)
+    spans = run(items, plan=plan)
     return [WakeOrigin(wait["woken_from"]) for wait in spans.waits if wait["instance"] == spans.begun["task"][0]]
 
 
@@ -137,6 +138,18 @@ def test_a_wake_says_what_it_came_from() -> None:
     assert origins([*first, *poll(15, tid=9, header=OTHER), wake(30, tid=9), *again]) == [WakeOrigin.RUNTIME]
     assert origins([*first, told(wake(20, tid=9), EventFlag.FROM_IO), *again]) == [WakeOrigin.IO]
     assert origins([*first, told(wake(20, tid=1), EventFlag.FROM_TIMER), *again]) == [WakeOrigin.TIMER]
+
+
+def test_what_a_wake_came_from_is_not_known_where_tasks_are_left_out() -> None:
+    """The thread may have been in a poll of one of those."""
+    left_out = replace(PLAN.functions[0], address=0x7000)
+    plan = replace(PLAN, binaries=(replace(PLAN.binaries[0], functions=(*PLAN.functions, left_out)),))
+    first, again = poll(0, tid=1), poll(40, tid=1)
+    other = poll(15, tid=9, header=OTHER)
+    future = event(15, 4000, INNER, 0x9000, tid=9)
+    for items in (other, [future], [told(event(16, 800, WOKEN, OTHER, tid=9), EventFlag.FROM_TIMER)]):
+        assert origins([*first, *items, wake(30, tid=9), *again], plan) == [WakeOrigin.UNKNOWN]
+    assert origins([*first, other[0], wake(20, tid=9), other[1], *again], plan) == [WakeOrigin.TASK]
 
 
 def test_a_wake_inside_a_poll_is_that_tasks_whatever_is_below() -> None:

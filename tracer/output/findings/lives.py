@@ -87,12 +87,12 @@ class Lives:
             self.spawned_at[begun["function"]] = begun["spawned_at"]
             self.last_begun = max(self.last_begun, int(begun["first"].max()))
         ended = pick(over, np.isin(over["outcome"], _ENDED))
-        self.ended.add(ended["function"], ended["last"])
+        self.ended.add(ended["function"], ended["until"])
         dropped = pick(over, over["outcome"] == Outcome.CANCELLED)
-        self.cancelled.add(dropped["function"], dropped["last"])
+        self.cancelled.add(dropped["function"], dropped["until"])
         for function in np.unique(dropped["function"]).tolist():
             mine = pick(dropped, dropped["function"] == function)
-            self.dropped[function] = mine[np.argmax(mine["last"])]
+            self.dropped[function] = mine[np.argmax(mine["until"])]
 
     def _add_futures(self, polls: Array, is_first: npt.NDArray[np.bool_]) -> None:
         born = pick(polls, is_first & ~self.is_task[polls["function"]])

@@ -22,6 +22,7 @@ from tracer.output.syscalls import syscall_words
 _IDLE = np.array([7, 23, 24, 202, 232, 270, 271, 281, 426, 441, 449], np.int16)
 """poll, select, sched_yield, futex, epoll_wait, pselect6, ppoll, epoll_pwait, io_uring_enter, epoll_pwait2, futex_waitv
 of x86-64: so a runtime's thread waits for something to do."""
+_WHO = "what block_on runs, or a destructor,"
 _NOT_OURS = int(OffCpuFlag.IN_POLL | OffCpuFlag.MAYBE_IN_POLL | OffCpuFlag.END_UNKNOWN)
 
 
@@ -72,6 +73,7 @@ def outside_polls(evidence: OutsidePolls, run: Run) -> Iterator[Finding]:
     """One finding a thread."""
     if Need.WHOLE in run.missing:
         return
+    somebody = "what block_on runs, a destructor, or a task that is not probed," if run.plan.leaves_out_tasks else _WHO
     limit, limits = limit_of(LONG_POLL, run.accounts.percentile_of_tasks(0.5)), LONG_POLL.limits
     for tid, one in evidence.by_thread.items():
         count = at_least(one.lengths, limit)
@@ -82,7 +84,7 @@ def outside_polls(evidence: OutsidePolls, run: Run) -> Iterator[Finding]:
         yield Finding(
             LONG_POLL.id,
             Severity.CRITICAL if one.longest >= limits["always_ns"] else Severity.WARNING,
-            f"what block_on runs, or a destructor, blocked {run.thread(tid)} outside of all polls for "
+            f"{somebody} blocked {run.thread(tid)} outside of all polls for "
             f"{duration_words(one.longest)}{often}, in {call}",
             {"longest_ns": one.longest, "times": count, "limit_ns": limit, "system_call": call},
             None,

@@ -127,6 +127,7 @@ def task(
     made = np.zeros(1, TASK_RECORD)
     made["task"], made["id"], made["function"], made["outcome"] = number, 100 + number, TASK, outcome
     made["first"], made["last"], made["polls"] = START + round(first * MS), START + round(last * MS), polls
+    made["until"] = made["last"]
     made["tid"], made["busy"] = WORKERS[0], round(busy * MS)
     made["spawned"] = 0 if spawned is None else START + round(spawned * MS)
     return _row(made)

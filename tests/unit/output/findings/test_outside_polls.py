@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import MS, START, WORKERS, found, poll, spans
+from tests.captures import busy_plan
+from tests.unit.output.findings.made import MS, START, TASK, WORKERS, found, poll, recording, spans, summary_of
 from tracer.model import OFF_CPU, Finding, Group, OffCpuFlag, PlanChange, Severity
 
 SLEEP, FUTEX, EPOLL = 230, 202, 232
@@ -76,3 +79,12 @@ def test_it_is_not(row: np.void) -> None:
 def test_only_where_tasks_were_probed_all_the_time() -> None:
     change = PlanChange(START + 9_000_000_000, frozenset({Group.WAKES}), "they cost too much")
     assert of(blocked(100, 300), changes=(change,)) == []
+
+
+def test_it_may_have_been_a_task_that_is_left_out() -> None:
+    plan = recording().plan
+    left_out = replace(plan.functions[TASK], address=plan.functions[TASK].address + 0x7000)
+    plan = replace(plan, binaries=(replace(busy_plan().binaries[0], functions=(*plan.functions, left_out)),))
+    of = replace(recording(), plan=plan)
+    (one,) = summary_of(spans((FIRST,), off_cpu=(blocked(100, 300),)), of=of).findings
+    assert one.title.startswith("what block_on runs, a destructor, or a task that is not probed, blocked thread")
