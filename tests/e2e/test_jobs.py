@@ -255,6 +255,7 @@ def check_summary(capture: Path, log: Records, near: int) -> None:
     assert all(one["function"].startswith("blocking job") for one in document["jobs"])
     others = [*document["functions"], *document["task_kinds"], *document["longest_polls"]]
     assert not [one["function"] for one in others if one["function"].startswith(("blocking job", "block_in_place"))]
+    assert document["instances"] == sum(one["instances"] or 0 for one in document["functions"])
     in_place = int(np.count_nonzero(log["place"] == IN_PLACE))
     assert (document["in_place"] or {"jobs": 0})["jobs"] == in_place
     ran = log[log["place"] == RUN]

@@ -15,7 +15,9 @@ from tracer.output.waiting import Waiting
 
 _MAX_INSTANCE = 1 << 28
 _LONGEST = 64
-_NOT_BETWEEN = int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN | WaitFlag.REPLACED | WaitFlag.CANCELLED)
+_WHOLE = int(WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN)
+"""Of waits of what was not polled in the recording."""
+_NOT_BETWEEN = _WHOLE | int(WaitFlag.REPLACED | WaitFlag.CANCELLED)
 """Of waits that no poll of what may be the same future ends, or that show themselves that it is another one."""
 
 
@@ -110,6 +112,8 @@ class Accounts:
 
     def _add_waits(self, waits: Array) -> None:
         self.latest = max(self.latest, int(waits["end"].max()))
+        unpolled = pick(waits, (waits["flags"] & _WHOLE) == _WHOLE)
+        self._count_instances(unpolled["instance"], unpolled["function"].astype(np.int64))
         is_unsure = (waits["flags"] & int(WaitFlag.AMBIGUOUS | WaitFlag.REPLACED)) != 0
         certain = ~is_unsure | self._is_task[waits["function"]]
         self.uncertain_waits += int(np.count_nonzero(~certain))

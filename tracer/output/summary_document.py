@@ -51,7 +51,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "polls": tally.polls - summary.jobs.polls,
         "waits": tally.waits - summary.jobs.waits,
         "polls_in_jobs": summary.jobs.inside,
-        "instances": tally.instances - sum(int(accounts.instances[one]) for one in uncountable),
+        "instances": sum(int(count) for at, count in enumerate(accounts.instances) if at not in uncountable),
         "tasks": summary.tasks(),
         "events": tally.events,
         "lost": summary.lost,

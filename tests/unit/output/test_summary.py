@@ -400,6 +400,18 @@ def test_two_awaits_of_one_line_are_told_apart_and_what_is_cut_is_at_least_so_lo
     assert "≥" not in second
 
 
+def test_what_was_never_polled_is_one_of_its_function() -> None:
+    spans = many(3_000, churn=7)
+    before = summed(spans).as_json()
+    unpolled = spans.waits[:2].copy()
+    unpolled["flags"], unpolled["function"] = WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN, 1
+    unpolled["instance"] = int(spans.polls["instance"].max()) + 1 + np.arange(2)
+    document = summed(replace(spans, waits=np.concatenate([spans.waits, unpolled]))).as_json()
+    counts = [sum(row["instances"] for row in one["functions"]) for one in (before, document)]
+    assert counts == [before["instances"], document["instances"]]
+    assert counts[1] == counts[0] + 2
+
+
 def test_how_many_futures_is_a_bound_where_one_may_have_followed_another_at_its_address() -> None:
     spans = many(3_000, churn=7)
     mine = np.flatnonzero(spans.waits["function"] == 1)[:5]
