@@ -61,7 +61,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=percentage,
         default=0.05,
         metavar="PERCENT",
-        help="the most CPU that the probes may cost, in percent of the target's own (default 5)",
+        help="the most CPU time that the probes may cost, in percent of the target's own, or of one processor where "
+        "that is more (default 5)",
     )
     parser.add_argument(
         "--transport",

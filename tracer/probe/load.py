@@ -98,9 +98,14 @@ class Meter:
     def allowance(self, now: int, cpu: int) -> float:
         """What the probes may take: a share of the program's own CPU time, or of one processor where that is more,
         for a share of what a program uses that mostly sleeps is nothing.  Of a processor it may use but a part."""
+        return max(1.0, self._budget * max(self._own(cpu), self._of_processors(now)))
+
+    def _own(self, cpu: int) -> float:
         used = cpu - self._cpu
-        own = max(1.0, used * _LEAST_OWN, used - self.spent)
-        return max(1.0, self._budget * max(own, (now - self.start) * self._processors))
+        return max(1.0, used * _LEAST_OWN, used - self.spent)
+
+    def _of_processors(self, now: int) -> float:
+        return (now - self.start) * self._processors
 
     def load(self, now: int, cpu: int) -> float:
         """What the probes took, as a multiple of what they may take."""
@@ -119,10 +124,14 @@ class Meter:
         return self.spent / (now - self.start) if now > self.start else None
 
     def words(self, now: int, cpu: int) -> str:
-        """The cost for people: of a processor, and of what the program used, probes included."""
+        """The cost for people: in CPU time, and as the share by which it is held."""
         rate = self.spent / max(1, now - self.start)
-        share = percent(self.share(cpu) or 0.0)
-        return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {share} of what the program used"
+        whole, words = self._own(cpu), "the program's own"
+        if self._of_processors(now) > whole:
+            whole = self._of_processors(now)
+            few = self._processors < 1
+            words = f"the {self._processors:.3g} processors that it may use" if few else "one processor"
+        return f"the probes cost {rate * 1000:,.0f} ms of CPU time a second, {percent(self.spent / whole)} of {words}"
 
 
 def percent(share: float) -> str:

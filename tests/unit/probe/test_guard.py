@@ -133,6 +133,7 @@ def test_of_a_program_that_may_use_a_tenth_of_a_processor_a_share_of_that_is_tak
     world = World(plan, processors=0.1)
     steps = world.run(10, load)
     assert [step.active for step in steps] == [TASKS]
+    assert "% of the 0.1 processors that it may use, over 5 %: " in steps[0].reason
     assert world.guard.of_processor is not None
     assert world.guard.of_processor < 0.05 * 0.1
 
@@ -141,7 +142,7 @@ def test_the_hottest_function_goes_first_and_alone() -> None:
     world = World(futures_plan(4))
     steps = world.run(8, Load(2_000, (500, 9_000, 1_000, 300)))
     assert [(step.active, step.unprobed) for step in steps] == [(BOTH, frozenset({1}))]
-    assert "the probes cost 141 ms of CPU time a second, 12.3 % of what the program used" in steps[0].reason
+    assert "the probes cost 141 ms of CPU time a second, 14.1 % of the program's own, over 5 %" in steps[0].reason
     assert steps[0].reason.endswith("over 5 %: app::f1 not probed from here on")
     assert world.steps[0][0] <= 0.3
 
