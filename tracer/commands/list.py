@@ -52,7 +52,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "ret", "task", "uretprobe"),
         help="how a poll's end is seen: where the caller goes on or by exit instructions, and by a return probe on "
         "tokio's task poll (default) · "
-        "auto: so, too; a future that costs too much first loses its exits, and only then is not probed · "
+        "auto: as by default, but a future that costs too much first loses its exits, and only then is not probed · "
         "ret: by exit instructions only · task: only that of whole tasks, cheap · "
         "uretprobe: by return probes, only for panic=abort builds",
     )

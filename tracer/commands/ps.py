@@ -73,7 +73,10 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Print the table, once or again and again."""
     if options.watch is not None and (options.json or options.core or not 0.1 <= options.watch <= 86400):
-        raise UsageError("--watch shows a live process, every 0.1 to 86400 seconds", fix="rat-ebpf ps PID --watch 2")
+        raise UsageError(
+            "--watch shows a live process, every 0.1 to 86400 seconds, as a table",
+            fix="rat-ebpf ps PID --watch 2    # without --json and --core",
+        )
     live = task_source(options)
     if options.watch is not None:
         _watch(live, options)

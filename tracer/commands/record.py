@@ -180,7 +180,15 @@ def _asked(options: argparse.Namespace) -> dict[str, str]:
         "symbols",
         "trigger",
     )
-    return {name: str(value) for name in shown if (value := getattr(options, name)) not in (None, [], False, 0.0)}
+    given = {name: getattr(options, name) for name in shown}
+    return {name: _words(value) for name, value in given.items() if value not in (None, [], False, 0.0)}
+
+
+def _words(value: object) -> str:
+    """What was typed, or nearly so."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @contextlib.contextmanager

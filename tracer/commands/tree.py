@@ -14,7 +14,9 @@ from tracer.errors import ExitCode, UsageError
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser("tree", help="show the async stack of every task of a process", description=__doc__)
-    parser.add_argument("--task", type=int, action="append", default=[], metavar="ID", help="only this task")
+    parser.add_argument(
+        "--task", type=int, action="append", default=[], metavar="ID", help="only this task (may be repeated)"
+    )
     add_task_options(parser)
     parser.set_defaults(run=run)
 
