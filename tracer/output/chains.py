@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tracer.model import LayoutKind, Plan, SourceLocation, is_foreign
 from tracer.output.awaits import await_point, short_place, wait_title
-from tracer.output.labels import short_awaitee
+from tracer.output.labels import POLL_FN, POLLS_ALL, short_awaitee
 from tracer.terminal import printable
 
 _MAX_NAMES = 3
@@ -26,6 +26,7 @@ class Step:
     inlined: it has no function of its own, so that nothing but its parent's memory tells of it.
     is_verified: as in AwaitPoint.
     may_be_off: a branch of a select! whose own memory does not tell whether that branch is enabled.
+    is_sure: its memory, or that of what has it, tells that it is polled.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Step:
     inlined: bool
     may_be_off: bool = False
     is_verified: bool = True
+    is_sure: bool = False
 
     @property
     def short(self) -> str:
@@ -99,9 +101,10 @@ class Chains:
         if not ways:
             return plain
         common = _common(ways)
-        tails = [way[len(common) :] for way in ways]
         chain = [str(step) for step in common]
-        chain += [" → ".join(map(str, tail)) for tail in tails if tail]
+        chain += [" → ".join(map(str, way[len(common) :])) for way in ways if len(way) > len(common)]
+        common, ways = _surely(common, ways)
+        tails = [way[len(common) :] for way in ways]
         is_whole = all(number not in self._above for number in places)
         known = Whereabouts(
             plain.title,
@@ -141,6 +144,8 @@ class Chains:
         while number:
             place = self._plan.places[number - 1]
             layout = self._plan.layouts[place.layout] if place.layout is not None else None
+            if place.state is not None and steps and (layout is None or layout.kind is LayoutKind.GLUE):
+                steps[-1] = replace(steps[-1], is_sure=True)
             if layout is not None and layout.kind is not LayoutKind.GLUE:
                 point = await_point(layout, state)
                 kinds.append(layout.kind)
@@ -152,6 +157,7 @@ class Chains:
                         point.macro if point else None,
                         bool(place.parent) and not place.is_polled,
                         is_verified=point.is_verified if point else True,
+                        is_sure=place.state is not None or layout.kind is LayoutKind.COROUTINE,
                     )
                 )
             state, number = place.state, place.parent
@@ -174,6 +180,20 @@ def _common(ways: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
             break
         shared += 1
     return ways[0][:shared]
+
+
+def _surely(common: tuple[Step, ...], ways: list[tuple[Step, ...]]) -> tuple[tuple[Step, ...], list[tuple[Step, ...]]]:
+    """The same beyond a hand-written future that surely polls one of those it has: the wait is named after that one,
+    not after a limit that it has besides, of which nothing tells whether it is polled yet."""
+    while len(ways) > 1 and common:
+        if POLL_FN.match(common[-1].name) or POLLS_ALL.match(common[-1].name):
+            break
+        sure = [way for way in ways if any(step.is_sure for step in way[len(common) :])]
+        below = {way[len(common)].number for way in sure}
+        if len(below) != 1 or len(sure) == len(ways):
+            break
+        common, ways = _common(sure), sure
+    return common, ways
 
 
 def _listed(steps: Sequence[Step]) -> str:

@@ -21,7 +21,7 @@ from tracer.model import (
     is_foreign,
 )
 from tracer.output.awaits import UNVERIFIED, short_place
-from tracer.output.labels import MAYBE_DONE, short_awaitee, state_words
+from tracer.output.labels import MAYBE_DONE, POLL_FN, POLLS_ALL, short_awaitee, state_words
 from tracer.stacks import Frame, Stack
 from tracer.terminal import printable
 
@@ -35,14 +35,9 @@ _EXECUTORS = re.compile(
 )
 """What runtimes put around the future that was spawned; a large one they box."""
 
-_POLL_FN = re.compile(r"^(?:\w+::)*PollFn<")
-
 _POINTERS = ("Pin<", "Box<", "&mut ")
 _PENDING = "core::future::pending::Pending<"
 """What is polled through a trait object can be a pointer to the future."""
-
-_POLLS_ALL = re.compile(r"^futures_(?:lite::future::(?:Or|Race)|util::future::(?:\w+::)*Select(?:All|Ok))<")
-"""futures-lite 1 and 2, futures-util 0.3: they end with the first of their futures, and poll all until then."""
 
 _ENDS_EMPTY = "futures_util::future::"
 _SHARED = "futures_util::future::future::shared::"
@@ -192,7 +187,7 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
         is_over = bool(layout.edges) and not children and frame.is_whole and layout.name.startswith(_ENDS_EMPTY)
         is_over = is_over and not layout.name.startswith(_SHARED)
     point = next((one for one in layout.awaits if one.state == frame.state), None)
-    if point is not None and point.macro is not None and len(children) == 1 and _POLL_FN.match(children[0].name):
+    if point is not None and point.macro is not None and len(children) == 1 and POLL_FN.match(children[0].name):
         children = children[0].children or children  # the macro itself
     return (
         FutureFrame(
@@ -215,7 +210,7 @@ def _polled(layout: Layout, children: tuple[FutureFrame, ...]) -> tuple[FutureFr
     """Of the futures that a hand-written one has, those that are not done; where nothing tells whether it polls one of
     several, that one is marked."""
     left = tuple(child for child in children if not _is_done(child))
-    if len(left) < 2 or layout.gate is not None or _POLLS_ALL.match(layout.name):
+    if len(left) < 2 or layout.gate is not None or POLLS_ALL.match(layout.name):
         return left
     return tuple(child if _is_suspended(child) else replace(child, may_be_off=True) for child in left)
 
@@ -252,11 +247,19 @@ def parked(frames: Sequence[FutureFrame]) -> Parked:
     while len(level) == 1:
         if level[0].is_own or (home and _home(level[0]) == home):
             at, names = level[0], level[0].children
-        level = level[0].children
+        level = _surely(level[0])
     leaves = " | ".join(dict.fromkeys(one.short for one in _leaves(frames)))
     awaited = " | ".join(dict.fromkeys(one.short for one in names)) if at is not None else ""
     location = (at.location or at.begins) if at is not None else None
     return Parked(at.place if at is not None else "", location, awaited, leaves)
+
+
+def _surely(frame: FutureFrame) -> Sequence[FutureFrame]:
+    """What it polls; of a hand-written one that is only known to poll one of those it has, that one: a limit that it
+    has besides may not be polled yet."""
+    sure = [child for child in frame.children if not child.may_be_off]
+    is_by_hand = frame.kind is LayoutKind.FUTURE and not POLL_FN.match(frame.name)
+    return sure if is_by_hand and len(sure) == 1 else frame.children
 
 
 def waits_for_ever(frames: Sequence[FutureFrame]) -> bool:

@@ -96,6 +96,11 @@ def wait_name(state: int | None) -> str:
     return "waiting" if state is None or state < FIRST_SUSPEND else f"waiting at await #{state - FIRST_SUSPEND + 1}"
 
 
+POLL_FN = re.compile(r"^(?:\w+::)*PollFn<")
+
+POLLS_ALL = re.compile(r"^futures_(?:lite::future::(?:Or|Race)|util::future::(?:\w+::)*Select(?:All|Ok))<")
+"""futures-lite 1 and 2, futures-util 0.3: they end with the first of their futures, and poll all until then."""
+
 MAYBE_DONE = re.compile(r"^(?:\w+::)*(?:Try)?MaybeDone<")
 """What join! has around its branches (tokio, futures-util).  It may be polled when it is done, and is ready again."""
 

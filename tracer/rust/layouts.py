@@ -62,8 +62,8 @@ _POINTERS = (
 _VALUES = frozenset({"Ready"})
 """Futures that have nothing but what they return."""
 
-_TIMERS = frozenset({"delay", "deadline"})
-"""What a Timeout (tokio's, async-std's) has besides the future that it is about."""
+_TIMEOUT, _TIMER = "Timeout", "delay"
+"""tokio's, whose links tell until when it waits, and what it has for that besides the future that it is about."""
 
 _MEMBER_OF_TUPLE = re.compile(r"^__(\d+)$")
 
@@ -225,24 +225,23 @@ class Layouts:
                     yield value, [(variant.offset, member) for member in self._types.at(variant.type).members]
 
     def _polled(self, type_: Type, members: list[tuple[int, Member]]) -> list[Way]:
-        """To what a hand-written future polls: what has a coroutine or a trait object in it, and what it is generic
-        over; where none of that is a future, what else is one, and enums of its own that have one in them.
-        A Timeout<F> has a timer too, which nobody awaits."""
+        """To what a hand-written future polls: first what has a coroutine or a trait object in it, and what it is
+        generic over, then what else is a future, and enums of its own that have one in them: a limit that it has
+        besides wakes it too.  A tokio Timeout<F> tells of its timer itself."""
         owner = base_name(type_.name)
         if owner in _VALUES:
             return []
         named = [(base, member, self._types.name_at(member.type)) for base, member in members if member.type]
         if owner != _POLL_FN:
             named = [one for one in named if not one[2].startswith(_CLOSURE)]
-            if owner.startswith("Timeout"):
-                named = [one for one in named if one[1].name not in _TIMERS] or named
+            if owner == _TIMEOUT:
+                named = [one for one in named if one[1].name != _TIMER] or named
         arguments = generic_arguments(type_.name)
         chosen = [one for one in named if owner == _POLL_FN or _mentions(one[2]) or _is_generic(one[2], arguments)]
         ways = [way for base, member, _ in chosen for way in self._ways(member, base, 0)]
-        if any(self._leads(way) for way in ways):
-            return ways
-        if not ways:  # an async_channel's Send<T> has the T yet, and says more than the listener that it has besides
-            ways = [way for base, member, _ in named for way in self._ways(member, base, 0)]
+        if not ways or any(self._leads(way) for way in ways):
+            ways += [way for one in named if one not in chosen for way in self._ways(one[1], one[0], 0)]
+        # else an async_channel's Send<T> has the T yet, and says more than the listener that it has besides
         own = [(base, member) for base, member, name in named if not self._is_glue(name)]
         return [*ways, *(way for base, member in own for way in self._of_states(member, base))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.captures import LAYOUTS, function, plan_of, walked
-from tracer.model import AwaitPoint, LayoutKind, Plan, Register, SourceLocation
+from tracer.model import AwaitPoint, LayoutEdge, LayoutKind, Plan, Register, SourceLocation
 from tracer.output.chains import Chains
 
 OWN, FOREIGN = "/srv/server/src/main.rs", "/srv/build/.cargo/registry/src/x/tokio-1.54.1/src/sync/mutex.rs"
@@ -98,6 +98,23 @@ def test_a_branch_of_a_select_may_be_off() -> None:
     assert made.layouts[3].kind is LayoutKind.FUTURE
     waiting = Chains(made).waiting(0, 4, packed([len(made.places)]))
     assert waiting.chain[-1] == "Leaf (if enabled) (inlined)"
+
+
+def test_named_after_what_is_surely_polled_not_after_a_limit_beside_it() -> None:
+    """As tower's ResponseFuture has it: the limit is another branch of the chain."""
+    made = plan(inner=OWN)
+    outer, middle, leaf = made.layouts
+    both = LayoutEdge(None, 0, False, 1), LayoutEdge(None, 40, False, 2)
+    limited = replace(leaf, name="tower::Limited", edges=both)
+    outer = replace(outer, edges=(replace(outer.edges[0], child=3),))
+    made = walked(made, (outer, middle, leaf, limited))
+    leaves = [number for number, one in enumerate(made.places, 1) if one.layout == 2]
+    inside, limit = (next(n for n in leaves if made.places[n - 1].state == state) for state in (3, None))
+    waiting = Chains(made).waiting(0, 3, packed([inside, limit]))
+    assert (waiting.title, waiting.location) == ("waiting: Leaf", SourceLocation(OWN, 10))
+    inner = "tokio::inner at server/src/main.rs:10 (inlined)"
+    assert waiting.chain[1:] == ("Limited (inlined)", f"{inner} → Leaf (inlined)", "Leaf (inlined)")
+    assert [step.name for step in waiting.inlined] == ["tower::Limited", "tokio::inner", "tokio::Leaf"]
 
 
 def test_as_far_as_it_is_known() -> None:

@@ -33,3 +33,17 @@ def test_the_users_own_lies_where_dependencies_do() -> None:
         SourceLocation(f"{REGISTRY}/server-1.0.0/src/main.rs", 2)
     )
     assert parked(future_frames(stack, binary)).location == layouts[0].location
+
+
+def test_where_it_surely_waits_beside_a_limit() -> None:
+    """Of a hand-written future's own: whether it polls that yet, nothing tells."""
+    response = layout("server::answer", "server-1.0.0/src/main.rs", 2)
+    limit = replace(response, name="tokio::Sleep", kind=LayoutKind.FUTURE, edges=(), awaits=(), location=None)
+    both = LayoutEdge(None, 0, False, 0), LayoutEdge(None, 64, False, 1)
+    limited = replace(limit, name="tower::ResponseFuture", edges=both, discriminant_offset=None)
+    (binary,) = plan_of([function("server::handle")], []).binaries
+    binary = replace(binary, layouts=(response, limit, limited), own_folder=f"{REGISTRY}/server-1.0.0")
+    stack = Stack((Frame(-1, 2, None, None), Frame(0, 0, None, 3), Frame(0, 1, None, None)))
+    found = parked(future_frames(stack, binary))
+    assert found.location == SourceLocation(f"{REGISTRY}/server-1.0.0/src/main.rs", 2)
+    assert found.leaf == "server::answer | Sleep (if polled)"

@@ -116,6 +116,22 @@ impl Future for Request {
     }
 }
 
+/// As tower's ResponseFuture: beside what it is generic over there is a time limit.
+struct Limited<F> {
+    limit: Ready<u64>,
+    response: F,
+}
+
+impl<F: Future<Output = u64> + Unpin> Future for Limited<F> {
+    type Output = u64;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        black_box(Pin::new(&mut self.limit).poll(context));
+        Pin::new(&mut self.response).poll(context)
+    }
+}
+
 /// Its enum has no future: it waits for nothing else.
 struct Leaf {
     step: Step,
@@ -147,6 +163,8 @@ fn main() {
     for flight in [Flight::Direct(Boxes(3).call()), Flight::Over(3)] {
         black_box(Pin::new(&mut Request { limit: None, flight }).poll(&mut context));
     }
+    let limit = std::future::ready(3);
+    black_box(Pin::new(&mut Limited { limit, response: Boxes(3).call() }).poll(&mut context));
     for step in [Step::First(None), Step::Second(3)] {
         black_box(Pin::new(&mut Leaf { step }).poll(&mut context));
     }

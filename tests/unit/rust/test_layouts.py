@@ -237,5 +237,10 @@ def test_a_future_beside_it_does_not_hide_it(own_states: tuple[Layout, ...]) -> 
     assert polled(own_states, "Request") == [("core::future::ready::Ready<u64>", "dyn Future<Output=u64>")]
 
 
+def test_what_a_future_is_generic_over_comes_before_a_future_beside_it(own_states: tuple[Layout, ...]) -> None:
+    (limited,) = (layout for layout in own_states if layout.name.startswith("own_states::Limited<"))
+    assert list(below(own_states, limited)) == ["dyn Future<Output=u64>", "core::future::ready::Ready<u64>"]
+
+
 def test_an_enum_without_a_future_leads_nowhere(own_states: tuple[Layout, ...]) -> None:
     assert polled(own_states, "Leaf") == [()]

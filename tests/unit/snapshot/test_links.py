@@ -157,6 +157,8 @@ def test_the_lock_is_the_one_that_the_program_has(seen: Seen) -> None:
         "given": {"has_been_given"},
         "first": {"deadlocked"},
         "second": {"deadlocked"},
+        "limited": {"limited"},
+        "limited, the other": {"limited"},
         "twice": {"locks_twice"},
         "shadows": {"shadows"},
         "shadows_among": {"shadows_among"},

@@ -8,11 +8,13 @@ use std::hint::black_box;
 use std::io::Read;
 use std::pin::{pin, Pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{broadcast, mpsc, oneshot, watch, Mutex, Notify, OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Sleep;
 
 static TASKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
 static LOCKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
@@ -368,6 +370,32 @@ async fn deadlocked(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
     *one += *two;
 }
 
+/// As tower's ResponseFuture is: beside what it is generic over it has a time limit.
+struct Limited<F> {
+    response: Pin<Box<F>>,
+    limit: Pin<Box<Sleep>>,
+}
+
+impl<F: Future<Output = ()>> Future for Limited<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.response.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        self.limit.as_mut().poll(context)
+    }
+}
+
+/// As `deadlocked`, but goes on in the end.
+async fn limited(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
+    let mut one = first.lock().await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let limit = Box::pin(tokio::time::sleep(Duration::from_secs(1_000)));
+    Limited { response: Box::pin(lock_briefly(second)), limit }.await;
+    *one += 1;
+}
+
 /// Its own channel is full, and so is that of the other.
 async fn sends_and_receives(other: mpsc::Sender<String>, mut own: mpsc::Receiver<String>) {
     other.send("second".to_string()).await.unwrap();
@@ -566,6 +594,10 @@ async fn tasks() {
     let (first, second) = (mutex("first"), mutex("second"));
     start("deadlocked", deadlocked(first.clone(), second.clone()));
     start("deadlocked", deadlocked(second, first));
+
+    let (first, second) = (mutex("limited"), mutex("limited, the other"));
+    start("limited", limited(first.clone(), second.clone()));
+    start("limited", limited(second, first));
 
     let ((to_one, one), (to_other, other)) = (mpsc::channel(1), mpsc::channel(1));
     to_one.send("first".to_string()).await.unwrap();

@@ -9,7 +9,7 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     async_std::task::spawn(future);
 }
 
-//= sleeps: sleeps@80 > sleep@? > timeout@? > Timeout > pending@? > Pending
+//= sleeps: sleeps@80 > sleep@? > timeout@? > Timeout > {pending@? > Pending | Timer?}
 async fn sleeps() {
     async_std::task::sleep(Duration::from_secs(3600)).await; //@80
 }

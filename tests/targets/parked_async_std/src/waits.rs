@@ -17,12 +17,12 @@ async fn waits(value: u64) -> u64 {
     Forever.await + value //@400
 }
 
-//= limited: limited@401 > timeout@? > TimeoutFuture > waits@400 > Forever
+//= limited: limited@401 > timeout@? > TimeoutFuture > {waits@400 > Forever | Timer?}
 pub async fn limited() {
     let _ = opaque(timeout(LONG, waits(1)).await.is_ok()); //@401
 }
 
-//= limited_leaf: limited_leaf@402 > timeout@? > TimeoutFuture > Forever
+//= limited_leaf: limited_leaf@402 > timeout@? > TimeoutFuture > {Forever? | Timer?}
 pub async fn limited_leaf() {
     let _ = opaque(timeout(LONG, Forever).await.is_ok()); //@402
 }
@@ -91,7 +91,7 @@ pub async fn blocks() {
     spawn_blocking(|| std::thread::sleep(LONG)).await; //@421
 }
 
-//= io_limited: io_limited@422 > timeout@? > Timeout > io_limited{block}@423 > Forever
+//= io_limited: io_limited@422 > timeout@? > Timeout > {io_limited{block}@423 > Forever | Timer?}
 pub async fn io_limited() {
     let inner = async {
         Forever.await; //@423
