@@ -154,6 +154,14 @@ def task_frames(stack: Stack, binary: Binary, function: int) -> tuple[FutureFram
 def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:
     """The future of a frame, or what is below it where it is only glue."""
     layout = binary.layouts[frame.layout] if frame.layout is not None else None
+    if layout is not None and frame.more:
+        inside = _inside(layout, binary)
+        own_folder = binary.own_folder
+        return (
+            FutureFrame(
+                inside.name, inside.kind, None, None, None, True, (), number, frame.more, own_folder=own_folder
+            ),
+        )
     if layout is not None and frame.is_whole:
         if layout.discriminant_offset is not None and layout.kind is not LayoutKind.COROUTINE:
             children = _alive(children)
@@ -199,11 +207,23 @@ def _shown(number: int, frame: Frame, binary: Binary, children: tuple[FutureFram
             frame.is_whole,
             children,
             number,
-            frame.more,
             is_over=is_over,
             own_folder=binary.own_folder,
         ),
     )
+
+
+def _inside(layout: Layout, binary: Binary) -> Layout:
+    """The future in what a container has of each, or that itself where it leads to several."""
+    seen = {layout.name}
+    while layout.kind is LayoutKind.GLUE:
+        below = {edge.child for edge in layout.edges if edge.child is not None}
+        inside = binary.layouts[below.pop()] if len(below) == 1 else layout
+        if inside.name in seen:
+            break
+        seen.add(inside.name)
+        layout = inside
+    return layout
 
 
 def _polled(layout: Layout, children: tuple[FutureFrame, ...]) -> tuple[FutureFrame, ...]:

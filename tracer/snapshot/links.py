@@ -6,7 +6,8 @@ It is read twice, and the tasks' states with it: what is told of a task was so w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -125,6 +126,7 @@ class _Group:
 
     future: the layout of the future that is kept, -1 when the frame is polled.  is_certain: of each task.
     above: what the futures around it wait for by it, if that has a name.  is_leaf: there is no frame below it.
+    rest: by layout of what a container has, the frame that stands for those of it that have none of their own.
     """
 
     layout: int
@@ -136,6 +138,7 @@ class _Group:
     is_certain: Known
     above: LinkKind | None
     is_leaf: bool
+    rest: Mapping[int | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +239,10 @@ class _Reading:
         certain = group.is_certain & self._are_there(group, container)
         rows = found.rows
         is_polled = container.is_polled and group.future < 0
-        return _Kept(is_polled, container.child, group.tasks[rows], group.frames[rows], found.addresses, certain[rows])
+        frames = group.frames[rows]
+        if is_polled and container.child in group.rest:
+            frames = np.full_like(frames, group.rest[container.child])
+        return _Kept(is_polled, container.child, group.tasks[rows], frames, found.addresses, certain[rows])
 
     def _are_there(self, group: _Group, link: Link | Container) -> Known:
         """Whether nothing speaks against the variable's being there still."""
@@ -352,6 +358,7 @@ class _Reading:
                             frames=one.frames[at][left],
                             addresses=group.addresses[left],
                             is_certain=certain[left],
+                            rest={},
                         )
 
 
@@ -360,6 +367,10 @@ def _frames(
 ) -> Iterator[_Group]:
     above: list[LinkKind | None] = []
     parents = {frame.parent for frame in stack.frames}
+    rest: dict[int, dict[int | None, int]] = defaultdict(dict)
+    for index, frame in enumerate(stack.frames):
+        if frame.more:
+            rest[frame.parent][frame.layout] = index
     for index, frame in enumerate(stack.frames):
         name = binary.layouts[frame.layout].name if frame.layout is not None else ""
         is_named = not _FOR_RECEIVERS.search(name)
@@ -369,7 +380,7 @@ def _frames(
             frames = np.full(len(tasks), index, np.intp)
             leaf = index not in parents
             at = places[:, index]
-            yield _Group(frame.layout, frame.state, tasks, frames, at, future, certain, above[index], leaf)
+            yield _Group(frame.layout, frame.state, tasks, frames, at, future, certain, above[index], leaf, rest[index])
 
 
 def _keys(tasks: Rows, addresses: Addresses, size: int) -> Addresses:

@@ -7,11 +7,25 @@ import struct
 import numpy as np
 
 from tests.memory_image import MadeMemory
-from tracer.model import Binary, Gate, Layout, LayoutEdge, LayoutKind, Route, Source
+from tracer.model import (
+    Binary,
+    Container,
+    Gate,
+    Layout,
+    LayoutEdge,
+    LayoutKind,
+    Link,
+    LinkKind,
+    LinkRole,
+    Route,
+    Source,
+)
 from tracer.output.frames import FutureFrame, future_frames
 from tracer.snapshot.image import Image
+from tracer.snapshot.links import read_links
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
+from tracer.stacks import SNAPSHOT_TASK, Snapshot
 
 _BASE = 0x1000_0000
 
@@ -108,3 +122,25 @@ def test_what_is_shared_is_told_of_each_that_has_it_and_a_circle_ends() -> None:
     circle = (both[0], both[1], both[2], layout("A", to(1, is_pointer=True)))
     (words,) = seen(circle, _BASE + 16, _BASE + 16, 1, _BASE)
     assert len(words) < 1 << 16
+
+
+def test_of_a_container_with_glue_around_each_the_rest_is_said_with_what_it_waits_for() -> None:
+    """As FuturesUnordered has it: 32 one by one, and 8 more."""
+    waits = Link(LinkKind.NOTIFY, LinkRole.WAITS, Route(None, (), (0, 0)), 8)
+    container = Container(Route(None, (), (0,)), 0, 8, 8, next=0, item=0, is_pointer=False, child=1)
+    layouts = (
+        layout("Collect", size=16, containers=(container,)),
+        layout("OrderWrapper<A>", to(2), kind=LayoutKind.GLUE),
+        layout("A", links=(waits,)),
+    )
+    words = _BASE + 16, 40, *(_BASE + 8 * number for number in range(40))
+    memory = MadeMemory({_BASE: struct.pack(f"<{len(words)}Q", *words)})
+    binary = Binary("x", None, "x86_64", 1, "dwarf", True, (), layouts=layouts)
+    image, vtables, start = Image(memory), FutureVtables(binary, 0), np.array([_BASE], np.uint64)
+    image.load(start, 16)
+    walked = Walk(binary, image, vtables).run([(0, np.arange(1), start)], 1)
+    (collect,) = future_frames(walked.stacks[0], binary)
+    assert [one.short for one in collect.children] == ["A"] * 32 + ["8 more: A"]
+    snapshot = Snapshot(0, 0, np.zeros(1, SNAPSHOT_TASK), walked.stacks, walked.addresses)
+    frames = read_links(binary, vtables, memory, snapshot).links["frame"].tolist()
+    assert [frames.count(one.number) for one in collect.children] == [1] * 32 + [8]
