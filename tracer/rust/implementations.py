@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tracer.rust.naming import split_path
+from tracer.rust.naming import implementor_and_trait, split_path
 
 _IMPL = re.compile(r"[A-Za-z_]\w*(?:::[A-Za-z_]\w*)*::\{impl#\d+\}")
 _V0 = re.compile(r"^<|\{closure#\d+\}")
@@ -43,6 +43,6 @@ def _without_instance(type_: str) -> str:
     """v0 symbols are of one instance, `<a::Mutex<u64>>`; what is learned has to be true of all: `a::Mutex`."""
     if not type_.startswith("<"):
         return type_.partition("<")[0]
-    implementor, _, trait = type_[1:-1].partition(" as ")
+    implementor, trait = implementor_and_trait(type_)
     implementor = implementor.partition("<")[0] or implementor
     return f"<{implementor} as {trait.partition('<')[0]}>" if trait else implementor

@@ -39,6 +39,12 @@ def split_path(path: str) -> list[str]:
     return _split(path, "::")
 
 
+def implementor_and_trait(name: str) -> tuple[str, str]:
+    """`a::B` and `c::D` of `<a::B as c::D>`; "" for the trait of `<a::B>`.  Both can have others like it inside."""
+    implementor, *trait = _split(name[1:-1], " as ")
+    return implementor, " as ".join(trait)
+
+
 def generic_arguments(name: str) -> list[str]:
     """The arguments of the last `<…>` of a name, which must end the name; [] when there are none."""
     if not name.endswith(">"):
@@ -146,7 +152,7 @@ def crate_of(path: str) -> str | None:
 def _inherent(path: str) -> str:
     """`<a::B>::c`, as v0 names inherent methods, is `a::B::c`; `<a::B as c::D>::e` stays."""
     first = split_path(path)[0]
-    if first.startswith("<") and first.endswith(">") and len(_split(first[1:-1], " as ")) == 1:
+    if first.startswith("<") and first.endswith(">") and not implementor_and_trait(first)[1]:
         return first[1:-1] + path[len(first) :]
     return path
 

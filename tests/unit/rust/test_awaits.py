@@ -229,6 +229,9 @@ def test_what_an_impl_stands_for() -> None:
     )
     assert known.resolved("b::{impl#0}::g") == "b::Mutex::g"
     assert known.resolved("b::{impl#1}::g") == "<b::Mutex as b::Svc>::g"
+    boxed = "core::pin::Pin<alloc::boxed::Box<dyn Future<Output=<M as a::Message>::Reply>>>"
+    known.learn("b::{impl#3}::f::{async_block_env#0}<M>", f"<{boxed} as b::Respond<M>>::f::{{{{closure}}}}")
+    assert known.resolved("b::{impl#3}::f") == "<core::pin::Pin as b::Respond>::f"
     known.learn("b::{impl#2}::f::{async_fn_env#0}<u8>", "<b::Ticker>::f::<u8>::{closure#0}")
     assert known.resolved("b::{impl#2}::f") == "b::Ticker::f"
     assert known.unknown("a::{impl#2}::f")
