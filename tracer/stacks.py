@@ -204,7 +204,7 @@ class TaskLinks:
     """links: dtype LINK, by task and frame.  blocks: dtype BLOCK, by task.  cycles: the worst that they tell.
 
     is_known: of each task, whether its links could be read while it stayed where its stack says that it is.
-    time: when that began, ns of CLOCK_MONOTONIC, later than the snapshot; 0 for a core dump.
+    time: when they were so, ns of CLOCK_MONOTONIC, later than the snapshot; 0 for a core dump.
     """
 
     links: Array

@@ -46,12 +46,12 @@ _MOST_OF_WAIT = 16
 """Holders of one thing that a wait is told of."""
 
 
-def blocked(snapshot: Snapshot, found: LinksFound, time: int) -> TaskLinks:
-    """Who waits for whom.  time: when that was looked for, as TaskLinks has it."""
+def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
+    """Who waits for whom."""
     links = _consistent(_without_dropped(found.links, snapshot))
     blocks = _blocks(links)
     cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found))
-    return TaskLinks(links, blocks, tuple(cycles), found.is_known, time)
+    return TaskLinks(links, blocks, tuple(cycles), found.is_known, found.time if snapshot.time else 0)
 
 
 def _without_dropped(links: Array, snapshot: Snapshot) -> Array:

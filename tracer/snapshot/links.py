@@ -21,6 +21,7 @@ from tracer.snapshot.routes import Rows, follow, passes
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
 from tracer.stacks import LINK, LINK_KINDS, LINK_ROLES, MANY_DROPS, LinkFlag, Snapshot, Stack
+from tracer.target.clock import kernel_now
 from tracer.target.memory import Addresses, Memory
 
 _ROUNDS = 3
@@ -53,16 +54,19 @@ class LinksFound:
     """links: dtype LINK, by task and frame.  is_known: of each task, whether two readings of it agree.
 
     leaves: of each task, at how many futures that poll no other its stack and its containers end.
+    time: between the two (of one: its end), ns of CLOCK_MONOTONIC: what both tell was so then.
     """
 
     links: Array
     is_known: Known
     leaves: npt.NDArray[np.int64]
+    time: int
 
 
 def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot: Snapshot) -> LinksFound:
     """Raises NoSuchProcess, PermissionMissing."""
-    first, second = (_Reading(binary, vtables, Image(memory), snapshot).run() for _ in range(2))
+    first = _Reading(binary, vtables, Image(memory), snapshot).run()
+    second = _Reading(binary, vtables, Image(memory), snapshot).run()
     is_known = first.is_known & second.is_known
     one, other = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
     if len(one[0]) != len(other[0]) or (one[0] != other[0]).any():
@@ -70,7 +74,7 @@ def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot:
             is_known[links["task"][~np.isin(keys, others)]] = False
     _, links = _each_once(first.links[is_known[first.links["task"]]])
     leaves = np.maximum(first.leaves, second.leaves)
-    return LinksFound(_with_descriptors(_with_targets(links, snapshot)), is_known, leaves)
+    return LinksFound(_with_descriptors(_with_targets(links, snapshot)), is_known, leaves, first.time)
 
 
 def _each_once(links: Array) -> tuple[Addresses, Array]:
@@ -180,7 +184,7 @@ class _Reading:
                 break
             self._load(groups)
         links = np.concatenate(self._links) if self._links else np.empty(0, LINK)
-        return LinksFound(_without_wrong_guesses(links), self._is_known, self._leaves)
+        return LinksFound(_without_wrong_guesses(links), self._is_known, self._leaves, kernel_now())
 
     def _own(self) -> Iterator[_Group]:
         """The frames of the tasks' own stacks."""

@@ -141,8 +141,7 @@ class SnapshotReader:
         def read(part: Snapshot) -> LinksFound:
             return read_links(self._binary, self._future_vtables, self._memory, part)
 
-        began = kernel_now() if snapshot.time else 0
-        return lasting(read, snapshot, blocked(snapshot, read(snapshot), began))
+        return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
 
     def without_wakers(self, snapshot: Snapshot) -> Rows:
         """Indexes into Snapshot.tasks, of this process: those that wait, and nothing can wake them.

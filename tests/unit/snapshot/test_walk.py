@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.memory_image import MadeMemory
 from tracer.model import (
@@ -25,7 +26,9 @@ from tracer.snapshot.image import Image
 from tracer.snapshot.links import read_links
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
-from tracer.stacks import SNAPSHOT_TASK, Snapshot
+from tracer.stacks import SNAPSHOT_TASK, Frame, Snapshot, Stack
+from tracer.target.clock import kernel_now
+from tracer.target.memory import Addresses, Bytes
 
 _BASE = 0x1000_0000
 
@@ -144,3 +147,29 @@ def test_of_a_container_with_glue_around_each_the_rest_is_said_with_what_it_wait
     snapshot = Snapshot(0, 0, np.zeros(1, SNAPSHOT_TASK), walked.stacks, walked.addresses)
     frames = read_links(binary, vtables, memory, snapshot).links["frame"].tolist()
     assert [frames.count(one.number) for one in collect.children] == [1] * 32 + [8]
+
+
+class TimedMemory(MadeMemory):
+    """Notes when it was read."""
+
+    def __init__(self, areas: dict[int, bytes]) -> None:
+        super().__init__(areas)
+        self.times: list[int] = []
+
+    def fill(self, starts: Addresses, sizes: Addresses) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+        self.times.append(kernel_now())
+        return super().fill(starts, sizes)
+
+
+def test_links_are_of_a_moment_between_the_two_readings_that_have_them() -> None:
+    """A timer that both have has as long left as it has then: before the first one it may have been set anew."""
+    waits = Link(LinkKind.NOTIFY, LinkRole.WAITS, Route(None, (), (0, 0)), 8)
+    binary = Binary("x", None, "x86_64", 1, "dwarf", True, (), layouts=(layout("A", links=(waits,)),))
+    memory = TimedMemory({_BASE: struct.pack("<Q", _BASE)})
+    addresses = (np.array([[_BASE]], np.uint64),)
+    stack = Stack((Frame(-1, 0, None, None),))
+    snapshot = Snapshot(1, 0, np.zeros(1, SNAPSHOT_TASK), (stack,), addresses)
+    found = read_links(binary, FutureVtables(binary, 0), memory, snapshot)
+    assert len(found.links) == 1
+    half = len(memory.times) // 2
+    assert memory.times[half - 1] <= found.time <= memory.times[half]
