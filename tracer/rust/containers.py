@@ -18,7 +18,8 @@ from tracer.rust.types import Type
 _SLICES = frozenset({"JoinAll", "TryJoinAll"})
 _VECTORS = frozenset({"SelectAll", "SelectOk"})
 _NEAR = 2
-"""A hand-written future's own Vec is not deeper in it: of what is in that, nothing tells whether it is polled."""
+"""A hand-written future's own Vec is not deeper in it, or in the stream that it has a reference to: of what is in that,
+nothing tells whether it is polled."""
 
 _HOPS = 3
 _TASK = "futures_util::stream::futures_unordered::task::Task"
@@ -72,7 +73,7 @@ class Containers:
                 yield from self._slice(place, ("data_ptr",), "length")
             elif owner in _VECTORS and name == "Vec":
                 yield from self._vector(place)
-            elif owner and name == "Vec" and place.depth <= _NEAR:
+            elif owner and name == "Vec" and place.depth - (len(place.steps) - 1) <= _NEAR:
                 for found in self._vector(place):
                     yield replace(found, container=replace(found.container, is_certain=False))
 

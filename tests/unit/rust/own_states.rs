@@ -132,6 +132,29 @@ impl<F: Future<Output = u64> + Unpin> Future for Limited<F> {
     }
 }
 
+/// As the next item of tokio-stream's StreamMap: it has a reference to what has pairs.
+struct NextOf<'a, S> {
+    stream: &'a mut S,
+}
+
+struct Pairs<K, V> {
+    entries: Vec<(K, V)>,
+}
+
+impl<K, F: Future<Output = u64> + Unpin> Future for NextOf<'_, Pairs<K, F>> {
+    type Output = u64;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        for (_, one) in &mut self.stream.entries {
+            if let Poll::Ready(value) = Pin::new(one).poll(context) {
+                return Poll::Ready(value);
+            }
+        }
+        Poll::Pending
+    }
+}
+
 /// Its enum has no future: it waits for nothing else.
 struct Leaf {
     step: Step,
@@ -163,6 +186,8 @@ fn main() {
     for flight in [Flight::Direct(Boxes(3).call()), Flight::Over(3)] {
         black_box(Pin::new(&mut Request { limit: None, flight }).poll(&mut context));
     }
+    let mut pairs = Pairs { entries: vec![(1_u64, Boxes(3).call())] };
+    black_box(Pin::new(&mut NextOf { stream: &mut pairs }).poll(&mut context));
     let limit = std::future::ready(3);
     black_box(Pin::new(&mut Limited { limit, response: Boxes(3).call() }).poll(&mut context));
     for step in [Step::First(None), Step::Second(3)] {

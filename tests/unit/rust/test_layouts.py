@@ -242,5 +242,12 @@ def test_what_a_future_is_generic_over_comes_before_a_future_beside_it(own_state
     assert list(below(own_states, limited)) == ["dyn Future<Output=u64>", "core::future::ready::Ready<u64>"]
 
 
+def test_a_vec_of_pairs_behind_a_reference_is_a_container(own_states: tuple[Layout, ...]) -> None:
+    (next_of,) = (layout for layout in own_states if layout.name.startswith("own_states::NextOf<"))
+    (container,) = next_of.containers
+    assert own_states[container.child].name == "dyn Future<Output=u64>"
+    assert (container.stride, container.item, container.is_certain) == (24, 8, False)
+
+
 def test_an_enum_without_a_future_leads_nowhere(own_states: tuple[Layout, ...]) -> None:
     assert polled(own_states, "Leaf") == [()]
