@@ -20,6 +20,7 @@ from tracer.model import (
 )
 from tracer.rust.candidates import Candidate, Role, role_of
 from tracer.rust.code_awaitees import CodeAwaitees
+from tracer.rust.code_functions import FunctionTable
 from tracer.rust.debug_information import DebugInformation
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.ends import TOKIO_ABORTED
@@ -53,6 +54,11 @@ class CandidateCode:
         self._task_ids = TaskIds(image)
         self._dispatches = self.dispatches()
         self._own_locations = OwnLocations(image)
+
+    @property
+    def functions(self) -> FunctionTable:
+        """Which function has the code at an address."""
+        return self._scan.functions
 
     def body(self, candidate: Candidate) -> Body:
         """A function that only jumps to another one is left where that one is left, on the same stack pointer."""

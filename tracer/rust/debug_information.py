@@ -21,6 +21,7 @@ from tracer.rust.async_tasks import future_offsets, with_cells
 from tracer.rust.awaits import Awaits, common
 from tracer.rust.candidates import Candidate
 from tracer.rust.code_awaits import CodeAwaits
+from tracer.rust.code_functions import FunctionTable
 from tracer.rust.current_task import current_task_place
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
@@ -313,12 +314,12 @@ class DebugInformation:
         """A display name with types in the place of `{impl#3}`, as far as they were learned."""
         return self._implementations.resolved(name)
 
-    def inlined(self, known: Collection[str]) -> list[Refusal]:
-        """The user's coroutines that exist only inlined into others."""
+    def inlined(self, known: Collection[str], functions: FunctionTable) -> list[Refusal]:
+        """The user's coroutines that are inlined into others, out of these functions; known: as refusals() has it."""
         if not self._dies:
             return []
         coroutines = InlinedCoroutines(self._dwarf, self._lines, self._own_folders)
-        found = coroutines.refusals(known)
+        found = coroutines.refusals(known, functions)
         self._inlined = coroutines.symbols
         self._bodiless = [position for position, symbol in self._inlined.items() if symbol not in known]
         return [refusal for refusal in found if not self._is_foreign(refusal.location)]

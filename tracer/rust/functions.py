@@ -76,7 +76,7 @@ def find_functions(
             functions.append(replace(function, exits=body.exits, entry_cost=body.entry_cost))
     functions = information.once_each(functions, code.called_bodies(functions))
     functions = information.with_environments(functions)
-    inlined = information.inlined({name for candidate in candidates for name in candidate.names})
+    inlined = information.inlined({name for candidate in candidates for name in candidate.names}, code.functions)
     bodiless = information.without_bodies(inlined, functions)
     refusals += bodiless
     functions, layouts = information.with_layouts(functions, image)

@@ -15,8 +15,10 @@ from contextlib import suppress
 import numpy as np
 
 from tracer.model import IN_PART, Refusal, SourceLocation, is_foreign
+from tracer.rust.code_functions import FunctionTable
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Die, Dwarf, Unit
+from tracer.rust.extents import ranges_of
 from tracer.rust.forms import FIXED_SIZE, INDEXED_NAMES, Abbreviation, At, DwarfError, Form, Tag
 from tracer.rust.lines import LineTables
 from tracer.rust.lookup import code_starts
@@ -47,24 +49,19 @@ class InlinedCoroutines:
         self._walk_left = _WALK_BUDGET
         self.symbols: dict[int, str] = {}
 
-    def refusals(self, known: Collection[str]) -> list[Refusal]:
-        """known: the demangled names of the functions that do exist."""
+    def refusals(self, known: Collection[str], functions: FunctionTable) -> list[Refusal]:
+        """known: the demangled names of the functions that do exist.  functions: what code there is."""
         found: dict[str, Refusal] = {}
-        also: dict[int, list[tuple[Die, str]]] = defaultdict(list)
+        entries: list[tuple[Die, str]] = []
         for die in self._entries():
             linkage = die.string(At.LINKAGE_NAME)
-            if linkage is None:
-                continue
-            symbol = self.symbols[die.offset] = demangle(linkage)
-            if symbol in known:
-                also[die.unit.offset].append((die, symbol))
-            else:
-                self._refuse(found, die, symbol, REASON)
-        for several in also.values():
-            inlined = self._inlined([die for die, _ in several])
-            for die, symbol in several:
-                if die.offset in inlined:
-                    self._refuse(found, die, symbol, IN_PART)
+            if linkage is not None:
+                symbol = self.symbols[die.offset] = demangle(linkage)
+                entries.append((die, symbol))
+        inlined = self._inlined([die for die, _ in entries], functions)
+        for die, symbol in sorted(entries, key=lambda entry: entry[1] in known):
+            if die.offset in inlined:
+                self._refuse(found, die, symbol, IN_PART if symbol in known else REASON)
         return sorted(found.values(), key=lambda refusal: refusal.name)
 
     def _refuse(self, found: dict[str, Refusal], die: Die, symbol: str, reason: str) -> None:
@@ -73,20 +70,57 @@ class InlinedCoroutines:
             name = coroutine_name(symbol, None, die.name)
             found.setdefault(f"{name} {location}", Refusal(name, reason, None, location))
 
-    def _inlined(self, dies: list[Die]) -> set[int]:
-        """Those of these entries of one unit, by position, that others say to be inlined copies of."""
-        unit = dies[0].unit
-        codes = {
-            code
-            for code, one in self._dwarf.abbreviations(unit).items()
-            if one.tag == Tag.INLINED_SUBROUTINE and one.attributes[0][:2] == (At.ABSTRACT_ORIGIN, Form.REF4)
-        }
-        places = np.array([die.offset - unit.offset for die in dies], np.uint32)
+    def _inlined(self, dies: list[Die], functions: FunctionTable) -> set[int]:
+        """Those of these entries, by position, that have inlined copies in code that exists: of functions that the
+        linker threw away the entries stay, with addresses of nothing."""
+        of_unit: dict[int, list[int]] = defaultdict(list)
+        of_file: dict[int, list[int]] = defaultdict(list)
+        for die in dies:
+            of_unit[die.unit.offset].append(die.offset)
+            of_file[die.unit.info_begin].append(die.offset)
         found: set[int] = set()
-        for position in word_positions(self._dwarf.info, unit, places):
+        left = 2 * _BUDGET
+        for unit in self._dwarf.units if dies else ():
+            if not self._is_own(unit):
+                continue
+            # Link-time optimisation inlines what has its entry in another unit.
+            for form, begin, wanted in (
+                (Form.REF4, unit.offset, of_unit[unit.offset]),
+                (Form.REF_ADDR, unit.info_begin, of_file[unit.info_begin]),
+            ):
+                places = [position - begin for position in wanted if position not in found]
+                codes = self._codes_of_copies(unit, form) if places else set()
+                if not codes:
+                    continue
+                left -= unit.end - unit.offset
+                if left < 0:
+                    return found
+                found |= self._copied(unit, codes, places, functions)
+        return found
+
+    def _codes_of_copies(self, unit: Unit, form: Form) -> set[int]:
+        try:
+            abbreviations = self._dwarf.abbreviations(unit)
+        except DwarfError:
+            return set()
+        return {
+            code
+            for code, one in abbreviations.items()
+            if one.tag == Tag.INLINED_SUBROUTINE
+            and one.attributes
+            and one.attributes[0][:2] == (At.ABSTRACT_ORIGIN, form)
+        }
+
+    def _copied(self, unit: Unit, codes: set[int], places: list[int], functions: FunctionTable) -> set[int]:
+        """What the unit's copies with these codes, which begin with one of these references, are copies of."""
+        found: set[int] = set()
+        for position in word_positions(self._dwarf.info, unit, np.array(places, np.uint32)):
             for start in code_starts(self._dwarf.info, position, codes, unit.first_die):
                 with suppress(DwarfError):
-                    found.add(self._dwarf.die(start, unit).integer(At.ABSTRACT_ORIGIN) or 0)
+                    copy = self._dwarf.die(start, unit)
+                    origin = copy.integer(At.ABSTRACT_ORIGIN) or 0
+                    if origin not in found and any(functions.at(begin) for begin, _ in ranges_of(self._dwarf, copy)):
+                        found.add(origin)
         return found
 
     def _location(self, die: Die) -> SourceLocation | None:

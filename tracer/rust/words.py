@@ -15,6 +15,7 @@ def word_positions(info: bytes, unit: Unit, words: npt.NDArray[np.uint32]) -> li
     """
     near = np.zeros(1 << 16, np.bool_)
     near[words & 0xFFFF] = True
+    words = np.sort(words)  # numpy's own isin() sorts both, at each alignment
     hits: list[int] = []
     for shift in range(4):
         begin = unit.first_die + shift
@@ -22,5 +23,7 @@ def word_positions(info: bytes, unit: Unit, words: npt.NDArray[np.uint32]) -> li
         if count > 0:
             found = np.frombuffer(info, "<u4", count, begin)
             chosen = np.nonzero(near[found & 0xFFFF])[0]
-            hits += (begin + 4 * chosen[np.isin(found[chosen], words)]).tolist()
+            values = found[chosen]
+            exact = words[np.minimum(np.searchsorted(words, values), len(words) - 1)] == values
+            hits += (begin + 4 * chosen[exact]).tolist()
     return sorted(hits)

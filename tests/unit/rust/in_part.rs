@@ -33,3 +33,15 @@ async fn everything() -> u64 {
 fn main() {
     println!("{:?}", pin!(everything()).poll(&mut Context::from_waker(Waker::noop())));
 }
+
+async fn thrown_away(value: u64) -> u64 {
+    std::future::ready(()).await;
+    black_box(value) + 4
+}
+
+/// Compiled, since others might call it, and thrown away by the linker, for nobody does.
+#[no_mangle]
+pub extern "C" fn called_by_nobody() -> bool {
+    let mut all = pin!(async { thrown_away(6).await + only_called(7).await });
+    all.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
