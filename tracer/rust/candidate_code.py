@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from tracer.rust.exits import Body, Disassembler, thunk_target
 from tracer.rust.foreign_catches import foreign_catches
 from tracer.rust.generators import is_wrapper_poll
 from tracer.rust.in_place import in_place_functions
-from tracer.rust.naming import generic_arguments
+from tracer.rust.naming import bare_name, coroutine_name, generic_arguments
 from tracer.rust.own_locations import OwnLocations
 from tracer.rust.prologue import MAX_CODE, Arguments, Prologue
 from tracer.rust.returns import Returns
@@ -142,18 +142,29 @@ class CandidateCode:
             self._filled_in(function, awaits) if function.layout_source is Source.CODE else function
             for function in functions
         ]
-        places: defaultdict[str, set[SourceLocation | None]] = defaultdict(set)
-        for function in functions:
-            if function.kind is FunctionKind.COROUTINE:
-                places[f"task {function.name}"].add(function.location)
-        for refusal in inlined:
-            places[f"task {refusal.name}"].add(refusal.location)
+        coroutines = [function for function in functions if function.kind is FunctionKind.COROUTINE]
         return [
-            replace(function, location=next(iter(places[function.name])))
-            if function.location is None and len(places.get(function.name, ())) == 1
+            replace(function, location=self._spawned_place(function, coroutines, inlined))
+            if function.kind is FunctionKind.TASK and function.location is None
             else function
             for function in functions
         ]
+
+    def _spawned_place(
+        self, task: PollFunction, coroutines: Iterable[PollFunction], inlined: Iterable[Refusal]
+    ) -> SourceLocation | None:
+        """Where the future is declared that a task runs; None where that is not certain.
+
+        Symbols tell no numbers of blocks, so that several of one function have one name: code tells which one it is.
+        """
+        future = task.name.removeprefix("task ")
+        bodies = self._task_types.bodies(task.address)
+        if bodies:
+            run = [one for one in coroutines if one.address in bodies and _is_called(one, future)]
+        else:
+            run = [one for one in coroutines if one.name == future]
+        places = {one.location for one in run} | {one.location for one in inlined if one.name == future}
+        return places.pop() if len(places) == 1 else None
 
     def _filled_in(self, function: PollFunction, awaits: CodeAwaitees) -> PollFunction:
         dispatch = self._dispatches.of(function.address, function.size)
@@ -200,3 +211,9 @@ class CandidateCode:
             state_offset=known.state_offset,
             layout_source=Source.CODE if known.state_offset is not None else None,
         )
+
+
+def _is_called(coroutine: PollFunction, future: str) -> bool:
+    """Whether it has this display name, as far as all sources of names tell them."""
+    names = (coroutine.name, *(coroutine_name(symbol, None) for symbol in coroutine.names))
+    return bare_name(future) in map(bare_name, names)

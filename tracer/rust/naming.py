@@ -29,6 +29,8 @@ _FOR_FUTURE = re.compile(rf"<impl {_FUTURE_TRAIT} for (?P<type>.+)>::poll$")
 _AS_STREAM = re.compile(r"^<(?P<type>.+) as futures_core::stream::Stream>::poll_next$")
 _CLOSURE = re.compile(r"^\{(?:\{closure\}|closure#(?P<number>\d+))\}$")
 _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
+_ARGUMENTS = re.compile(r"(?<=\w)<[^<>]*>")
+_NUMBER = re.compile(r"(?<=\{async block)#\d+")
 _MAX_LENGTH = 120
 _ANGLES = re.compile(r"<|(?<!-)>")
 _TOKENS = {separator: re.compile(rf"[<(\[{{)\]}}]|(?<!-)>|{separator}") for separator in ("::", ",", " as ")}
@@ -141,6 +143,15 @@ def _closure_name(segments: list[str]) -> str:
             names.append("{async block}" if number is None else f"{{async block#{number}}}")
         inside = True
     return "::".join(names)
+
+
+def bare_name(name: str) -> str:
+    """A coroutine's display name without what some sources of names do not tell: generic arguments, and the numbers of
+    blocks."""
+    name = _NUMBER.sub("", name.replace("->", ""))
+    while (shorter := _ARGUMENTS.sub("", name)) != name:
+        name = shorter
+    return name
 
 
 def crate_of(path: str) -> str | None:

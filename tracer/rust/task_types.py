@@ -143,26 +143,34 @@ class TaskTypes:
         return False
 
     def _run_by(self, poll: int, claimed: str) -> str | None:
-        """What a task poll runs whose drop glue has the name of several: the one coroutine that its code leads to.
-
-        Not past code that a coroutine was inlined into: what that leads to is what the coroutine awaits.
-        """
+        """What a task poll runs whose drop glue has the name of several: the one coroutine that its code leads to."""
         bodies: set[str] = set()
+        for address in self.bodies(poll):
+            bodies |= {name for name in self._names(address) if is_closure(name)} or {""}
+        if len(bodies) != 1 or "" in bodies:
+            return None
+        body = bodies.pop()
+        return claimed if body in claimed else body
+
+    def bodies(self, poll: int) -> set[int]:
+        """The functions with a coroutine's code that a task poll leads to: coroutines, or what they were inlined into.
+
+        Not past those: what they lead to is what the coroutine awaits.
+        """
+        if self._can_resume(poll, self._sizes.get(poll, 0)):
+            return {poll}
+        found: set[int] = set()
         functions, seen = {poll}, {poll}
         for _ in range(_DEPTH):
             called = {callee for address in functions for callee in self._calls(address)} - seen
             seen |= called
             functions = set()
             for callee in called:
-                names = self._names(callee)
                 if self._can_resume(callee, self._sizes.get(callee, 0)):
-                    bodies |= {name for name in names if is_closure(name)} or {""}
-                elif callee in self._internal or any(future_type_of(name) is not None for name in names):
+                    found.add(callee)
+                elif callee in self._internal or any(future_type_of(name) is not None for name in self._names(callee)):
                     functions.add(callee)
-        if len(bodies) != 1 or "" in bodies:
-            return None
-        body = bodies.pop()
-        return claimed if body in claimed else body
+        return found
 
     def _reached(self, functions: set[int], patterns: tuple[re.Pattern[str], ...], depth: int) -> _Claim | None:
         """What the functions drop, themselves or through the runtime's own functions."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tracer.rust.demangle import demangle
 from tracer.rust.naming import (
+    bare_name,
     coroutine_name,
     crate_of,
     display_name,
@@ -174,3 +175,15 @@ def test_what_older_compilers_put_around_a_body_is_not_shown(path: str, shown: s
 )
 def test_what_executors_put_around_a_future_is_not_shown(path: str) -> None:
     assert task_name(spawned_future(path), "async-task") == "task a::Apart<a::f>"
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("a::f<b::C<u8>, fn(u8) -> d::E>::{async block#12}", "a::f::{async block}"),
+        ("<a::B<c::D<u8>> as e::F<u16>>::g<h::I>::{async block}", "<a::B as e::F>::g::{async block}"),
+        ("a::Mutex<T>::lock", "a::Mutex::lock"),
+    ],
+)
+def test_bare_names(name: str, bare: str) -> None:
+    assert bare_name(name) == bare
