@@ -84,13 +84,31 @@ def layout_remarks(plan: Plan) -> list[str]:
         if lost:
             words += f"; {lost:,} of {len(points):,} lines left out: the twin's source differs before them"
         remarks.append(words)
-    by_code = sum(one.layout_source is Source.CODE for one in coroutines)
-    if by_code:
+    by_code = [
+        _is_by_number(plan, index)
+        for index, one in enumerate(plan.functions)
+        if one.kind is FunctionKind.COROUTINE and one.layout_source is Source.CODE
+    ]
+    if False in by_code:
         remarks.append(
-            f"where {by_code:,} of {len(coroutines):,} async functions wait is known from their code only, mostly by "
-            "number; --symbols TWIN tells the lines, if TWIN is the same program built again with debug = 2"
+            f"where {by_code.count(False):,} of {len(coroutines):,} async functions wait is known from their code and "
+            "line tables, without the futures inside of them; --symbols TWIN tells those, if TWIN is the same program "
+            "built again with debug = 2"
+        )
+    if True in by_code:
+        remarks.append(
+            f"where {by_code.count(True):,} of {len(coroutines):,} async functions wait is known from their code only, "
+            "mostly by number; --symbols TWIN tells the lines, if TWIN is the same program built again with debug = 2"
         )
     return [printable(remark) for remark in remarks]
+
+
+def _is_by_number(plan: Plan, index: int) -> bool:
+    """Whether only the numbers are known of the awaits of a function (index into Plan.functions) known by its code."""
+    points = plan.functions[index].awaits
+    if points:
+        return all(point.location is None and point.macro is None for point in points)
+    return plan.binaries[plan.function_binary[index]].symbols not in ("dwarf", "line tables")
 
 
 def short_place(location: SourceLocation) -> str:

@@ -28,6 +28,8 @@ from tracer.model import (
     OFF_CPU,
     POLL,
     WAIT,
+    AwaitPoint,
+    Binary,
     CaptureEnd,
     ExitMode,
     FunctionKind,
@@ -36,14 +38,17 @@ from tracer.model import (
     OffCpuFlag,
     PlanChange,
     PollFlag,
+    PollFunction,
     ProcessEnd,
     Recording,
     Refusal,
+    Source,
     Spans,
     Tally,
     WaitFlag,
 )
 from tracer.output.accounts import Accounts
+from tracer.output.awaits import layout_remarks
 from tracer.output.histogram import PERCENTILE_ERROR
 from tracer.output.labels import not_probed_words, short_name
 from tracer.output.printed_list import print_functions
@@ -369,6 +374,28 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
         ("await #3", 84, True),
     ]
     assert query["awaits"][1]["macro"] == {"file": "select.rs", "line": 7}
+
+
+def test_what_code_tells_of_awaits_is_said_as_it_is() -> None:
+    """By number where no line is known; else without what a twin tells beyond lines."""
+    made = make_recording().plan
+    query = next(index for index, one in enumerate(made.functions) if one.name == "echo::db::query")
+    by_code = replace(made.functions[query], layout_source=Source.CODE)
+    nowhere = replace(by_code, awaits=(AwaitPoint(3, None, "echo::Reply"),))
+    without = replace(by_code, awaits=())
+
+    def said(function: PollFunction, symbols: str) -> str:
+        functions = (*made.functions[:query], function, *made.functions[query + 1 :])
+        binary = Binary("echo", None, "x86_64", 1, symbols, True, ())
+        plan = replace(made, functions=functions, binaries=(binary,), function_binary=(0,) * len(functions))
+        (remark,) = layout_remarks(plan)
+        return remark
+
+    for function, symbols in ((by_code, "line tables"), (without, "line tables"), (by_code, "symbol table")):
+        assert "by number" not in said(function, symbols)
+        assert "the lines" not in said(function, symbols)
+    for function, symbols in ((nowhere, "line tables"), (nowhere, "symbol table"), (without, "symbol table")):
+        assert "mostly by number; --symbols TWIN tells the lines" in said(function, symbols)
 
 
 def test_the_list_with_awaits(capsys: pytest.CaptureFixture[str]) -> None:
