@@ -44,7 +44,7 @@ _WAIT_FLAGS = (
 _REGISTRY = re.compile(
     r"^.*/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/|^/rustc/[0-9a-f]+/library/|^.*/rustc-\d[^/]*/library/"
 )
-_BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}$")
+_BLOCK_NAMES = re.compile(r"^\{(?:async[ _])?(block|closure)(?:_env)?(?:#(\d+))?\}(?:<.*>)?$")
 _OBJECT = "dyn "
 _ANY_TYPE = re.compile(r"^<[A-Z]\d? as ")
 _REFERENCE = re.compile(r"^(?:&(?:mut )?)+")

@@ -42,9 +42,14 @@ from tracer.output.labels import (
         (
             FunctionKind.COROUTINE,
             "<F as H<M>>::call::{async block#0}<fn(a::B) -> s::slow<u8>, s::slow>",
-            "F::call<slow>",
+            "F::call<slow> {block 0}",
         ),
-        (FunctionKind.COROUTINE, "<T as h::Handler<M>>::call::{async block#0}<h::Own<u8>, u8>", "T::call<Own>"),
+        (
+            FunctionKind.COROUTINE,
+            "<T as h::Handler<M>>::call::{async block#0}<h::Own<u8>, u8>",
+            "T::call<Own> {block 0}",
+        ),
+        (FunctionKind.COROUTINE, "tokio::sync::mutex::Mutex<T>::lock::{async block#0}<()>", "Mutex::lock {block 0}"),
         (FunctionKind.COROUTINE, "<F as h::Handler<M>>::call", "F::call"),
         (FunctionKind.TASK, "task tk::server::{async block#0}", "task tk::server {block 0}"),
         (FunctionKind.TASK, "raw::poll", "raw::poll"),
