@@ -27,6 +27,7 @@ _OLD_FUTURE = " as futures::future::Future>::poll"
 
 _UNWIND = b"_Unwind_RaiseException"
 _PROFILE = "[profile.release]\nstrip = false\ndebug = 2"
+_INSTALL = "CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=2 cargo install ..."
 
 
 def read_binary(
@@ -83,7 +84,7 @@ def _read(image: ElfImage, display_path: str, debug: ElfImage | None, split: Spl
                 f"{display_path} is stripped: no poll function can be found in it.",
                 why="It has no symbol table, and no separate debug file of the same build was found.",
                 fix=f"Where the same build is that has its symbols yet: --symbols FILE\n\n"
-                f"Else build it with these lines in Cargo.toml:\n\n{_PROFILE}",
+                f"Else build it with these lines in Cargo.toml:\n\n{_PROFILE}\n\nor install it by:\n\n{_INSTALL}",
             )
         if any(map(_has_old_futures, images)):
             raise NotTraceable(

@@ -165,6 +165,7 @@ def test_a_stripped_program_says_how_to_build_it(samples: dict[str, Path]) -> No
     error = refused(samples["stripped"])
     assert "stripped" in error.what
     assert "[profile.release]\nstrip = false\ndebug = 2" in error.fix
+    assert "CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=2 cargo install" in error.fix
 
 
 @pytest.mark.parametrize("library", ["/rustc/0a1b2c", "/usr/src/rustc-1.63.0", "/build/rust"])
