@@ -468,12 +468,13 @@ def test_memory_that_is_read_at_the_end_is_within_the_trace(write: Write, trace_
     last = MemoryReading(end.time + 30_000, 8_000, 0, is_last=True, tasks=1_234, parked=nothing)
     trace = trace_processor(write([first, simulate(), last], end=end).path)
     rows = trace.query(
-        "select ts, name, extract_arg(arg_set_id, 'debug.after the end by (ns)') late from slice"
+        "select ts, name, extract_arg(arg_set_id, 'debug.after the end by (ns)') late,"
+        " extract_arg(arg_set_id, 'debug.pid') pid from slice"
         " where name like 'memory read%' order by ts"
     )
-    assert [(row["ts"], row["name"], row["late"]) for row in rows] == [
-        (START, "memory read: 1 task in 7.00 µs", None),
-        (end.time, "memory read: 1,234 tasks in 8.00 µs", 30_000),
+    assert [(row["ts"], row["name"], row["late"], row["pid"]) for row in rows] == [
+        (START, "memory read: 1 task in 7.00 µs", None, PID),
+        (end.time, "memory read: 1,234 tasks in 8.00 µs", 30_000, PID),
     ]
     assert trace.one("select end_ts from trace_bounds") == end.time
 

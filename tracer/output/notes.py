@@ -30,6 +30,7 @@ class Notes:
         self._planned = recording.plan.groups
         self._probes = PlanChange(recording.start, self._planned or frozenset(Group), "")
         self._functions = recording.plan.functions
+        self._pids = [process.pid for process in recording.processes]
         self._track = descriptors.track(
             "rat-ebpf", rank=-10, description="What was recorded, what is missing, and when the probes changed."
         )
@@ -136,17 +137,20 @@ class Notes:
         if reading.is_last:
             self._last_readings.append(reading)
         else:
-            self._note(max(reading.time, self._start), _reading_words(reading), {})
+            pid = {"pid": self._pids[reading.process]}
+            self._note(max(reading.time, self._start), _reading_words(reading), pid)
 
     def close(self, time: int, tally: Tally, end: CaptureEnd | None, remarks: tuple[str, ...]) -> None:
         """The last words, at the trace's end; remarks stand at its beginning, where they are seen."""
         self._probed_until(time)
         for reading in self._last_readings:
-            late = {"after the end by (ns)": reading.time - time} if reading.time > time else {}
-            self._note(min(max(reading.time, self._start), time), _reading_words(reading), late)
+            args: dict[str, Value] = {"pid": self._pids[reading.process]}
+            if reading.time > time:
+                args["after the end by (ns)"] = reading.time - time
+            self._note(min(max(reading.time, self._start), time), _reading_words(reading), args)
         for remark in remarks:
             self._note(self._start, remark, {})
-        args: dict[str, Value] = {
+        args = {
             "polls": tally.polls,
             "waits": tally.waits,
             "instances": tally.instances,

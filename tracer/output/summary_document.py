@@ -140,6 +140,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "memory_readings": [
             {
                 "seconds": summary.since_start(one.time),
+                "pid": recording.processes[one.process].pid,
                 "last": one.is_last,
                 "tasks": one.tasks,
                 "duration": one.duration,

@@ -69,9 +69,11 @@ def print_remarks(document: Document, console: Console) -> None:
         console.print(plain_text(f"overhead: the probes took about {overhead_words(document)}"))
     readings = document.get("memory_readings", [])  # recordings by earlier versions have none
     if readings:
+        several = len(document["processes"]) > 1
+        of_whom = {one["pid"]: f" of {one['name']} ({one['pid']})" for one in document["processes"] if several}
         words = "; ".join(
-            f"{'at the end' if one['last'] else 'at the begin'} {some(one['tasks'], 'task')} in "
-            f"{duration_words(one['duration'])}"
+            f"{'at the end' if one['last'] else 'at the begin'} {some(one['tasks'], 'task')}"
+            f"{of_whom.get(one.get('pid'), '')} in {duration_words(one['duration'])}"
             # recordings by earlier versions do not tell
             + (f" ({one['missed']:,} more came or went)" if one.get("missed") else "")
             for one in readings

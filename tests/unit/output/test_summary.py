@@ -26,6 +26,7 @@ from tests.perfetto.simulation import (
 from tracer.model import (
     IN_PART,
     OFF_CPU,
+    PARKED,
     POLL,
     WAIT,
     AwaitPoint,
@@ -35,6 +36,7 @@ from tracer.model import (
     FunctionKind,
     Group,
     Loss,
+    MemoryReading,
     OffCpuFlag,
     PlanChange,
     PollFlag,
@@ -347,6 +349,24 @@ def test_figures_are_of_the_polls_of_which_they_are_known() -> None:
     (line,) = re.findall(rf"^{re.escape(name)} +{polls} .*$", text, re.MULTILINE)
     assert line.count("≥") == 2
     assert f"is known of {len(known)} of {polls} polls of {name};" in " ".join(text.split())
+
+
+def test_whose_memory_was_read_is_said_of_several_processes() -> None:
+    made = make_recording()
+    (one,) = made.processes
+    other = replace(one, pid=one.pid + 1, name="other")
+    for processes, words in (
+        ((one,), "1 task in 5.00 µs; at the begin 0 tasks in 7.00 µs"),
+        ((one, other), f"1 task of {one.name} ({one.pid}) in 5.00 µs; at the begin 0 tasks of other ({other.pid}) in"),
+    ):
+        summary = Summary(replace(made, processes=processes))
+        for index, (tasks, duration) in enumerate(((1, 5_000), (0, 7_000))):
+            process = min(index, len(processes) - 1)
+            summary.memory_reading(
+                MemoryReading(START, duration, process, is_last=False, tasks=tasks, parked=np.empty(0, PARKED))
+            )
+        summary.close(Tally(), None)
+        assert f"memory read, without probes: at the begin {words}" in " ".join(rendered(summary, 200).split())
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
