@@ -867,7 +867,8 @@ class Reference:
             if one is not None and 3 <= one < 255 and not shown:
                 wait_flags, shown = wait_flags | WaitFlag.STATE, one
         wait_flags |= WaitFlag.AMBIGUOUS if before.end < self.lost_until else 0
-        mark.task = before.task
+        # The mark of a task does not tell which kind of task it is of.
+        mark.task, mark.function = before.task, before.function
         self._wait(before.end, mark.start, mark, wait_flags, shown, self._settled(mark.function, shown or None))
 
     def _leave(self, task: Task) -> None:

@@ -166,7 +166,7 @@ TASK_SIZE = 0x80
 
 def busy_plan() -> Plan:
     """Every kind of function, probe and end that assembly tells apart; the names say what they are."""
-    names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing")
+    names = ("task plain", "jumping", "plain", "endless", "instant", "endless task", "passing", "task other")
     functions = [function(name, FunctionKind.TASK if "task" in name else FunctionKind.COROUTINE) for name in names]
     roles: list[tuple[int | None, int | None, bool]] = [
         (0, None, False),
@@ -211,6 +211,8 @@ def busy_plan() -> Plan:
         probes.append(Probe(len(probes), 0, point.offset, site, Group.TASKS, None, None, spawns=number))
     for number, wake in enumerate(WAKES):
         probes.append(Probe(len(probes), 0, wake.offset, Site.WAKE, Group.WAKES, None, None, wakes=number))
+    for site, enters, leaves in ((Site.ENTRY, 7, None), (Site.EXIT, None, 7)):
+        probes.append(Probe(len(probes), 0, 0x100 + len(probes), site, Group.TASKS, enters, leaves))
     for number in (1, 2):
         functions[number] = replace(functions[number], layout=0, self_register=Register.RDI)
     functions[0] = replace(functions[0], layout=len(LAYOUTS))

@@ -65,7 +65,7 @@ def noise(draw: st.DrawFn) -> list[Any]:
                 st.sampled_from([100, 200, 300, 400, 2**64 - 1, 0x2_0001, CALLS[0]]),
                 st.integers(0, 2),  # self
                 st.integers(1, 3),  # tid
-                st.sampled_from([*range(26), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD, *SCHEDULING]),  # no 24, 25
+                st.sampled_from([*range(28), TASK_ID_RECORD, CHAIN_RECORD, SPAWN_RECORD, *SCHEDULING]),  # no 26, 27
                 st.sampled_from([0, 1, 2, 3, 4, THREAD_OVER]),  # state
                 st.integers(0, 63),  # flags
             ),
@@ -334,6 +334,17 @@ ENDED_UNCERTAINLY = [
     ),
 ]
 """A task whose poll was left unseen, some time after a loss, and that ended then."""
+SHUT_DOWN_WHILE_IT_WAITED = [
+    np.array(
+        [
+            (START + 10, 300, 16, 1, 0, 24, 0, 0, 1),
+            (START + 20, 300, 0, 1, 1, 25, 0, 0, 12),
+            (START + 30, 8, 16, 2, 2, 16, 0, 0, 3),
+        ],
+        EVENT,
+    )
+]
+"""A task that is of another kind than the plan's first one."""
 
 # ---------------------------------------------------------------- running
 
@@ -386,6 +397,7 @@ def judge(items: list[Any], end: CaptureEnd | None, processes: int = 1) -> Refer
 @example(TOLD_AGAIN, [2], None, 1)
 @example(POLLED_AFTER_A_PANIC, [5], None, 1)
 @example(ENDED_UNCERTAINLY, [9], None, 1)
+@example(SHUT_DOWN_WHILE_IT_WAITED, [2], None, 1)
 def test_it_equals_the_reference_in_blocks_of_any_size(
     items: list[Any], sizes: list[int], end: CaptureEnd | None, processes: int
 ) -> None:

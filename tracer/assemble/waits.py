@@ -54,6 +54,8 @@ def waits_between(
     before = np.where(has_before, order[places - 1][by_end], after)
     is_replaced = has_before & (by_end >= len(pairs.seen) + len(pairs.dropped))
     own = np.where(is_replaced, before, after)  # whose wait it is
+    is_end = has_before & ends
+    known = np.where(is_end, before, after)  # a mark of a task does not tell which kind of task it is of
 
     # Only a state of a suspended coroutine says where it waits, and that it is the same one.
     entry_state, exit_state = polls.state[after], polls.state_after[before]
@@ -62,15 +64,14 @@ def waits_between(
     start = polls.end[before]
     told = at_entry | identified[after] | is_replaced | polls.undone[after]
     ambiguous = ((polls.result[before] == UNKNOWN) & ~told) | (start < state.lost_until)
-    cancelled = (has_before & ends) | ((polls.flags[after] & _ABORTED) != 0)
+    cancelled = is_end | ((polls.flags[after] & _ABORTED) != 0)
 
     flags = np.bitwise_or(np.where(at_entry | at_exit, _WAIT_STATE, _NONE), np.where(ambiguous, _AMBIGUOUS, _NONE))
     flags |= np.where(cancelled, _CANCELLED, _NONE)
     flags |= np.where(is_replaced, _REPLACED, _NONE)
-    function = polls.function[own]
+    function = polls.function[known]
     shown = np.where(at_entry, entry_state, np.where(at_exit, exit_state, np.uint8(0)))
     # Nothing was walked at an end: the state alone tells.
-    is_end = has_before & ends
     walked = polls.places[after]
     over = np.flatnonzero(is_end)
     at_end = shown[over].astype(np.intp)
@@ -97,7 +98,7 @@ def waits_between(
     between = has_before & ~ends
     since = np.where(between, polls.start[before], np.iinfo(np.int64).min)
     until = np.where(between, polls.order[after], np.uint64(0))
-    return waits, np.where(has_before & ends, before, after), since, until
+    return waits, known, since, until
 
 
 def _by_number(numbers: Indexes, count: int) -> Indexes:

@@ -28,6 +28,7 @@ from tracer.model import Array, EventFlag, Loss, Outcome, PollFlag, WaitFlag
 
 PLAN = busy_plan()
 INSIDE = HEADER + 0x40
+ENTER_SECOND, LEAVE_SECOND = 24, 25
 IDLE, RUNNING, ABORTED = 0, 1, 4
 """Bytes of headers, as the plan's tests read them."""
 ENDED = WaitFlag.CANCELLED | WaitFlag.REPLACED
@@ -91,6 +92,15 @@ def test_a_task_that_is_dropped_unfinished_had_waited_whatever_its_polls_told(ma
 def test_whether_it_had_waited_is_not_known_after_a_loss() -> None:
     spans = run([*poll(0), Loss(0, 1, START + 11, START + 15), end(30, SHUTDOWN, byte=IDLE, tid=2)], plan=PLAN)
     assert len(spans.waits) == 0
+
+
+def test_the_wait_of_a_task_that_is_shut_down_is_of_its_own_kind() -> None:
+    """What tells that a task is over does not tell which task it is."""
+    polled = [event(0, 900, ENTER_SECOND, HEADER), event(10, 900, LEAVE_SECOND, flags=PENDING)]
+    for last in (end(20, SHUTDOWN, byte=IDLE), end(20, COMPLETE)):
+        (wait,) = run([*polled, last], plan=PLAN).waits
+        assert (wait["start"] - START, wait["end"] - START, wait["flags"]) == (10, 20, WaitFlag.CANCELLED)
+        assert PLAN.functions[wait["function"]].name == "task other"
 
 
 def test_a_task_whose_future_is_unwound_has_panicked() -> None:
