@@ -87,6 +87,19 @@ def test_its_length_is_not_known(trace_of_hung: TraceProcessor) -> None:
     assert all(row["is_end_seen"] and row["dur"] == row["least_dur"] for row in rows if row["dur"] is not None)
 
 
+def test_nor_is_that_of_a_poll_whose_begin_was_not_seen(write: Write, trace_processor: Load) -> None:
+    spans = simulate()
+    spans.polls["flags"][5] |= np.uint16(PollFlag.START_UNKNOWN)
+    trace = with_views(write([spans], end=END).path, trace_processor)
+    (row,) = trace.query("SELECT ts, dur, least_dur, is_end_seen FROM rat_poll WHERE dur IS NULL")
+    poll = spans.polls[5]
+    assert row == {"ts": poll["start"], "dur": None, "least_dur": poll["end"] - poll["start"], "is_end_seen": 1}
+    rows = trace.query("SELECT function, count(dur) AS timed FROM rat_poll GROUP BY function")
+    assert {one["function"]: one["timed"] for one in rows} == {
+        one["function"]: one["timed"] for one in summary_of(spans)["functions"] if one["polls"]
+    }
+
+
 def test_no_length_is_made_up_where_exits_are_not_probed(write: Write, trace_processor: Load) -> None:
     spans = simulate()
     of_row = spans.polls["function"] == ROW

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tracer.model import POLL, Array, PollFlag, WaitFlag
 from tracer.output.histogram import BINS, NO_LEAST, Integers, bins_of, percentile
-from tracer.output.poll_ends import is_length_known
+from tracer.output.poll_ends import is_cut, is_length_known
 from tracer.output.records import join, pick
 from tracer.output.waiting import Waiting
 
@@ -28,7 +28,8 @@ class Accounts:
     were of one future or of two at one address; a task's header is taken for one task.
     more_instances: by function, how many more instances there may be: as many polls may be of one of their own.
     born: of the polls that were added last, which are the first of their instance.
-    timed: the polls of which the length is known; busy, longest_poll and percentiles are of those.
+    timed, timed_busy: the polls of which the length is known, and their sum; percentiles are of those.  busy,
+    longest_poll: of those and of the `cut` ones, as long as they were seen: see is_cut().
     """
 
     def __init__(self, is_task: Sequence[bool]) -> None:
@@ -37,9 +38,12 @@ class Accounts:
         self.uncertain_waits = 0
         self.polls = np.zeros(self._functions, np.int64)
         self.timed = np.zeros(self._functions, np.int64)
+        self.timed_busy = np.zeros(self._functions, np.int64)
+        self.cut = np.zeros(self._functions, np.int64)
         self.busy = np.zeros(self._functions, np.int64)
         self.longest_poll = np.zeros(self._functions, np.int64)
-        self._least_poll = np.full(self._functions, NO_LEAST)
+        self._least_timed = np.full(self._functions, NO_LEAST)
+        self._longest_timed = np.zeros(self._functions, np.int64)
         self.instances = np.zeros(self._functions, np.int64)
         self.more_instances = np.zeros(self._functions, np.int64)
         self.waits = np.zeros(self._functions, np.int64)
@@ -68,15 +72,20 @@ class Accounts:
         unwound = (polls["flags"] & int(PollFlag.UNWOUND)) != 0
         self.unwound += np.bincount(function[unwound], minlength=self._functions)
         is_known = is_length_known(polls)
-        self._add_lengths(function[is_known], length[is_known])
+        self._add_timed(function[is_known], length[is_known])
+        cut = is_cut(polls)
+        self.cut += np.bincount(function[cut], minlength=self._functions)
+        is_told = is_known | cut
+        np.add.at(self.busy, function[is_told], length[is_told])
+        np.maximum.at(self.longest_poll, function[is_told], length[is_told])
         self.born[self._count_instances(polls["instance"], function)] = True
         self._keep_longest(polls, length)
 
-    def _add_lengths(self, function: Integers, length: Integers) -> None:
+    def _add_timed(self, function: Integers, length: Integers) -> None:
         self.timed += np.bincount(function, minlength=self._functions)
-        np.add.at(self.busy, function, length)
-        np.maximum.at(self.longest_poll, function, length)
-        np.minimum.at(self._least_poll, function, length)
+        np.add.at(self.timed_busy, function, length)
+        np.maximum.at(self._longest_timed, function, length)
+        np.minimum.at(self._least_timed, function, length)
         np.add.at(self._histogram.reshape(-1), function * BINS + bins_of(length), 1)
 
     def _count_instances(self, instances: npt.NDArray[np.uint64], functions: Integers) -> npt.NDArray[np.intp]:
@@ -129,15 +138,15 @@ class Accounts:
         self.by_await.add(waits)
 
     def percentile(self, function: int, share: float) -> float:
-        """The poll length in ns that `share` of a function's polls do not exceed, within PERCENTILE_ERROR."""
-        least, longest = int(self._least_poll[function]), int(self.longest_poll[function])
+        """The poll length in ns that `share` of a function's timed polls do not exceed, within PERCENTILE_ERROR."""
+        least, longest = int(self._least_timed[function]), int(self._longest_timed[function])
         return percentile(self._histogram[function], share, least, longest)
 
     def percentile_of_tasks(self, share: float) -> int:
         """The same of the polls of all tasks."""
         bins = self._histogram[: len(self._is_task)][self._is_task].sum(axis=0)
-        least = int(self._least_poll[self._is_task].min(initial=NO_LEAST))
-        return round(percentile(bins, share, least, int(self.longest_poll[self._is_task].max(initial=0))))
+        least = int(self._least_timed[self._is_task].min(initial=NO_LEAST))
+        return round(percentile(bins, share, least, int(self._longest_timed[self._is_task].max(initial=0))))
 
     def longest_apart(self, count: int) -> list[np.void]:
         """The longest polls, no two of them nested."""

@@ -27,6 +27,7 @@ _TOP_KINDS, _TOP_LONGEST, _TOP_BLOCKERS = 5, 5, 5
 _TOP_FINDINGS = 5
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _TOP_CALLS = 3
+_LENGTHS = ("busy", "mean", "p99", "longest")
 _MOST_OF_THEM = 0.99
 _CUT_AT_P50, _CUT_AT_P99 = 0.05, 0.005
 """Shares of waits that the recording cut, from which on a percentile may be longer than it is said to be."""
@@ -109,6 +110,10 @@ def _print_functions(document: Document, console: Console) -> None:
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
     words = "times are wall time and include the futures polled inside and the probes; p50, p99 are within 6 %"
     console.print(plain_text(more + words, "dim"))
+    cut = sum(one.get("cut", 0) for one in functions)  # recordings by earlier versions do not tell it
+    if cut:
+        words = f"≥: {some(cut, 'poll')} under way as probes came or went; what was seen is in busy and max only"
+        console.print(plain_text(words, "dim"))
     _print_part("futures", document["futures_probed"], document, console)
     console.print()
 
@@ -121,12 +126,15 @@ def _instances_cell(row: Document) -> str:
 
 def _length_cells(row: Document) -> list[str]:
     """How long the polls of a function took: all of them, mean, p99 and the longest, as far as that is known."""
+    busy, mean, p99, longest = ("?" if row[key] is None else duration_words(row[key]) for key in _LENGTHS)
+    least = _least(row)
+    return [busy if busy == "?" else least + busy, mean, p99, longest if longest == "?" else least + longest]
+
+
+def _least(row: Document) -> str:
+    """What is before a sum of polls, and before the longest: of some only a part was seen, or nothing."""
     timed = row.get("timed", row["polls"])  # recordings by earlier versions do not tell it
-    if not timed:
-        return ["?"] * 4
-    least = "≥ " if timed < row["polls"] else ""
-    mean, p99 = duration_words(row["busy"] / timed), duration_words(row["p99"])
-    return [least + duration_words(row["busy"]), mean, p99, least + duration_words(row["longest"])]
+    return "≥ " if timed < row["polls"] else ""
 
 
 def _print_part(what: str, share: float, document: Document, console: Console) -> None:
@@ -145,9 +153,9 @@ def _print_tasks(document: Document, console: Console) -> None:
             _name(one).removeprefix("task "),
             grouped(one["tasks"]),
             grouped(one["polls"]),
-            duration_words(one["busy"]),
+            _least(one) + duration_words(one["busy"]),
             *(_split_cells(one) if has_splits else []),
-            duration_words(one["longest"]),
+            _least(one) + duration_words(one["longest"]),
             duration_words(one["waiting"]),
             *([_spawned_at(one)] if has_sites else []),
             _place_of(one),

@@ -16,7 +16,7 @@ from tracer.output.flight import flight_of
 from tracer.output.jobs import PartialJobs
 from tracer.output.kinds import Spawn
 from tracer.output.labels import MAYBE_DONE, probed_words, state_words
-from tracer.output.poll_ends import is_length_known
+from tracer.output.poll_ends import is_end_known
 from tracer.output.probed import ProbedTime
 from tracer.output.scheduled import Split, StolenTime
 from tracer.output.syscalls import syscall_words
@@ -95,6 +95,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
                     name: int(getattr(summary.kinds, name)[index])
                     for name in ("tasks", "polls", "busy", "longest", "waiting", "unidentified")
                 },
+                "timed": int(accounts.timed[index]),
                 "spawned": [_spawn(summary, spawn, count) for spawn, count in summary.kinds.spawns.of(index)],
                 "unseen_spawns": summary.kinds.unseen_spawns(index),
                 **_delays(summary, index),
@@ -255,24 +256,24 @@ def _wakes(summary: Summary) -> dict[str, int] | None:
 
 
 def _lengths(accounts: Accounts, function: int) -> dict[str, int | None]:
-    """How long the polls of one function took: those of which that is known."""
-    timed, busy = int(accounts.timed[function]), int(accounts.busy[function])
-    known: dict[str, int | None] = {
-        "busy": busy,
-        "mean": busy // max(1, timed),
-        "p50": round(accounts.percentile(function, 0.5)),
-        "p99": round(accounts.percentile(function, 0.99)),
-        "longest": int(accounts.longest_poll[function]),
+    """How long the polls of one function took, as far as that is known."""
+    timed, cut, polls = (int(one[function]) for one in (accounts.timed, accounts.cut, accounts.polls))
+    is_told, is_timed = timed + cut > 0 or not polls, timed > 0 or not polls
+    return {
+        "timed": timed,
+        "cut": cut,
+        "busy": int(accounts.busy[function]) if is_told else None,
+        "mean": int(accounts.timed_busy[function]) // max(1, timed) if is_timed else None,
+        "p50": round(accounts.percentile(function, 0.5)) if is_timed else None,
+        "p99": round(accounts.percentile(function, 0.99)) if is_timed else None,
+        "longest": int(accounts.longest_poll[function]) if is_told else None,
     }
-    if not timed and accounts.polls[function]:
-        known = dict.fromkeys(known)
-    return {"timed": timed, **known}
 
 
 def _bound_words(poll: np.void) -> str:
     """Why the length of a poll (dtype POLL) is only a bound, or ""."""
     start = poll["flags"] & PollFlag.START_UNKNOWN
-    end = poll["flags"] & PollFlag.END_UNKNOWN or not is_length_known(poll)
+    end = not is_end_known(poll)
     if start and end:
         return "neither end seen"
     return "began before" if start else "end not seen" if end else ""

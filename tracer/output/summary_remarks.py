@@ -175,8 +175,13 @@ def left_out_words(document: Document) -> Iterator[str]:
 
 
 def _untimed(document: Document) -> Iterator[str]:
-    """Of which functions it is not known how long polls took; recordings by earlier versions do not tell it."""
-    rows = [one for one in document["functions"] if one.get("timed", one["polls"]) < _MOST_OF_THEM * one["polls"]]
+    """Of which functions it is not known how long polls took, though they were recorded from their begin to their end;
+    recordings by earlier versions do not tell it."""
+    rows = [
+        one
+        for one in document["functions"]
+        if one.get("timed", one["polls"]) + one.get("cut", 0) < _MOST_OF_THEM * one["polls"]
+    ]
     if not rows:
         return
     rows.sort(key=lambda one: one["timed"] - one["polls"])

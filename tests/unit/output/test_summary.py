@@ -16,6 +16,7 @@ from tests.perfetto.simulation import (
     QUERY,
     ROW,
     START,
+    TASK,
     blocks,
     make_recording,
     make_threads,
@@ -310,6 +311,46 @@ def test_what_was_probed_by_its_entries_only() -> None:
     assert [row["not_probed"] for row in document["not_always_probed"]] == [3_000_000_000]
     words = "probed without their exits (how long polls took in that time is not known), to keep the cost down: "
     assert f"{words}{short_name(functions[QUERY])} for 10.0% of the time" in " ".join(rendered(summary).split())
+
+
+@pytest.mark.parametrize("flag", [PollFlag.START_UNKNOWN, PollFlag.END_UNKNOWN])
+def test_a_poll_that_was_cut_is_at_least_as_long_as_it_was_seen(flag: PollFlag) -> None:
+    """The recording ended, or the probes of its function went, in the middle of it."""
+    spans, name = simulate(), make_recording().plan.functions[QUERY].name
+    mine = np.flatnonzero(spans.polls["function"] == QUERY)
+    cut, whole, length = mine[::3], np.setdiff1d(mine, mine[::3]), spans.polls["end"] - spans.polls["start"]
+    spans.polls["flags"][cut] |= int(flag)
+    summary = summed(spans)
+    (row,) = [one for one in summary.as_json()["functions"] if one["function"] == name]
+    assert (row["polls"], row["timed"], row["cut"]) == (len(mine), len(whole), len(cut))
+    assert (row["busy"], row["longest"]) == (int(length[mine].sum()), int(length[mine].max()))
+    assert row["mean"] == int(length[whole].sum()) // len(whole)
+    for key, share in (("p50", 0.5), ("p99", 0.99)):
+        assert row[key] == pytest.approx(np.quantile(length[whole], share, method="inverted_cdf"), rel=0.06)
+    (line,) = re.findall(
+        rf"^{re.escape(short_name(make_recording().plan.functions[QUERY]))} +{len(mine):,} .*$",
+        rendered(summary),
+        re.MULTILINE,
+    )
+    assert line.count("≥") == 2
+    assert f"≥: {len(cut):,} polls under way as probes came or went" in rendered(summary)
+    assert "exits were not seen" not in rendered(summary)
+
+
+def test_of_polls_that_were_all_cut_there_is_no_mean() -> None:
+    spans = simulate()
+    mine = spans.polls["function"] == TASK
+    spans.polls["flags"][mine] |= int(PollFlag.END_UNKNOWN)
+    summary = summed(spans)
+    document = summary.as_json()
+    (row,) = [one for one in document["functions"] if one["kind"] == "task"]
+    assert (row["timed"], row["mean"], row["p50"], row["p99"]) == (0, None, None, None)
+    assert row["busy"] == int((spans.polls["end"] - spans.polls["start"])[mine].sum())
+    assert [kind["timed"] for kind in document["task_kinds"]] == [0]
+    name = short_name(make_recording().plan.functions[TASK])
+    assert re.search(rf"^{re.escape(name)} .* ≥ [^?]+ +\? +\? +≥ ", rendered(summary), re.MULTILINE)
+    kind = name.removeprefix("task ")
+    assert re.search(rf"^{re.escape(kind)} .* ≥ .*$", rendered(summary).split("tasks by kind")[1], re.MULTILINE)
 
 
 def test_how_long_polls_took_is_not_known_without_their_exits() -> None:

@@ -17,7 +17,7 @@ from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.findings.stolen import Stolen
 from tracer.output.histogram import BINS, Integers, at_least, bins_of
 from tracer.output.labels import duration_words, more_times
-from tracer.output.poll_ends import is_length_known, longest_possible
+from tracer.output.poll_ends import is_end_known, longest_possible
 from tracer.output.probe_time import ProbeTime, at_most, taken_words
 from tracer.output.records import join, pick
 
@@ -159,7 +159,8 @@ class LongPolls:
         tasks = self._is_task[polls["function"]]
         self._workers |= set(np.unique(polls["tid"][tasks]).tolist())
         self._executors |= set(np.unique(polls["tid"][tasks & (polls["depth"] > 0)]).tolist())
-        untimed = pick(polls, ~is_length_known(polls) & (longest_possible(polls) >= SHARE * LEAST))
+        has_ended = (polls["flags"] & int(PollFlag.END_UNKNOWN)) == 0
+        untimed = pick(polls, has_ended & ~is_end_known(polls) & (longest_possible(polls) >= SHARE * LEAST))
         self._untimed = join([self._untimed, untimed], POLL)[-_WINDOW:]
         length = own_lengths(polls)
         long = pick(polls, (length >= SHARE * LEAST) & ((polls["flags"] & _UNSURE) == 0))

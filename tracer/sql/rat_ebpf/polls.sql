@@ -7,10 +7,10 @@ CREATE PERFETTO VIEW rat_poll (
   id LONG,
   -- When the poll began.
   ts TIMESTAMP,
-  -- How long it took by the clock, of what was under way before from the recording's start on; NULL when its end was not
-  -- seen: its exit was not probed (`--exits`), or lost, or it had none yet.
+  -- How long it took by the clock; NULL when its begin or its end was not seen: it was under way when the recording began
+  -- or ended, or when the probes of its function came or went, or its exit was not probed (`--exits`), or lost.
   dur DURATION,
-  -- How long it took at the least: as `dur`, or where its end was not seen until it, or what it polled, was seen last.
+  -- How long it took at the least: as `dur`, or as long as it, or what it polled, was seen.
   least_dur DURATION,
   -- Whether its end was seen, or is known to within a 16th of its length. One that holds its thread for good never has
   -- an end.
@@ -46,7 +46,7 @@ CREATE PERFETTO VIEW rat_poll (
 SELECT
   slice.id,
   slice.ts,
-  iif(slice.is_end_seen, slice.dur, NULL) AS dur,
+  iif(slice.is_begin_seen AND slice.is_end_seen, slice.dur, NULL) AS dur,
   slice.dur AS least_dur,
   slice.is_end_seen,
   slice.depth,
@@ -67,6 +67,7 @@ SELECT
 FROM (
   SELECT
     *,
+    NOT coalesce(extract_arg(arg_set_id, 'debug.note') GLOB '*was under way when*', FALSE) AS is_begin_seen,
     NOT coalesce(extract_arg(arg_set_id, 'debug.note') GLOB '*end not seen*', FALSE)
     AND coalesce(extract_arg(arg_set_id, 'debug.may have ended later by (ns)'), 0) * 16 <= dur AS is_end_seen
   FROM slice
