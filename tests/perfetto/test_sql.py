@@ -135,6 +135,25 @@ def test_the_documented_queries_find_it(trace_of_hung: TraceProcessor) -> None:
     assert {row["tid"] for row in rows} == set(WORKERS)
 
 
+def test_a_task_that_was_only_ready_is_a_task(write: Write, trace_processor: Load) -> None:
+    """It had been woken before the recording, and nobody polled it."""
+    spans = simulate()
+    one, ready = spans.over[-1:].copy(), spans.waits[:1].copy()
+    one["task"] = ready["instance"] = ready["task"] = spans.over["task"].max() + 1
+    one["polls"] = one["busy"] = one["longest"] = one["waiting"] = 0
+    ready["start"] = ready["woken"] = START
+    ready["end"], ready["function"], ready["flags"] = END.time, TASK, WaitFlag.START_UNKNOWN | WaitFlag.END_UNKNOWN
+    ready["woken_by"] = ready["woken_on"] = 0
+    spans = replace(spans, waits=np.concatenate([spans.waits, ready]), over=np.concatenate([spans.over, one]))
+    trace = with_views(write([spans], end=END).path, trace_processor)
+    (row,) = trace.query(f"SELECT * FROM rat_task WHERE task_number = {one['task'][0]}")
+    assert (row["polls"], row["waiting_dur"], row["ready_dur"]) == (None, None, END.time - START)
+    assert (row["first_ts"], row["last_ts"]) == (START, END.time)
+    (kind,) = summary_of(spans)["task_kinds"]
+    told = trace.query("SELECT function, tasks, polls FROM rat_task_kind")
+    assert told == [{key: kind[key] for key in ("function", "tasks", "polls")}]
+
+
 def test_a_wake_that_nothing_followed_is_no_delay(write: Write, trace_processor: Load) -> None:
     spans = simulate()
     waits = spans.waits[spans.waits["function"] == TASK]

@@ -41,6 +41,9 @@ GROUP BY
 CREATE PERFETTO TABLE _rat_was_ready AS
 SELECT
   task_number,
+  max(function) AS function,
+  min(ts) AS first_ts,
+  max(ts + dur) AS last_ts,
   sum(dur) AS ready_dur
 FROM rat_ready
 GROUP BY
@@ -65,7 +68,7 @@ WHERE
   category = 'poll'
   AND extract_arg(arg_set_id, 'debug.spawned by') IS NOT NULL;
 
--- A task that was polled, or that was waiting all the time.
+-- A task that was polled, or that was waiting or ready all the time.
 CREATE PERFETTO TABLE rat_task (
   -- Its number in this trace.
   task_number LONG,
@@ -75,7 +78,7 @@ CREATE PERFETTO TABLE rat_task (
   function STRING,
   -- Where that is, as FILE:LINE; NULL when it was never polled.
   location STRING,
-  -- Its first and last poll or wait that was seen.
+  -- The begin and end of its polls and waits that were seen; of a task that was only ready, of that.
   first_ts TIMESTAMP,
   last_ts TIMESTAMP,
   -- As far as they are drawn one by one; NULL is none. A poll whose end was not seen counts with its `least_dur`.
@@ -102,19 +105,29 @@ WITH
     SELECT
       task_number
     FROM _rat_waited
+    UNION
+    SELECT
+      task_number
+    FROM _rat_was_ready
   )
 SELECT
   known.task_number,
   polled.task_id,
-  coalesce(polled.function, waited.function) AS function,
+  coalesce(polled.function, waited.function, ready.function) AS function,
   polled.location,
-  min(coalesce(polled.first_ts, waited.first_ts), coalesce(waited.first_ts, polled.first_ts)) AS first_ts,
-  max(coalesce(polled.last_ts, waited.last_ts), coalesce(waited.last_ts, polled.last_ts)) AS last_ts,
+  coalesce(
+    min(coalesce(polled.first_ts, waited.first_ts), coalesce(waited.first_ts, polled.first_ts)),
+    ready.first_ts
+  ) AS first_ts,
+  coalesce(
+    max(coalesce(polled.last_ts, waited.last_ts), coalesce(waited.last_ts, polled.last_ts)),
+    ready.last_ts
+  ) AS last_ts,
   polled.polls,
   polled.busy_dur,
   polled.longest_poll_dur,
   waited.waiting_dur,
-  _rat_was_ready.ready_dur,
+  ready.ready_dur,
   _rat_spawned.spawned_ts,
   _rat_spawned.spawned_at,
   _rat_spawned_by.spawned_by,
@@ -124,7 +137,7 @@ LEFT JOIN _rat_polled AS polled
   USING (task_number)
 LEFT JOIN _rat_waited AS waited
   USING (task_number)
-LEFT JOIN _rat_was_ready
+LEFT JOIN _rat_was_ready AS ready
   USING (task_number)
 LEFT JOIN _rat_spawned
   USING (task_number)
