@@ -56,7 +56,7 @@ def spans() -> Spans:
         task["spawned"], task["spawned_by"], task["spawned_by_id"] = START + spawned, 1, 101
         task["spawned_by_function"], task["spawned_on"] = TASK, WORKERS[0]
     over = tasks.copy()
-    over["last"] = START + np.array([2000, *(one[2] for one in JOBS.values())])
+    over["last"] = over["until"] = START + np.array([2000, *(one[2] for one in JOBS.values())])
     over["polls"], over["busy"], over["outcome"] = 1, over["last"] - over["first"], Outcome.FINISHED
     over["outcome"][3] = Outcome.PANICKED
     threads = {2: WORKERS[1], 3: WORKERS[2], 4: WORKERS[2]}

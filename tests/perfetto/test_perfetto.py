@@ -282,7 +282,7 @@ def test_live_tasks_are_those_of_one_moment(write: Write, trace_processor: Load)
     over["task"] = np.arange(1, len(over) + 1)
     over["function"], over["tid"], over["outcome"] = spans.over["function"][0], WORKERS[0], Outcome.FINISHED
     over["first"] = START + np.arange(len(over)) * 3_300_000
-    over["last"] = over["first"] + 1_200_000
+    over["last"] = over["until"] = over["first"] + 1_200_000
     over["outcome"][-1] = Outcome.WAITING
     steps = [Spans(spans.polls[:0], spans.waits[:0], over, over)]
     end = CaptureEnd(int(over["last"][-1]) + 5_000_000, "the time was up", 0, 0, 0.0)

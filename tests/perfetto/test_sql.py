@@ -58,7 +58,8 @@ def hung() -> tuple[Spans, int]:
     one = spans.over["task"] == polls["instance"][last]
     of_it = polls[(polls["instance"] == polls["instance"][last])]
     length = of_it["end"] - of_it["start"]
-    spans.over["last"][one], spans.over["outcome"][one] = END.time, Outcome.RUNNING
+    spans.over["last"][one] = spans.over["until"][one] = END.time
+    spans.over["outcome"][one] = Outcome.RUNNING
     spans.over["busy"][one], spans.over["longest"][one] = length.sum(), length.max()
     return spans, int(polls["tid"][last])
 

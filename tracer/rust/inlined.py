@@ -47,6 +47,7 @@ class InlinedCoroutines:
         self._lines = lines
         self._places: dict[int, dict[int, set[int]]] = {}
         self._walk_left = _WALK_BUDGET
+        self._gave_up = False
         self.symbols: dict[int, str] = {}
 
     def refusals(self, known: Collection[str], functions: FunctionTable) -> list[Refusal]:
@@ -60,7 +61,7 @@ class InlinedCoroutines:
                 entries.append((die, symbol))
         inlined = self._inlined([die for die, _ in entries], functions)
         for die, symbol in sorted(entries, key=lambda entry: entry[1] in known):
-            if die.offset in inlined:
+            if die.offset in inlined or (self._gave_up and symbol not in known):
                 self._refuse(found, die, symbol, IN_PART if symbol in known else REASON)
         return sorted(found.values(), key=lambda refusal: refusal.name)
 
@@ -72,7 +73,7 @@ class InlinedCoroutines:
 
     def _inlined(self, dies: list[Die], functions: FunctionTable) -> set[int]:
         """Those of these entries, by position, that have inlined copies in code that exists: of functions that the
-        linker threw away the entries stay, with addresses of nothing."""
+        linker threw away the entries stay, with addresses of nothing.  Not all where it gave up."""
         of_unit: dict[int, list[int]] = defaultdict(list)
         of_file: dict[int, list[int]] = defaultdict(list)
         for die in dies:
@@ -94,6 +95,7 @@ class InlinedCoroutines:
                     continue
                 left -= unit.end - unit.offset
                 if left < 0:
+                    self._gave_up = True
                     return found
                 found |= self._copied(unit, codes, places, functions)
         return found
