@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -85,3 +87,21 @@ def test_tasks_that_never_woke_are_in_the_trace_where_they_wait(targets: Targets
     assert [one["last"] for one in document["memory_readings"]] == [False, True]
     assert [one["tasks"] for one in document["memory_readings"]] == [len(tasks)] * 2
     assert document["tasks"] == len(tasks)
+
+
+def test_a_task_that_waits_while_a_job_computes_is_told(targets: Targets, tmp_path: Path) -> None:
+    """The process works, and no probe is hit: memory tells why."""
+    trace = tmp_path / "rest.pftrace"
+    with targets.run("trouble", "release-debug", "rest-beside-job") as running:
+        running.go()
+        time.sleep(0.2)
+        done = rat("--pid", running.pid, "-d", "1.5", "--json", "-o", trace)
+    assert done.code == 0, done.err
+    assert re.search(r"no poll was seen, .*: 1 task did not go on; right now thread \d+ .* computes in ", done.err)
+    document = json.loads(done.out)
+    (kind,) = document["task_kinds"]
+    assert kind["function"].endswith("rest::computes_in_job")
+    assert (document["tasks"], document["polls"], kind["outcomes"]["waiting"]) == (1, 0, 1)
+    waits = Trace(trace).processor.query(_WAITS)
+    assert "task" in {str(one["track"]).split()[0] for one in waits}
+    assert all(one["dur"] > 1_400_000_000 for one in waits)

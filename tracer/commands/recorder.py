@@ -197,7 +197,8 @@ class Recorder:
                     judge_silence(
                         first,
                         self._running.get(first.pid),
-                        plan.binaries[first.binary],
+                        plan,
+                        (before, after),
                         options.asked,
                         is_short=options.duration is None,
                         elapsed=stopped - began,

@@ -12,6 +12,7 @@ mod lost;
 mod poll;
 mod pool;
 mod queue;
+mod rest;
 mod workers;
 
 use std::time::Duration;
@@ -71,6 +72,9 @@ fn main() {
         "blocking-pool" => pool::flooding(),
         "cancel-storm" => multi().block_on(cancel::storming()),
         "select-cancelled" => multi().block_on(cancel::selecting()),
+        "rest-beside-job" => multi().block_on(rest::beside_job()),
+        "rest-until-the-end" => rest::until_the_end(),
+        "rest-behind-spawner" => rest::behind_spawner(),
         other => panic!("no such fault: {other}"),
     }
 }
