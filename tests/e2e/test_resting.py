@@ -105,3 +105,24 @@ def test_a_task_that_waits_while_a_job_computes_is_told(targets: Targets, tmp_pa
     waits = Trace(trace).processor.query(_WAITS)
     assert "task" in {str(one["track"]).split()[0] for one in waits}
     assert all(one["dur"] > 1_400_000_000 for one in waits)
+
+
+def test_a_task_that_waits_until_its_program_ends_is_told(targets: Targets, tmp_path: Path) -> None:
+    capture = tmp_path / "rest.ratcap"
+    with targets.run("trouble", "release-debug", "rest-until-the-end") as running:
+        running.go()
+        done = rat("--pid", running.pid, "--format", "capture", "-o", capture)
+        assert done.code == 0, done.err
+    recorded, parts, _ = assembled(capture)
+    tasks = np.concatenate([part.over for part in parts])
+    waits = np.concatenate([part.waits for part in parts])
+    names = [recorded.plan.functions[one].name for one in tasks["function"].tolist()]
+    ((at, task),) = ((at, tasks[at]) for at, name in enumerate(names) if "rest::sleeps_on" in name)
+    assert len(tasks) == 2
+    assert (task["polls"], task["outcome"]) == (0, Outcome.CANCELLED)
+    mine = waits[waits["instance"] == task["task"]]
+    ((wait,),) = (mine,)
+    assert (wait["start"], wait["end"]) == (recorded.start, task["until"])
+    assert wait["flags"] == WaitFlag.START_UNKNOWN | WaitFlag.CANCELLED
+    ticks = tasks[1 - at]
+    assert 0 < task["until"] - ticks["last"] < 500_000_000  # the runtime was dropped

@@ -33,18 +33,24 @@ _READINGS = st.lists(_RECORD, max_size=6)
 
 
 @given(
-    inputs, _READINGS, _READINGS, st.integers(0, START + 500), st.lists(st.integers(1, 9), min_size=1, max_size=4), ends
+    inputs,
+    _READINGS,
+    st.none() | _READINGS,
+    st.integers(0, START + 500),
+    st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    ends,
 )
 def test_readings_change_only_what_is_open(
     items: list[Any],
     first: list[tuple[Any, ...]],
-    last: list[tuple[Any, ...]],
+    last: list[tuple[Any, ...]] | None,
     time: int,
     sizes: list[int],
     end: CaptureEnd | None,
 ) -> None:
-    last = [*first[::2], *last]
-    around = [reading(first, is_last=False, time=START), *items, reading(last, is_last=True, time=time)]
+    around = [reading(first, is_last=False, time=START), *items]
+    if last is not None:
+        around.append(reading([*first[::2], *last], is_last=True, time=time))
     spans, tally = whole(around, end)
     for blocks in (split(around, sizes), split(around, [1])):
         other, other_tally = whole(blocks, end)
@@ -53,7 +59,9 @@ def test_readings_change_only_what_is_open(
         assert other_tally == tally
     without, _ = whole(items, end)
     assert spans.polls.tolist() == without.polls.tolist()
+    dropped = spans.over["task"][(spans.over["polls"] == 0) & (spans.over["outcome"] == Outcome.CANCELLED)]
     seen = (spans.waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0
+    seen &= ~np.isin(spans.waits["task"], dropped)
     closed = (without.waits["flags"] & int(WaitFlag.END_UNKNOWN)) == 0
     before = seen & ((spans.waits["flags"] & int(WaitFlag.START_UNKNOWN)) != 0) & IS_TASK[spans.waits["function"]]
     assert spans.waits[seen & ~before].tolist() == without.waits[closed].tolist()
@@ -61,10 +69,11 @@ def test_readings_change_only_what_is_open(
     for wait in spans.waits[before]:
         assert (int(wait["start"]), int(wait["end"])) == (START, firsts[int(wait["instance"])])
     rested = spans.over[spans.over["polls"] == 0]
-    polled = {(int(task["header"]), int(task["process"])) for task in without.over}
     for task in rested:
         assert PLAN.functions[task["function"]].kind is FunctionKind.TASK
-        assert task["outcome"] == Outcome.WAITING
-        assert (int(task["header"]), int(task["process"])) not in polled
+        assert task["outcome"] in (Outcome.WAITING, Outcome.CANCELLED)
+        until = task["until"] if task["outcome"] == Outcome.CANCELLED else np.iinfo(np.int64).max
+        same = (without.over["header"] == task["header"]) & (without.over["process"] == task["process"])
+        assert (without.over["first"][same] >= until).all()
     assert len(np.unique(spans.begun["task"])) == len(spans.begun)
     assert set(spans.over["task"].tolist()) == set(spans.begun["task"].tolist())

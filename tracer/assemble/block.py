@@ -119,6 +119,9 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
     remembered = joined(pick(state.latest, ~involved), latest_of(known, identities, around, parents, state.probed))
     tasks, over = without_over(tasks, polled(open_frames, is_task), remembered, state)
     tally = state.tally
+    resting, dropped = state.resting, state.dropped
+    if len(resting):
+        resting, dropped = still_resting(state, events, stream.threads)
     after = replace(
         state,
         threads=stream.threads,
@@ -132,7 +135,8 @@ def step_events(state: State, events: Array) -> tuple[State, Spans]:
         wakes=answers.left,
         pollers=pollers,
         schedule=told.schedule,
-        resting=still_resting(state, events) if len(state.resting) else state.resting,
+        resting=resting,
+        dropped=dropped,
         in_poll=still_in_poll(state, events) if len(state.in_poll) else state.in_poll,
         next_instance=state.next_instance + identities.new,
         next_order=state.next_order + stream.event_rows,

@@ -151,37 +151,48 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
     process = state.pids.index(end.pid)
     frames, latest, tasks = (one["process"] == process for one in (state.frames, state.latest, state.tasks.alive))
     state = replace(state, births=state.births[state.births["process"] != process])
+    rested = [one["process"] == process for one in (state.resting, state.dropped)]
+    mine = replace(state, resting=state.resting[rested[0]], dropped=state.dropped[rested[1]])
+    told, unpolled = never_polled(mine, end.time)
+    new = told.next_instance - state.next_instance
+    left = state.resting[~rested[0]], state.dropped[~rested[1]]
+    state = replace(state, resting=left[0], dropped=left[1], next_instance=told.next_instance)
     pending = state.schedule.pending["tid"]
     place, is_known = state.threads.places(pending)
     of_process = np.full(len(pending), UNKNOWN_PROCESS if len(state.pids) > 1 else 0)
     of_process[is_known] = state.threads.process[place[is_known]]
     after, spans = _end(state, frames, latest, tasks, of_process == process, end.time)
-    return _without_wakes(after, after.wakes["process"] == process), spans
+    return _with_unpolled(_without_wakes(after, after.wakes["process"] == process), spans, unpolled, new)
 
 
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
-    known = state.next_instance
-    state, unpolled = never_polled(state, time)
+    told, unpolled = never_polled(state, time)
+    new = told.next_instance - state.next_instance
+    state = told
     pending = np.ones(len(state.schedule.pending), np.bool_)
     after, spans = _end(state, frames, latest, tasks, pending, time)
-    after = _without_wakes(after, np.ones(len(after.wakes), np.bool_))
+    return _with_unpolled(_without_wakes(after, np.ones(len(after.wakes), np.bool_)), spans, unpolled, new)
+
+
+def _with_unpolled(state: State, spans: Spans, unpolled: Spans, new: int) -> tuple[State, Spans]:
+    """And what never_polled() yields, in so many instances."""
     if not len(unpolled.begun):
-        return after, spans
+        return state, spans
     tally = replace(
-        after.tally,
-        polls=after.tally.polls + len(unpolled.polls),
-        waits=after.tally.waits + len(unpolled.waits),
-        instances=after.tally.instances + state.next_instance - known,
-        open_at_start=after.tally.open_at_start + len(unpolled.polls),
-        open_at_end=after.tally.open_at_end + len(unpolled.polls),
+        state.tally,
+        polls=state.tally.polls + len(unpolled.polls),
+        waits=state.tally.waits + len(unpolled.waits),
+        instances=state.tally.instances + new,
+        open_at_start=state.tally.open_at_start + len(unpolled.polls),
+        open_at_end=state.tally.open_at_end + len(unpolled.polls),
     )
     polls = np.concatenate([spans.polls, unpolled.polls])
     waits = np.concatenate([spans.waits, unpolled.waits])
     over = np.concatenate([spans.over, unpolled.over])
     polls, waits = polls[stable_order(polls["end"])], waits[stable_order(waits["end"])]
-    return replace(after, tally=tally), Spans(polls, waits, unpolled.begun, over, off_cpu=spans.off_cpu)
+    return replace(state, tally=tally), Spans(polls, waits, unpolled.begun, over, off_cpu=spans.off_cpu)
 
 
 def _without_wakes(state: State, ended: Flags) -> State:

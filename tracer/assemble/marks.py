@@ -90,3 +90,15 @@ def marks_of(
         says=says[source],
         if_idle=columns.if_idle[end[source]],
     ), catches
+
+
+def ends_of_unpolled(events: Array, at: Indexes, roles: Roles) -> Flags:
+    """Which of these events, at `at`, tell that a task is over whose future was dropped and not polled to its end."""
+    end, flags, state = roles.ends[events["probe"][at]], events["flags"][at], events["state"][at]
+    told, columns = np.zeros(len(at), np.bool_), roles.end_of
+    some = np.flatnonzero((end >= 0) & ((flags & _SELF) != 0))
+    end, state, has_state = end[some], state[some], (flags[some] & _STATE) != 0
+    passed = ~columns.has_test[end] | (has_state & columns.only_if.passed(end, state))
+    is_done = has_state & columns.done.passed(end, state)
+    told[some] = columns.of_task[end] & ~columns.caught[end] & passed & ~is_done
+    return told

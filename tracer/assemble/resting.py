@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes, Unsigned
 from tracer.assemble.chains import checked
-from tracer.assemble.state import PENDING, UNKNOWN, State
+from tracer.assemble.lookup import locate
+from tracer.assemble.marks import ends_of_unpolled
+from tracer.assemble.state import DROPPED, NO_CAP, PENDING, UNKNOWN, State, Threads
 from tracer.model import FIRST_SUSPEND, PARKED, WAIT, Array, MemoryReading, TaskAtRest, WaitFlag
 
 _STATE, _AMBIGUOUS = np.uint16(WaitFlag.STATE), np.uint16(WaitFlag.AMBIGUOUS)
@@ -22,9 +24,12 @@ def note_reading(state: State, reading: MemoryReading) -> State:
     """Take in what memory told; records that make no sense are left out."""
     parked = reading.parked[reading.parked["function"] < len(state.roles.is_task)]
     parked = parked[(parked["process"] < max(len(state.pids), 1)) & (parked["task"] <= max(TaskAtRest))]
+    process = frozenset({reading.process})
     if reading.is_last:
-        return replace(state, parked=np.concatenate([state.parked, parked]), parked_at=reading.time)
-    tasks = parked[state.roles.is_task[parked["function"]]]
+        parked = np.concatenate([state.parked, parked])
+        return replace(state, parked=parked, parked_at=reading.time, read_at_end=state.read_at_end | process)
+    is_task = state.roles.is_task[parked["function"]]
+    tasks, inside = parked[is_task], parked[~is_task & (parked["state"] >= FIRST_SUSPEND)]
     # What was polled before this reading began is known by its polls.
     known = pairs(state.latest["process"], state.latest["self"])
     fresh = ~np.isin(pairs(tasks["process"], tasks["self"]), known)
@@ -32,25 +37,83 @@ def note_reading(state: State, reading: MemoryReading) -> State:
     return replace(
         state,
         resting=np.concatenate([state.resting, tasks[fresh]]),
+        rested_at=max(state.rested_at, reading.time + reading.duration),
+        inside=np.concatenate([state.inside, inside]),
+        read_at_start=state.read_at_start | (process if reading.time >= state.start else frozenset()),
         in_poll=np.concatenate([state.in_poll, polled[polled != 0]]),
     )
 
 
-def still_resting(state: State, events: Array) -> Array:
-    """State.resting after these events: a task is told by what befalls it from then on.
+def still_resting(state: State, events: Array, threads: Threads) -> tuple[Array, Array]:
+    """State.resting and State.dropped after these events: a task is told by what befalls it from then on.
 
     One that was only woken is still to be polled, but does not wait any more.  What was ready had perhaps been polled
-    before anybody could see it, and waited until that wake.
+    before anybody could see it, and waited until that wake.  One that is dropped had been there all the time, if no
+    poll of it could be missed.
     """
-    roles = state.roles
+    roles, resting = state.roles, state.resting
     probe = np.minimum(events["probe"], len(roles.enters) - 1)
     is_wake = roles.wakes[probe] >= 0
-    told = events["self"][roles.is_usable[probe] & ~is_wake]
-    left: Array = state.resting[~np.isin(state.resting["self"], told)]
+    told = np.flatnonzero(roles.is_usable[probe] & ~is_wake)
+    is_told = np.isin(resting["self"], events["self"][told])
+    left: Array = resting[~is_told]
     woken = np.isin(left["self"], events["self"][is_wake])
     left["task"][woken & (left["task"] == TaskAtRest.WAITING)] = WOKEN
     kept: Array = left[~woken | (left["task"] != TaskAtRest.READY)]
-    return kept
+    over = resting[is_told]
+    if not len(over):
+        return kept, state.dropped
+    told = told[np.isin(events["self"][told], over["self"])]
+    wakes = np.flatnonzero(is_wake & np.isin(events["self"], over["self"]))
+    first, first_wake = _first(events["self"], told), _first(events["self"], wakes)
+    woken = np.isin(over["self"], [header for header, at in first_wake.items() if at < first[header]])
+    over = over[~woken | (over["task"] != TaskAtRest.READY)]
+    rows = np.sort(np.fromiter(first.values(), np.intp))
+    return kept, np.concatenate([state.dropped, _dropped(over, state, events, rows, threads)])
+
+
+def _first(headers: Unsigned, rows: Indexes) -> dict[int, int]:
+    """By header the first of these rows that has it."""
+    found, at = np.unique(headers[rows], return_index=True)
+    return dict(zip(found.tolist(), rows[at].tolist(), strict=True))
+
+
+def _dropped(resting: Array, state: State, events: Array, first: Indexes, threads: Threads) -> Array:
+    """Those of these tasks (dtype PARKED, of State.resting) that the first event of each tells to have been dropped."""
+    first = first[ends_of_unpolled(events, first, state.roles)]
+    resting = resting[never_seen(resting, state) & (resting["task"] != TaskAtRest.RUNNING)]
+    place, known = threads.places(events["tid"][first])
+    first, process = first[known], threads.process[place[known]]
+    ends = np.zeros(len(first), PARKED)
+    ends["self"], ends["process"] = events["self"][first], process
+    rows, at = _paired(ends, resting)
+    dropped = np.zeros(len(rows), DROPPED)
+    for name in PARKED.names or ():
+        dropped[name] = resting[name][at]
+    dropped["task"][dropped["task"] == WOKEN] = TaskAtRest.WAITING  # by whom is not known any more
+    dropped["time"] = np.minimum(events["time"][first[rows]], np.uint64(NO_CAP))
+    dropped["tid"] = events["tid"][first[rows]]
+    return dropped
+
+
+def _paired(ours: Array, theirs: Array) -> tuple[Indexes, Indexes]:
+    """Indexes into both of what has the same address and process in both, where that is one of `theirs`."""
+    mine, others = pairs(ours["process"], ours["self"]), pairs(theirs["process"], theirs["self"])
+    numbers, at, counts = np.unique(others, return_index=True, return_counts=True)
+    place, known = locate(numbers, mine)
+    rows = np.flatnonzero(known)
+    rows = rows[counts[place[rows]] == 1]
+    return rows, at[place[rows]]
+
+
+def never_seen(resting: Array, state: State) -> Flags:
+    """Of which of these tasks (dtype PARKED, of State.resting) no poll can have been missed, from when memory had them
+    on.
+    """
+    function = resting["function"]
+    sure = seen_all_along(function, state) & state.probed[function] & (state.lost_until <= state.start)
+    known: Flags = sure & np.isin(resting["process"], list(state.read_at_start))
+    return known
 
 
 def still_in_poll(state: State, events: Array) -> npt.NDArray[np.uint32]:
@@ -67,14 +130,16 @@ def first_waits(begun: Array, state: State) -> tuple[Array, Indexes]:
     """(the waits, dtype WAIT, before the first polls of tasks that memory told at the begin; indexes into `begun`).
 
     begun: dtype TASK, whose first polls are seen to begin.  Only by its id is a task known to be the same one.  Where
-    its polls were not seen for some time since then, nobody knows what it did.
+    its polls were not seen for some time since then, nobody knows what it did.  Those that were polled while memory was
+    read may have come, or been polled, before that and since the begin.
     """
     none = np.empty(0, WAIT), np.empty(0, np.intp)
     if not len(state.resting) or not len(begun) or state.lost_until > state.start:
         return none
     at = by_identity(_as_parked(begun, "header"), state.resting, state.roles.key)
     ids = state.resting["id"][np.maximum(at, 0)]
-    rested = np.flatnonzero((at >= 0) & (ids != 0) & (ids == begun["id"]) & (begun["first"] > state.start))
+    since = max(state.start, state.rested_at)
+    rested = np.flatnonzero((at >= 0) & (ids != 0) & (ids == begun["id"]) & (begun["first"] > since))
     rested = rested[np.isin(state.resting["task"][at[rested]], (int(TaskAtRest.WAITING), int(WOKEN)))]
     rested = rested[seen_all_along(begun["function"][rested], state)]
     _, first = np.unique(at[rested], return_index=True)

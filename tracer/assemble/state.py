@@ -113,6 +113,9 @@ when it was handed to a pool."""
 WAKE = np.dtype([*_DONE_TO_TASK, ("origin", "u1")], align=True)
 """An effective wake of a task that is not known to have been polled since.  origin: as WAIT.woken_from."""
 
+DROPPED = np.dtype([*((name, PARKED[name]) for name in PARKED.names or ()), ("time", "<i8"), ("tid", "<u4")])
+"""A task of State.resting that was dropped, and when and by which thread."""
+
 POLLER = np.dtype([("tid", "<u4"), ("order", "<u8")], align=True)
 """A thread that has polled tasks.  order: number of the row in which it first did, among all rows of the capture."""
 
@@ -235,8 +238,12 @@ class State:
     births: dtype BIRTH.  wakes: dtype WAKE, of each task the first one since its latest poll began.
     pollers: dtype POLLER, by tid; jobs are no tasks here.
     schedule: see tracer.assemble.scheduling.
-    resting: dtype PARKED, tasks that were there at the begin of which no poll began since; task: perhaps WOKEN.
-    parked: the same of all futures that memory told at the end, and when that was: parked_at.  samples: dtype
+    resting: dtype PARKED, tasks that were there at the begin of which no poll began since; task: perhaps WOKEN;
+    rested_at: ns, when memory had been read.
+    dropped: dtype DROPPED, those of them that were over then.  inside: dtype PARKED, the suspended coroutines in the
+    tasks that were there.  read_at_start, read_at_end: of which processes (index) memory was read at the begin, but
+    when the probes were there already; and at the end.
+    parked: dtype PARKED, all futures that memory told at the end, and when that was: parked_at.  samples: dtype
     STACK_SAMPLE, those whose polls are not over, by thread and time.  in_poll: threads (tid) on which a task's poll was
     under way at the begin, as memory told, and none has begun or ended since.
     """
@@ -267,6 +274,11 @@ class State:
     tally: Tally
     schedule: Schedule
     resting: Array = field(default_factory=lambda: np.empty(0, PARKED))
+    rested_at: int = 0
+    dropped: Array = field(default_factory=lambda: np.empty(0, DROPPED))
+    inside: Array = field(default_factory=lambda: np.empty(0, PARKED))
+    read_at_start: frozenset[int] = frozenset()
+    read_at_end: frozenset[int] = frozenset()
     parked: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked_at: int = 0
     samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,13 @@ def test_it_waits_until_its_first_poll() -> None:
     spans = run(items)
     assert spans.over["waiting"].tolist() == [50]
     assert spans.waits["instance"].tolist() == [1, 1]
+
+
+def test_of_one_that_was_polled_while_memory_was_read_nothing_is_known() -> None:
+    """Its spawn may not have been seen."""
+    late = replace(reading(7), time=START + 35)
+    assert waits([late, *poll(36, 7)]) == waits([late, *poll(20, 7)]) == []
+    assert waits([late, *poll(41, 7)]) == [(0, 41, UNKNOWN)]
 
 
 @pytest.mark.parametrize("id_", [8, 0])

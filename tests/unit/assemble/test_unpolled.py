@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.captures import START, busy_plan, recording_of
-from tests.unit.assemble.test_tasks import HEADER, event, poll, run
+from tests.unit.assemble.test_lives import IDLE, RUNNING, end
+from tests.unit.assemble.test_tasks import COMPLETE, HEADER, SHUTDOWN, event, poll, run
 from tracer.assemble import begin, finish, step
 from tracer.model import (
     PARKED,
@@ -23,6 +24,7 @@ from tracer.model import (
     Outcome,
     PlanChange,
     PollFlag,
+    ProcessEnd,
     Spans,
     StackKind,
     StackSamples,
@@ -172,3 +174,66 @@ def test_woken_and_not_polled() -> None:
 def test_ready_at_both_ends_but_woken_between() -> None:
     """It had been polled before anybody saw, and has waited."""
     assert not len(told(TaskAtRest.READY, TaskAtRest.READY, [WOKEN]).waits)
+
+
+PID = recording_of(PLAN).processes[0].pid
+DROPPED = end(30, SHUTDOWN, byte=IDLE, tid=2)
+GONE = ProcessEnd(START + 50, PID, "")
+SPAWN = [one.id for one in PLAN.probes if one.spawns is not None][-1]
+"""Of a task that was made, not of the call."""
+
+
+def test_one_that_is_dropped_waited_until_then() -> None:
+    first = with_futures(reading(TaskAtRest.WAITING), (INSIDE, PLAIN, 4), (DEEPER, PLAIN, 0))
+    for items in ([first, DROPPED], [first, DROPPED, *poll(40, 9), GONE]):
+        spans = run(items, plan=PLAN)
+        (task,) = (one for one in spans.over if one["id"] == 7)
+        assert (task["outcome"], task["polls"], task["until"] - START) == (Outcome.CANCELLED, 0, 30)
+        assert (task["waiting"], task["first"]) == (30, START)
+        waits = {int(one["self"]): one for one in spans.waits if one["task"] == task["task"]}
+        assert waits.keys() == {HEADER, INSIDE}
+        for one in waits.values():
+            assert (one["start"] - START, one["end"] - START, one["tid"]) == (0, 30, 2)
+            assert one["flags"] & UNSEEN_WAIT == WaitFlag.START_UNKNOWN
+            assert one["flags"] & WaitFlag.CANCELLED
+
+
+def test_one_whose_process_ends_waited_until_then() -> None:
+    first = with_futures(reading(TaskAtRest.WAITING), (INSIDE, PLAIN, 4))
+    spans = run([first, GONE], plan=PLAN)
+    assert spans.over["outcome"].tolist() == [Outcome.WAITING]
+    assert [(one["end"] - START, one["flags"] & UNSEEN_WAIT) for one in spans.waits] == [(50, UNSEEN_WAIT)] * 2
+    assert len(run([first], plan=PLAN).over) == 1  # nothing more is told: the capture breaks off
+
+
+def test_one_that_was_ready_until_its_process_ended() -> None:
+    (wait,) = run([reading(TaskAtRest.READY), GONE], plan=PLAN).waits
+    assert (wait["woken"], wait["end"] - START) == (START, 50)
+    (wait,) = run([reading(TaskAtRest.WAITING), WOKEN, GONE], plan=PLAN).waits
+    assert (wait["woken"] - START, wait["end"] - START) == (40, 50)
+
+
+@pytest.mark.parametrize("over", [DROPPED, GONE], ids=["dropped", "gone"])
+@pytest.mark.parametrize(
+    "items",
+    [
+        [replace(reading(TaskAtRest.WAITING), time=START - 1)],
+        [reading(TaskAtRest.RUNNING)],
+        [reading(TaskAtRest.WAITING), Loss(0, 1, None, START + 5)],
+        [reading(TaskAtRest.WAITING), end(10, COMPLETE, byte=RUNNING)],
+        [reading(TaskAtRest.WAITING), event(10, 900, SPAWN, HEADER)],
+        [
+            reading(TaskAtRest.WAITING),
+            PlanChange(START + 10, frozenset({Group.WAKES}), ""),
+            PlanChange(START + 20, frozenset({Group.TASKS, Group.FUTURES, Group.WAKES}), ""),
+        ],
+    ],
+    ids=["read before its polls were seen", "it was polled", "loss", "its future returned", "reused", "not probed"],
+)
+def test_of_one_that_may_have_been_polled_nothing_is_told(items: list[Any], over: Any) -> None:
+    assert not len(run([*items, over], plan=PLAN).over)
+
+
+def test_one_that_memory_did_not_have_any_more_is_not_told() -> None:
+    last = replace(reading(TaskAtRest.WAITING, is_last=True), parked=np.empty(0, PARKED))
+    assert not len(run([reading(TaskAtRest.WAITING), last], plan=PLAN).over)
