@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.assembled import assembled
-from tests.e2e.command import rat
+from tests.e2e.command import rat, recording
 from tests.e2e.trace import Trace
 from tests.parked import Expected, expected_stacks
 from tests.running import Targets
@@ -126,3 +126,38 @@ def test_a_task_that_waits_until_its_program_ends_is_told(targets: Targets, tmp_
     assert wait["flags"] == WaitFlag.START_UNKNOWN | WaitFlag.CANCELLED
     ticks = tasks[1 - at]
     assert 0 < task["until"] - ticks["last"] < 500_000_000  # the runtime was dropped
+
+
+_SPAWN_ARROWS = """
+select i.name name, i.dur dur, t.name track, extract_arg(i.arg_set_id, 'debug.spawned at') site
+from flow join slice o on slice_out = o.id join slice i on slice_in = i.id join track t on i.track_id = t.id
+where o.category = 'spawn'
+"""
+
+
+def test_tasks_that_are_spawned_and_never_polled_are_told(targets: Targets, tmp_path: Path) -> None:
+    trace = tmp_path / "rest.pftrace"
+    with (
+        targets.run("trouble", "release-debug", "rest-behind-spawner") as running,
+        recording("--pid", running.pid, "-d", 3, "--json", "-o", trace) as rec,
+    ):
+        running.go()
+        done = rec.wait()
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert [one["tasks"] for one in document["memory_readings"]] == [0, 6]
+    assert document["tasks"] == 6
+    lines = (Path(__file__).parents[1] / "targets/trouble/src/rest.rs").read_text().splitlines()
+    place = 2 + [line.strip() for line in lines].index("// SPAWNS: never_polled")
+    (kind,) = (one for one in document["task_kinds"] if one["function"].endswith("rest::never_polled"))
+    assert (kind["tasks"], kind["polls"], kind["outcomes"]["waiting"]) == (5, 0, 5)
+    assert [(one["line"], one["tasks"]) for one in kind["spawned"]] == [(place, 5)]
+    (finding,) = (one for one in document["findings"] if one["rule"] == "unpolled-wake")
+    assert finding["function"].endswith("rest::never_polled")
+    assert finding["evidence"]["tasks"] == 5
+    arrows = list(Trace(trace).processor.query(_SPAWN_ARROWS))
+    arrows = [one for one in arrows if "never_polled" in str(one["track"])]
+    assert [one["name"] for one in arrows] == ["ready"] * 5
+    assert len({one["track"] for one in arrows}) == 5
+    assert all(f"rest.rs:{place}" in str(one["site"]) for one in arrows)
+    assert all(one["dur"] > 1_000_000_000 for one in arrows)

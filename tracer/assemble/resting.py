@@ -27,7 +27,9 @@ def note_reading(state: State, reading: MemoryReading) -> State:
     process = frozenset({reading.process})
     if reading.is_last:
         parked = np.concatenate([state.parked, parked])
-        return replace(state, parked=parked, parked_at=reading.time, read_at_end=state.read_at_end | process)
+        until = max(state.parked_until, reading.time + reading.duration)
+        at_end = state.read_at_end | process
+        return replace(state, parked=parked, parked_at=reading.time, parked_until=until, read_at_end=at_end)
     is_task = state.roles.is_task[parked["function"]]
     tasks, inside = parked[is_task], parked[~is_task & (parked["state"] >= FIRST_SUSPEND)]
     # What was polled before this reading began is known by its polls.
@@ -66,7 +68,8 @@ def still_resting(state: State, events: Array, threads: Threads) -> tuple[Array,
     told = told[np.isin(events["self"][told], over["self"])]
     wakes = np.flatnonzero(is_wake & np.isin(events["self"], over["self"]))
     first, first_wake = _first(events["self"], told), _first(events["self"], wakes)
-    woken = np.isin(over["self"], [header for header, at in first_wake.items() if at < first[header]])
+    before = [header for header, at in first_wake.items() if at < first[header]]
+    woken = np.isin(over["self"], np.array(before, np.uint64))
     over = over[~woken | (over["task"] != TaskAtRest.READY)]
     rows = np.sort(np.fromiter(first.values(), np.intp))
     return kept, np.concatenate([state.dropped, _dropped(over, state, events, rows, threads)])

@@ -243,7 +243,8 @@ class State:
     dropped: dtype DROPPED, those of them that were over then.  inside: dtype PARKED, the suspended coroutines in the
     tasks that were there.  read_at_start, read_at_end: of which processes (index) memory was read at the begin, but
     when the probes were there already; and at the end.
-    parked: dtype PARKED, all futures that memory told at the end, and when that was: parked_at.  samples: dtype
+    parked: dtype PARKED, all futures that memory told at the end, and when that was: from parked_at to parked_until.
+    samples: dtype
     STACK_SAMPLE, those whose polls are not over, by thread and time.  in_poll: threads (tid) on which a task's poll was
     under way at the begin, as memory told, and none has begun or ended since.
     """
@@ -281,6 +282,7 @@ class State:
     read_at_end: frozenset[int] = frozenset()
     parked: Array = field(default_factory=lambda: np.empty(0, PARKED))
     parked_at: int = 0
+    parked_until: int = 0
     samples: Array = field(default_factory=lambda: np.empty(0, STACK_SAMPLE))
     in_poll: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     losses: tuple[tuple[int, int], ...] = ()

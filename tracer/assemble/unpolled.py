@@ -8,6 +8,7 @@ import numpy as np
 
 from tracer.assemble.arrays import Flags, Unsigned
 from tracer.assemble.chains import checked
+from tracer.assemble.lookup import locate
 from tracer.assemble.resting import WOKEN, by_identity, never_seen, pairs, seen_all_along
 from tracer.assemble.roles import WAKES
 from tracer.assemble.state import LATEST, NO_SPANS, UNKNOWN_STATE, State
@@ -64,6 +65,10 @@ def never_polled(state: State, time: int) -> tuple[State, Spans]:
         inside = _waits_inside(tasks[~part.is_poll], waits, futures, state)
         state = replace(state, next_instance=state.next_instance + len(inside))
         found.append(Spans(polls, np.concatenate([waits, inside]), tasks, tasks))
+    new = _since_their_spawns(state, time)
+    if len(new):
+        found.append(replace(NO_SPANS, begun=new, over=new))
+        state = replace(state, next_instance=state.next_instance + len(new))
     if not found:
         return state, NO_SPANS
     names = ("polls", "waits", "begun", "over")
@@ -105,6 +110,38 @@ def _dropped(state: State) -> _Unpolled:
     for name in ("places", "tid"):
         waits[name] = begun[name]
     return _Unpolled(begun, waits, np.zeros(len(begun), np.bool_))
+
+
+def _since_their_spawns(state: State, time: int) -> Array:
+    """Those (dtype TASK) whose spawns were seen, that memory had at the end, and of which no poll can have been missed.
+
+    Until memory was read another task can have come to a header.  Not likely to one where none had been polled for
+    longer than that: of others nothing is told.
+    """
+    tasks = np.empty(0, TASK)
+    births = state.births[~state.births["is_queued"] & (state.births["time"] >= state.lost_until)]
+    births = births[births["time"] <= time - max(state.parked_until - time, 0)]
+    ready = state.parked[state.roles.is_task[state.parked["function"]] & (state.parked["task"] == TaskAtRest.READY)]
+    ready = ready[state.probed[ready["function"]]]
+    if not len(births) or not len(ready):
+        return tasks
+    births = births[np.argsort(births["order"])]
+    headers, last = np.unique(pairs(births["process"], births["self"])[::-1], return_index=True)
+    births = births[::-1][last]
+    at, known = locate(headers, pairs(ready["process"], ready["self"]))
+    ready, births = ready[known], births[at[known]]
+    seen = np.array(state.since)[state.batch[ready["function"]]] <= births["time"]
+    ready, births = ready[seen], births[seen]
+    tasks = np.zeros(len(ready), TASK)
+    tasks["task"] = np.arange(state.next_instance, state.next_instance + len(ready))
+    for name, source in (("id", "id"), ("header", "self"), ("function", "function"), ("process", "process")):
+        tasks[name] = ready[source]
+    tasks["first"] = tasks["last"] = tasks["until"] = np.maximum(time, births["time"])
+    tasks["outcome"] = Outcome.WAITING
+    tasks["spawned"] = births["time"]
+    for name in ("by", "by_id", "by_function", "at", "on"):
+        tasks[f"spawned_{name}"] = births[name]
+    return tasks
 
 
 def _waits_inside(tasks: Array, own: Array, futures: Array, state: State) -> Array:

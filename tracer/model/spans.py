@@ -138,7 +138,7 @@ TASK = np.dtype(
         ("task", "<u8"),  # its number: the instance of its polls
         ("id", "<u8"),  # the runtime's own id; 0: unknown
         ("header", "<u8"),
-        ("first", "<i8"),  # ns; the start of its first poll seen
+        ("first", "<i8"),  # ns; the start of its first poll seen; if there is none, the begin, or of a new task the end
         ("last", "<i8"),  # ns; the end of its last poll seen
         ("until", "<i8"),  # ns; the same, or that of the wait in which it was cancelled after that
         ("busy", "<i8"),  # ns
@@ -180,9 +180,10 @@ class Spans:
     """What one step of assembly yields.  polls: dtype POLL, waits: dtype WAIT; in order of their ends.
 
     begun, over: dtype TASK, by number: the tasks polled for the first time, before any of their polls (what they
-    have done is 0 still), and those of which no more is seen, after all of their polls.  looks: dtype LOOK, those
-    taken in these polls.  off_cpu: dtype OFF_CPU, in order of their ends; what lies in a poll comes no later than the
-    poll.
+    have done is 0 still), and those of which no more is seen, after all of their polls.  Those of which no poll began
+    are told when it is over, in both alike; one of these whose spawn was seen was ready until `first`.  looks: dtype
+    LOOK, those taken in these polls.  off_cpu: dtype OFF_CPU, in order of their ends; what lies in a poll comes no
+    later than the poll.
     """
 
     polls: Array

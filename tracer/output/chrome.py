@@ -186,21 +186,22 @@ class ChromeWriter:
             about["spawned by task"] = int(task["spawned_by_id"])
         self._spawned[number] = int(task["first"]), json.dumps(about)[1:-1]
         tid, first = int(task["spawned_on"]), int(task["tid"])
+        on = first or tid
         flow = f'"cat":"spawn","name":"spawn","id":{number}'
         name = json.dumps(f"spawn {short_name(one).removeprefix('task ')}")
         where = f'"pid":{self._pids.get(tid, self._only)},"tid":{tid},"ts":{_us(int(task["spawned"]))}'
         to = f'"pid":{self._pids.get(first, self._only)},"tid":{first},"ts":{_us(int(task["first"]))}'
         args = f'{{"task number":{number},{self._spawned[number][1]}}}'
         self._slices += 2
-        row = f'"cat":"wait","id":"{number:#x}","pid":{self._pids.get(first, self._only)},"tid":{first}'
+        row = f'"cat":"wait","id":"{number:#x}","pid":{self._pids.get(on, self._only)},"tid":{on}'
         row += f',"name":{json.dumps(f"{short_name(one)}: ready")}'
         ready = json.dumps({"spawned on": tid, "ready for (ns)": int(task["first"] - task["spawned"])})[1:-1]
+        flows = [f'{{"ph":"s",{flow},{where}}}', f'{{"ph":"f","bp":"e",{flow},{to}}}']
         return [
             f'{{"ph":"b","ts":{_us(int(task["spawned"]))},{row},"args":{{{self._spawned[number][1]},{ready}}}}}',
             f'{{"ph":"e","ts":{_us(int(task["first"]))},{row}}}',
             f'{{"ph":"i","s":"t","cat":"spawn",{where},"name":{name},"args":{args}}}',
-            f'{{"ph":"s",{flow},{where}}}',
-            f'{{"ph":"f","bp":"e",{flow},{to}}}',
+            *(flows if first else []),  # else no poll followed
         ]
 
     def _poll_lines(self, polls: Array) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import WAIT, Array, PollFunction, WaitFlag, WakeOrigin
+from tracer.model import WAIT, Array, Outcome, PollFunction, WaitFlag, WakeOrigin
 from tracer.output.histogram import BINS, NO_LEAST, Integers, at_least, bins_of, percentile
 from tracer.output.records import pick
 
@@ -20,6 +20,12 @@ def is_answered(waits: Array) -> npt.NDArray[np.bool_]:
     return answered
 
 
+def is_unpolled(begun: Array) -> npt.NDArray[np.bool_]:
+    """Which of these (dtype TASK, as Spans.begun has them) no poll was seen of: all is told of them."""
+    unpolled: npt.NDArray[np.bool_] = begun["outcome"] != Outcome.UNKNOWN
+    return unpolled
+
+
 def ready_times(waits: Array) -> Integers:
     """ns of each from its wake, or from the poll in which it was woken, to its end; of those whose wake is known."""
     ready: Integers = waits["end"] - np.maximum(waits["woken"], waits["start"])
@@ -28,7 +34,7 @@ def ready_times(waits: Array) -> Integers:
 
 def first_waits(begun: Array) -> Array:
     """Of new tasks (dtype TASK) whose spawns were seen: the times from there to their first polls (dtype WAIT), as if
-    they had been woken then; in the order of their ends."""
+    they had been woken then, END_UNKNOWN where there is none; in the order of their ends."""
     spawned = pick(begun, begun["spawned"] != 0)
     waits = np.zeros(len(spawned), WAIT)
     for name in ("start", "woken"):
@@ -37,6 +43,7 @@ def first_waits(begun: Array) -> Array:
     waits["woken_by"], waits["woken_by_id"] = spawned["spawned_by"], spawned["spawned_by_id"]
     waits["woken_by_function"], waits["woken_on"] = spawned["spawned_by_function"], spawned["spawned_on"]
     waits["function"], waits["tid"] = spawned["function"], spawned["tid"]
+    waits["flags"] = np.where(is_unpolled(spawned), np.uint16(WaitFlag.END_UNKNOWN), np.uint16(0))
     ordered: Array = waits[np.argsort(waits["end"], kind="stable")]
     return ordered
 
@@ -119,7 +126,7 @@ class Delays:
         np.add.at(self._own, function, woken["woken_by"] == woken["instance"])
         np.add.at(self._origins.reshape(-1), function * len(WakeOrigin) + woken["woken_from"], 1)
         np.add.at(self._by_job, function, (woken["woken_by"] != 0) & self._is_job[woken["woken_by_function"]])
-        spawned = pick(begun, begun["spawned"] != 0)
+        spawned = pick(begun, (begun["spawned"] != 0) & ~is_unpolled(begun))
         self._spawned.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
 
     def of(self, function: int) -> DelayFigures | None:

@@ -170,8 +170,8 @@ class PerfettoWriter:
         chosen = select(polls, waits, budget, self._sorts) if arrived else everything(polls, waits)
         before = self._drawn
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
+        self._write_spawns(begun)  # before what they lead to, which may be at that very time
         self._instance_rows.write(own, pick(waits, chosen.waits & (waits["instance"] != 0)), begun, ended)
-        self._write_spawns(begun)
         self._write_scheduling(join(self._off_cpu, OFF_CPU), max(budget // 4, _LEAST_BLOCKED))
         self._off_cpu = []
         self._thread_rows.write(with_merged(polls, chosen))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Plan, SourceLocation
+from tracer.output.delays import is_unpolled
 from tracer.output.descriptors import Descriptors
 from tracer.output.histogram import Integers
 from tracer.output.labels import short_name
@@ -86,9 +87,19 @@ class SpawnRows:
             yield told.rows(self._slices.stint_format(kind, *fields), track=tracks[chosen], **columns)
 
     def ready(self, tasks: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
-        """The beginnings of what these tasks are from their spawns to their first polls, on their own tracks."""
+        """The beginnings of what these tasks are from their spawns to their first polls, on their own tracks; of those
+        that no poll followed, where their spawns lead to."""
+        unpolled = is_unpolled(tasks)
+        for which in (np.flatnonzero(~unpolled), np.flatnonzero(unpolled)):
+            yield from self._ready_rows(tasks.take(which), tracks[which], kind)
+
+    def _ready_rows(self, tasks: Array, tracks: Integers, kind: int) -> Iterator[Rows]:
+        """Of tasks that are all alike in that."""
         for chosen, (fields, columns) in self._told(tasks):
             some = tasks.take(chosen)
+            if is_unpolled(some).any():
+                fields.append(fixed(48, Fixed("flow")))
+                columns["flow"] = some["task"]
             fields += [self._slices.text("spawned on", "on"), self._slices.number("ready for (ns)", "delay")]
             columns |= {"on": self._thread_words(some["spawned_on"]), "delay": some["first"] - some["spawned"]}
             row = event(

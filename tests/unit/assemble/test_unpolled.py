@@ -16,6 +16,7 @@ from tracer.assemble import begin, finish, step
 from tracer.model import (
     PARKED,
     STACK_SAMPLE,
+    Array,
     CaptureEnd,
     EventFlag,
     Group,
@@ -237,3 +238,54 @@ def test_of_one_that_may_have_been_polled_nothing_is_told(items: list[Any], over
 def test_one_that_memory_did_not_have_any_more_is_not_told() -> None:
     last = replace(reading(TaskAtRest.WAITING, is_last=True), parked=np.empty(0, PARKED))
     assert not len(run([reading(TaskAtRest.WAITING), last], plan=PLAN).over)
+
+
+def born(time: int, header: int = HEADER) -> Array:
+    return event(time, 800, SPAWN, header)
+
+
+def at_the_end(did: TaskAtRest = TaskAtRest.READY) -> MemoryReading:
+    """Read from END to END + 5."""
+    return replace(reading(did, is_last=True), time=START + END)
+
+
+def test_a_new_one_was_ready_from_its_spawn_on() -> None:
+    spawner = poll(20, 5, header=0xBB00)
+    spans = run([*spawner[:-1], born(25), spawner[-1], at_the_end()], plan=PLAN)
+    (task,) = (one for one in spans.over if one["id"] == 7)
+    assert (task["spawned"] - START, task["first"] - START, task["last"] - START) == (25, END, END)
+    assert (task["spawned_by_id"], task["spawned_on"], task["header"]) == (5, 1, HEADER)
+    assert (task["polls"], task["outcome"]) == (0, Outcome.WAITING)
+    assert task.tolist() in spans.begun.tolist()
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [*poll(20, 8), at_the_end()],
+        [born(20), *poll(30, 7), at_the_end()],
+        [born(20), end(30, COMPLETE), at_the_end()],
+        [born(20), at_the_end(TaskAtRest.WAITING)],
+        [born(20), born(30, HEADER + 0x100), replace(at_the_end(), parked=at_the_end().parked[:0])],
+        [born(20), Loss(0, 1, None, START + 30), at_the_end()],
+        [born(END - 4), at_the_end()],
+        [
+            born(20),
+            PlanChange(START + 30, frozenset({Group.WAKES}), ""),
+            PlanChange(START + 40, frozenset({Group.TASKS, Group.FUTURES, Group.WAKES}), ""),
+            at_the_end(),
+        ],
+    ],
+    ids=[
+        "not spawned",
+        "polled",
+        "over",
+        "waits",
+        "not there",
+        "loss",
+        "another one may be there by now",
+        "not probed",
+    ],
+)
+def test_of_one_that_is_perhaps_not_new_nothing_is_told(items: list[Any]) -> None:
+    assert not np.any(run(items, plan=PLAN).over["polls"] == 0)

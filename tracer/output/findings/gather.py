@@ -86,14 +86,15 @@ class Evidence:
         self._long_polls.add(spans.polls, spans.looks, spans.off_cpu)
         self._open_polls.add(spans.polls, spans.looks, spans.over)
         self._outside_polls.add(spans.polls, spans.off_cpu)
-        ready = join([one for one in (answered, first_waits(spans.begun)) if len(one)], WAIT)
+        new = first_waits(spans.begun)
+        ready = join([one for one in (answered, new) if len(one)], WAIT)
         self._starved.add(ready)
         self._busy_loops.add(answered, spans.over, spans.polls, spans.off_cpu)
         self._held_locks.add(spans.waits, spans.over)
         self._queues.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
         self._workers.add(spans.polls, ready)
-        self._stuck.add(spans.waits)
+        self._stuck.add(spans.waits, new)
 
     def calls_in_place(self, polls: Array) -> None:
         """Of block_in_place (dtype POLL), which `spans` is not told of; before that."""

@@ -54,19 +54,24 @@ class _Told:
 
 
 class StuckTasks:
-    """What was told at the end, the tasks' waits that were open then, and the longest time from a wake to its poll."""
+    """What was told at the end, the tasks' waits that were open then, and the longest time from a wake to its poll.
+
+    new: the tasks among those that were spawned and not polled.
+    """
 
     def __init__(self, is_task: Sequence[bool]) -> None:
         self._is_task = np.array([*is_task] or [False])
         self.told: list[_Told] = []
         self.open = np.empty(0, WAIT)
+        self.new = np.empty(0, np.uint64)
         self.longest = 0
 
-    def add(self, waits: Array) -> None:
-        """dtype WAIT."""
+    def add(self, waits: Array, new: Array) -> None:
+        """dtype WAIT.  new: what new tasks were ready, see first_waits()."""
         mine = pick(waits, self._is_task[waits["function"]])
-        is_open = (mine["flags"] & int(WaitFlag.END_UNKNOWN)) != 0
-        self.open = join([self.open, pick(mine, is_open)], WAIT)[-_MOST_OPEN:]
+        is_open, is_unpolled = ((one["flags"] & int(WaitFlag.END_UNKNOWN)) != 0 for one in (mine, new))
+        self.open = join([self.open, pick(mine, is_open), pick(new, is_unpolled)], WAIT)[-_MOST_OPEN:]
+        self.new = np.concatenate([self.new, new["instance"][is_unpolled]])[-_MOST_OPEN:]
         over = pick(mine, ~is_open & (mine["woken"] != 0))
         self.longest = max(self.longest, int(ready_times(over).max(initial=0)))
 
@@ -118,11 +123,13 @@ def unpolled_wakes(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Findi
         wait, length = woken[at], int(ready[at])
         one, count = run.function(function), int(np.count_nonzero(mine))
         who = f"a task {run.short(function)} was" if count == 1 else f"{count:,} tasks {run.short(function)} were"
+        is_new = np.isin(woken["instance"][mine], evidence.new)
+        what = "spawned" if is_new.all() else "spawned or woken" if is_new.any() else "woken"
         up_to = "" if count == 1 else "up to "
         yield Finding(
             rule.id,
             Severity.CRITICAL,
-            f"{who} woken and not polled for {up_to}{duration_words(length)}, until the end",
+            f"{who} {what} and not polled for {up_to}{duration_words(length)}, until the end",
             {"ready_ns": length, "tasks": count, "run_longest_ns": evidence.longest},
             one.name,
             run.chains.waiting(function, None, int(wait["places"])).location or one.location,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.unit.output.findings.made import MS, START, WORKERS, recording, rules, spans, wait
+from tests.unit.output.findings.made import MS, START, TASK, WORKERS, recording, rules, spans, wait
 from tracer.model import (
     PARKED,
     CaptureEnd,
     Finding,
     MemoryReading,
+    Outcome,
     Severity,
     SourceLocation,
     Spans,
@@ -19,6 +22,7 @@ from tracer.model import (
     Tally,
     WaitFlag,
 )
+from tracer.model import TASK as TASK_RECORD
 from tracer.output.summary import Summary
 
 OPEN = int(WaitFlag.END_UNKNOWN)
@@ -126,6 +130,27 @@ def test_wakes_of_several_tasks_are_counted() -> None:
 )
 def test_thresholds_of_a_wake(woken: float, longest: float, is_found: bool) -> None:
     assert bool(of_wakes(unpolled(woken, longest))) is is_found
+
+
+def new_task(outcome: Outcome) -> np.void:
+    """Spawned 3 s before the end; it ends, or begins to be polled, there."""
+    task = np.zeros(1, TASK_RECORD)
+    task["task"], task["first"], task["spawned"], task["outcome"] = 5, START + 10_000 * MS, START + 7_000 * MS, outcome
+    task["function"], task["spawned_on"] = TASK, WORKERS[1]
+    row: np.void = task[0]
+    return row
+
+
+def with_begun(task: np.void) -> Spans:
+    return replace(spans(), begun=np.array([task], TASK_RECORD))
+
+
+def test_a_spawn_that_no_poll_followed() -> None:
+    (one,) = of_wakes([with_begun(new_task(Outcome.WAITING))])
+    assert one.title.startswith("a task ")
+    assert one.title.endswith(" was spawned and not polled for 3.00 s, until the end")
+    assert (one.time, one.duration, one.tid, one.task) == (START + 7_000 * MS, 3_000 * MS, WORKERS[1], 5)
+    assert not of_wakes([with_begun(new_task(Outcome.UNKNOWN))])  # a poll follows
 
 
 def test_lost_events_may_have_been_the_poll() -> None:
