@@ -386,7 +386,7 @@ class Reference:
         if self.is_task[function] and not self.plan.functions[function].is_job:
             self.pollers.add(tid)
         jump, stack.jump = stack.jump, None
-        self._gone(stack, sp - 1, now)
+        self._gone(stack, sp - 1, now, start)
         if stack.frames and stack.frames[-1].sp == sp:
             chain = [poll.function for poll in stack.frames if poll.sp == sp]
             task = self.is_task[function] or self.is_task[stack.frames[-1].function]
@@ -490,8 +490,8 @@ class Reference:
     def _sees_exits(self, function: int) -> bool:
         return self.has_exit[function] and function in self.probed and function not in self.entries_only
 
-    def _gone(self, stack: Stack, sp: int, now: int) -> None:
-        """Frames up to this stack pointer were left unseen."""
+    def _gone(self, stack: Stack, sp: int, now: int, since: int | None = None) -> None:
+        """Frames up to this stack pointer were left unseen; since: by then another one was under way."""
         below: Poll | None = None
         flag = 0
         while stack.frames and stack.frames[-1].sp <= sp:
@@ -505,7 +505,10 @@ class Reference:
                 panicked = poll if self.is_task[poll.function] else self._own_task(stack, poll)
                 if panicked is not None:
                     panicked.flags |= PollFlag.PANICKED
-            self._over(poll, stack.last, now, stack.last)
+            seen = stack.last
+            if since is not None and poll.blind and not poll.leaving and poll.start < since:
+                seen = min(seen, since)
+            self._over(poll, seen, now, seen)
             self._end_leaving(stack, stack.last)
 
     def _end_leaving(self, stack: Stack, time: int) -> None:

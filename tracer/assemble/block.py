@@ -33,7 +33,7 @@ from tracer.assemble.state import (
     UNKNOWN_STATE,
     State,
 )
-from tracer.assemble.stream import END, EXIT, TAIL, Stream, make_stream, row_order
+from tracer.assemble.stream import END, EXIT, TAIL, Stream, begins_of, make_stream, row_order
 from tracer.assemble.tasks import polled, with_begun, with_ends, with_spans, without_over
 from tracer.assemble.wakes import answered, tell_origins, with_wakes
 from tracer.model import SWITCH_OUT_RECORD, TASK, Array, EventFlag, OffCpuFlag, PollFlag, Spans
@@ -202,8 +202,7 @@ def _frames(state: State, stream: Stream, pairs: Pairs, nesting: Nesting, carrie
     has_state &= ~of_task
     start = rows.time[row]
     if begun.any():
-        since = stream.threads.since[state.batch[function], thread]
-        start = np.where(begun, np.minimum(start, since), start)
+        start = np.where(begun, begins_of(state, stream, row), start)
     known = (event_flags & _SELF) != 0
     flags = np.where(has_state, np.uint16(PollFlag.STATE), _NONE)
     flags |= np.where(begun, np.uint16(PollFlag.START_UNKNOWN), _NONE)

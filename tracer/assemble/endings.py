@@ -12,7 +12,7 @@ from tracer.assemble.pairing import Pairs, innermost_seen
 from tracer.assemble.scheduling import Account, Readings, of_polls
 from tracer.assemble.sorting import stable_order
 from tracer.assemble.state import NO_CAP, SHARED_FIELDS, State
-from tracer.assemble.stream import Stream, row_order
+from tracer.assemble.stream import Stream, begins_of, row_order
 from tracer.model import POLL, Array, EventFlag, PollFlag
 
 _PENDING = np.uint16(PollFlag.RESULT | PollFlag.PENDING)
@@ -30,6 +30,11 @@ _SMALLEST_TASK = np.uint64(128)
 def endings_of(state: State, stream: Stream, pairs: Pairs, frames: Frames, is_open: Flags) -> Endings:
     rows, events, close, returned = stream.rows, stream.events, pairs.close, pairs.returned
     time, seen = rows.time[close], rows.time[close - 1]
+    shown = np.flatnonzero(rows.begun_before[close] & frames.blind & ~frames.leaving & ~is_open)
+    if len(shown):
+        # Whether it was polled in what was under way then, or before that began, nobody saw.
+        since = begins_of(state, stream, close[shown])
+        seen[shown] = np.where(frames.start[shown] < since, np.minimum(seen[shown], since), seen[shown])
     source = np.where(returned, rows.source[close], 0)
     event_flags = np.where(returned, events["flags"][source], np.uint8(0))
     told = (event_flags & _RESULT) != 0

@@ -196,6 +196,14 @@ def row_order(state: State, stream: Stream, row: Indexes) -> Unsigned:
     return (stream.place[row] + (state.next_order - stream.carried_rows)).astype(np.uint64)
 
 
+def begins_of(state: State, stream: Stream, row: Indexes) -> Numbers:
+    """When polls were surely under way of which only the ends were seen, by the rows of their entries."""
+    rows = stream.rows
+    since = stream.threads.since[state.batch[rows.function[row]], rows.thread[row]]
+    begins: Numbers = np.minimum(rows.time[row], since)
+    return begins
+
+
 def _hits_before(events: Array, roles: Roles) -> Indexes:
     """How many of the events before each are hits that somebody can read."""
     probe = np.minimum(events["probe"], len(roles.enters) - 1)  # the last one is that of records, and of nothing

@@ -565,6 +565,21 @@ def test_a_detached_one_ends_when_the_inner_one_is_detached_too() -> None:
     assert result.poll(TASK, start=200)["depth"] == 0
 
 
+def test_what_has_no_exit_lasts_until_what_may_be_around_it_is_probed_again() -> None:
+    """Its end was not seen: it may be a part of the poll that was under way by then, or have ended before that."""
+    script = Script()
+    script.enter(10, 900, TASK, 1)
+    script.items.append(PlanChange(START + 20, frozenset(Group), "", frozenset({JUMPING})))
+    script.enter(30, 700, ENDLESS, 2)
+    script.items.append(PlanChange(START + 100, frozenset(Group), ""))
+    script.poll(110, 120, PLAIN, 3, READY, sp=600)
+    script.leave(150, 800, JUMPING, PENDING)
+    script.leave(200, 900, TASK)
+    result = script.run()
+    result.poll(ENDLESS, start=30, end=100, end_latest=150, flags=PollFlag.INFERRED_END)
+    result.poll(JUMPING, start=100, end=150)
+
+
 def without_exits(at: int, *functions: int) -> PlanChange:
     return PlanChange(START + at, frozenset(Group), "", frozenset(), frozenset(functions))
 
