@@ -21,7 +21,7 @@ from tracer.errors import NotTraceable
 from tracer.model import Mapping
 from tracer.target.elf import ElfImage, map_elf
 from tracer.target.memory import Addresses, Bytes
-from tracer.target.memory_map import bias_from_auxiliary_vector
+from tracer.target.memory_map import bias_from_auxiliary_vector, has_program_headers_at
 
 _READ, _WRITE, _EXECUTE = 4, 2, 1
 _NT_AUXV = 6
@@ -73,7 +73,7 @@ class CoreMemory:
         self.missing = sum(max(part.offset + part.size - len(data), 0) for part in self._dumped)
         self._starts = [part.start for part in self._dumped]
         self._in_file = [_Part(bias + s.vaddr, s.filesz, s.offset, executable.data) for s in executable.segments]
-        self._check_build(path, executable)
+        self._check_build(path, executable, vector)
 
     def _read_notes(self, segments: list[Any]) -> bytes:
         """The auxiliary vector; the process' number and name, and its threads' numbers, in place."""
@@ -93,11 +93,20 @@ class CoreMemory:
                     self.name = name.decode("utf-8", "replace")
         return vector
 
-    def _check_build(self, path: Path, executable: ElfImage) -> None:
-        """The dump has the page with the program's header and build id, by default."""
+    def _check_build(self, path: Path, executable: ElfImage, vector: bytes) -> None:
+        """The dump has the page with the program's header and build id, by default.
+
+        Where another program has its entry at the same place of a page, that looks for them where nothing is.
+        """
         header = self._dumped_at(self.bias + executable.segments[0].vaddr) if executable.segments else None
         begin = bytes(executable.data[:64]) if executable.segments and not executable.segments[0].offset else b""
-        if self.bias % mmap.PAGESIZE or (header and begin and header.content(header.start, 64) != begin):
+        is_elsewhere = self.bias % mmap.PAGESIZE != 0
+        if begin:
+            is_elsewhere |= not has_program_headers_at(
+                vector, self.bias + executable.segments[0].vaddr, executable.data
+            )
+            is_elsewhere |= header is not None and header.content(header.start, 64) != begin
+        if is_elsewhere:
             raise _of_another(path, executable, "Its memory has another file's header where that program would be.")
         if executable.build_id is None:
             return

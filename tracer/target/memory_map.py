@@ -11,8 +11,8 @@ from typing import Protocol
 from tracer.model import Mapping
 
 _PF_X = 1  # ELF segment flag: executable
-_AT_ENTRY = 9  # auxiliary vector: the program's entry, as loaded (elf(5), getauxval(3))
-_E_ENTRY = 24  # offset of e_entry in an ELF64 header
+_AT_PHDR, _AT_ENTRY = 3, 9  # auxiliary vector: the program's headers and its entry, as loaded (elf(5), getauxval(3))
+_E_ENTRY, _E_PHOFF = 24, 32  # offsets of e_entry and e_phoff in an ELF64 header
 DELETED = " (deleted)"
 """What the kernel appends to the name of a file that is no longer linked."""
 
@@ -81,7 +81,19 @@ def bias_from_mappings(
 def bias_from_auxiliary_vector(vector: bytes, image: bytes | mmap.mmap) -> int | None:
     """Load bias in bytes of the executable whose file content is `image`, from the entry that the kernel jumped to."""
     (entry,) = struct.unpack_from("<Q", image, _E_ENTRY)
+    value = _auxiliary_value(vector, _AT_ENTRY)
+    return value - entry if value is not None else None
+
+
+def has_program_headers_at(vector: bytes, begin: int, image: bytes | mmap.mmap) -> bool:
+    """Whether the kernel loaded the file that is `image` with its first byte at this address, as far as it says where
+    the program's headers are."""
+    (offset,) = struct.unpack_from("<Q", image, _E_PHOFF)
+    return _auxiliary_value(vector, _AT_PHDR) in (None, begin + offset)
+
+
+def _auxiliary_value(vector: bytes, wanted: int) -> int | None:
     for key, value in struct.iter_unpack("<QQ", vector[: len(vector) // 16 * 16]):
-        if key == _AT_ENTRY:
-            return int(value - entry)
+        if key == wanted:
+            return int(value)
     return None
