@@ -102,9 +102,8 @@ class CoreMemory:
         begin = bytes(executable.data[:64]) if executable.segments and not executable.segments[0].offset else b""
         is_elsewhere = self.bias % mmap.PAGESIZE != 0
         if begin:
-            is_elsewhere |= not has_program_headers_at(
-                vector, self.bias + executable.segments[0].vaddr, executable.data
-            )
+            loaded_at = self.bias + executable.segments[0].vaddr
+            is_elsewhere |= not has_program_headers_at(vector, loaded_at, executable.data)
             is_elsewhere |= header is not None and header.content(header.start, 64) != begin
         if is_elsewhere:
             raise _of_another(path, executable, "Its memory has another file's header where that program would be.")

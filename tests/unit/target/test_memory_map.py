@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tracer.model import Mapping
-from tracer.target.memory_map import bias_from_auxiliary_vector, bias_from_mappings, parse_maps
+from tracer.target.memory_map import bias_from_auxiliary_vector, bias_from_mappings, has_program_headers_at, parse_maps
 
 MAPS = (
     b"55d0c0000000-55d0c0010000 r--p 00000000 fe:01 4711                       /srv/app/server\n"
@@ -90,3 +90,13 @@ def test_bias_from_the_entry() -> None:
     vector = struct.pack("<6Q", 6, 4096, 9, 0x55D0C0011500, 0, 0)
     assert bias_from_auxiliary_vector(vector, image) == 0x55D0C0000000
     assert bias_from_auxiliary_vector(vector[:16], image) is None
+
+
+def test_another_program_with_its_entry_at_the_same_place_of_a_page_has_its_headers_elsewhere() -> None:
+    image = b"\x7fELF".ljust(24, b"\0") + struct.pack("<QQ", 0x11500, 64)
+    vector = struct.pack("<6Q", 3, 0x55D0C0000040, 9, 0x55D0C0022500, 0, 0)
+    bias = bias_from_auxiliary_vector(vector, image)
+    assert bias == 0x55D0C0011000
+    assert not has_program_headers_at(vector, bias, image)
+    assert has_program_headers_at(vector, 0x55D0C0000000, image)
+    assert has_program_headers_at(vector[16:], bias, image), "nobody says where"
