@@ -168,9 +168,9 @@ def end_process(state: State, end: ProcessEnd) -> tuple[State, Spans]:
 def end_everything(state: State, time: int) -> tuple[State, Spans]:
     """End all that is open."""
     frames, latest, tasks = (np.ones(len(one), np.bool_) for one in (state.frames, state.latest, state.tasks.alive))
-    told, unpolled = never_polled(state, time)
-    new = told.next_instance - state.next_instance
-    state = told
+    known = state.next_instance
+    state, unpolled = never_polled(state, time)
+    new = state.next_instance - known
     pending = np.ones(len(state.schedule.pending), np.bool_)
     after, spans = _end(state, frames, latest, tasks, pending, time)
     return _with_unpolled(_without_wakes(after, np.ones(len(after.wakes), np.bool_)), spans, unpolled, new)
