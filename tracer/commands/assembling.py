@@ -23,7 +23,7 @@ from typing import NoReturn, TypeVar, cast
 import numpy as np
 
 from tracer import assemble
-from tracer.capture import CaptureReader, RingReader, messages
+from tracer.capture import CaptureReader, Item, RingReader, messages
 from tracer.children import fork
 from tracer.errors import OutOfProcesses
 from tracer.model import (
@@ -39,6 +39,7 @@ from tracer.model import (
     PlanChange,
     ProcessEnd,
     Spans,
+    StackSamples,
     Tally,
     Thread,
 )
@@ -102,7 +103,7 @@ def assembled(reader: CaptureReader | RingReader, events: int) -> Iterator[Assem
 def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
     state = assemble.begin(reader.recording)
     end: CaptureEnd | None = None
-    for item in reader:
+    for item in _with_samples_joined(reader):
         if isinstance(item, CaptureEnd):
             end = item
             continue
@@ -116,6 +117,21 @@ def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
     yield state.tally
     if end is not None:
         yield end
+
+
+def _with_samples_joined(items: Iterable[Item]) -> Iterator[Item]:
+    """Stacks that follow each other as one: while a poll goes on for minutes nothing else comes, again and again."""
+    waiting: list[Array] = []
+    for item in items:
+        if isinstance(item, StackSamples):
+            waiting.append(item.samples)
+            continue
+        if waiting:
+            yield StackSamples(np.concatenate(waiting))
+            waiting = []
+        yield item
+    if waiting:
+        yield StackSamples(np.concatenate(waiting))
 
 
 # ---- in the process

@@ -14,8 +14,8 @@ import pytest
 from tracer import assemble
 from tracer.capture import CaptureReader
 from tracer.commands import assembling
-from tracer.commands.assembling import Assembled, assembled
-from tracer.model import Spans, Tally
+from tracer.commands.assembling import Assembled, _with_samples_joined, assembled
+from tracer.model import STACK_SAMPLE, Spans, StackSamples, Tally
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("*.ratcap"))
 MANY = assembling.WORTH_A_PROCESS
@@ -103,3 +103,9 @@ def test_arrays_keep_their_kind() -> None:
             if isinstance(item, Spans):
                 kinds = {one.name: getattr(item, one.name).dtype for one in fields(Spans)}
                 assert kinds == {name: np.dtype(kind) for name, kind in assembling._ARRAYS.items()}
+
+
+def test_stacks_that_follow_each_other_are_one_item() -> None:
+    one, other = (StackSamples(np.zeros(count, STACK_SAMPLE)) for count in (2, 3))
+    items = list(_with_samples_joined([one, other, [], other]))
+    assert [len(item.samples) if isinstance(item, StackSamples) else item for item in items] == [5, [], 3]
