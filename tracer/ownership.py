@@ -115,8 +115,14 @@ class OutputFolder:
 _MOST_LINKS = 40  # as many as the kernel follows (fs/namei.c: MAXSYMLINKS)
 
 
-def leads_into_proc(path: Path) -> bool:
-    """Whether the name is a link to what the kernel makes up, as /dev/stdout: everybody would lose it."""
+def is_no_plain_file(path: Path) -> bool:
+    """Whether something has the name that a file would take from everybody: a device, pipe or socket, or a link such as
+    /dev/stdout."""
+    return _leads_into_proc(path) or (path.exists() and not path.is_file())
+
+
+def _leads_into_proc(path: Path) -> bool:
+    """Whether it is a link to what the kernel makes up."""
     for _ in range(_MOST_LINKS):
         folder = os.path.realpath(path.parent)
         if f"{folder}/".startswith("/proc/"):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.assemble.arrays import Flags, Indexes, Numbers, Small, Unsigned
+from tracer.assemble.plan_ends import EndColumns
 from tracer.assemble.roles import Roles
 from tracer.assemble.state import DONE, END, UNDONE, Threads
 from tracer.model import Array, EventFlag
@@ -67,8 +68,7 @@ def marks_of(
     by_runtime = by_runtime[~(is_known & columns.by_others(end[by_runtime], distance))]
     catches = Catches(thread[by_runtime], rows[by_runtime], events["sp"][at[by_runtime]])
     has_state = (flags & _STATE) != 0
-    passed = has_state & columns.only_if.passed(end, state)
-    counts = ((flags & _SELF) != 0) & (~columns.has_test[end] | passed) & ~is_catch
+    counts = _are_ends(columns, end, flags, state)
     at, rows, thread, end, state = at[counts], rows[counts], thread[counts], end[counts], state[counts]
     has_state = has_state[counts]
     says = np.where(has_state & columns.done.passed(end, state), np.uint8(DONE), np.uint8(END))
@@ -96,9 +96,15 @@ def ends_of_unpolled(events: Array, at: Indexes, roles: Roles) -> Flags:
     """Which of these events, at `at`, tell that a task is over whose future was dropped and not polled to its end."""
     end, flags, state = roles.ends[events["probe"][at]], events["flags"][at], events["state"][at]
     told, columns = np.zeros(len(at), np.bool_), roles.end_of
-    some = np.flatnonzero((end >= 0) & ((flags & _SELF) != 0))
-    end, state, has_state = end[some], state[some], (flags[some] & _STATE) != 0
-    passed = ~columns.has_test[end] | (has_state & columns.only_if.passed(end, state))
-    is_done = has_state & columns.done.passed(end, state)
-    told[some] = columns.of_task[end] & ~columns.caught[end] & passed & ~is_done
+    some = np.flatnonzero(end >= 0)
+    end, flags, state = end[some], flags[some], state[some]
+    is_done = ((flags & _STATE) != 0) & columns.done.passed(end, state)
+    told[some] = columns.of_task[end] & _are_ends(columns, end, flags, state) & ~is_done
     return told
+
+
+def _are_ends(columns: EndColumns, end: Indexes, flags: Small, state: Small) -> Flags:
+    """At which of these ends, of these events, a life is over; where a panic is caught, none is."""
+    passed = ((flags & _STATE) != 0) & columns.only_if.passed(end, state)
+    over: Flags = ((flags & _SELF) != 0) & (~columns.has_test[end] | passed) & ~columns.caught[end]
+    return over

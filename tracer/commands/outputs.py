@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tracer.errors import OutputFailed
-from tracer.ownership import leads_into_proc
+from tracer.ownership import is_no_plain_file
 
 
 def output_path(asked: Path | None, suffix: str, process: str) -> Path:
@@ -21,14 +21,14 @@ def output_path(asked: Path | None, suffix: str, process: str) -> Path:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in process)
         path = Path(f"rat-{name}-{stamp}{suffix}")
     try:
-        is_there = path.exists()
+        is_taken = is_no_plain_file(path)
     except PermissionError:
         raise OutputFailed(
             f"{path} cannot be written", why="you may not enter its folder", fix=f"rat-ebpf … -o FOLDER/{path.name}"
         ) from None
     if path.is_dir():
         raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
-    if leads_into_proc(path) or (is_there and not path.is_file()):
+    if is_taken:
         raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
     if not path.parent.is_dir():
         raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")

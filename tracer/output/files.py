@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.errors import OutputFailed
-from tracer.ownership import OutputFolder, give_to_caller, leads_into_proc
+from tracer.ownership import OutputFolder, give_to_caller, is_no_plain_file
 
 _WHY = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere: -o OTHER_FOLDER/FILE"),
@@ -47,7 +47,7 @@ class OutputFile:
         self._fd: int | None = None
         if path.is_dir():
             raise OutputFailed(f"cannot write {path}", why="it is a folder", fix="name a file: -o FILE")
-        if leads_into_proc(path) or (path.exists() and not path.is_file()):
+        if is_no_plain_file(path):
             # Taking its name away would break it for everybody, and a trace cannot be streamed into it.
             raise OutputFailed(f"cannot write {path}", why="it is a device, pipe or socket", fix="name a file: -o FILE")
         try:
