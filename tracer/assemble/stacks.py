@@ -18,8 +18,7 @@ _SHARED = ("time", "until", "tid", "stack", "kind")
 
 def note_samples(state: State, told: StackSamples) -> State:
     """Keep them until their polls are over."""
-    samples = np.concatenate([state.samples, told.samples])
-    return replace(state, samples=samples[np.lexsort((samples["time"], samples["tid"]))])
+    return replace(state, samples=np.concatenate([state.samples, told.samples]))
 
 
 def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
@@ -41,7 +40,8 @@ def with_looks(state: State, spans: Spans) -> tuple[State, Spans]:
     is_open = (looks["kind"] == StackKind.RUNNING) | (looks["until"] == 0)
     looks["until"] = np.where(is_open, polls["end"][within[found]], looks["until"])
     order = np.lexsort((looks["time"], within[found]))  # polls are in the order of their ends
-    left = state.samples[(within < 0) & _may_have_a_poll(state)]
+    stays = (within < 0) & _may_have_a_poll(state)
+    left = state.samples if stays.all() else state.samples[stays]
     tally = replace(state.tally, looks=state.tally.looks + len(looks))
     return replace(state, samples=left, tally=tally), replace(spans, looks=looks[order])
 
@@ -51,12 +51,13 @@ def _told_by_rows(samples: Array, off_cpu: Array) -> Array:
 
     The kernel stamps the stack and the record of the switch with one time.
     """
-    blocked = np.flatnonzero(samples["kind"] == StackKind.BLOCKED)
-    rows = np.flatnonzero(np.isin(off_cpu["start"], samples["time"][blocked])).tolist()
+    is_blocked = samples["kind"] == StackKind.BLOCKED
+    rows = np.flatnonzero(np.isin(off_cpu["start"], samples["time"][is_blocked])).tolist()
     if not rows:
         return samples
-    columns = (samples[name][blocked].tolist() for name in ("tid", "time"))
-    at = dict(zip(zip(*columns, strict=True), blocked.tolist(), strict=True))
+    told_of = np.flatnonzero(is_blocked & np.isin(samples["time"], off_cpu["start"][rows]))
+    columns = (samples[name][told_of].tolist() for name in ("tid", "time"))
+    at = dict(zip(zip(*columns, strict=True), told_of.tolist(), strict=True))
     told = samples.copy()
     for row, tid, time, woken in zip(
         rows, *(off_cpu[name][rows].tolist() for name in ("tid", "start", "woken")), strict=True
@@ -69,17 +70,24 @@ def _told_by_rows(samples: Array, off_cpu: Array) -> Array:
 
 
 def _within(samples: Array, polls: Array) -> Indexes:
-    """The index of each sample's poll, -1: none of these.  samples: by thread and time."""
+    """The index of each sample's poll, -1: none of these.
+
+    Those of a poll that goes on for minutes are looked at again with each block: only those around which a poll may
+    be are looked at one by one.
+    """
     within = np.full(len(samples), -1)
-    for tid in np.unique(samples["tid"]).tolist():
+    for tid in np.unique(polls["tid"]).tolist():
+        of_thread = np.flatnonzero(samples["tid"] == tid)
+        if not len(of_thread):
+            continue
         own = np.flatnonzero(polls["tid"] == tid)
         own = own[np.argsort(polls["start"][own], kind="stable")]
         start, end = polls["start"][own], polls["end"][own]
         latest = np.maximum.accumulate(end)
-        of_thread = np.flatnonzero(samples["tid"] == tid)
         times = samples["time"][of_thread]
         begun = np.searchsorted(start, times, side="right") - 1
-        for sample, time, at in zip(of_thread.tolist(), times.tolist(), begun.tolist(), strict=True):
+        may = (begun >= 0) & (latest[begun] >= times)
+        for sample, time, at in zip(of_thread[may].tolist(), times[may].tolist(), begun[may].tolist(), strict=True):
             while at >= 0 and latest[at] >= time:
                 if end[at] >= time:
                     within[sample] = own[at]
