@@ -52,6 +52,9 @@ T = TypeVar("T")
 WORTH_A_PROCESS = 1 << 19
 """Events.  Fewer are assembled sooner than a process and its pages are made."""
 
+_JOINED = 1 << 16
+"""Events, as many as blocks of busy programs have: more at once take memory and are no faster."""
+
 _AHEAD = 4
 _PIPE = 1 << 20
 _HEAD = struct.Struct("<4sQ")
@@ -103,7 +106,7 @@ def assembled(reader: CaptureReader | RingReader, events: int) -> Iterator[Assem
 def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
     state = assemble.begin(reader.recording)
     end: CaptureEnd | None = None
-    for item in _with_samples_joined(reader):
+    for item in _joined(reader):
         if isinstance(item, CaptureEnd):
             end = item
             continue
@@ -119,19 +122,34 @@ def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
         yield end
 
 
-def _with_samples_joined(items: Iterable[Item]) -> Iterator[Item]:
-    """Stacks that follow each other as one: while a poll goes on for minutes nothing else comes, again and again."""
-    waiting: list[Array] = []
+def _joined(items: Iterable[Item]) -> Iterator[Item]:
+    """Blocks of events that follow each other as one, and the stacks between them as one before it.
+
+    A step costs milliseconds however few its events are: a calm program of an hour has ten thousand blocks.  A stack
+    may be known sooner than the events before it: it waits for the end of its poll.
+    """
+    samples: list[Array] = []
+    blocks: list[Array] = []
     for item in items:
         if isinstance(item, StackSamples):
-            waiting.append(item.samples)
-            continue
-        if waiting:
-            yield StackSamples(np.concatenate(waiting))
-            waiting = []
-        yield item
-    if waiting:
-        yield StackSamples(np.concatenate(waiting))
+            samples.append(item.samples)
+        elif isinstance(item, np.ndarray):
+            if blocks and sum(map(len, blocks)) + len(item) > _JOINED:
+                yield from _as_one(samples, blocks)
+                samples, blocks = [], []
+            blocks.append(item)
+        else:
+            yield from _as_one(samples, blocks)
+            samples, blocks = [], []
+            yield item
+    yield from _as_one(samples, blocks)
+
+
+def _as_one(samples: list[Array], blocks: list[Array]) -> Iterator[Item]:
+    if samples:
+        yield StackSamples(np.concatenate(samples))
+    if blocks:
+        yield blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 # ---- in the process

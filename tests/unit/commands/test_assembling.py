@@ -14,8 +14,8 @@ import pytest
 from tracer import assemble
 from tracer.capture import CaptureReader
 from tracer.commands import assembling
-from tracer.commands.assembling import Assembled, _with_samples_joined, assembled
-from tracer.model import STACK_SAMPLE, Spans, StackSamples, Tally
+from tracer.commands.assembling import _JOINED, Assembled, _joined, assembled
+from tracer.model import EVENT, STACK_SAMPLE, Spans, StackSamples, Tally
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("*.ratcap"))
 MANY = assembling.WORTH_A_PROCESS
@@ -105,7 +105,10 @@ def test_arrays_keep_their_kind() -> None:
                 assert kinds == {name: np.dtype(kind) for name, kind in assembling._ARRAYS.items()}
 
 
-def test_stacks_that_follow_each_other_are_one_item() -> None:
+def test_stacks_and_blocks_that_follow_each_other_are_one_item_each() -> None:
     one, other = (StackSamples(np.zeros(count, STACK_SAMPLE)) for count in (2, 3))
-    items = list(_with_samples_joined([one, other, [], other]))
-    assert [len(item.samples) if isinstance(item, StackSamples) else item for item in items] == [5, [], 3]
+    few, more = np.zeros(10, EVENT), np.zeros(_JOINED - 20, EVENT)
+    items = list(_joined([one, few, other, few, [], few, more, few, other, few, []]))
+    assert [len(item.samples) for item in items if isinstance(item, StackSamples)] == [5, 3]
+    assert [len(item) for item in items if isinstance(item, np.ndarray | list)] == [20, 0, _JOINED, 10, 0]
+    assert [type(item) for item in items[:3]] == [StackSamples, np.ndarray, list]

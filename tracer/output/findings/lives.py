@@ -37,9 +37,9 @@ class Lives:
     begun, ended, cancelled: of tasks by the function of their polls, of others by that of the future.  known: polls
     whose result is known.  thrown: cancelled futures that had got somewhere: past an await at which they had waited.
     tasks: in how many tasks cancelled futures were, up to a limit.  sample: dtype WAIT, one that was cancelled;
-    waiting: one that was open at the end; within: the function of that one's task; dropped: dtype TASK, one that was
-    cancelled.  spawned_at: as TASK has it, of the last one.  last_begun: ns, of any task or future.  open:
-    futures that did not end.
+    waiting: the longest one that was open at the end; within: the function of that one's task; dropped: dtype TASK,
+    one that was cancelled.  spawned_at: as TASK has it, of the last one.  last_begun: ns, of any task or future.
+    open: futures that did not end.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -114,8 +114,12 @@ class Lives:
     def _add_waits(self, waits: Array) -> None:
         waits = pick(waits, ((waits["flags"] & (_CANCELLED | _UNSEEN)) != 0))
         left = pick(waits, (waits["flags"] & _CANCELLED) == 0)
+        left = left[np.lexsort((left["start"], -left["end"].astype(np.int64), left["function"]))]
         functions, first = np.unique(left["function"], return_index=True)
-        self.waiting |= {function: left[at] for function, at in zip(functions.tolist(), first.tolist(), strict=True)}
+        for function, wait in zip(functions.tolist(), left[first], strict=True):
+            known = self.waiting.get(function)
+            if known is None or (wait["end"], -int(wait["start"])) > (known["end"], -int(known["start"])):
+                self.waiting[function] = wait
         dropped = pick(waits, ((waits["flags"] & _CANCELLED) != 0) & ~self.is_task[waits["function"]])
         if not len(dropped):
             return

@@ -22,6 +22,7 @@ from tests.unit.output.findings.made import (
     wait,
 )
 from tracer.model import (
+    WAIT,
     AwaitPoint,
     CaptureEnd,
     Finding,
@@ -64,6 +65,17 @@ def test_tasks_that_become_more() -> None:
     assert one.evidence["growth_per_second"] == 4
     assert (one.function, str(one.where)) == ("task echo::conn::handle", "src/conn.rs:12")
     assert (one.time, one.duration, one.task) == (START + 9_900_000_000, 100_000_000, 40)
+
+
+def test_the_longest_wait_is_the_example() -> None:
+    """However the waits that are still open come in: this one before, after and beside others."""
+    made = tasks(evenly(40))
+    others = [wait(at, None, 10_000, number, flags=OPEN) for number, at in enumerate((300, 100, 200), 1)]
+    ended_sooner = wait(50, None, 5_000, 9, flags=OPEN)
+    parts = [[[one] for one in (*others, ended_sooner)], [[one] for one in reversed(others)], [others]]
+    for waits in parts:
+        (one,) = found(replace(made, waits=np.empty(0, WAIT)), *(spans(waits=part) for part in waits))
+        assert (one.time, one.task) == (START + 100_000_000, 2)
 
 
 def test_tasks_that_waited_since_before_were_not_born() -> None:
