@@ -577,6 +577,28 @@ class MemoryReading(_message.Message):
     missed: int
     def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ..., missed: _Optional[int] = ...) -> None: ...
 
+class Halt(_message.Message):
+    __slots__ = ("time", "until", "process", "kind", "by", "quota", "periods", "throttled", "lost")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
+    PERIODS_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    until: int
+    process: int
+    kind: str
+    by: str
+    quota: float
+    periods: int
+    throttled: int
+    lost: int
+    def __init__(self, time: _Optional[int] = ..., until: _Optional[int] = ..., process: _Optional[int] = ..., kind: _Optional[str] = ..., by: _Optional[str] = ..., quota: _Optional[float] = ..., periods: _Optional[int] = ..., throttled: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
+
 class StuckTasks(_message.Message):
     __slots__ = ("groups",)
     GROUPS_FIELD_NUMBER: _ClassVar[int]

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from tests.captures import EVERYTHING, events_at
 from tracer.capture import CaptureReader, CaptureWriter, Item
 from tracer.errors import BadCapture
-from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, StackSamples, Thread
+from tracer.model import (
+    CaptureEnd,
+    Group,
+    Halt,
+    HaltKind,
+    Loss,
+    MemoryReading,
+    PlanChange,
+    ProcessEnd,
+    StackSamples,
+    Thread,
+)
 
 _TIMES = st.integers(0, 2**63 - 1)
 _FUNCTIONS = st.frozensets(st.integers(0, 99))
@@ -25,6 +36,11 @@ _ITEMS = st.one_of(
         PlanChange, _TIMES, st.frozensets(st.sampled_from(list(Group))), _TEXT, *[st.frozensets(st.integers(0, 99))] * 2
     ),
     st.builds(Loss, st.integers(-1, 999), st.integers(0, 2**64 - 1), st.none() | _TIMES, st.none() | _TIMES),
+    st.builds(
+        Halt,
+        *(_TIMES, _TIMES, st.just(0), st.sampled_from(list(HaltKind)), _TEXT, st.none() | st.floats(0, 9)),
+        *(st.integers(0, 2**63 - 1),) * 3,
+    ),
     st.builds(ProcessEnd, _TIMES, _TIDS, _TEXT),
     st.builds(CaptureEnd, _TIMES, _TEXT, st.integers(0, 2**64 - 1), st.integers(0, 9), st.none() | st.floats(0, 1)),
 )
@@ -46,6 +62,8 @@ def write(path: Path, items: list[Item]) -> None:
                 writer.end(item)
             elif isinstance(item, MemoryReading):
                 writer.memory_reading(item)
+            elif isinstance(item, Halt):
+                writer.halt(item)
             elif isinstance(item, StackSamples):
                 writer.stack_samples(item)
             else:

@@ -26,6 +26,7 @@ from tracer.assemble.state import NO_SPANS, State, first_state
 from tracer.model import (
     Array,
     CaptureEnd,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -48,7 +49,7 @@ def begin(recording: Recording) -> State:
 
 
 def step(
-    state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | StackSamples
+    state: State, item: Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | Halt | StackSamples
 ) -> tuple[State, Spans]:
     """Take in the next item of a capture; an array is of dtype EVENT.  Spans: what it brought to an end."""
     if isinstance(item, np.ndarray):
@@ -63,6 +64,8 @@ def step(
         return note_reading(state, item), NO_SPANS
     if isinstance(item, Loss):
         return with_looks(*note_loss(state, item))
+    if isinstance(item, Halt):
+        return state, NO_SPANS
     return learn_threads(state, item), NO_SPANS
 
 

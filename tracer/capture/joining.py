@@ -9,7 +9,7 @@ import numpy as np
 from tracer.capture.ring_reader import RingReader
 from tracer.capture.writer import CaptureWriter
 from tracer.errors import OutputFailed
-from tracer.model import CaptureEnd, Loss, MemoryReading, PlanChange, ProcessEnd, StackSamples
+from tracer.model import CaptureEnd, Halt, Loss, MemoryReading, PlanChange, ProcessEnd, StackSamples
 
 
 def join(ring: RingReader, path: Path) -> None:
@@ -30,6 +30,8 @@ def join(ring: RingReader, path: Path) -> None:
                 writer.process_end(item)
             elif isinstance(item, MemoryReading):
                 writer.memory_reading(item)
+            elif isinstance(item, Halt):
+                writer.halt(item)
             elif isinstance(item, StackSamples):
                 writer.stack_samples(item)
             else:

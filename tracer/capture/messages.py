@@ -24,6 +24,8 @@ from tracer.model import (
     CaptureEnd,
     ClockReading,
     Group,
+    Halt,
+    HaltKind,
     Loss,
     MemoryReading,
     PlanChange,
@@ -212,6 +214,36 @@ def _stuck(one: pb.Stuck) -> Stuck:
         one.function,
         read_location(one.location) if one.HasField("location") else None,
         tuple(one.behind),
+    )
+
+
+def write_halt(halt: Halt) -> bytes:
+    return pb.Halt(
+        time=halt.time,
+        until=halt.until,
+        process=halt.process,
+        kind=halt.kind.value,
+        by=text(halt.by),
+        quota=halt.quota,
+        periods=halt.periods,
+        throttled=halt.throttled,
+        lost=halt.lost,
+    ).SerializeToString()
+
+
+def read_halt(data: bytes) -> Halt:
+    """ValueError of a kind that a later version tells of."""
+    message = pb.Halt.FromString(data)
+    return Halt(
+        message.time,
+        message.until,
+        message.process,
+        HaltKind(message.kind),
+        message.by,
+        message.quota if message.HasField("quota") else None,
+        message.periods,
+        message.throttled,
+        message.lost,
     )
 
 

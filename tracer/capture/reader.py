@@ -21,6 +21,7 @@ from tracer.model import (
     EVENT,
     Array,
     CaptureEnd,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -32,7 +33,7 @@ from tracer.model import (
     Thread,
 )
 
-Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | StackSamples | CaptureEnd
+Item = Array | list[Thread] | PlanChange | Loss | ProcessEnd | MemoryReading | Halt | StackSamples | CaptureEnd
 """What a capture yields; an array is of dtype EVENT, read-only, sorted by time."""
 
 _DECODERS: dict[bytes, Callable[[bytes], Item | Stacks | Segment]] = {
@@ -42,6 +43,7 @@ _DECODERS: dict[bytes, Callable[[bytes], Item | Stacks | Segment]] = {
     fmt.PROCESS_END: messages.read_process_end,
     fmt.CAPTURE_END: messages.read_capture_end,
     fmt.MEMORY: messages.read_memory_reading,
+    fmt.HALT: messages.read_halt,
     fmt.STACK_SAMPLES: stacks.read_stack_samples,
     fmt.STACKS: stacks.read_stacks,
     fmt.SEGMENT: segments.read_segment,
@@ -241,7 +243,10 @@ class CaptureReader:
             self.unknown_blocks += 1
             return None
         try:
-            return decoder(payload)
+            item = decoder(payload)
+            if isinstance(item, MemoryReading | Halt) and item.process >= len(self.recording.processes):
+                raise ValueError("it is of no process that was recorded")
+            return item
         except BAD_MESSAGE:
             self.damaged_blocks += 1
             return None

@@ -28,6 +28,7 @@ from tracer.errors import OutputFailed
 from tracer.model import (
     Array,
     CaptureEnd,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -186,6 +187,9 @@ class RingWriter:
 
     def memory_reading(self, reading: MemoryReading) -> None:
         self._writer.memory_reading(reading)
+
+    def halt(self, halt: Halt) -> None:
+        self._writer.halt(halt)
 
     def stack_samples(self, samples: StackSamples) -> None:
         self._writer.stack_samples(samples)

@@ -21,6 +21,7 @@ from tracer.model import (
     EVENT,
     Array,
     CaptureEnd,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -127,6 +128,9 @@ class CaptureWriter:
 
     def memory_reading(self, reading: MemoryReading) -> None:
         self._small(fmt.MEMORY, messages.write_memory_reading(reading), reading.time)
+
+    def halt(self, halt: Halt) -> None:
+        self._small(fmt.HALT, messages.write_halt(halt), halt.until)
 
     def stack_samples(self, samples: StackSamples) -> None:
         if len(samples.samples):

@@ -34,6 +34,7 @@ from tracer.model import (
     WAIT,
     Array,
     CaptureEnd,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -45,7 +46,7 @@ from tracer.model import (
 )
 from tracer.output.files import write_all
 
-Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | MemoryReading | CaptureEnd | list[Thread]
+Assembled = Spans | Tally | PlanChange | Loss | ProcessEnd | MemoryReading | Halt | CaptureEnd | list[Thread]
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ _MESSAGES: dict[type, tuple[bytes, Callable[..., bytes], Callable[[bytes], Assem
     Loss: (b"LOSS", messages.write_loss, messages.read_loss),
     ProcessEnd: (b"PEND", messages.write_process_end, messages.read_process_end),
     MemoryReading: (b"MEMR", messages.write_memory_reading, messages.read_memory_reading),
+    Halt: (b"HALT", messages.write_halt, messages.read_halt),
     CaptureEnd: (b"CEND", messages.write_capture_end, messages.read_capture_end),
 }
 
@@ -110,7 +112,7 @@ def _assembled(reader: CaptureReader | RingReader) -> Iterator[Assembled]:
         if isinstance(item, CaptureEnd):
             end = item
             continue
-        if isinstance(item, PlanChange | Loss | ProcessEnd | MemoryReading | list):
+        if isinstance(item, PlanChange | Loss | ProcessEnd | MemoryReading | Halt | list):
             yield item
         state, spans = assemble.step(state, item)
         yield spans

@@ -114,6 +114,7 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     from tracer.output.task_list import TaskView
     from tracer.stacks import UnderWay
     from tracer.target.standing import standing
+    from tracer.target.standstill import StandstillWatch
 
     if live.target is None:
         snapshot = live.reader.take()
@@ -126,7 +127,8 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     under_way = UnderWay()
     if _is_any_under_way(live.binary, snapshot) and live.running_polls is not None:
         snapshot, under_way = live.running_polls.of(snapshot, before)
-    return TaskView.of(live.process, live.binary, snapshot, threads, links, under_way)
+    standstill = StandstillWatch(live.process.pid).look()
+    return TaskView.of(live.process, live.binary, snapshot, threads, links, under_way, standstill)
 
 
 def _is_any_under_way(binary: Binary, snapshot: Snapshot) -> bool:

@@ -15,6 +15,7 @@ from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
 from tracer.commands.closing import say_kept
 from tracer.commands.flight import Flight
 from tracer.commands.from_before import PollsBefore
+from tracer.commands.halts import HaltWatch
 from tracer.commands.last_seen import LastSeen
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.silence import judge_silence
@@ -165,6 +166,7 @@ class Recorder:
             )
             cpu_at_start = self._cpu_time()
             self._guard = Guard(plan, costs, options.max_overhead, kernel_now(), cpu_at_start, min(quota or 1.0, 1.0))
+            self._halts = HaltWatch(survey.processes, kernel_now())
             stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             with self._writer(recording) as writer, _kept(writer):
                 options.on_attached(plan)
@@ -180,6 +182,7 @@ class Recorder:
                 if launched is not None and (status := launched.poll()) is not None:
                     reason = f"the program ended with exit status {status}"
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
+                self._halts.end(stopped, writer, self._running)
                 if launched is not None:
                     self._readers = self._memory_readers()
                 after = list(self._read_memory(plan, is_last=True))
@@ -353,6 +356,7 @@ class Recorder:
             now = kernel_now()
             if target.runs_same_image():
                 self._last_seen.looked(pid, now)
+                self._halts.look(pid, now, writer)
                 continue
             # What it sent since the last look: behind its end nobody could tell whose it is.
             self._take(session, writer, session.read())

@@ -91,12 +91,19 @@ def _frequency(text: str) -> float:
 def run(options: argparse.Namespace) -> ExitCode:
     """Sample, write, summarise."""
     from tracer.commands.snapshots import live_tasks
+    from tracer.output.halts import standstill_words
+    from tracer.target.standstill import StandstillWatch
 
     source = live_tasks(options.pid, options.symbols)
     outputs = [output_path(path, ".pftrace", source.process.name) for path in options.output or [None]]
+    watch = StandstillWatch(source.process.pid)
+    before = watch.look()
     shown = Shown(source, is_quiet=options.quiet, moves=sys.stderr.isatty() and not options.quiet and not options.json)
     sampled = sample(source, options.frequency, options.duration, shown)
     remarks: list[str] = [remark for path in outputs for remark in _write(sampled, path)]
+    for when, there in (("began", before), ("ended", watch.look())):
+        if there is not None:
+            remarks.append(f"when it {when}, {standstill_words(there, source.process.pid)}")
     _print(sampled, outputs, (*source.remarks, *remarks), options)
     return ExitCode.OK
 

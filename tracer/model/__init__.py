@@ -10,6 +10,7 @@ from tracer.model.capture import (
     PARKED,
     CaptureEnd,
     Flight,
+    Halt,
     Hit,
     Loss,
     MemoryReading,
@@ -90,7 +91,7 @@ from tracer.model.plan import (
     functions_of,
 )
 from tracer.model.points import CallSite, EndKind, EndPoint, SpawnPoint, SpawnStep, WakeOrigin, WakePoint
-from tracer.model.process import ClockReading, Mapping, Process, Thread
+from tracer.model.process import ClockReading, HaltKind, Mapping, Process, Standstill, Thread
 from tracer.model.spans import LOOK, OFF_CPU, POLL, TASK, WAIT, OffCpuFlag, Outcome, PollFlag, Spans, Tally, WaitFlag
 from tracer.model.stacks import STACK_SAMPLE, Frame, Stack, StackCensus, StackKind, Stacks, StackSamples
 
@@ -139,6 +140,8 @@ __all__ = [
     "FunctionKind",
     "Gate",
     "Group",
+    "Halt",
+    "HaltKind",
     "HeaderTest",
     "Hit",
     "InstructionCost",
@@ -182,6 +185,7 @@ __all__ = [
     "StackKind",
     "StackSamples",
     "Stacks",
+    "Standstill",
     "Stuck",
     "StuckKind",
     "Tally",

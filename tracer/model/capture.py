@@ -10,7 +10,7 @@ import numpy as np
 from tracer.model.events import Array
 from tracer.model.functions import SourceLocation
 from tracer.model.plan import Group, Plan
-from tracer.model.process import ClockReading, Process
+from tracer.model.process import ClockReading, HaltKind, Process
 from tracer.model.stacks import Stacks
 
 
@@ -118,6 +118,27 @@ class MemoryReading:
     parked: Array
     stuck: tuple[Stuck, ...] | None = None
     missed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A time in which a process was kept from running; one that lasts comes in several pieces.
+
+    time, until: ns: in which it was seen to last; of THROTTLED the two looks between which it was.  process: index into
+    Recording.processes.  by: who traces it (`gdb (77)`); "": nobody, or that is not known.
+    Of THROTTLED: quota: processors that are allowed.  periods: of the limit, in which threads wanted to run; throttled:
+    those in which they were kept from it.  lost: ns, added up over processors.
+    """
+
+    time: int
+    until: int
+    process: int
+    kind: HaltKind
+    by: str = ""
+    quota: float | None = None
+    periods: int = 0
+    throttled: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

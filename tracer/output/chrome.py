@@ -19,6 +19,7 @@ from tracer.model import (
     CaptureEnd,
     Finding,
     FunctionKind,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -36,6 +37,7 @@ from tracer.output.blockers import blocker_of, frame_words, stack_of, stack_word
 from tracer.output.chains import Chains
 from tracer.output.files import OutputFile
 from tracer.output.findings.marks import CATEGORY, arguments, name_of
+from tracer.output.halts import halt_words
 from tracer.output.labels import (
     UNSURE_WAIT,
     category,
@@ -336,6 +338,12 @@ class ChromeWriter:
 
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory: nothing to draw."""
+
+    def halt(self, halt: Halt) -> None:
+        """A process was kept from running."""
+        pid = self._recording.processes[halt.process].pid
+        args: dict[str, object] = {"pid": pid, "for (ns)": halt.until - halt.time}
+        self._write([self._instant(max(halt.time, self._recording.start), halt_words(halt.kind, halt.by), args)])
 
     def mark(self, findings: Sequence[Finding]) -> None:
         """Draw these on their threads, or (of none) over all.  To be told after all spans, before `close`."""

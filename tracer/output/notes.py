@@ -5,9 +5,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from tracer.model import CaptureEnd, Group, Loss, MemoryReading, PlanChange, ProcessEnd, Recording, Tally
+from tracer.model import (
+    CaptureEnd,
+    Group,
+    Halt,
+    HaltKind,
+    Loss,
+    MemoryReading,
+    PlanChange,
+    ProcessEnd,
+    Recording,
+    Tally,
+)
 from tracer.output.carried import CHECK_KEY, SUMMARY, SUMMARY_KEY
 from tracer.output.descriptors import Descriptors, Value
+from tracer.output.halts import halt_words
 from tracer.output.labels import duration_words, probed_words, short_name
 from tracer.output.tables import some
 
@@ -41,6 +53,7 @@ class Notes:
             "lost events", self._track, rank=1, description="Where events are missing: polls there may lack ends."
         )
         self._last_readings: list[MemoryReading] = []
+        self._halt_tracks: dict[tuple[int, bool], int] = {}
         self._loss_tracks: dict[int, list[tuple[int, int]]] = {}
         self._begin(recording)
 
@@ -139,6 +152,23 @@ class Notes:
         else:
             pid = {"pid": self._pids[reading.process]}
             self._note(max(reading.time, self._start), _reading_words(reading), pid)
+
+    def halt(self, halt: Halt) -> None:
+        """A slice: while it lasts nothing of the process runs; of a CPU limit: in which time it was beyond that."""
+        key = halt.process, halt.kind is HaltKind.THROTTLED
+        if key not in self._halt_tracks:
+            of_whom = f" of process {self._pids[halt.process]}" if len(self._pids) > 1 else ""
+            name = f"{'CPU limit' if key[1] else 'standing still'}{of_whom}"
+            what = "When its process was kept from running: by a signal, a debugger, a freezer, or its CPU limit."
+            self._halt_tracks[key] = self._descriptors.track(name, self._track, rank=2, description=what)
+        args: dict[str, Value] = {"pid": self._pids[halt.process]}
+        if key[1]:
+            args |= {"limit (processors)": halt.quota, "periods": halt.periods, "of these beyond it": halt.throttled}
+            args |= {"lost, added up over processors (ns)": halt.lost}
+        start = max(halt.time, self._start)
+        if halt.until > start:
+            self._descriptors.slice(start, halt.until, self._halt_tracks[key], halt_words(halt.kind, halt.by), args)
+            self.slices += 1
 
     def close(self, time: int, tally: Tally, end: CaptureEnd | None, remarks: tuple[str, ...]) -> None:
         """The last words, at the trace's end; remarks stand at its beginning, where they are seen."""

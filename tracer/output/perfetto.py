@@ -17,6 +17,7 @@ from tracer.model import (
     Array,
     CaptureEnd,
     Finding,
+    Halt,
     Loss,
     MemoryReading,
     Outcome,
@@ -241,6 +242,10 @@ class PerfettoWriter:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         self._notes.memory_reading(reading)
+
+    def halt(self, halt: Halt) -> None:
+        """A process was kept from running."""
+        self._notes.halt(halt)
 
     # ---- the end
 

@@ -13,6 +13,7 @@ from tracer.model import (
     Finding,
     FunctionKind,
     Group,
+    Halt,
     Loss,
     MemoryReading,
     PlanChange,
@@ -31,6 +32,7 @@ from tracer.output.chains import Chains
 from tracer.output.delays import Delays, is_answered
 from tracer.output.findings.gather import Evidence, Unjudged, missing
 from tracer.output.findings.run import Run, is_own
+from tracer.output.halts import Halts
 from tracer.output.jobs import Jobs
 from tracer.output.kinds import TaskKinds
 from tracer.output.probed import GroupTime, ProbedTime
@@ -53,7 +55,8 @@ class Summary:
         self.jobs = Jobs(recording.plan.functions)
         self._group_time = {group: GroupTime(group, recording.plan, recording.start) for group in Group}
         wakes, scheduling = (self._group_time[group] for group in (Group.WAKES, Group.SCHEDULING))
-        self._evidence = Evidence(recording, self.accounts, self.jobs, wakes, scheduling)
+        self.halts = Halts(recording)
+        self._evidence = Evidence(recording, self.accounts, self.jobs, self.halts, wakes, scheduling)
         self.blockers = Blockers(recording.stacks, recording.plan.own_folders)
         self.scheduled = Scheduled(len(recording.plan.functions))
         self.names: dict[int, str] = {}
@@ -108,6 +111,10 @@ class Summary:
         self.readings.append(reading)
         self.kinds.memory_reading(reading)
         self._evidence.memory_reading(reading)
+
+    def halt(self, halt: Halt) -> None:
+        """A process was kept from running."""
+        self.halts.add(halt)
 
     def close(self, tally: Tally, end: CaptureEnd | None) -> None:
         """What assembly counted, and how the recording ended (None: the capture is torn)."""

@@ -149,6 +149,22 @@ def document_of(summary: Summary) -> dict[str, Any]:
             }
             for one in summary.readings
         ],
+        "halts": [
+            {
+                "pid": summary.halts.pid(one),
+                "kind": one.first.kind.value,
+                "by": one.first.by or None,
+                "seconds": summary.since_start(one.first.time),
+                "times": one.times,
+                "total": one.total,
+                "longest": one.longest,
+                "quota": one.latest.quota,
+                "periods": one.periods,
+                "throttled": one.throttled,
+                "lost": one.lost,
+            }
+            for one in summary.halts.sums()
+        ],
         "findings": [_finding(summary, one) for one in summary.findings],
         "rules_not_judged": [asdict(one) for one in summary.unjudged()],
         "process_ends": [

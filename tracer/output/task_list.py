@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Binary, FunctionKind, Process
+from tracer.model import Array, Binary, FunctionKind, Process, Standstill
 from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked, task_frames
+from tracer.output.halts import standstill_words
 from tracer.output.labels import short_name_of
 from tracer.output.running_polls import called_by_own, poll_json, poll_place, poll_words
 from tracer.output.tables import Column, table_lines
@@ -34,7 +35,7 @@ class SortKey(StrEnum):
 class TaskView:
     """A snapshot with its stacks in words.  threads: names by tid.  links: None: they were not read.
 
-    under_way: polls and jobs.
+    under_way: polls and jobs.  standstill: what keeps the whole process from running; None: nothing is known to.
     """
 
     process: Process
@@ -45,6 +46,7 @@ class TaskView:
     parked: tuple[Parked, ...] = ()
     links: LinkWords | None = None
     under_way: UnderWay = field(default_factory=UnderWay)
+    standstill: Standstill | None = None
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class TaskView:
         threads: dict[int, str],
         links: TaskLinks | None = None,
         under_way: UnderWay | None = None,
+        standstill: Standstill | None = None,
     ) -> TaskView:
         """Put the stacks into words.  links: None: not asked for."""
         frames = _named_frames(binary, snapshot)
@@ -63,7 +66,7 @@ class TaskView:
             names = [short_name_of(one.name, FunctionKind.TASK).removeprefix("task ") for one in binary.functions]
             words = LinkWords(binary, snapshot, links, names)
         at = tuple(parked(one) for one in frames)
-        return cls(process, binary, snapshot, threads, frames, at, words, under_way or UnderWay())
+        return cls(process, binary, snapshot, threads, frames, at, words, under_way or UnderWay(), standstill)
 
     def future(self, function: int) -> str:
         """The name of the future of a task whose poll this is."""
@@ -220,7 +223,8 @@ def counts_words(view: TaskView, tasks: Array) -> str:
     total = len(one.tasks)
     of_all = "" if len(tasks) == total else f" of {total:,}"
     plural = "" if total == 1 else "s"
-    return f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}"
+    still = f"\n{standstill_words(view.standstill, view.process.pid)}" if view.standstill is not None else ""
+    return f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}{still}"
 
 
 def tasks_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> dict[str, Any]:
@@ -233,6 +237,7 @@ def tasks_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> dict
         "time": view.snapshot.time or None,
         "duration": view.snapshot.duration,
         "missed": view.snapshot.missed,
+        "standstill": {"kind": still.kind.value, "by": still.by or None} if (still := view.standstill) else None,
         "tasks": [_task_json(view, task, place) for task in tasks],
         "jobs": [
             {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tracer.model import CaptureEnd, Finding, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
+from tracer.model import CaptureEnd, Finding, Halt, Loss, MemoryReading, PlanChange, ProcessEnd, Spans, Tally, Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Listener(Protocol):
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
 
+    def halt(self, halt: Halt) -> None:
+        """A process was kept from running."""
+
 
 class TraceWriter(Listener, Protocol):
     """A trace being written, in bounded memory.  Every method raises OutputFailed when the file cannot grow."""
@@ -62,7 +65,9 @@ class TraceWriter(Listener, Protocol):
         """Remove what was written.  No effect after close."""
 
 
-def tell(listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | MemoryReading | Sequence[Thread]) -> None:
+def tell(
+    listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | MemoryReading | Halt | Sequence[Thread]
+) -> None:
     """Call the method that is for such an item."""
     if isinstance(item, Spans):
         listener.spans(item)
@@ -74,5 +79,7 @@ def tell(listener: Listener, item: Spans | PlanChange | Loss | ProcessEnd | Memo
         listener.process_end(item)
     elif isinstance(item, MemoryReading):
         listener.memory_reading(item)
+    elif isinstance(item, Halt):
+        listener.halt(item)
     else:
         listener.threads(item)

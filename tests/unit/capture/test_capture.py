@@ -23,6 +23,8 @@ from tracer.model import (
     PARKED,
     CaptureEnd,
     Group,
+    Halt,
+    HaltKind,
     Loss,
     MemoryReading,
     PlanChange,
@@ -65,6 +67,18 @@ def test_what_will_not_go_on_is_told(tmp_path: Path) -> None:
     later = messages.write_memory_reading(readings[0]).replace(b"futurelock", b"livelocked")
     kept = messages.read_memory_reading(later).stuck
     assert kept == stuck[1:]
+
+
+def test_what_is_told_of_no_process_that_was_recorded_is_damage(tmp_path: Path) -> None:
+    count = len(RECORDING.processes)
+    with CaptureWriter(tmp_path / "x.ratcap", RECORDING) as writer:
+        for process in (count, count - 1):
+            writer.memory_reading(MemoryReading(9, 5, process, True, 3, np.zeros(0, PARKED)))
+            writer.halt(Halt(5, 9, process, HaltKind.FROZEN))
+    with CaptureReader(tmp_path / "x.ratcap") as reader:
+        kinds = [type(item) for item in reader]
+        assert reader.damaged_blocks == 2
+    assert kinds == [MemoryReading, Halt]
 
 
 def plain(items: list[Item]) -> list[object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.target.quota import cpu_quota
+from tracer.target.quota import Throttled, ThrottleWatch, cpu_quota
 
 
 @pytest.fixture
@@ -61,3 +61,36 @@ def test_what_cannot_be_read_is_no_limit(proc: Path, text: str) -> None:
 
 def test_one_that_is_gone_has_none(proc: Path) -> None:
     assert cpu_quota([9], proc) is None
+
+
+def counted(folder: Path, periods: int, throttled: int, **lost: int) -> None:
+    lines = {"nr_periods": periods, "nr_throttled": throttled, **lost}
+    (folder / "cpu.stat").write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+
+
+def test_how_often_a_limit_kept_it_from_running(proc: Path) -> None:
+    """Of the group that was kept from it longest; the counts of both hierarchies."""
+    older_, newer = proc.parent / "old" / "a", proc.parent / "new" / "b"
+    older(older_, 50_000)
+    counted(older_, 10, 3, throttled_time=7_000)
+    (newer / "cpu.max").write_text("20000 100000\n")
+    counted(newer, 100, 30, throttled_usec=500)
+    watch = ThrottleWatch(7, proc)
+    assert watch.since_last() is None
+    counted(older_, 15, 5, throttled_time=9_000)
+    assert watch.since_last() == Throttled(0.5, 5, 2, 2_000)
+    counted(older_, 20, 6, throttled_time=9_500)
+    counted(newer, 110, 31, throttled_usec=501)
+    assert watch.since_last() == Throttled(0.2, 10, 1, 1_000)
+    assert watch.since_last() is None
+
+
+def test_groups_without_a_limit_or_counts_keep_nobody_from_running(proc: Path) -> None:
+    folder = proc.parent / "old" / "a" / "b"
+    counted(folder, 10, 3, throttled_time=7_000)
+    watch = ThrottleWatch(7, proc)
+    counted(folder, 20, 5, throttled_time=9_000)
+    assert watch.since_last() is None
+    older(folder, 50_000)
+    (folder / "cpu.stat").write_text("nr_periods many\n")
+    assert watch.since_last() is None

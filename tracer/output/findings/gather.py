@@ -11,6 +11,7 @@ from tracer.output.delays import first_waits
 from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked, lent_out
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, unsure_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
+from tracer.output.findings.halted import HALTED, THROTTLED, halted, throttled
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
@@ -31,6 +32,7 @@ from tracer.output.findings.stuck import (
     unpolled_wakes,
 )
 from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
+from tracer.output.halts import Halts
 from tracer.output.jobs import Jobs
 from tracer.output.probe_time import ProbeTime
 from tracer.output.probed import GroupTime
@@ -41,6 +43,7 @@ RULES = (
     *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK, LONG_QUEUE),
     *(TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED),
     *(IMBALANCE, POOL),
+    *(HALTED, THROTTLED),
 )
 """All that there are."""
 
@@ -56,15 +59,21 @@ class Unjudged:
 class Evidence:
     """What the rules need of a recording, in memory that does not grow with its length.
 
-    accounts, jobs, wakes and scheduling (when they were probed): they are told of all before it is.
+    accounts, jobs, halts, wakes and scheduling (when they were probed): they are told of all before it is.
     """
 
     def __init__(
-        self, recording: Recording, accounts: Accounts, jobs: Jobs, wakes: GroupTime, scheduling: GroupTime
+        self,
+        recording: Recording,
+        accounts: Accounts,
+        jobs: Jobs,
+        halts: Halts,
+        wakes: GroupTime,
+        scheduling: GroupTime,
     ) -> None:
         plan = recording.plan
         is_task = [one.kind is FunctionKind.TASK for one in plan.functions]
-        self._accounts, self._jobs = accounts, jobs
+        self._accounts, self._jobs, self._halts = accounts, jobs, halts
         self._probe_time = ProbeTime(plan, recording.hit_costs)
         self._long_polls = LongPolls(is_task, recording.stacks, self._probe_time, plan.own_folders)
         self._open_polls = OpenPolls(is_task, recording.stacks, self._long_polls, plan.own_folders)
@@ -121,6 +130,8 @@ class Evidence:
         ]
         in_line = frozenset[int]().union(*(one.behind for one in lines))
         found = (
+            (HALTED, halted(HALTED, self._halts)),
+            (THROTTLED, throttled(THROTTLED, self._halts)),
             (LONG_POLL, long_polls(LONG_POLL, self._long_polls, run)),
             (LONG_POLL, open_polls(self._open_polls, run)),
             (LONG_POLL, outside_polls(self._outside_polls, run)),
