@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +40,24 @@ TURN = 20_000_000
 """Nanoseconds between two changes."""
 NEAR = 2_000_000
 """Nanoseconds: polls of the target so close to a change may be cut."""
+
+
+_WATCHED = """
+import sys
+from tracer.cli import main
+from tracer.probe.guard import Guard
+since, judge = [], Guard.observe
+def begun(self, plan, costs, share, now, *others, init=Guard.__init__):
+    since.append(now)
+    init(self, plan, costs, share, now, *others)
+def observe(self, now, events, *others):
+    if len(events) and since:
+        print("first event after", int(events["time"].min()) - since.pop(), file=sys.stderr)
+    return judge(self, now, events, *others)
+Guard.__init__, Guard.observe = begun, observe
+sys.exit(main())
+"""
+"""The command; it says how long after the guard's first moment the first event came, ns."""
 
 
 class Fickle:
@@ -296,3 +316,27 @@ def test_hits_that_send_nothing_are_held_as_well(targets: Targets, tmp_path: Pat
     told = said["overhead_of_processor"] * said["seconds"]
     print(f"bare {bare:.2f} ns an element; taken {taken / 1e6:.0f} ms, told {told * 1e3:.0f} ms")
     assert told > taken / 1e9 / 3
+
+
+def test_what_came_while_probes_were_attached_is_held_against_that_time_too(targets: Targets, tmp_path: Path) -> None:
+    """The first batch has all since the first probe.  Against a shorter time it seemed to cost many times as much, and
+    busy programs were given up at once."""
+    with targets.run("trouble", "release-debug", "busy-loop-yield") as running:
+        running.go()
+        time.sleep(0.2)
+        command = [
+            sys.executable,
+            "-c",
+            _WATCHED,
+            "--pid",
+            str(running.pid),
+            "-d",
+            "0.3",
+            "-o",
+            str(tmp_path / "x.pftrace"),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        running.process.kill()
+        running.process.wait()
+    (after,) = [int(line.split()[-1]) for line in done.stderr.splitlines() if line.startswith("first event after")]
+    assert after >= 0

@@ -140,6 +140,7 @@ class Recorder:
             before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
             polls_before = PollsBefore(before, survey.processes, self._running, self._readers)
             _wait_for_our_turn()
+            free, cpu_when_free = kernel_now(), self._cpu_time()
             began = session.attach()
             session.expect_polls(polls_before.stack_ends)
             if sum(one.duration for one in before) < SHORT_READING:  # what happened meanwhile was not seen
@@ -165,7 +166,9 @@ class Recorder:
                 hit_costs=tuple(max(0.0, costs.of(probe, plan)) for probe in plan.probes),
             )
             cpu_at_start = self._cpu_time()
-            self._guard = Guard(plan, costs, options.max_overhead, kernel_now(), cpu_at_start, min(quota or 1.0, 1.0))
+            # The first batch has all that came since the first probe; a program that is launched waits until then.
+            since = (free, cpu_when_free) if launched is None else (kernel_now(), cpu_at_start)
+            self._guard = Guard(plan, costs, options.max_overhead, *since, min(quota or 1.0, 1.0))
             self._halts = HaltWatch(survey.processes, kernel_now())
             stacks = self._stacks = StackTaker(session, plan, survey.processes, self._running)
             with self._writer(recording) as writer, _kept(writer):
