@@ -18,6 +18,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -300,9 +301,16 @@ def tell(**words: Any) -> None:
         os.write(1, json.dumps(words).encode() + b"\n")
 
 
+def import_early() -> None:
+    """Import what is needed later: while this waits for something for days, the package may be replaced."""
+    for name in ("commands.assembling", "output.chrome", "output.flight", "output.perfetto", "output.summary_document"):
+        import_module(f"tracer.{name}")
+
+
 def main(options: str) -> None:
     """The process' own main function.  options: as WatchOptions.as_json makes them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # a terminal, or a service manager, sends them to all; we are told
     os.nice(NICENESS)
+    import_early()
     Watcher(WatchOptions.from_json(options)).run()

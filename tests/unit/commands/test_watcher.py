@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -250,3 +252,28 @@ def test_signals_to_the_whole_group_are_the_recorders(tmp_path: Path, signal_: s
     beside.write(0.6, 0.3)
     beside.end()
     assert len(beside.flight.written) == 1, json.dumps(beside.said)
+
+
+_LATER = """
+import sys
+from pathlib import Path
+from tracer.capture import open_capture
+from tracer.commands import watcher
+from tracer.commands.convert import TraceOptions, write_trace
+watcher.import_early()
+def ours():
+    return {name for name in sys.modules if name.split(".")[0] == "tracer"}
+before = ours()
+for form in ("perfetto", "chrome"):
+    with open_capture(Path(sys.argv[1])) as reader:
+        write_trace(reader, Path(sys.argv[2], form), TraceOptions(form), lambda share: None).summary.as_json()
+print(*sorted(ours() - before))
+"""
+
+
+def test_what_it_needs_later_is_imported_at_the_begin(tmp_path: Path) -> None:
+    """Within days the package may be replaced."""
+    capture = sorted((Path(__file__).parents[2] / "golden").glob("*.ratcap"))[0]
+    command = [sys.executable, "-c", _LATER, str(capture), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
