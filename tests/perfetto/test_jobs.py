@@ -20,6 +20,7 @@ from tracer.model import POLL, WAIT, Array, CaptureEnd, FunctionKind, Outcome, P
 from tracer.model import TASK as TASK_RECORD
 from tracer.output.chrome import ChromeWriter
 from tracer.output.perfetto import PerfettoWriter
+from tracer.output.printed_summary import print_summary
 from tracer.output.summary import Summary
 
 JOB, IN_PLACE, INSIDE = QUERY, QUERY + 1, QUERY + 2
@@ -208,6 +209,12 @@ def test_the_summary_has_them_apart(pieces: int) -> None:
     assert "blocking jobs queued p50 queued p99 queued max jobs ran p50 ran p99 ran max in all" in text
     assert "1 call of block_in_place took 1.40 µs in all" in text
     assert "inside of jobs there was 1 poll: it is in the trace, and in no other table" in text
+    assert "jobs were probed" not in text
+    changes = [{"seconds": 0.1, "probed": "paused", "reason": "too dear"}]
+    console = Console(file=io.StringIO(), width=180)
+    print_summary({**document, "plan_changes": changes, "tasks_probed": 0.1}, console)
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "jobs were probed in 10.0% of the time only: their figures are of that part" in text
 
 
 def test_a_job_that_is_known_in_part_is_not_left_out_unsaid() -> None:

@@ -29,6 +29,7 @@ _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _TOP_CALLS = 3
 _LENGTHS = ("busy", "mean", "p99", "longest")
 _MOST_OF_THEM = 0.99
+_ALL_THE_TIME = 0.999
 _CUT_AT_P50, _CUT_AT_P99 = 0.05, 0.005
 """Shares of waits that the recording cut, from which on a percentile may be longer than it is said to be."""
 
@@ -53,19 +54,31 @@ def print_summary(document: Document, console: Console) -> None:
 
 
 def _print_header(document: Document, console: Console) -> None:
-    seconds, polls = document["seconds"], document["polls"]
+    polls = document["polls"]
     targets = ", ".join(f"{one['name']} ({one['pid']})" for one in document["processes"])
-    rate = f" ({polls / seconds:,.0f}/s)" if seconds else ""
     console.print(
         Text.assemble(
             plain_text(targets, "bold"),
-            f" · {seconds:.2f} s · {some(polls, 'poll')}{rate} · {some(document['instances'], 'future')}"
+            f" · {document['seconds']:.2f} s · {some(polls, 'poll')}{_rate_words(document)}"
+            f" · {some(document['instances'], 'future')}"
             f" · {some(document['tasks'], 'task')}",
         )
     )
     for words in flight_words(document):
         console.print(plain_text(words))
     console.print()
+
+
+def _rate_words(document: Document) -> str:
+    """Polls a second: what was not probed all the time had more."""
+    if not document["seconds"]:
+        return ""
+    rate = f"{document['polls'] / document['seconds']:,.0f}/s"
+    tasks = document.get("tasks_probed", 1.0)  # recordings by earlier versions do not tell it
+    if not document["plan_changes"] or min(tasks, document["futures_probed"]) >= _ALL_THE_TIME:
+        return f" ({rate})"
+    how_long = f"; tasks probed in {tasks:.1%} of the time" if tasks < _ALL_THE_TIME else ""
+    return f" (≥ {rate}{how_long})"
 
 
 def _print_findings(document: Document, console: Console) -> None:
@@ -139,7 +152,7 @@ def _least(row: Document) -> str:
 
 def _print_part(what: str, share: float, document: Document, console: Console) -> None:
     """That they were not probed all the time."""
-    if document["plan_changes"] and share < 0.999:
+    if document["plan_changes"] and share < _ALL_THE_TIME:
         words = f"{what} were probed in {share:.1%} of the time only: their figures are of that part"
         console.print(plain_text(words, "yellow"))
 
@@ -195,7 +208,7 @@ def _print_scheduling(document: Document, console: Console) -> None:
         of_some = f" (told of {known:,} of {polls:,} polls)" if known < _MOST_OF_THEM * polls else ""
         console.print(plain_text(f"busy: {words}{duration_words(blocked)} blocked{of_some}", "dim"))
         _print_blocked(scheduling["blocked_in_polls"], console)
-        if document["plan_changes"] and scheduling["probed"] < 0.999:
+        if document["plan_changes"] and scheduling["probed"] < _ALL_THE_TIME:
             words = f"scheduling was recorded in {scheduling['probed']:.1%} of the time only"
             console.print(plain_text(words, "yellow"))
     if document["task_kinds"]:
@@ -275,6 +288,7 @@ def _print_jobs(document: Document, console: Console) -> None:
         console.print(plain_text(f"{some(len(jobs) - _TOP_KINDS, 'more kind')} of blocking jobs", "dim"))
     for words in left_out(jobs, document.get("polls_in_jobs", 0)):
         console.print(plain_text(words, "dim"))
+    _print_part("jobs", document.get("tasks_probed", 1.0), document, console)
     console.print()
 
 

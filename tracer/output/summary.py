@@ -149,7 +149,13 @@ class Summary:
             knows_stuck=any(reading.stuck is not None for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
-        return Run(plan, self.chains, self.accounts, start, end, self.names, self._pids, lacks)
+        return Run(plan, self.chains, self.accounts, start, end, self.names, self._pids, lacks, self._used())
+
+    def _used(self) -> float | None:
+        """Processors that the program used on average, without the probes."""
+        if self.end is None or not self.end.overhead or self.end.of_processor is None:
+            return None
+        return max(0.0, self.end.of_processor / self.end.overhead - self.end.of_processor)
 
     # ---- figures
 

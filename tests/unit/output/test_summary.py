@@ -183,6 +183,25 @@ def rendered(summary: Summary, width: int = 100) -> str:
     return text.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("active", "words"),
+    [
+        (set(Group), "(12,000/s)"),
+        (set(Group) - {Group.FUTURES}, "(≥ 12,000/s)"),
+        (set(), "(≥ 12,000/s; tasks probed in 20.0% of the time)"),
+    ],
+)
+def test_a_rate_is_at_least_that_where_not_all_was_probed(active: set[Group], words: str) -> None:
+    """From the first of five seconds on only these were."""
+    summary = Summary(make_recording(duration="5"))
+    summary.spans(many(60_000, churn=7))
+    if active != set(Group):
+        summary.plan_change(PlanChange(START + 1_000_000_000, frozenset(active), "too dear"))
+    summary.close(Tally(120_000, 60_000), CaptureEnd(START + 5_000_000_000, "5 s are over", 1, 0))
+    header = rendered(summary, 200).splitlines()[0]
+    assert f"· 60,000 polls {words} ·" in header
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_of_how_many_polls_it_is_known_what_their_threads_did(every: int) -> None:
     """Said where it is not of nearly all of them: the parts do not come to the whole then."""

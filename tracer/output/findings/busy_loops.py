@@ -27,6 +27,7 @@ BUSY_LOOP = Rule(
         "median_poll_ns": 250_000,
         "share_of_run": 0.05,
         "critical_processors": 0.5,
+        "critical_filled": 0.9,
     },
     "Wait for what it looks for (a Notify, a channel, a timer) instead of waking the task until it is there.",
 )
@@ -63,7 +64,8 @@ class _Worst:
     """Of one function: the task with the most own wakes, dtype TASK; loops: how many such tasks there were.
 
     rate: of its own wakes, a second in which wakes were probed.  used: processors that it
-    took then, or would have had it got them, without what the probes took: of_probes, about.
+    took then, or would have had it got them, without what the probes took: of_probes, about.  filled: with it, by the
+    clock.
     """
 
     task: np.void
@@ -71,6 +73,7 @@ class _Worst:
     rate: float
     used: float
     of_probes: float
+    filled: float
     loops: int
 
 
@@ -154,11 +157,12 @@ class BusyLoops:
             worst[function] = replace(before, loops=loops)
         return True
 
-    def _used(self, loop: _Loop) -> tuple[float, float]:
-        """Processors: by its polls and, where the scheduling tells it, between them; and by the probes."""
+    def _used(self, loop: _Loop) -> tuple[float, float, float]:
+        """Processors: by its polls and, where the scheduling tells it, between them; by the probes; and by both."""
         probed, scheduled = (one.between(loop.first, loop.last) for one in (self._probed, self._scheduled))
         used = loop.polling + (loop.between if scheduled >= _MOST_OF * probed else 0)
-        return max(0, used - loop.probes) / max(1, probed), loop.probes / max(1, probed)
+        whole = max(1, probed)
+        return max(0, used - loop.probes) / whole, loop.probes / whole, used / whole
 
     def _is_busy(self, rule: Rule, loop: _Loop, task: np.void, rate: float) -> bool:
         share = self.share_probed(task)
@@ -237,18 +241,22 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
         about = run.function(function)
         place = run.chains.waiting(function, None, int(loop.wait["places"])).location
         who = run.short(function) + (f" (id {int(task['id'])})" if task["id"] else "")
-        used = one.used - MAY_TAKE_MORE * one.of_probes
+        is_critical = one.used - MAY_TAKE_MORE * one.of_probes >= rule.limits["critical_processors"]
+        # What never sleeps takes a whole processor, whatever part of it the probes take: if that much was used at all.
+        never_sleeps = one.filled >= rule.limits["critical_filled"]
+        is_critical |= never_sleeps and (run.used or 0.0) >= rule.limits["critical_processors"]
         more = f", as did {one.loops - 1:,} more" if one.loops > 1 else ""
         yield Finding(
             rule.id,
-            Severity.CRITICAL if used >= rule.limits["critical_processors"] else Severity.WARNING,
+            Severity.CRITICAL if is_critical else Severity.WARNING,
             f"a task {who} woke itself {rate:,} times a second while it was probed, for {duration_words(took)}{more}"
-            + (" (the probes took more of that time than the program)" if one.of_probes > one.used else ""),
+            + _words_on_probes(one, rule),
             {
                 "own_wakes": loop.own,
                 "own_wakes_per_second": rate,
                 "processors": round(one.used, 2),
                 "processors_of_probes": round(one.of_probes, 2),
+                "processors_of_both": round(one.filled, 2),
                 "polls": polls,
                 "median_poll_ns": median,
                 "share_of_all_polls": round(polls / max(1, evidence.polls), 4),
@@ -262,3 +270,9 @@ def busy_loops(rule: Rule, evidence: BusyLoops, run: Run) -> Iterator[Finding]:
             int(task["task"]),
             rule.advice,
         )
+
+
+def _words_on_probes(one: _Worst, rule: Rule) -> str:
+    if one.filled >= rule.limits["critical_filled"]:
+        return ", without a pause"
+    return " (the probes took more of that time than the program)" if one.of_probes > one.used else ""

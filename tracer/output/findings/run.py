@@ -51,7 +51,8 @@ def is_own(function: PollFunction, plan: Plan) -> bool:
 class Run:
     """A recording that is over.  chains, accounts: of its plan and its polls.  start, end: ns.
 
-    names, pids: of threads, by tid.  missing: why a need is not met.
+    names, pids: of threads, by tid.  missing: why a need is not met.  used: processors that the program used on
+    average, without the probes; None: not known.
     """
 
     plan: Plan
@@ -62,6 +63,7 @@ class Run:
     names: Mapping[int, str]
     pids: Mapping[int, int]
     missing: Mapping[Need, str]
+    used: float | None = None
 
     @property
     def duration(self) -> int:

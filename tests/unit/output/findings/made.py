@@ -164,8 +164,9 @@ def summary_of(
     lost: int = 0,
     of: Recording | None = None,
     changes: Sequence[PlanChange] = (),
+    shares: tuple[float | None, float | None] = (None, None),
 ) -> Summary:
-    """Of a recording of ten seconds that told these, after the changes."""
+    """Of a recording of ten seconds that told these, after the changes.  shares: overhead, of_processor of its end."""
     summary = Summary(of or recording(wakes=wakes))
     summary.threads([Thread(tid, PID, f"worker-{number}") for number, tid in enumerate(WORKERS)])
     for change in changes:
@@ -174,7 +175,7 @@ def summary_of(
         summary.spans(part)
     if lost:
         summary.loss(Loss(0, lost, None, None))
-    summary.close(Tally(), CaptureEnd(START + 10_000 * MS, "10 s are over", 100, lost))
+    summary.close(Tally(), CaptureEnd(START + 10_000 * MS, "10 s are over", 100, lost, *shares))
     return summary
 
 

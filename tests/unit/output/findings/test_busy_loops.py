@@ -63,6 +63,20 @@ def test_what_its_probes_use_is_not_its_own() -> None:
     assert one.evidence["processors_of_probes"] == pytest.approx(0.3, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("length", "overhead", "is_critical"), [(0.095, 0.02, True), (0.095, 0.1, False), (0.06, 0.02, False)]
+)
+def test_one_that_never_sleeps_takes_what_it_gets(length: float, overhead: float, is_critical: bool) -> None:
+    """Most of it by its probes, while it has them; most of the time it has none, and the program uses a processor."""
+    made = recording()
+    made = replace(made, hit_costs=(90_000.0,) * (len(made.plan.probes) - 1) + (0.0,))
+    findings = summary_of(loop(apart=0.1, length=length), of=made, shares=(overhead, 0.02)).findings
+    (one,) = [one for one in findings if one.rule == "busy-loop"]
+    assert float(one.evidence["processors"]) < 0.1
+    assert one.severity is (Severity.CRITICAL if is_critical else Severity.WARNING)
+    assert ("without a pause" in one.title) == (length > 0.09)
+
+
 def quick_loop(*others: np.void, off: Sequence[np.void] = ()) -> Spans:
     """Polls of 0.02 ms, 0.1 ms from one to the next."""
     made, more = loop(apart=0.1), spans([*others], off_cpu=off)
