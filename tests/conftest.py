@@ -19,6 +19,9 @@ settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+_MANY = 1000
+"""Tests in a run, from which on nearly all targets are asked for."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-cells", action="store_true", help="every target in every profile, not the pairwise subset")
@@ -90,12 +93,16 @@ def _measures(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def builds(request: pytest.FixtureRequest) -> Iterator[Builds]:
-    """What builds the targets: it has begun with the profiles of all cells that this run goes through."""
+    """What builds the targets: it has begun with the profiles of all cells that this run goes through.
+
+    Of a few tests only those that they ask for: all of a profile are minutes of building.
+    """
     every = request.config.getoption("--all-cells")
-    builds = Builds((*cells(every), *LINES))
     functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    wanted = [item.callspec.params.get("cell") for item in functions if hasattr(item, "callspec")]
-    builds.begin(dict.fromkeys(cell.profile for cell in wanted if isinstance(cell, Cell)))
+    params = [item.callspec.params.get("cell") for item in functions if hasattr(item, "callspec")]
+    wanted = dict.fromkeys(cell for cell in params if isinstance(cell, Cell))
+    builds = Builds((*cells(every), *LINES) if len(functions) >= _MANY else tuple(wanted))
+    builds.begin(dict.fromkeys(cell.profile for cell in wanted))
     yield builds
     builds.close()
 
