@@ -114,7 +114,7 @@ def test_the_server_waits_where_its_source_does(targets: Targets, tmp_path: Path
             assert is_made_by(one["awaitee"], statement(one["file"], one["line"]))
 
 
-@pytest.mark.parametrize("profile", ["dev", "release-debug", "old-dev", "old-release-debug"])
+@pytest.mark.parametrize("profile", ["dev", "release-debug", "bfd", "old-dev", "old-release-debug"])
 def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, profile: str) -> None:
     output = trace_of_tokio_multi(targets, profile, tmp_path)
     path = WORKSPACE / "tokio_multi/src/main.rs"
@@ -128,6 +128,12 @@ def test_tasks_wait_where_their_source_does(targets: Targets, tmp_path: Path, pr
     assert {assert_told(row, path) for row in nested} == {_line(path, "let value = leaf.await;")}
     assert {row["name"] for row in nested} == {"waiting: Leaf<Sleep>"}
     assert len(outer) == len(nested) == 23 * 46
+    done = rat("report", "--json", output)
+    assert done.code == 0, done.err
+    (kind,) = (one for one in json.loads(done.out)["task_kinds"] if one["function"].endswith("<tokio_multi::outer>"))
+    told = [one for one in kind["waits_by_await"] if one["function"] == kind["function"]]
+    assert {(one["file"], one["line"]) for one in told} == {(row["file"], row["line"]) for row in nested}
+    assert sum(one["waits"] for one in told) == 23 * 46
 
 
 @pytest.mark.parametrize("profile", ["dev-lines", "release-lines"])

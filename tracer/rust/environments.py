@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -17,13 +17,15 @@ from tracer.model import SourceLocation
 from tracer.rust.dwarf import Dwarf
 from tracer.rust.forms import DwarfError
 from tracer.rust.naming import own_name
+from tracer.rust.string_tails import tails
 from tracer.rust.task_cells import find_structures
 from tracer.rust.types import Types, is_coroutine, pinned_path
 
 _ENVIRONMENT = "_env#"
-_PINS = re.compile(rb"\0(Pin<&mut [^\0]{1,4000}>)(?=\0)")
+_PINS = re.compile(rb"Pin<&mut ")
 """With which others poll them: they have the paths of the types."""
-_TYPES = re.compile(rb"\0(\{[a-z_]+_env#[^\0]{1,4000})(?=\0)")
+_TYPES = re.compile(rb"\{[a-z_]+_env#")
+_LONGEST = 4000
 _MOST = 20_000
 """Entries that are looked at at most."""
 
@@ -53,10 +55,12 @@ def environments(
     what a macro makes several times in one line.
     """
     sought = _alone(wanted)
-    found: Places = {}
-    for pattern in (_PINS, _TYPES):
-        left = {name for name, place in sought if (name, place) not in found}
-        found = {**_found(dwarf, types, begin_of, pattern, left), **found}
+    strings = dwarf.section(".debug_str")
+    pins = tails(strings, _PINS, range(_LONGEST))
+    found = _found(dwarf, types, begin_of, pins, {name for name, _ in sought})
+    if left := {name for name, place in sought if (name, place) not in found}:
+        lengths = {len(name.replace("#", _ENVIRONMENT, 1).encode()) for name in left}
+        found = {**_found(dwarf, types, begin_of, tails(strings, _TYPES, lengths), left), **found}
     told: dict[int, tuple[int, str | None]] = {}
     for place, keys in sought.items():
         paths = found.get(place, {})
@@ -69,16 +73,15 @@ def _found(
     dwarf: Dwarf,
     types: Types,
     begin_of: Callable[[int], SourceLocation | None],
-    pattern: re.Pattern[bytes],
+    texts: Iterable[tuple[int, str]],
     functions: Collection[str],
 ) -> Places:
-    """The types, or pins to them, whose names fit the pattern and these functions' own names."""
+    """The types, or pins to them, whose names are among the texts (by place in .debug_str) and fit these functions'."""
     names = {}
-    for match in pattern.finditer(dwarf.section(".debug_str")) if functions else ():
-        name = match[1].decode("utf-8", "replace")
+    for place, name in texts:
         own = own_name(pinned_path(name) or name)
         if own.replace(_ENVIRONMENT, "#", 1) in functions and _ENVIRONMENT in own:
-            names[match.start(1)] = name
+            names[place] = name
     found: Places = {}
     for position, name in islice(find_structures(dwarf, dwarf.units, names), _MOST):
         path = pinned_path(name)

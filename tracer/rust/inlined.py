@@ -27,7 +27,7 @@ from tracer.rust.words import word_positions
 
 REASON = "inlined into its parent: it has no function of its own"
 
-_NAME = re.compile(rb"\{async_(?:fn|block|closure)#\d+\}[^\0]{0,1000}")
+_NAME = re.compile(rb"\{async_(?:fn|block|closure)#\d+\}(?:<[^\0]*)?(?=\0)")
 _BUDGET = 64 << 20
 """Bytes of units that are searched at most: about 0.3 s."""
 _WALK_BUDGET = 8 << 20
@@ -133,8 +133,7 @@ class InlinedCoroutines:
     def _entries(self) -> Iterator[Die]:
         """The abstract subprograms `{async_…}` in the user's own units."""
         strings, left = self._dwarf.section(".debug_str"), _BUDGET
-        places = [match.start() for match in _NAME.finditer(strings)]
-        names = np.array([place for place in places if strings[place - 1 : place] == b"\0"], np.uint32)
+        names = np.array([match.start() for match in _NAME.finditer(strings)], np.uint32)
         if not len(names):
             return
         for unit in self._dwarf.units:

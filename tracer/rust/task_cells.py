@@ -16,9 +16,10 @@ import numpy as np
 from tracer.rust.dwarf import Dwarf, Unit
 from tracer.rust.forms import INDEXED_NAMES, At, DwarfError, Form, Tag
 from tracer.rust.lookup import code_starts, uleb_bytes
+from tracer.rust.string_tails import tails
 from tracer.rust.words import word_positions
 
-_CELL = re.compile(rb"\0(Cell<[^\0]{1,8000}>)(?=\0)")
+_CELL = re.compile(rb"Cell<")
 _SEARCH_BUDGET = 64 << 20
 """Bytes of units that are searched at most for one binary: about 0.3 s."""
 
@@ -39,12 +40,9 @@ def find_cells(dwarf: Dwarf, units: Collection[Unit], wanted: Mapping[int, str])
     keys: dict[str, list[int]] = defaultdict(list)
     for key, name in wanted.items():
         keys[name].append(key)
+    lengths = {len(name.encode()) for name in keys}
     # Split units have a string each, all others share one.
-    names = {
-        match.start(1): name
-        for match in _CELL.finditer(dwarf.section(".debug_str"))
-        if (name := match[1].decode("utf-8", "replace")) in keys
-    }
+    names = {place: name for place, name in tails(dwarf.section(".debug_str"), _CELL, lengths) if name in keys}
     found: dict[int, int] = {}
     for position, name in find_structures(dwarf, units, names):
         found |= dict.fromkeys(keys.pop(name, ()), position)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import Targets
 from tracer.model import FunctionKind
 from tracer.rust import read_binary
 from tracer.rust.dwarf import Dwarf
@@ -15,11 +16,20 @@ from tracer.rust.task_cells import find_cells
 from tracer.target.elf import open_elf
 
 
-@pytest.fixture(scope="module", params=["4", "5"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "-Cdwarf-version=4",
+        "-Cdwarf-version=5",
+        # These let a name be the tail of a longer one.
+        "-Clink-arg=-fuse-ld=bfd",
+        "-Clink-arg=-Wl,-O2",
+    ],
+)
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, program = Path(__file__).parent / "cell_apart.rs", tmp_path_factory.mktemp("cells") / "program"
     command = ["rustc", "--edition", "2021", "--crate-name", "tokio", "-Copt-level=1", "-Cdebuginfo=2"]
-    command += ["-Ccodegen-units=16", f"-Cdwarf-version={request.param}", str(source), "-o", str(program)]
+    command += ["-Ccodegen-units=16", request.param, str(source), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return program
 
@@ -32,6 +42,19 @@ def test_the_type_of_a_task_is_found_in_any_unit(program: Path) -> None:
     assert task.name == "task tokio::work"
     assert task.layout is not None
     assert binary.layouts[task.layout].edges
+
+
+@pytest.mark.parametrize("profile", ["release-debug", "bfd", "old-dev", "old-release-debug"])
+def test_where_the_future_is_in_each_task_is_told(targets: Targets, profile: str) -> None:
+    """By each linker: the old compiler's is GNU ld, too."""
+    path = targets.path("tokio_multi", profile)
+    with open_elf(path) as image:
+        binary = read_binary(image, display_path=str(path))
+    tasks = [one for one in binary.functions if one.kind is FunctionKind.TASK]
+    assert len(tasks) >= 8
+    for task in tasks:
+        assert task.layout is not None, task.name
+        assert binary.layouts[task.layout].edges
 
 
 def test_a_type_that_a_unit_only_declares_is_found_in_another(program: Path) -> None:
