@@ -23,7 +23,8 @@ _CELL = re.compile(rb"Cell<")
 _SEARCH_BUDGET = 64 << 20
 """Bytes of units that are searched at most for one binary: about 0.3 s."""
 
-_MEMBERS = frozenset({int(Tag.MEMBER)})
+_PARTS = frozenset({int(Tag.MEMBER), int(Tag.VARIANT_PART)})
+"""A coroutine that has nothing but its states has no members of its own."""
 
 
 def cell_name(poll: str) -> str | None:
@@ -93,7 +94,8 @@ def _direct(dwarf: Dwarf, unit: Unit, names: Mapping[int, str], codes: Mapping[i
     for position in word_positions(dwarf.info, unit, np.array(list(names), np.uint32)):
         name = names[int.from_bytes(dwarf.info[position : position + 4], "little")]
         for start in code_starts(dwarf.info, position, direct, unit.first_die):
-            yield start, name
+            if _is_named(dwarf, unit, start, name):
+                yield start, name
 
 
 def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str], codes: Mapping[int, int]) -> Iterator[tuple[int, str]]:
@@ -123,11 +125,12 @@ def _indexed(dwarf: Dwarf, unit: Unit, names: Mapping[int, str], codes: Mapping[
 
 
 def _is_named(dwarf: Dwarf, unit: Unit, position: int, name: str) -> bool:
-    """Whether a structure of that name with members inside it is there: few bytes can look like its begin by chance."""
+    """Whether a structure of that name with parts inside it is there: few bytes can look like its begin by chance."""
     try:
         die = dwarf.die(position, unit)
         size = die.integer(At.BYTE_SIZE) or 0
-        places = [member.integer(At.DATA_MEMBER_LOCATION) for member in dwarf.children(die, _MEMBERS)]
-        return die.name == name and bool(places) and all(place is not None and place <= size for place in places)
+        parts = list(dwarf.children(die, _PARTS))
+        places = [part.integer(At.DATA_MEMBER_LOCATION) for part in parts if part.tag == Tag.MEMBER]
+        return die.name == name and bool(parts) and all(place is not None and place <= size for place in places)
     except DwarfError:
         return False

@@ -66,3 +66,23 @@ def test_a_type_that_a_unit_only_declares_is_found_in_another(program: Path) -> 
         for several in (units, units[::-1]):
             (found,) = find_cells(dwarf, several, {0: name}).values()
             assert dwarf.die(found).integer(At.BYTE_SIZE)
+
+
+def test_bytes_that_look_like_the_type_by_chance_are_not_it(program: Path, tmp_path: Path) -> None:
+    name = "Cell<tokio::work::{async_fn_env#0}, u32>"
+    with open_elf(program) as image:
+        dwarf = Dwarf(image)
+        info = bytes(dwarf.info)
+        (true,) = find_cells(dwarf, dwarf.units, {0: name}).values()
+        unit = dwarf.unit_of(true)
+        # The code, which is one byte, and the name's place, or index, over the address that the unit itself begins at.
+        over = info.index(bytes(8), unit.first_die)
+        assert over + 8 < true
+    path = tmp_path / "program"
+    content = bytearray(program.read_bytes())
+    at = content.index(info) + over
+    content[at + 3 : at + 8] = info[true : true + 5]
+    path.write_bytes(content)
+    with open_elf(path) as image:
+        dwarf = Dwarf(image)
+        assert list(find_cells(dwarf, dwarf.units, {0: name}).values()) == [true]
