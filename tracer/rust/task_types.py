@@ -1,9 +1,9 @@
 """Which future a runtime's task poll runs, by the symbol table alone.
 
 Legacy mangling leaves out T of `raw::poll<T, S>`.  But the task's vtable names functions that drop
-the future, and `drop_in_place<Cell<T, S>>` and `drop_in_place<CoreStage<T>>` carry T.  Vtable layout: tokio 1.25
-to 1.54, runtime/task/raw.rs: it begins with seven functions, poll first.  async-task 4.0 to 4.7,
-raw.rs: `run` itself drops a guard with the future's type, or the future.
+the future, and `drop_in_place<Cell<T, S>>` and `drop_in_place<CoreStage<T>>` (rustc 1.97: `drop_glue<…>`) carry T.
+Vtable layout: tokio 1.25 to 1.54, runtime/task/raw.rs: it begins with seven functions, poll first.  async-task 4.0
+to 4.7, raw.rs: `run` itself drops a guard with the future's type, or the future.
 
 The compiler merges functions of the same code: the drop glue that is called can then have the name of another type.
 There is one task poll for each T and S, so that two of them with the same name show that it is not the name of both.
@@ -39,7 +39,7 @@ _SCHEDULERS = 3
 """tokio's: multi-thread, current-thread, LocalSet."""
 
 _PLACE = re.compile(r"\[rip ([+-]) (0x[0-9a-f]+|\d+)\]")
-_DROP = re.compile(rb"drop_in_place\$LT\$")
+_DROP = re.compile(rb"drop_(?:in_place|glue)\$LT\$")
 _INTERNAL = re.compile(rb"5tokio7runtime4task|10async_task3raw")
 _TOKIO_DROPS = tuple(
     re.compile(rf"^core::ptr::drop_(?:in_place|glue)<{box}(?P<of>tokio::runtime::task::core::(?:{name})<.+>){end}>$")
@@ -58,6 +58,8 @@ _WORKER = re.compile(
 """tokio 1.25 to 1.54.  Others of that module are called by any task poll, such as what schedules a task anew."""
 _JOB = re.compile(r"^<tokio::runtime::blocking::task::BlockingTask<.+> as core::future::future::Future>::poll$")
 """tokio 1.25 to 1.54."""
+_OF_JOBS = re.compile(r"^<tokio::runtime::blocking::schedule::BlockingSchedule as tokio::runtime::task::Schedule>::")
+"""tokio 1.25 to 1.54: what the vtables of jobs, and of workers' loops, call in the place of a scheduler."""
 _OF_TASKS = re.compile(r"^<?tokio::runtime::(?:blocking::)?task::")
 
 
@@ -114,7 +116,7 @@ class TaskTypes:
                 types[poll] = WORKER_LOOP
                 continue
             if claim is None:
-                if self._leads_to(poll, _JOB):
+                if self._leads_to(poll, _JOB) or self._is_scheduled_as_job(poll):
                     types[poll] = UNKNOWN_JOB
                 continue
             future: str | None = claim.future
@@ -141,6 +143,10 @@ class TaskTypes:
                 return True
             functions = {callee for callee, several in names.items() if any(map(_OF_TASKS.match, several))}
         return False
+
+    def _is_scheduled_as_job(self, poll: int) -> bool:
+        called = {callee for function in self._vtable(poll) for callee in self._calls(function)}
+        return any(_OF_JOBS.match(name) for callee in called for name in self._names(callee))
 
     def _run_by(self, poll: int, claimed: str) -> str | None:
         """What a task poll runs whose drop glue has the name of several: the one coroutine that its code leads to."""
