@@ -23,6 +23,7 @@ _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
         rb"transition_to_complete",
+        rb"8complete",
         rb"4task3raw7dealloc",
         rb"4task3raw8shutdown",
         rb"drop_future",
@@ -60,11 +61,15 @@ _CELL = re.compile(r"^core::ptr::drop_(?:in_place|glue)(?:::)?<tokio::runtime::t
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a life ends at functions of this name; see EndPoint."""
+    """How a life ends at functions of this name; see EndPoint.
+
+    is_substitute: looked at only where nothing of kind COMPLETE is left a function.
+    """
 
     pattern: re.Pattern[str]
     kind: EndKind
     runtime: str
+    is_substitute: bool = False
     only_if: HeaderTest | None = None
     done: HeaderTest | None = None
     undone: HeaderTest | None = None
@@ -76,6 +81,14 @@ _WAYS = (
         EndKind.COMPLETE,
         "tokio",
         # One that was cancelled while it was polled may have returned all the same.
+        done=HeaderTest(0, _CANCELLED, 0),
+    ),
+    _Way(
+        # The one caller of that, which begins with it; of each kind of task its own, and perhaps inlined as well.
+        re.compile(r"^<?tokio::runtime::task::harness::Harness<.+>::complete$"),
+        EndKind.CLOSED,
+        "tokio",
+        is_substitute=True,
         done=HeaderTest(0, _CANCELLED, 0),
     ),
     _Way(
@@ -97,6 +110,7 @@ _WAYS = (
         _CELL,
         EndKind.FREED,
         "tokio",
+        is_substitute=True,
         done=HeaderTest(0, _COMPLETE | _CANCELLED, _COMPLETE),
         undone=HeaderTest(0, _COMPLETE, 0),
     ),
@@ -187,7 +201,7 @@ class Ends:
             points += [
                 self._of_task(address, name, way, tasks)
                 for address, (name, way) in self._tasks.items()
-                if not (is_seen and way.pattern is _CELL)  # its end is known by then
+                if not (is_seen and way.is_substitute)
             ]
         if functions:
             points += [
