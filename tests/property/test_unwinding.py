@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -58,7 +58,7 @@ def test_any_instructions_end(initial: bytes, own: bytes, address: int) -> None:
 def _libc() -> Module:
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")
     path = next(line.split()[5] for line in maps.splitlines() if "/libc.so.6" in line)
-    return Module(path, open_elf(Path(path)))
+    return Module(path, open_elf(Path(path)), PurePosixPath(path))
 
 
 _CODE = st.integers(0, 0x18_0000)

@@ -57,7 +57,7 @@ def _names(
         target = targets[pid]
         for module in modules.opened:
             own = known.get(pid, {}) if module.path == target.executable else {}
-            found = _named(module, target.root_path, wanted.pop(module, set()), own)
+            found = _named(module, modules.root, wanted.pop(module, set()), own)
             names |= {(module, address): frames for address, frames in found.items()}
     return names | {(None, address): (Frame(None, None, False, ""),) for address in wanted[None]}
 
@@ -81,8 +81,8 @@ def _named(module: Module, root: Path, addresses: set[int], known: Mapping[int, 
     if not addresses:
         return {}
     asked = sorted(addresses)
-    with contextlib.suppress(RatError, OSError, *BAD_MESSAGE), _debug_file(module.image, root) as debug:
-        split = rust.find_split_debug(debug or module.image, SplitFiles(module.image, root))
+    with contextlib.suppress(RatError, OSError, *BAD_MESSAGE), _debug_file(module, root) as debug:
+        split = rust.find_split_debug(debug or module.image, SplitFiles(module.image, root, module.place))
 
         def name() -> Stacks:
             found = StackNames(module.image, module.name, debug, split, known).of(addresses)
@@ -94,8 +94,9 @@ def _named(module: Module, root: Path, addresses: set[int], known: Mapping[int, 
 
 
 @contextlib.contextmanager
-def _debug_file(image: ElfImage, root: Path) -> Iterator[ElfImage | None]:
-    path = None if image.has_section(".debug_info") else find_debug_file(image, root)
+def _debug_file(module: Module, root: Path) -> Iterator[ElfImage | None]:
+    has_own = module.image.has_section(".debug_info")
+    path = None if has_own else find_debug_file(module.image, root, module.place)
     if path is None:
         yield None
         return

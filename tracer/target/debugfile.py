@@ -23,15 +23,16 @@ _DEBUG_FOLDER = PurePosixPath("/usr/lib/debug")
 _HOST = Path("/")
 
 
-def find_debug_file(image: ElfImage, process_root: Path | None) -> Path | None:
+def find_debug_file(image: ElfImage, process_root: Path | None, place: PurePosixPath | None = None) -> Path | None:
     """The separate debug file of `image`, or None.
 
-    process_root: /proc/PID/root for a binary of a process; None for a file of this machine.  What the
-    build id found is returned unseen (compare its build id); what .gnu_debuglink found has the right CRC.
+    process_root: the root folder of a binary's process; None for a file of this machine.  place: where the binary lies
+    as seen from there; None: where its image says.  What the build id found is returned unseen (compare its build
+    id); what .gnu_debuglink found has the right CRC.
     Symbolic links inside the process' root stay inside it.
     """
     root = process_root or _HOST
-    binary = _place(image, process_root)
+    binary = place or place_in(image, process_root)
     if image.build_id is not None and len(image.build_id) > 2:
         name = _DEBUG_FOLDER / ".build-id" / image.build_id[:2] / f"{image.build_id[2:]}.debug"
         for searched in dict.fromkeys((root, _HOST)):
@@ -52,11 +53,11 @@ def find_debug_file(image: ElfImage, process_root: Path | None) -> Path | None:
 class SplitFiles:
     """Finds the files beside a binary that hold its split DWARF (rustc -C split-debuginfo=packed or unpacked).
 
-    process_root: as for find_debug_file.  What is found is returned unseen: compare the ids inside.
+    process_root, place: as for find_debug_file.  What is found is returned unseen: compare the ids inside.
     """
 
-    def __init__(self, image: ElfImage, process_root: Path | None) -> None:
-        self._binary, self._root = _place(image, process_root), process_root or _HOST
+    def __init__(self, image: ElfImage, process_root: Path | None, place: PurePosixPath | None = None) -> None:
+        self._binary, self._root = place or place_in(image, process_root), process_root or _HOST
 
     def package(self) -> Path | None:
         """NAME.dwp beside the binary, as GDB looks for it and cargo puts it there; None when there is none."""
@@ -76,8 +77,8 @@ class SplitFiles:
         return next((one for one in found if one is not None), None)
 
 
-def _place(image: ElfImage, process_root: Path | None) -> PurePosixPath:
-    """The binary's absolute path as seen from its root."""
+def place_in(image: ElfImage, process_root: Path | None) -> PurePosixPath:
+    """The binary's absolute path as seen from its root; of a process' one while that is there."""
     path = image.path
     if process_root is None:
         return PurePosixPath(os.path.realpath(path))

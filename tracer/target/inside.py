@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import weakref
 from pathlib import Path, PurePosixPath
 
 from tracer.beneath import Resolve, open_resolved
@@ -13,7 +14,7 @@ from tracer.beneath import Resolve, open_resolved
 MAX_FILE = 16 << 30
 """Bytes: a program with its debug information may have some gigabytes; a sparse file may claim anything."""
 
-_OF_A_PROCESS = re.compile(r"(/proc/\d+/root)/(.+)", re.DOTALL)
+_OF_A_PROCESS = re.compile(r"(/proc/\d+/root|/proc/self/fd/\d+)/(.+)", re.DOTALL)
 _MAX_LINKS = 40  # as the kernel: more symbolic links than this in one path are a loop
 
 
@@ -60,7 +61,8 @@ def _walk(root: Path, path: PurePosixPath) -> Path | None:
 def open_file(path: Path) -> int:
     """A descriptor for reading a regular file.  Raises OSError.
 
-    What lies under /proc/PID/root is opened as inside it, whatever became of its folders since they were looked at.
+    What lies under /proc/PID/root, or a root that is held, is opened as inside it, whatever became of its folders since
+    they were looked at.
     Nothing hangs: neither a FIFO nor a terminal in the file's place.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -71,6 +73,15 @@ def open_file(path: Path) -> int:
         what = "it is not a file" if not stat.S_ISREG(status.st_mode) else "it is too large"
         raise OSError(errno.EINVAL, what)
     return descriptor
+
+
+class HeldRoot:
+    """A process' root folder, held open: what lies in it is found when the process is gone.  Raises OSError."""
+
+    def __init__(self, root: Path) -> None:
+        descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = Path(f"/proc/self/fd/{descriptor}")
+        self.close = weakref.finalize(self, os.close, descriptor)
 
 
 def _open_inside(path: Path, flags: int) -> int:

@@ -1,6 +1,7 @@
 """What lies where in a process' memory: its program, the libraries that it has loaded, the kernel's vdso.
 
-A module is opened when an address in it is first asked for, and stays open: it is there when the process is not.
+A module is opened when an address in it is first asked for, and stays open: it is there when the process is not.  So is
+the root folder, in which debug information may lie.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import numpy as np
 from tracer.errors import NotTraceable, PermissionMissing, RatError
 from tracer.model import Mapping
 from tracer.target.call_frames import CallFrames, FrameRow
+from tracer.target.debugfile import place_in
 from tracer.target.elf import ElfImage, open_elf
-from tracer.target.inside import resolve_inside
+from tracer.target.inside import HeldRoot, resolve_inside
 from tracer.target.memory import LiveMemory
 from tracer.target.process import TargetProcess
 
@@ -30,10 +32,11 @@ _LEAST_PAUSE = 0.1
 
 
 class Module:
-    """One file that is mapped.  name: for display.  path: as the process names it."""
+    """One file that is mapped.  name: for display.  path: as the process names it.  place: in its root folder."""
 
-    def __init__(self, path: str, image: ElfImage) -> None:
+    def __init__(self, path: str, image: ElfImage, place: PurePosixPath) -> None:
         self.path = path
+        self.place = place
         self.name = PurePosixPath(path).name
         self.image = image
         header = image.frame_header
@@ -57,6 +60,7 @@ class Modules:
         self._starts: list[int] = []
         self._read_at = float("-inf")
         self._opened: dict[tuple[str, int, str], Module | None] = {}
+        self._held: HeldRoot | None = None
 
     def at(self, address: int) -> tuple[Module, int] | None:
         """(module, link-time address) of code at a run-time address."""
@@ -79,6 +83,11 @@ class Modules:
         """Those in which an address was asked for."""
         return [module for module in self._opened.values() if module is not None]
 
+    @property
+    def root(self) -> Path:
+        """The process' root folder as it was when a module was first opened; it is there when the process is not."""
+        return self._held.path if self._held is not None else self._process.root_path
+
     def libraries(self) -> Iterator[Module]:
         """The files with code that are mapped now, but for the program itself, each once."""
         with suppress(RatError, OSError, ValueError):
@@ -94,6 +103,8 @@ class Modules:
         """Unmap all files."""
         for module in self.opened:
             module.image.close()
+        if self._held is not None:
+            self._held.close()
 
     def _mapping_at(self, address: int) -> Mapping | None:
         for _ in range(2):
@@ -114,8 +125,14 @@ class Modules:
             self._opened[key] = None
             with suppress(RatError, OSError, ValueError):
                 image = self._vdso(mapping) if mapping.path == _VDSO else self._open(mapping)
-                self._opened[key] = Module(mapping.path, image) if image is not None else None
+                self._opened[key] = self._module(mapping.path, image) if image is not None else None
         return self._opened[key]
+
+    def _module(self, path: str, image: ElfImage) -> Module:
+        if self._held is None:
+            with suppress(OSError):
+                self._held = HeldRoot(self._process.root_path)
+        return Module(path, image, place_in(image, self._process.root_path))
 
     def _open(self, mapping: Mapping) -> ElfImage | None:
         """The very file that is mapped."""

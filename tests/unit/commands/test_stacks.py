@@ -56,6 +56,7 @@ def taker(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     class Modules:
         opened = (module,)
+        root = "/"
 
         def __init__(self, target: object) -> None: ...
 
@@ -74,7 +75,7 @@ def taker(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def make(came: list[StackRecord], still: list[StackRecord] | None = None) -> StackTaker:
         session = SimpleNamespace(stacks=Sampler(came, still or []), no_stacks=None)
-        target = SimpleNamespace(pid=PID, root_path="/", executable="/app")
+        target = SimpleNamespace(pid=PID, executable="/app")
         process = cast(Process, SimpleNamespace(pid=PID, binary=0))
         return StackTaker(cast(ProbeSession, session), PLAN, (process,), {PID: cast(TargetProcess, target)})
 

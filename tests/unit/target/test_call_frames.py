@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -70,7 +70,7 @@ def _order(words: str) -> list[str]:
 def test_rows_are_those_that_readelf_prints(name: str) -> None:
     path = _loaded(name)
     with open_elf(path) as image:
-        module = Module(str(path), image)
+        module = Module(str(path), image, PurePosixPath(path))
         said = list(_said_by_readelf(path))[:_MOST]
         assert len(said) > 1000
         for address, expected in said:
@@ -82,7 +82,7 @@ def test_where_a_function_begins() -> None:
     path = _loaded("/libc.so.6")
     addresses = [address for address, _ in _said_by_readelf(path)][:_MOST]
     with open_elf(path) as image:
-        module = Module("libc", image)
+        module = Module("libc", image, PurePosixPath("/libc"))
         begins = [module.begin(address) for address in addresses]
         assert all(begin is not None and begin <= at for begin, at in zip(begins, addresses, strict=True))
         assert [module.begin(begin) for begin in begins if begin is not None] == begins
@@ -92,6 +92,6 @@ def test_where_a_function_begins() -> None:
 
 def test_no_row_where_no_code_is() -> None:
     with open_elf(_loaded("/libc.so.6")) as image:
-        module = Module("libc", image)
+        module = Module("libc", image, PurePosixPath("/libc"))
         assert [module.row(address) for address in (0, 1, image.size * 2, 1 << 63, -1)] == [None] * 5
         del module
