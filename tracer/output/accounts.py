@@ -11,6 +11,7 @@ from tracer.model import POLL, Array, PollFlag, WaitFlag
 from tracer.output.histogram import BINS, NO_LEAST, Integers, bins_of, percentile
 from tracer.output.poll_ends import is_cut, is_length_known
 from tracer.output.records import join, pick
+from tracer.output.tasks_inside import TasksInside
 from tracer.output.waiting import Waiting
 
 _MAX_INSTANCE = 1 << 28
@@ -29,7 +30,8 @@ class Accounts:
     more_instances: by function, how many more instances there may be: as many polls may be of one of their own.
     born: of the polls that were added last, which are the first of their instance.
     timed, timed_busy: the polls of which the length is known, and their sum; percentiles are of those.  busy,
-    longest_poll: of those and of the `cut` ones, as long as they were seen: see is_cut().
+    longest_poll: of those and of the `cut` ones, as long as they were seen: see is_cut().  in_tasks: ns of `busy` in
+    which tasks were polled inside.
     """
 
     def __init__(self, is_task: Sequence[bool]) -> None:
@@ -41,6 +43,7 @@ class Accounts:
         self.timed_busy = np.zeros(self._functions, np.int64)
         self.cut = np.zeros(self._functions, np.int64)
         self.busy = np.zeros(self._functions, np.int64)
+        self.in_tasks = np.zeros(self._functions, np.int64)
         self.longest_poll = np.zeros(self._functions, np.int64)
         self._least_timed = np.full(self._functions, NO_LEAST)
         self._longest_timed = np.zeros(self._functions, np.int64)
@@ -53,7 +56,9 @@ class Accounts:
         self.by_await = Waiting(is_task)
         self._seen = np.zeros(1 << 13, np.uint8)
         self.latest = 0
+        self._tasks_inside = TasksInside(self._is_task)
         self.longest = np.empty(0, POLL)
+        self._longest_in_tasks = np.zeros(0, np.int64)
         self.born = np.zeros(0, np.bool_)
 
     def add(self, polls: Array, waits: Array) -> None:
@@ -78,8 +83,10 @@ class Accounts:
         is_told = is_known | cut
         np.add.at(self.busy, function[is_told], length[is_told])
         np.maximum.at(self.longest_poll, function[is_told], length[is_told])
+        in_tasks = np.minimum(self._tasks_inside.of(polls), length)
+        np.add.at(self.in_tasks, function[is_told], in_tasks[is_told])
         self.born[self._count_instances(polls["instance"], function)] = True
-        self._keep_longest(polls, length)
+        self._keep_longest(polls, in_tasks)
 
     def _add_timed(self, function: Integers, length: Integers) -> None:
         self.timed += np.bincount(function, minlength=self._functions)
@@ -105,19 +112,28 @@ class Accounts:
         born: npt.NDArray[np.intp] = np.flatnonzero(known)[new][first]
         return born
 
-    def _keep_longest(self, polls: Array, length: Integers) -> None:
-        """Of each nest of long polls the innermost that took 90 % of it: the one to look at."""
-        least = int((self.longest["end"] - self.longest["start"]).min()) if len(self.longest) == _LONGEST else 0
+    def _keep_longest(self, polls: Array, in_tasks: Integers) -> None:
+        """Of each nest of long polls the innermost that took 90 % of it: the one to look at.
+
+        in_tasks: ns of each in which tasks were polled, which are apart.
+        """
+        kept = self.longest["end"] - self.longest["start"] - self._longest_in_tasks
+        least = int(kept.min()) if len(kept) == _LONGEST else 0
+        length = polls["end"] - polls["start"] - in_tasks
         candidates = np.flatnonzero(length > least)
         if not len(candidates):
             return
         candidates = candidates[np.argsort(-length[candidates], kind="stable")[:_LONGEST]]
         ends = np.ascontiguousarray(polls["end"])
-        chosen = polls.take([_innermost(polls, ends, length, one) for one in candidates.tolist()])
-        together = join([self.longest, chosen], POLL)
+        of_task = self._tasks_of(polls)
+        chosen = np.array([_innermost(polls, ends, length, of_task, one) for one in candidates.tolist()])
+        together = join([self.longest, polls.take(chosen)], POLL)
+        told = np.concatenate([self._longest_in_tasks, in_tasks[chosen]])
         _, first = np.unique(together[["tid", "start", "end", "depth"]], return_index=True)
-        together = together.take(np.sort(first))
-        self.longest = together.take(np.argsort(together["start"] - together["end"], kind="stable")[:_LONGEST])
+        own = together["end"] - together["start"] - told
+        first = np.sort(first)
+        first = first[np.argsort(-own[first], kind="stable")[:_LONGEST]]
+        self.longest, self._longest_in_tasks = together.take(first), told[first]
 
     def _add_waits(self, waits: Array) -> None:
         self.latest = max(self.latest, int(waits["end"].max()))
@@ -148,21 +164,29 @@ class Accounts:
         least = int(self._least_timed[self._is_task].min(initial=NO_LEAST))
         return round(percentile(bins, share, least, int(self._longest_timed[self._is_task].max(initial=0))))
 
-    def longest_apart(self, count: int) -> list[np.void]:
-        """The longest polls, no two of them nested."""
-        chosen: list[np.void] = []
-        for row in self.longest:
-            if len(chosen) < count and not any(_overlap(row, other) for other in chosen):
-                chosen.append(row)
-        return chosen
+    def longest_apart(self, count: int) -> list[tuple[np.void, int]]:
+        """(poll, ns of it in which tasks were polled) of the longest without that; no two of one task nested."""
+        of_task = self._tasks_of(self.longest)
+        chosen: list[int] = []
+        for at, row in enumerate(self.longest):
+            before = [self.longest[one] for one in chosen if of_task[one] == of_task[at]]
+            if len(chosen) < count and not any(_overlap(row, other) for other in before):
+                chosen.append(at)
+        return [(self.longest[at], int(self._longest_in_tasks[at])) for at in chosen]
+
+    def _tasks_of(self, polls: Array) -> npt.NDArray[np.uint64]:
+        """The number of the task that each is a poll of, or in which it is; 0: none, or unknown."""
+        return np.where(self._is_task[polls["function"]], polls["instance"], polls["task"])
 
 
-def _innermost(polls: Array, ends: Integers, length: Integers, outer: int) -> int:
-    """The deepest poll inside `outer` (an index) that took 90 % of its time; polls are in the order of their ends."""
+def _innermost(polls: Array, ends: Integers, length: Integers, of_task: npt.NDArray[np.uint64], outer: int) -> int:
+    """The deepest poll inside `outer` (an index) and of its task that took 90 % of its time; polls are in the order of
+    their ends."""
     start, end, tid = (int(polls[name][outer]) for name in ("start", "end", "tid"))
     first = int(np.searchsorted(ends, start))
     inside = polls[first : outer + 1]
     fits = (inside["tid"] == tid) & (inside["start"] >= start) & (inside["end"] <= end)
+    fits &= of_task[first : outer + 1] == of_task[outer]
     places = first + np.flatnonzero(fits & (length[first : outer + 1] >= 0.9 * length[outer]))
     return int(places[np.argmax(polls["depth"][places])])
 

@@ -106,7 +106,8 @@ def _place_of(row: Document) -> str:
 
 def _print_functions(document: Document, console: Console) -> None:
     figures = ("polls", "futures", "busy", "mean", "p99", "max", "waits", "waiting")
-    functions = [one for one in document["functions"] if one["polls"]]
+    polled = [one for one in document["functions"] if one["polls"]]
+    functions = [one for one in polled if not _runs_tasks(one)]
     rows = [
         (
             _name(one),
@@ -123,12 +124,22 @@ def _print_functions(document: Document, console: Console) -> None:
     more = f"{len(functions) - _TOP} more functions were polled; " if len(functions) > _TOP else ""
     words = "times are wall time and include the futures polled inside and the probes; p50, p99 are within 6 %"
     console.print(plain_text(more + words, "dim"))
-    cut = sum(one.get("cut", 0) for one in functions)  # recordings by earlier versions do not tell it
+    for one in polled:
+        if _runs_tasks(one):
+            in_tasks, busy = duration_words(one["in_tasks"]), duration_words(one["busy"])
+            words = f"left out: {_name(one)}, which ran tasks for {in_tasks} of the {busy} in its polls"
+            console.print(plain_text(words, "dim"))
+    cut = sum(one.get("cut", 0) for one in polled)  # recordings by earlier versions do not tell it
     if cut:
         words = f"≥: {some(cut, 'poll')} under way as probes came or went; what was seen is in busy and max only"
         console.print(plain_text(words, "dim"))
     _print_part("futures", document["futures_probed"], document, console)
     console.print()
+
+
+def _runs_tasks(row: Document) -> bool:
+    """Whether it did that rather than anything else: an executor's loop; recordings by earlier versions do not tell."""
+    return bool(2 * (row.get("in_tasks") or 0) > (row["busy"] or 0))
 
 
 def _instances_cell(row: Document) -> str:
@@ -345,12 +356,13 @@ def _print_blockers(blockers: Sequence[Document], console: Console) -> None:
 def _print_longest(polls: Sequence[Document], console: Console) -> None:
     rows = []
     for poll in polls[:_TOP_LONGEST]:
-        bound = poll["note"]
+        bound, in_tasks = poll["note"], poll.get("in_tasks", 0)  # recordings by earlier versions do not tell it
+        remarks = ([bound] if bound else []) + ([f"without {duration_words(in_tasks)} of tasks"] if in_tasks else [])
         rows.append(
             (
-                _name(poll) + (f" ({bound})" if bound else ""),
+                _name(poll) + (f" ({', '.join(remarks)})" if remarks else ""),
                 f"{poll['seconds']:.6f} s",
-                ("≥ " if bound else "") + duration_words(poll["duration"]),
+                ("≥ " if bound else "") + duration_words(poll["duration"] - in_tasks),
                 _place_of(poll),
                 poll["thread"] or str(poll["tid"]),
             )

@@ -175,8 +175,8 @@ class Summary:
         return self._group_time[group].until(self.recording.start + length) / max(1, length)
 
     def functions(self) -> list[tuple[int, PollFunction]]:
-        """The functions that were polled or waited, the most polling time first."""
-        busy, polls, waits = self.accounts.busy, self.accounts.polls, self.accounts.waits
+        """The functions that were polled or waited, the most polling time first: without the tasks inside."""
+        busy, polls, waits = self.accounts.busy - self.accounts.in_tasks, self.accounts.polls, self.accounts.waits
         seen = [(i, one) for i, one in enumerate(self.recording.plan.functions) if polls[i] or waits[i]]
         return sorted(seen, key=lambda item: (-int(busy[item[0]]), item[1].name))
 

@@ -121,13 +121,14 @@ def document_of(summary: Summary) -> dict[str, Any]:
             {
                 "seconds": summary.since_start(int(poll["start"])),
                 "duration": int(poll["end"] - poll["start"]),
+                "in_tasks": in_tasks,
                 **_whereabouts(functions[int(poll["function"])]),
                 "thread": summary.names.get(int(poll["tid"])),
                 "tid": int(poll["tid"]),
                 "instance": int(poll["instance"]) or None,
                 "note": _bound_words(poll) or None,
             }
-            for poll in accounts.longest_apart(20)
+            for poll, in_tasks in accounts.longest_apart(20)
         ],
         "plan_changes": [
             {
@@ -279,6 +280,7 @@ def _lengths(accounts: Accounts, function: int) -> dict[str, int | None]:
         "timed": timed,
         "cut": cut,
         "busy": int(accounts.busy[function]) if is_told else None,
+        "in_tasks": int(accounts.in_tasks[function]) if is_told else None,
         "mean": int(accounts.timed_busy[function]) // max(1, timed) if is_timed else None,
         "p50": round(accounts.percentile(function, 0.5)) if is_timed else None,
         "p99": round(accounts.percentile(function, 0.99)) if is_timed else None,
