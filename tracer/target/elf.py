@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 from elftools.elf.elffile import ELFFile
 
 from tracer.errors import NotTraceable, PermissionMissing
 from tracer.privileges import Capability, has_capability
+from tracer.target.compressed import decompressed, is_compressed
 from tracer.target.elf_headers import (
     Section,
     Segment,
@@ -39,10 +38,7 @@ from tracer.target.inside import open_file
 from tracer.target.relocations import Pointers, from_rela, places_from_relr, words_at
 from tracer.target.symbols import FUNCTION, IFUNC, OBJECT, SYMBOL, SymbolTable
 
-_MAX_SECTION = 4 << 30
-_COMPRESSED = 0x800
 _EXECUTABLE = 1
-_CHDR_SIZE = 24
 _PROGRAMS = ("ET_EXEC", "ET_DYN")
 _OBJECTS = ("ET_REL", "ET_NONE")
 
@@ -117,33 +113,10 @@ class ElfImage:
         if section.offset + section.size > self.size:
             raise damaged(self.path, f"its section {name} lies beyond its end: it is cut off")
         content = memoryview(self.data)[section.offset : section.offset + section.size]
-        if section.flags & _COMPRESSED:
-            content = self._decompress(name, content)
+        if is_compressed(section):
+            content = decompressed(self.path, section, content)
         self._contents[name] = content
         return content
-
-    def _decompress(self, name: str, content: memoryview) -> bytes:
-        """Elf64_Chdr of the gABI: u4 type, u4 reserved, u8 size, u8 alignment, then the stream."""
-        if len(content) < _CHDR_SIZE:
-            raise damaged(self.path, f"its section {name} is too short to be compressed")
-        kind = int.from_bytes(content[:4], "little")
-        size = int.from_bytes(content[8:16], "little")
-        stream = content[_CHDR_SIZE:]
-        if size > min(_MAX_SECTION, 1 << 20 | len(stream) * 20_000):
-            raise damaged(self.path, f"its section {name} claims {size} bytes")
-        try:
-            if kind == 1:
-                result = zlib.decompressobj().decompress(stream, size)
-            elif kind == 2:
-                with zstandard.ZstdDecompressor().stream_reader(stream) as reader:
-                    result = reader.read(size)
-            else:
-                raise damaged(self.path, f"its section {name} is compressed in an unknown way ({kind})")
-        except (zlib.error, zstandard.ZstdError, MemoryError) as error:
-            raise damaged(self.path, f"its section {name} cannot be decompressed ({error})") from error
-        if len(result) != size:
-            raise damaged(self.path, f"its section {name} is shorter than it says")
-        return result
 
     # ------------------------------------------------------------ addresses
 

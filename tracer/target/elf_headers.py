@@ -12,6 +12,7 @@ from tracer.errors import NotTraceable
 
 _MAX_HEADERS = 8192
 _MAX_NOTES = 64 << 10
+_OLD_COMPRESSED = ".zdebug_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Section:
+    """is_old_compressed: it is called .zdebug_… in the file, for GNU's tools of old compressed it in their own way."""
+
     name: str
     address: int
     offset: int
     size: int
     flags: int
     in_file: bool
+    is_old_compressed: bool = False
 
 
 def check_header(elf: Any, path: Path, size: int, kinds: tuple[str, ...]) -> None:
@@ -117,7 +121,9 @@ def sections(elf: Any) -> Iterator[Section]:
         header = elf._get_section_header(index)
         name = names.get_string(header.sh_name) if names is not None else ""
         in_file = header.sh_type not in ("SHT_NOBITS", "SHT_NULL")
-        yield Section(name, header.sh_addr, header.sh_offset, header.sh_size, header.sh_flags, in_file)
+        is_old = name.startswith(_OLD_COMPRESSED)
+        name = "." + name.removeprefix(".z") if is_old else name
+        yield Section(name, header.sh_addr, header.sh_offset, header.sh_size, header.sh_flags, in_file, is_old)
 
 
 def _build_id(notes: Iterator[Any]) -> str | None:

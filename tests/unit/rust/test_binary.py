@@ -231,7 +231,7 @@ def test_a_separate_debug_file(samples: dict[str, Path], read: Callable[[str], B
         read_binary(image, display_path="program", debug=other)
 
 
-@pytest.mark.parametrize("kind", ["zlib", "zstd"])
+@pytest.mark.parametrize("kind", ["zlib", "zstd", "zlib-gnu"])
 def test_compressed_debug_sections(
     kind: str, samples: dict[str, Path], read: Callable[[str], Binary], tmp_path: Path
 ) -> None:
