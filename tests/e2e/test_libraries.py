@@ -1,4 +1,4 @@
-"""Shared libraries that rustc made are named: what runs in them is not seen."""
+"""Shared libraries that rustc made are named: what runs in them is not seen.  So are programs that ld.so loads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.command import rat
 from tests.running import Targets
 from tracer.errors import ExitCode
+from tracer.target.elf import open_elf
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -52,3 +53,20 @@ def test_of_a_program_that_is(plugin: Path, targets: Targets) -> None:
     assert WORDS in done.out + done.err
     with targets.run("spin", "release", "bare", "10") as running:
         assert "shared librar" not in rat("list", running.pid).err
+
+
+def test_of_a_program_that_is_started_through_the_dynamic_linker(targets: Targets, tmp_path: Path) -> None:
+    path = targets.path("spin", "release")
+    with open_elf(path) as image:
+        linker = image.interpreter
+    command = [str(linker), str(path), "bare", "10", "4", "2", "a word"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        running = rat("ps", program.pid)
+        program.kill()
+    for done in (running, rat("record", "-d", 1, "--", *command, cwd=tmp_path)):
+        assert done.code == ExitCode.NOT_TRACEABLE
+        assert f"{path.name} is started through the dynamic linker" in done.err
+        assert f"{path} bare 10 4 2 'a word'" in done.err
+        assert "shared library" not in done.err

@@ -196,7 +196,7 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
     """The processes to trace and the plan for them; a launched program waits before its exec until released."""
     from dataclasses import replace
 
-    from tracer.commands.survey import launched_process, survey_file, survey_processes
+    from tracer.commands.survey import launched_process, survey_launched, survey_processes
     from tracer.target.launch import launch
     from tracer.target.process import TargetProcess
 
@@ -206,7 +206,7 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[Survey, list[TargetP
         yield survey_processes(targets, selection, exit_mode, options.symbols), targets, None
         return
     with launch(options.program) as launched:
-        survey = survey_file(launched.executable, selection, exit_mode, options.symbols)
+        survey = survey_launched(launched, selection, exit_mode, options.symbols)
         process = launched_process(launched)
         yield replace(survey, processes=(process,)), [TargetProcess.open(launched.pid)], launched
 

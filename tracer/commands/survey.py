@@ -12,7 +12,7 @@ from tracer import rust
 from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
-from tracer.rust.libraries import remarks_on_libraries, with_libraries
+from tracer.rust.libraries import launched_by_linker, remarks_on_libraries, with_libraries
 from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
 from tracer.target.launch import Launched
@@ -134,6 +134,14 @@ def survey_file(path: Path, selection: Selection, exit_mode: ExitMode, twin: Pat
     with open_elf(path) as image:
         binary, remarks = read_executable(image, str(path), None, twin)
     return Survey(_plan([binary], selection, exit_mode), (), (path,), remarks)
+
+
+def survey_launched(launched: Launched, selection: Selection, exit_mode: ExitMode, twin: Path | None = None) -> Survey:
+    """The same of a program that waits before its exec."""
+    try:
+        return survey_file(launched.executable, selection, exit_mode, twin)
+    except NotTraceable as error:
+        raise launched_by_linker(launched.executable, launched.command) or error from None
 
 
 def read_program(image: ElfImage, target: TargetProcess, twin: Path | None) -> tuple[Binary, tuple[str, ...]]:

@@ -30,6 +30,7 @@ from tracer.target.elf_headers import (
     damaged,
     find_build_id,
     frame_header,
+    interpreter,
     sections,
     segments,
     thread_local_block,
@@ -47,9 +48,10 @@ class ElfImage:
     """One open x86-64 ELF executable, shared object or debug file.  Use `open_elf`, or `open_split_file`.
 
     data: the whole file, mapped read-only.  path: what was opened, e.g. /proc/PID/exe.
-    is_dynamic: it names a dynamic loader.  is_relocatable: it can be loaded anywhere.
-    thread_local_block: bytes from a thread's pointer down to the begin of its thread-local variables, when it is the
-    executable; None: it has none.  frame_header: link-time address of its .eh_frame_hdr; None: it has none.
+    interpreter: the path of the dynamic linker that it names; None: it names none, and is not is_dynamic.
+    is_relocatable: it can be loaded anywhere.  thread_local_block: bytes from a thread's pointer down to the begin of
+    its thread-local variables, when it is the executable; None: it has none.  frame_header: link-time address of its
+    .eh_frame_hdr; None: it has none.
     A section or an address that the file does not have is None.
     """
 
@@ -66,7 +68,8 @@ class ElfImage:
                 raise damaged(path, "its addresses are out of range")
             self._sections = {section.name: section for section in reversed(list(sections(elf)))}
             self.is_relocatable = elf.header.e_type == "ET_DYN"
-            self.is_dynamic = any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments())
+            self.interpreter = interpreter(elf, data)
+            self.is_dynamic = self.interpreter is not None
             self.thread_local_block = thread_local_block(elf)
             self.frame_header = frame_header(elf)
             self.build_id = find_build_id(elf, self._sections.get(".note.gnu.build-id"), self.size)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tracer.errors import NotTraceable
 
 _MAX_HEADERS = 8192
 _MAX_NOTES = 64 << 10
+_MAX_PATH = 4096
 _OLD_COMPRESSED = ".zdebug_"
 
 
@@ -101,6 +104,16 @@ def thread_local_block(elf: Any) -> int | None:
             align = max(int(header.p_align), 1)
             # The block begins where its address has the remainder of p_vaddr, as glibc and musl place it.
             return int(-(-(header.p_memsz + header.p_vaddr % align) // align) * align - header.p_vaddr % align)
+    return None
+
+
+def interpreter(elf: Any, data: mmap.mmap) -> PurePosixPath | None:
+    """As ElfImage has it."""
+    for segment in elf.iter_segments():
+        header = segment.header
+        if header.p_type == "PT_INTERP":
+            text = data[header.p_offset : header.p_offset + min(header.p_filesz, _MAX_PATH)]
+            return PurePosixPath(os.fsdecode(text.partition(b"\0")[0]))
     return None
 
 
