@@ -182,7 +182,7 @@ def say_remarks(live: TaskSource, view: TaskView) -> None:
     if not len(view.snapshot.tasks):
         remark(
             "no task was found: those that live for a few milliseconds can be missed, and those of tokio before 1.25 "
-            "and of async-task before 4.0 cannot be found"
+            "and of async-task before 4.0, or compiled with -Zrandomize-layout, cannot be found"
         )
     for words in live.remarks:
         remark(words)

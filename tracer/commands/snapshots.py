@@ -13,11 +13,13 @@ from tracer.model import Binary, FunctionKind, Process
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.core import CoreMemory
 from tracer.target.elf import ElfImage, open_elf
-from tracer.target.memory import LiveMemory
+from tracer.target.memory import LiveMemory, Memory
 from tracer.target.process import TargetProcess
 
 if TYPE_CHECKING:
     from tracer.commands.running_polls import RunningPolls
+
+_RECORDED = "; what its futures do can be recorded with probes, whoever polls them"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:
         remarks += _remarks_on_tasks(binary, pid)
         process = process_of(target, image, 0)
         bias = process.load_bias
-        reader = SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
+        reader = _reader(binary, bias, LiveMemory(target), image, pid)
     return TaskSource(target, process, binary, reader, remarks)
 
 
@@ -60,7 +62,20 @@ def reader_of(target: TargetProcess, binary: Binary) -> SnapshotReader:
     """The same of a process whose executable has been read already.  Raises RatError."""
     with while_it_lives(target), open_elf(target.exe_path) as image:
         bias = target.load_bias(image)
-        return SnapshotReader(binary, bias, LiveMemory(target), data_parts(image, bias))
+        return _reader(binary, bias, LiveMemory(target), image, target.pid)
+
+
+def _reader(binary: Binary, bias: int, memory: Memory, image: ElfImage, pid: int | None) -> SnapshotReader:
+    """pid: as below.  Raises NotTraceable where tasks that are there would not be found."""
+    reader = SnapshotReader(binary, bias, memory, data_parts(image, bias))
+    if reader.has_other_layout:
+        raise NotTraceable(
+            f"The tasks of {binary.path} cannot be read from memory.",
+            why="tokio's tables of functions are not laid out as those of tokio 1.25 to 1.54: it is another version, "
+            "or rustc's -Zrandomize-layout made it so" + _RECORDED * (pid is not None),
+            fix=f"rat-ebpf --pid {pid}" if pid is not None else "",
+        )
+    return reader
 
 
 def _remarks_on_tasks(binary: Binary, pid: int | None) -> tuple[str, ...]:
@@ -88,7 +103,7 @@ def _no_tasks(binary: Binary, pid: int | None) -> NotTraceable:
     )
     fix = ""
     if binary.functions and pid is not None:
-        why += "; what its futures do can be recorded with probes, whoever polls them"
+        why += _RECORDED
         fix = f"rat-ebpf --pid {pid}"
     return NotTraceable(f"No task can be found in {binary.path}.", why=why, fix=fix)
 
@@ -99,7 +114,7 @@ def core_tasks(core: Path, executable: Path, twin: Path | None = None) -> TaskSo
         binary, remarks = read_executable(image, str(executable), None, twin)
         remarks += _remarks_on_tasks(binary, None)
         memory = CoreMemory(core, image)
-        reader = SnapshotReader(binary, memory.bias, memory, data_parts(image, memory.bias))
+        reader = _reader(binary, memory.bias, memory, image, None)
         if memory.missing:
             remarks = (*remarks, f"{core} is cut off: {memory.missing:,} bytes are missing, and the tasks in them")
         process = Process(memory.pid, 0, memory.name, (), str(executable), 0, memory.bias)

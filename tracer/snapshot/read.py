@@ -7,6 +7,7 @@ included; a task for which that fails each time is running, or said to be unread
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from tracer.snapshot.present import Places, are_among, ids_of, polls_of
 from tracer.snapshot.proof import unchanged
 from tracer.snapshot.sampler import Sampler
 from tracer.snapshot.threads import ThreadPointers, current_ids
-from tracer.snapshot.vtables import FutureVtables, task_vtables
+from tracer.snapshot.vtables import FutureVtables, has_other_layout, task_vtables
 from tracer.snapshot.wakers import without_wakers
 from tracer.snapshot.walk import Reads, Walk, Walked
 from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskLinks, TaskState
@@ -57,6 +58,7 @@ class SnapshotReader:
         self._binary = binary
         self._memory = memory
         self._task_vtables = task_vtables(binary, bias, memory, constants)
+        self._has_other_layout = partial(has_other_layout, binary, bias, memory)
         self._future_vtables = FutureVtables(binary, bias)
         self._owned_lists = OwnedLists(memory)
         self._thread_pointers = ThreadPointers(memory)
@@ -66,6 +68,12 @@ class SnapshotReader:
         self._sizes = np.array(
             [_HEADER_SIZE if one is None else binary.layouts[one].size for one in layouts], np.uint64
         )
+
+    @property
+    def has_other_layout(self) -> bool:
+        """Whether tokio's tasks are surely not laid out as they are known here, so that none can be found."""
+        tokio = [at for at, function in self._task_vtables.items() if self._runtime[function] == "tokio"]
+        return self._has_other_layout(tokio)
 
     def present(self) -> tuple[Addresses, Functions]:
         """The headers, ascending, of the tasks that are there, and the poll of each (index into Binary.functions).

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tracer.model import Binary, FunctionKind, PollFunction
+from tracer.model import Binary, EndKind, FunctionKind, PollFunction
 from tracer.snapshot.headers import HEADERS
 from tracer.snapshot.image import Image
 from tracer.target.memory import Addresses, Memory
@@ -14,6 +14,12 @@ from tracer.target.memory import Addresses, Memory
 _CHUNK = 1 << 22
 _POLL_SLOT = 24
 """Of a `dyn Future`'s vtable: {drop, size, align, poll}; rustc 1.63 to 1.97."""
+
+_TABLE = 11
+"""Words of tokio's tables, about."""
+
+_TOKIO_SLOTS = {EndKind.FREED: 2, EndKind.SHUTDOWN: 6}
+"""tokio 1.25 to 1.54, runtime/task/raw.rs: the words of the table after that of the poll that are these functions."""
 
 _MAX_ALIGN = 1 << 29
 """The largest that rustc allows."""
@@ -72,6 +78,24 @@ def task_vtables(binary: Binary, bias: int, memory: Memory, constants: Iterable[
             header = HEADERS[str(binary.functions[index].runtime)]
             found[start + 8 * place - header.poll_slot] = index
     return found
+
+
+def has_other_layout(binary: Binary, bias: int, memory: Memory, vtables: Iterable[int]) -> bool:
+    """Whether tokio's tables of functions are surely not laid out as HEADERS has it, nor is anything of its tasks then.
+
+    vtables: as task_vtables() yields them.  Around a task's poll there are other functions of the table that are known,
+    but in none of the tables where they have to be.  Raises NoSuchProcess, PermissionMissing.
+    """
+    tokio = np.array(sorted(vtables), np.uint64)
+    starts = tokio - np.uint64(8 * _TABLE)
+    content, is_whole = memory.fill(starts, np.full(len(starts), 8 * (2 * _TABLE + 1), np.uint64))
+    tables = content.view("<u8").reshape(-1, 2 * _TABLE + 1)[is_whole]
+    for kind, slot in _TOKIO_SLOTS.items():
+        known = np.array([one.address + bias for one in binary.ends if one.kind is kind], np.uint64)
+        is_there = np.isin(tables, known)
+        if is_there.any() and not is_there[:, _TABLE + slot].any():
+            return True
+    return False
 
 
 def is_unlisted(function: PollFunction) -> bool:
