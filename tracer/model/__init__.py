@@ -45,6 +45,7 @@ from tracer.model.findings import Finding, Severity
 from tracer.model.flight import TOLD_ID, Segment, Trigger, TriggerKind
 from tracer.model.functions import (
     IN_PART,
+    INLINED,
     AwaitPoint,
     ExitKind,
     ExitSite,
@@ -99,6 +100,7 @@ __all__ = [
     "CHAIN_RECORD",
     "EVENT",
     "FIRST_SUSPEND",
+    "INLINED",
     "IN_PART",
     "LENT",
     "LOCKS",

@@ -174,6 +174,8 @@ class PollFunction:
     returned: tuple[ExitSite, ...] = ()
 
 
+INLINED = "inlined into its parent: it has no function of its own"
+
 IN_PART = "in some places inlined into its parent: those polls are not seen"
 """Why of what has a function, which is probed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tracer.model import AwaitPoint, FunctionKind, Layout, Plan, PollFunction, Source, SourceLocation
+from tracer.model import INLINED, AwaitPoint, FunctionKind, Layout, Plan, PollFunction, Source, SourceLocation
 from tracer.output.labels import short_awaitee, state_words, wait_name
 from tracer.terminal import printable
 
@@ -90,10 +90,12 @@ def layout_remarks(plan: Plan) -> list[str]:
         if one.kind is FunctionKind.COROUTINE and one.layout_source is Source.CODE
     ]
     if False in by_code:
+        inlined = sum(one.reason == INLINED for one in plan.unseen)
+        known = f" ({inlined:,} are known)" if inlined else ""
         remarks.append(
             f"where {by_code.count(False):,} of {len(coroutines):,} async functions wait is known from their code and "
-            "line tables, without the futures inside of them; --symbols TWIN tells those, if TWIN is the same program "
-            "built again with debug = 2"
+            f"line tables, without the futures inside of them and those that the compiler inlined{known}; --symbols "
+            "TWIN tells those, if TWIN is the same program built again with debug = 2"
         )
     if True in by_code:
         remarks.append(

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from tracer.model import IN_PART, Refusal, SourceLocation, is_foreign
+from tracer.model import IN_PART, INLINED, Refusal, SourceLocation, is_foreign
 from tracer.rust.code_functions import FunctionTable
 from tracer.rust.demangle import demangle
 from tracer.rust.dwarf import Die, Dwarf, Unit
@@ -24,8 +24,6 @@ from tracer.rust.lines import LineTables
 from tracer.rust.lookup import code_starts
 from tracer.rust.naming import coroutine_name
 from tracer.rust.words import word_positions
-
-REASON = "inlined into its parent: it has no function of its own"
 
 _NAME = re.compile(rb"\{async_(?:fn|block|closure)#\d+\}(?:<[^\0]*)?(?=\0)")
 _BUDGET = 64 << 20
@@ -62,7 +60,7 @@ class InlinedCoroutines:
         inlined = self._inlined([die for die, _ in entries], functions)
         for die, symbol in sorted(entries, key=lambda entry: entry[1] in known):
             if die.offset in inlined or (self._gave_up and symbol not in known):
-                self._refuse(found, die, symbol, IN_PART if symbol in known else REASON)
+                self._refuse(found, die, symbol, IN_PART if symbol in known else INLINED)
         return sorted(found.values(), key=lambda refusal: refusal.name)
 
     def _refuse(self, found: dict[str, Refusal], die: Die, symbol: str, reason: str) -> None:

@@ -26,6 +26,7 @@ from tests.perfetto.simulation import (
 )
 from tracer.model import (
     IN_PART,
+    INLINED,
     OFF_CPU,
     PARKED,
     POLL,
@@ -464,10 +465,11 @@ def test_what_code_tells_of_awaits_is_said_as_it_is() -> None:
     nowhere = replace(by_code, awaits=(AwaitPoint(3, None, "echo::Reply"),))
     without = replace(by_code, awaits=())
 
-    def said(function: PollFunction, symbols: str) -> str:
+    def said(function: PollFunction, symbols: str, refusals: tuple[Refusal, ...] = ()) -> str:
         functions = (*made.functions[:query], function, *made.functions[query + 1 :])
         binary = Binary("echo", None, "x86_64", 1, symbols, True, ())
         plan = replace(made, functions=functions, binaries=(binary,), function_binary=(0,) * len(functions))
+        plan = replace(plan, refusals=refusals)
         (remark,) = layout_remarks(plan)
         return remark
 
@@ -476,6 +478,9 @@ def test_what_code_tells_of_awaits_is_said_as_it_is() -> None:
         assert "the lines" not in said(function, symbols)
     for function, symbols in ((nowhere, "line tables"), (nowhere, "symbol table"), (without, "symbol table")):
         assert "mostly by number; --symbols TWIN tells the lines" in said(function, symbols)
+    inlined = tuple(Refusal(f"echo::{name}", INLINED) for name in ("a", "b"))
+    assert "and those that the compiler inlined; --symbols TWIN" in said(by_code, "line tables")
+    assert "and those that the compiler inlined (2 are known); --symbols TWIN" in said(by_code, "line tables", inlined)
 
 
 def test_the_list_with_awaits(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tracer.model import IN_PART
+from tracer.model import IN_PART, INLINED
 from tracer.rust import read_binary
-from tracer.rust.inlined import REASON
 from tracer.target.elf import open_elf
 
 SOURCE = Path(__file__).parent / "in_part.rs"
@@ -40,7 +39,7 @@ def test_what_is_inlined_in_some_places_is_said_to_be(tmp_path: Path, flags: tup
     reasons = {one.name.removeprefix("in_part::"): one.reason for one in binary.refusals}
     assert {"in_both", "only_called"} <= own
     assert reasons["in_both"] == IN_PART
-    assert reasons["only_inlined"] == REASON
+    assert reasons["only_inlined"] == INLINED
     # It is inlined into `called_by_nobody`, which is not in the program.
     assert "only_called" not in reasons
     assert not any("thrown_away" in name or "called_by_nobody" in name for name in own | reasons.keys())
@@ -74,4 +73,4 @@ def test_what_link_time_optimisation_inlines_into_another_crate_is_listed(tmp_pa
         subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
     with open_elf(tmp_path / "above") as image:
         binary = read_binary(image, display_path="above")
-    assert [(one.name, one.reason) for one in binary.refusals] == [("below::below", REASON)]
+    assert [(one.name, one.reason) for one in binary.refusals] == [("below::below", INLINED)]
