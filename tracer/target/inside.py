@@ -76,12 +76,22 @@ def open_file(path: Path) -> int:
 
 
 class HeldRoot:
-    """A process' root folder, held open: what lies in it is found when the process is gone.  Raises OSError."""
+    """A process' root folder, held open: what lies in it is found when the process is gone.  Raises OSError.
 
-    def __init__(self, root: Path) -> None:
-        descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    Its mount namespace is held, too, for what is mounted in a container goes with that.
+    """
+
+    def __init__(self, pid: int) -> None:
+        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._close_namespace = weakref.finalize(self, os.close, namespace)
+        descriptor = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._close_root = weakref.finalize(self, os.close, descriptor)
         self.path = Path(f"/proc/self/fd/{descriptor}")
-        self.close = weakref.finalize(self, os.close, descriptor)
+
+    def close(self) -> None:
+        """Let them go."""
+        self._close_namespace()
+        self._close_root()
 
 
 def _open_inside(path: Path, flags: int) -> int:

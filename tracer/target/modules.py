@@ -131,7 +131,7 @@ class Modules:
     def _module(self, path: str, image: ElfImage) -> Module:
         if self._held is None:
             with suppress(OSError):
-                self._held = HeldRoot(self._process.root_path)
+                self._held = HeldRoot(self._process.pid)
         return Module(path, image, place_in(image, self._process.root_path))
 
     def _open(self, mapping: Mapping) -> ElfImage | None:

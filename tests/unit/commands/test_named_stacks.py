@@ -37,7 +37,18 @@ def _built(folder: Path, debug: str) -> Path:
 
 @pytest.mark.parametrize("debug", ["linked", "packed", "unpacked"])
 def test_after_the_process_has_ended(tmp_path: Path, debug: str) -> None:
-    command = [_built(tmp_path, debug)]
+    _are_named_afterwards([str(_built(tmp_path, debug))])
+
+
+@pytest.mark.kernel
+def test_what_was_mounted_in_its_container_is_there(tmp_path: Path) -> None:
+    program = _built(tmp_path, "linked")
+    (tmp_path / "mounted").mkdir()
+    script = "mount -t tmpfs none mounted && mv program program.debug mounted && exec mounted/program"
+    _are_named_afterwards(["unshare", "--mount", "sh", "-c", f"cd {program.parent} && {script}"])
+
+
+def _are_named_afterwards(command: list[str]) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         address = int(process.stdout.readline())
