@@ -7,13 +7,14 @@ its CPU: one that did so before the recording, and is away until its end, is loo
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tracer.errors import RatError
 from tracer.model import Array, MemoryReading, Process, StackKind, TaskAtRest
-from tracer.probe.registers import NO_REGISTERS, standing_stack, thread_registers
+from tracer.probe.registers import NO_REGISTERS, standing_stacks, thread_registers
 from tracer.probe.stacks import StackRecord
 from tracer.snapshot.read import SnapshotReader
 from tracer.target.process import TargetProcess
@@ -58,13 +59,15 @@ class PollsBefore:
 
         after: what memory tells at its end.  began: ns.
         """
-        polls = [poll for reading in after for poll in _polls(reading)]
-        still = [(*poll, there) for poll in polls if (there := self._there.get(poll)) is not None]
+        still: defaultdict[int, dict[int, Standing]] = defaultdict(dict)
+        for poll in (poll for reading in after for poll in _polls(reading)):
+            there = self._there.get(poll)
+            if there is not None:
+                still[poll[0]][poll[1]] = there
         registers = thread_registers() if still else NO_REGISTERS
-        for process, tid, _, there in still:
+        for process, threads in still.items():
             target = self._targets[process]
-            copy = standing_stack(registers, target, tid, there)
-            if copy is not None:
+            for tid, copy in standing_stacks(registers, target, threads).items():
                 pid, kind = target.pid, StackKind.BLOCKED
                 yield StackRecord(began, None, tid, pid, kind, copy, is_cut=False, is_from_before=True)
 

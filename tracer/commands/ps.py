@@ -113,7 +113,6 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
     """A snapshot of the process.  Raises RatError."""
     from tracer.output.task_list import TaskView
     from tracer.stacks import UnderWay
-    from tracer.target.standing import standing
     from tracer.target.standstill import StandstillWatch
 
     if live.target is None:
@@ -121,12 +120,11 @@ def take_view(live: TaskSource, *, with_links: bool = False) -> TaskView:
         links = live.reader.links(snapshot) if with_links else None
         return TaskView.of(live.process, live.binary, replace(snapshot, time=0), {}, links)
     threads = {thread.tid: thread.name for thread in live.target.threads()}
-    before = {tid: there for tid in threads if (there := standing(live.target, tid)) is not None}
     snapshot = live.reader.take()
     links = live.reader.links(snapshot) if with_links else None
     under_way = UnderWay()
     if _is_any_under_way(live.binary, snapshot) and live.running_polls is not None:
-        snapshot, under_way = live.running_polls.of(snapshot, before)
+        snapshot, under_way = live.running_polls.of(snapshot)
     standstill = StandstillWatch(live.process.pid).look()
     return TaskView.of(live.process, live.binary, snapshot, threads, links, under_way, standstill)
 

@@ -1,32 +1,33 @@
 """Where the polls that are under way stand, as `ps` and `tree` tell: in which call their threads block, or compute.
 
-Without a probe, and without stopping anything: a thread that waits is looked at from outside (target/standing.py), one
-that runs is sampled for some milliseconds (probe/running_stacks.py).
+Without a probe, and without stopping anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.commands.named_stacks import Place, coroutine_names, named, places_of
-from tracer.commands.task_polls import TaskPolls, unwound_to
-from tracer.model import NO_SYSCALL, Array, Binary, Stack
-from tracer.probe.registers import standing_stack, thread_registers
-from tracer.probe.running_stacks import running_stacks
+from tracer.commands.poll_stacks import PollStacks
+from tracer.commands.task_polls import TaskPolls
+from tracer.commands.thread_looks import Look, Looks, ThreadLooks
+from tracer.model import Array, Binary, Stack
+from tracer.snapshot.read import SnapshotReader
 from tracer.snapshot.vtables import is_unlisted
 from tracer.stacks import RunningJob, RunningPoll, Snapshot, TaskState, UnderWay
-from tracer.target.call_frames import STACK_POINTER
-from tracer.target.modules import Modules
 from tracer.target.process import TargetProcess
 from tracer.target.standing import Standing
-from tracer.target.unwinding import StackCopy, Unwound
+from tracer.target.unwinding import Unwound
 
 _MOST_THREADS = 512
 """That are looked at; as many as tokio's pool for blocking jobs has."""
+
+_PATIENCE = 0.02, 0.02, 0.1
+"""Seconds that threads which compute are waited for, each time that all are looked at: again where some moved."""
 
 _Places = tuple[tuple[Place, ...], bool]
 """Of a stack, and whether its last one is in the task's poll."""
@@ -34,122 +35,132 @@ _Places = tuple[tuple[Place, ...], bool]
 _Found = tuple[int, int | None, _Places]
 """(tid, system call, stack)."""
 
-_SAVED = 64
-"""Bytes below a frame in which who is called keeps its registers."""
+_Functions = tuple[int, ...]
+"""Indexes into Binary.functions, of what is the same code."""
+
+
+@dataclass(slots=True)
+class _Jobs:
+    """That ran at one moment.  found: by (tid, functions).  later: those that were seen only after it.
+
+    moved: threads of which it is not known what they did.
+    """
+
+    found: dict[tuple[int, _Functions], _Found] = field(default_factory=dict)
+    later: dict[tuple[int, _Functions], _Found] = field(default_factory=dict)
+    moved: int = 0
+
+    def told(self) -> dict[tuple[int, _Functions], _Found]:
+        """One that was seen later may be the next job of those that ran then: of such of one function there was one."""
+        seen = Counter(functions for _, functions in self.found)
+        more = {functions: (tid, functions) for tid, functions in self.later if not seen[functions]}
+        return self.found | {key: self.later[key] for key in more.values()}
 
 
 class RunningPolls:
     """Of one live process."""
 
-    def __init__(self, target: TargetProcess, binary: Binary) -> None:
-        self._target, self._binary = target, binary
-        self._modules = Modules(target)
+    def __init__(self, target: TargetProcess, binary: Binary, reader: SnapshotReader) -> None:
+        self._target = target
+        self._looks = ThreadLooks(target, reader.polled)
+        self._stacks = PollStacks(target, binary)
         self._known = {target.pid: coroutine_names(binary.functions)}
-        self._polls: dict[int, TaskPolls] = {}
         self._jobs = {one.address: number for number, one in enumerate(binary.functions) if is_unlisted(one)}
         self._job_polls = TaskPolls(self._jobs)
         self._named: dict[_Places, Stack] = {}
+        self._idle: dict[int, Standing] = {}  # where threads waited that ran no job
 
-    def of(self, snapshot: Snapshot, before: Mapping[int, Standing]) -> tuple[Snapshot, UnderWay]:
-        """The snapshot, with more threads known, and what they do.
-
-        snapshot: of just now.  before: where the process' threads waited before it was taken: who still does was in
-        the same poll meanwhile.
-        """
+    def of(self, snapshot: Snapshot) -> tuple[Snapshot, UnderWay]:
+        """The snapshot, with more threads known, and what they do.  snapshot: of just now."""
         tasks = snapshot.tasks.copy()
         running = np.flatnonzero(tasks["state"] == TaskState.RUNNING)
         found: dict[int, _Found] = {}
-        jobs: dict[tuple[int, ...], _Found] = {}
-        for tid, call, copy in self._stacks(tasks[running], before):
-            if call is not None:
-                for index in running[tasks["tid"][running] == tid].tolist():
-                    found[index] = tid, call, self._places(self._unwound(copy, int(tasks["function"][index])))
-            for index, unwound in self._polled(copy, tasks, found.keys()):
-                found[index] = tid, call, self._places(unwound)
-            functions, unwound = self._job(copy)
-            if functions:
-                jobs[tid, *functions] = tid, call, self._places(unwound)
-        self._name({places for _, _, places in (*found.values(), *jobs.values())})
+        best: _Jobs | None = None
+        for patience in _PATIENCE:
+            tids = self._wanted(tasks[running])
+            looks = self._looks.take(tids, patience)
+            self._find(looks, tasks, running, found)
+            jobs = self._jobs_of(looks, len(tids))
+            best = jobs if best is None or jobs.moved < best.moved else best
+            if len(found) == len(running) and not best.moved:
+                break
+        told = best.told() if best is not None else {}
+        self._name({places for _, _, places in (*found.values(), *told.values())})
         for index, (tid, _, _) in found.items():
             tasks["tid"][index] = tid
         return replace(snapshot, tasks=tasks), UnderWay(
             {int(tasks["header"][index]): self._poll(one) for index, one in found.items()},
-            tuple(RunningJob(tid, tuple(which), self._poll(one)) for (tid, *which), one in sorted(jobs.items())),
+            tuple(RunningJob(tid, functions, self._poll(one)) for (tid, functions), one in sorted(told.items())),
         )
 
     def _poll(self, found: _Found) -> RunningPoll:
         return RunningPoll(found[1], self._named[found[2]])
 
-    def _stacks(self, running: Array, before: Mapping[int, Standing]) -> Iterator[tuple[int, int | None, StackCopy]]:
-        """(tid, the system call that it waits in, stack) of the threads that may poll these tasks, or run jobs."""
+    def _wanted(self, running: Array) -> list[int]:
+        """The threads that may poll these tasks, or run jobs."""
         known = running["tid"][running["tid"] != 0].tolist()
-        is_any = self._jobs or len(known) < len(running)
-        others = [thread.tid for thread in self._target.threads()] if is_any else []
-        wanted = [*dict.fromkeys([*known, *others])][:_MOST_THREADS]
-        left = set(wanted)
-        registers = thread_registers()
-        for tid in wanted:
-            there = before.get(tid)
-            copy = standing_stack(registers, self._target, tid, there) if there is not None else None
-            if there is None or copy is None:
-                continue
-            left.discard(tid)
-            call = int(there.call[0], 0)
-            yield tid, call if call >= 0 else NO_SYSCALL, copy
-        for tid, copy in running_stacks(sorted(left)).items():
-            yield tid, None, copy
+        others = [thread.tid for thread in self._target.threads()]
+        return [*dict.fromkeys([*known, *others])][:_MOST_THREADS]
 
-    def _job(self, copy: StackCopy) -> tuple[list[int], Unwound]:
-        """What a thread of the pool runs, indexes into Binary.functions; nothing: it runs no job."""
-        nothing = list[int](), Unwound((), False)
+    def _find(self, looks: Looks, tasks: Array, running: npt.NDArray[np.intp], found: dict[int, _Found]) -> None:
+        """Which of the running tasks these threads poll, into `found`."""
+        busy = {tid for tid, _, _ in found.values()}  # what is seen there now may be a later poll
+        by_id = {int(tasks["id"][index]): index for index in running.tolist() if tasks["id"][index]}
+        polls = {tid: by_id[one] for one, tid in looks.polled.items() if one in by_id}
+        left = {tid: look for tid, look in looks.by_tid.items() if tid not in busy}
+        now = set[int]()
+        for tid, look in left.items():
+            index = polls.get(tid)
+            if index is not None and index not in found and look.call is not None:
+                unwound = self._stacks.unwound(look.copy, int(tasks["function"][index]))
+                found[index] = tid, look.call, self._places(unwound)
+                now.add(index)
+        while True:  # what one thread polls is not what another does
+            new = {
+                index: (tid, look.call, self._places(unwound))
+                for tid, look in left.items()
+                for index, unwound in self._stacks.polled(look.copy, tasks, found.keys(), now)
+            }
+            if not new:
+                return
+            found |= new
+            now |= {index for index, (tid, _, _) in new.items() if left[tid].is_at_once}
+            busy = {tid for tid, _, _ in new.values()}
+            left = {tid: look for tid, look in left.items() if tid not in busy}
+
+    def _jobs_of(self, looks: Looks, threads: int) -> _Jobs:
+        """threads: how many were looked at."""
+        jobs = _Jobs()
         if not self._jobs:
+            return jobs
+        jobs.moved = threads - len(looks.by_tid)
+        for tid, look in looks.by_tid.items():
+            functions, unwound = self._job(tid, look)
+            if functions:
+                kept = jobs.found if look.is_at_once else jobs.later
+                kept[tid, functions] = tid, look.call, self._places(unwound)
+            jobs.moved += not look.is_at_once
+        return jobs
+
+    def _job(self, tid: int, look: Look) -> tuple[_Functions, Unwound]:
+        """What a thread of the pool runs; nothing: it runs no job."""
+        nothing = (), Unwound((), False)
+        if look.there is not None and self._idle.get(tid) == look.there:
             return nothing
-        unwound = self._unwound_to(copy, self._job_polls)
-        at = self._modules.at(unwound.addresses[-1]) if unwound.is_whole else None
+        unwound = self._stacks.unwound_to(look.copy, self._job_polls)
+        at = self._stacks.modules.at(unwound.addresses[-1]) if unwound.is_whole else None
         if at is None:
+            if look.there is not None:
+                self._idle[tid] = look.there
             return nothing
-        return [self._jobs[address] for address in self._job_polls.which(*at)], unwound
-
-    def _polled(self, copy: StackCopy, tasks: Array, found: Collection[int]) -> Iterator[tuple[int, Unwound]]:
-        """(index, stack up to the poll) of the running tasks, but for those found, that a thread polls, by its stack
-
-        A task's poll has the task's header in its own frame, in the waker that it makes.  What is left of earlier polls
-        can be there, too: where several tasks of a type are in it, each may be the one.
-        """
-        there = _tasks_in(tasks, copy, 0, 1 << 64)
-        may_be = there[(tasks["state"][there] == TaskState.RUNNING) & ~np.isin(there, list(found))]
-        for function in np.unique(tasks["function"][may_be]).tolist():
-            unwound = self._unwound(copy, function)
-            if unwound.is_whole:
-                low, high = unwound.last
-                inside = _tasks_in(tasks, copy, low - _SAVED, high)
-                inside = inside[tasks["function"][inside] == function]
-                if len(inside) == 1 and inside[0] in may_be:
-                    yield int(inside[0]), unwound
-
-    def _unwound(self, copy: StackCopy, function: int) -> Unwound:
-        """function: the task's poll, index into Binary.functions."""
-        if function not in self._polls:
-            self._polls[function] = TaskPolls((self._binary.functions[function].address,))
-        return self._unwound_to(copy, self._polls[function])
-
-    def _unwound_to(self, copy: StackCopy, polls: TaskPolls) -> Unwound:
-        return unwound_to(polls, copy, self._modules, self._target.executable)
+        return tuple(self._jobs[address] for address in self._job_polls.which(*at)), unwound
 
     def _places(self, unwound: Unwound) -> _Places:
-        return places_of(unwound.addresses, self._modules), unwound.is_whole
+        return places_of(unwound.addresses, self._stacks.modules), unwound.is_whole
 
     def _name(self, stacks: set[_Places]) -> None:
         """Each once, however often it is seen."""
         new = list(stacks - self._named.keys())
         pid = self._target.pid
-        names = named(new, {pid: self._modules}, {pid: self._target}, self._known) if new else ()
+        names = named(new, {pid: self._stacks.modules}, {pid: self._target}, self._known) if new else ()
         self._named |= zip(new, names, strict=True)
-
-
-def _tasks_in(tasks: Array, copy: StackCopy, low: int, high: int) -> npt.NDArray[np.intp]:
-    """Indexes of the tasks whose headers are on a stack between these addresses."""
-    base = copy.registers[STACK_POINTER] or 0
-    first, last = (min(max(one - base + 7, 0), len(copy.content)) // 8 for one in (low, high))
-    words = np.frombuffer(copy.content, "<u8", len(copy.content) // 8)[first:last]
-    return np.flatnonzero(np.isin(tasks["header"], words))

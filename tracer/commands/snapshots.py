@@ -40,7 +40,7 @@ class TaskSource:
         """What tells where polls stand that are under way; None: of a core dump."""
         from tracer.commands.running_polls import RunningPolls  # takes long to import, and most tasks wait
 
-        return RunningPolls(self.target, self.binary) if self.target is not None else None
+        return RunningPolls(self.target, self.binary, self.reader) if self.target is not None else None
 
 
 def live_tasks(pid: int, twin: Path | None = None) -> TaskSource:

@@ -5,8 +5,10 @@ Nothing is stopped.  It takes Linux 5.15 (the helper that leads to a thread's re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tracer.probe.btf import VMLINUX, KernelTypes
 from tracer.probe.kernel import load_iterator, open_iterator
 from tracer.probe.stacks import MOST_BYTES, by_dwarf_number
 from tracer.target.process import TargetProcess
-from tracer.target.standing import Standing, copy_of_stack
+from tracer.target.standing import Standing, copies_of_stacks
 from tracer.target.unwinding import StackCopy
 
 THREAD_REGISTERS = np.dtype([("pid", "<u4"), ("tgid", "<u4"), ("registers", "<u8", 21)])
@@ -64,34 +66,51 @@ def _program(pid: int, tgid: int) -> bytes:
     return b"".join(packed)
 
 
-def thread_registers(types: Path = VMLINUX) -> Array:
-    """Of all threads, dtype THREAD_REGISTERS; none where this kernel does not tell.  types: its BTF.
+class ThreadRegisters:
+    """Reads them, again and again.  types: the kernel's BTF, which takes long to read."""
 
-    Of a thread that runs they are as it last entered the kernel.
-    """
-    try:
-        known = KernelTypes.of_kernel(types)
-        pid, tgid = known.member("task_struct", "pid"), known.member("task_struct", "tgid")
-        iterator = known.function("bpf_iter_task")
-        if pid is None or tgid is None or iterator is None:
-            return NO_REGISTERS
-        program = load_iterator(_program(pid[0], tgid[0]), iterator)
+    def __init__(self, types: Path = VMLINUX) -> None:
+        self._program: int | None = None
         try:
-            fd = open_iterator(program)
-        finally:
-            os.close(program)
-    except (OSError, ValueError, IndexError):
-        return NO_REGISTERS
-    try:
+            known = KernelTypes.of_kernel(types)
+            pid, tgid = known.member("task_struct", "pid"), known.member("task_struct", "tgid")
+            iterator = known.function("bpf_iter_task")
+            if pid is not None and tgid is not None and iterator is not None:
+                self._program = load_iterator(_program(pid[0], tgid[0]), iterator)
+        except (OSError, ValueError, IndexError):
+            pass
+
+    def read(self) -> Array:
+        """Of all threads, dtype THREAD_REGISTERS; none where this kernel does not tell.
+
+        Of a thread that runs they are as it last entered the kernel.
+        """
+        if self._program is None:
+            return NO_REGISTERS
         parts = []
-        while part := os.read(fd, 1 << 16):
-            parts.append(part)
-    except OSError:
-        return NO_REGISTERS
-    finally:
-        os.close(fd)
-    data = b"".join(parts)
-    return np.frombuffer(data[: len(data) // _SIZE * _SIZE], THREAD_REGISTERS)
+        try:
+            fd = open_iterator(self._program)
+            try:
+                while part := os.read(fd, 1 << 16):
+                    parts.append(part)
+            finally:
+                os.close(fd)
+        except OSError:
+            return NO_REGISTERS
+        data = b"".join(parts)
+        return np.frombuffer(data[: len(data) // _SIZE * _SIZE], THREAD_REGISTERS)
+
+    def close(self) -> None:
+        """Unload the program."""
+        if self._program is not None:
+            os.close(self._program)
+            self._program = None
+
+
+def thread_registers(types: Path = VMLINUX) -> Array:
+    """The same, once."""
+    with contextlib.closing(ThreadRegisters(types)) as reader:
+        return reader.read()
 
 
 def registers_at(known: Array, pid: int, tid: int, stack_pointer: int, at: int) -> tuple[int, ...] | None:
@@ -106,13 +125,15 @@ def registers_at(known: Array, pid: int, tid: int, stack_pointer: int, at: int) 
     return by_dwarf_number(found["registers"][0]) if len(found) == 1 else None
 
 
-def standing_stack(known: Array, process: TargetProcess, tid: int, there: Standing) -> StackCopy | None:
-    """The stack of a thread that still stands there, at most MOST_BYTES, with its registers as far as they are known.
+def standing_stacks(known: Array, process: TargetProcess, there: Mapping[int, Standing]) -> dict[int, StackCopy]:
+    """By tid the stacks of the threads that still stand there, at most MOST_BYTES of each, with their registers as far
+    as they are known.
 
-    known: dtype THREAD_REGISTERS.  None: it went on, or cannot be read.
+    known: dtype THREAD_REGISTERS, as they were since then.  Those that went on, or cannot be read, are left out.
     """
-    copy = copy_of_stack(process, tid, there, MOST_BYTES)
-    if copy is None:
-        return None
-    registers = registers_at(known, process.pid, tid, there.stack_pointer, there.at)
-    return replace(copy, registers=registers) if registers is not None else copy
+    copies = copies_of_stacks(process, there, MOST_BYTES)
+    for tid, copy in copies.items():
+        registers = registers_at(known, process.pid, tid, there[tid].stack_pointer, there[tid].at)
+        if registers is not None:
+            copies[tid] = replace(copy, registers=registers)
+    return copies

@@ -19,7 +19,7 @@ from tracer.target.unwinding import StackCopy
 
 _PERIOD = 1_000_000
 """ns of a thread's own time between two looks."""
-_LONGEST, _PAUSE = 0.1, 0.001
+LONGEST, _PAUSE = 0.1, 0.001
 """Seconds: a thread that got no CPU in that time is not told of."""
 _AT_ONCE = 64
 _PAGES = 16  # a power of two that has room for one sample at least
@@ -31,23 +31,23 @@ _BY_DWARF_NUMBER = (0, 3, 2, 1, 4, 5, 6, 7, *range(9, 17), 8)
 _EVERYWHERE = (1 << 64) - 1
 
 
-def running_stacks(tids: Iterable[int]) -> dict[int, StackCopy]:
-    """By tid; those that did not run, have ended, or may not be looked at are left out."""
+def running_stacks(tids: Iterable[int], longest: float = LONGEST) -> dict[int, StackCopy]:
+    """By tid; those that did not run for so many seconds, have ended, or may not be looked at are left out."""
     left = list(tids)
     found: dict[int, StackCopy] = {}
     for first in range(0, len(left), _AT_ONCE):
-        found |= _look(left[first : first + _AT_ONCE])
+        found |= _look(left[first : first + _AT_ONCE], longest)
     return found
 
 
-def _look(tids: list[int]) -> dict[int, StackCopy]:
+def _look(tids: list[int], longest: float) -> dict[int, StackCopy]:
     found: dict[int, StackCopy] = {}
     with ExitStack() as opened:
         rings = {}
         for tid in tids:
             with suppress(OSError):
                 rings[tid] = _open(tid, opened)
-        until = time.monotonic() + _LONGEST
+        until = time.monotonic() + longest
         while len(found) < len(rings) and time.monotonic() < until:
             time.sleep(_PAUSE)
             for tid in rings.keys() - found.keys():

@@ -140,6 +140,16 @@ class SnapshotReader:
         """By tid, of the threads where they are known.  Raises NoSuchProcess, PermissionMissing."""
         return self._thread_pointers.of(self._memory.threads())
 
+    def polled(self) -> dict[int, int]:
+        """By id of a task the thread that polls it now; nothing where that is not known to be told by memory.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        if self._binary.current_task is None:
+            return {}
+        pointers = self._thread_pointers.of(self._memory.threads())
+        return {task: tid for tid, task in current_ids(self._memory, pointers, self._binary.current_task).items()}
+
     def links(self, snapshot: Snapshot) -> TaskLinks:
         """What the tasks of a snapshot of this process wait for and hold; best right after it.
 
@@ -164,12 +174,9 @@ class SnapshotReader:
     def _name_threads(self, tasks: Array) -> None:
         """Which threads poll the running tasks, in place."""
         running = np.flatnonzero((tasks["state"] == TaskState.RUNNING) & (tasks["id"] != 0))
-        if self._binary.current_task is None or not len(running):
-            return
-        pointers = self._thread_pointers.of(self._memory.threads())
-        polled = current_ids(self._memory, pointers, self._binary.current_task)
-        by_id = {task: tid for tid, task in polled.items()}
-        tasks["tid"][running] = [by_id.get(int(task), 0) for task in tasks["id"][running]]
+        if self._binary.current_task is not None and len(running):
+            by_id = self.polled()
+            tasks["tid"][running] = [by_id.get(int(task), 0) for task in tasks["id"][running]]
 
     # ------------------------------------------------------------ one reading
 

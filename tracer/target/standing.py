@@ -6,6 +6,8 @@ its status counts how often it left its CPU (proc(5)).
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +44,7 @@ def standing(process: TargetProcess, tid: int) -> Standing | None:
     try:
         *call, stack_pointer, at = (folder / "syscall").read_text("ascii").split()
         # Later than the call: who went on from there and waits again has left its CPU once more.
-        lines = (line.partition(b":\t") for line in (folder / "status").read_bytes().splitlines())
-        status = {name: value for name, _, value in lines}
+        status = _status(folder)
         if status[b"State"][:1] not in _WAITS:
             return None
         left = tuple(int(status[name]) for name in _LEFT)
@@ -52,18 +53,47 @@ def standing(process: TargetProcess, tid: int) -> Standing | None:
         return None
 
 
-def copy_of_stack(process: TargetProcess, tid: int, there: Standing, most: int) -> StackCopy | None:
-    """The stack of a thread that still stands there, at most so many bytes; None: it went on, or cannot be read."""
+def standing_of(process: TargetProcess, tids: Iterable[int]) -> dict[int, Standing]:
+    """By tid, of those of these threads that wait."""
+    return {tid: there for tid in tids if (there := standing(process, tid)) is not None}
+
+
+def waits_of(process: TargetProcess, tid: int) -> int | None:
+    """How often a thread has left its CPU of its own; None: it has ended, or that cannot be read."""
+    try:
+        return int(_status(Path(f"/proc/{process.pid}/task/{tid}"))[_LEFT[0]])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _status(folder: Path) -> dict[bytes, bytes]:
+    lines = (line.partition(b":\t") for line in (folder / "status").read_bytes().splitlines())
+    return {name: value for name, _, value in lines}
+
+
+def copies_of_stacks(process: TargetProcess, there: Mapping[int, Standing], most: int) -> dict[int, StackCopy]:
+    """By tid the stacks, at most so many bytes of each, of the threads that still stand there; there is a moment at
+    which all of them did.  Those that went on, or cannot be read, are left out."""
     try:
         mappings = process.maps()
-        end = next((one.end for one in mappings if one.start <= there.stack_pointer < one.end), there.stack_pointer)
-        size = min(end - there.stack_pointer, most)
-        start = np.array([there.stack_pointer], np.uint64)
-        content, is_whole = LiveMemory(process).fill(start, np.array([size], np.uint64))
-    except (RatError, OSError):
-        return None
-    if not size or not is_whole[0] or standing(process, tid) != there:
-        return None
-    registers: list[int | None] = [None] * REGISTERS  # others than these are not told
-    registers[STACK_POINTER], registers[RETURN_ADDRESS] = there.stack_pointer, there.at
-    return StackCopy(tuple(registers), content.tobytes(), end)
+        starts = [one.start for one in mappings]
+        ends = {}
+        for tid, one in there.items():
+            mapping = mappings[max(bisect_right(starts, one.stack_pointer) - 1, 0)]
+            if mapping.start <= one.stack_pointer < mapping.end:
+                ends[tid] = mapping.end
+        begins = np.array([there[tid].stack_pointer for tid in ends], np.uint64)
+        sizes = np.array([min(end - there[tid].stack_pointer, most) for tid, end in ends.items()], np.uint64)
+        content, is_whole = LiveMemory(process).fill(begins, sizes)
+    except (RatError, OSError, IndexError):  # IndexError: it has no memory any more
+        return {}
+    found = {}
+    for (tid, end), begin, size, known in zip(
+        ends.items(), (np.cumsum(sizes) - sizes).tolist(), sizes.tolist(), is_whole, strict=True
+    ):
+        if not known or standing(process, tid) != there[tid]:
+            continue
+        registers: list[int | None] = [None] * REGISTERS  # others than these are not told
+        registers[STACK_POINTER], registers[RETURN_ADDRESS] = there[tid].stack_pointer, there[tid].at
+        found[tid] = StackCopy(tuple(registers), content[begin : begin + size].tobytes(), end)
+    return found

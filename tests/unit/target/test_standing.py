@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from tracer.target.call_frames import RETURN_ADDRESS, STACK_POINTER
 from tracer.target.process import TargetProcess
-from tracer.target.standing import Standing, copy_of_stack, standing
+from tracer.target.standing import Standing, copies_of_stacks, standing, standing_of, waits_of
 
 
 @contextmanager
@@ -39,16 +40,14 @@ def test_one_that_did_not_run_stands_where_it_stood() -> None:
         there = waits(process)
         time.sleep(0.05)
         assert standing(process, process.pid) == there
-        copy = copy_of_stack(process, process.pid, there, 1 << 20)
-        short = copy_of_stack(process, process.pid, there, 64)
-    assert copy is not None
-    assert short is not None
+        (copy,) = copies_of_stacks(process, {process.pid: there}, 1 << 20).values()
+        (short,) = copies_of_stacks(process, {process.pid: there}, 64).values()
     assert (copy.registers[STACK_POINTER], copy.registers[RETURN_ADDRESS]) == (there.stack_pointer, there.at)
     assert copy.registers.count(None) == len(copy.registers) - 2
     assert len(copy.content) == copy.until - there.stack_pointer
     assert short.content == copy.content[:64]
     assert standing(process, process.pid) is None  # it has ended
-    assert copy_of_stack(process, process.pid, there, 64) is None
+    assert copies_of_stacks(process, {process.pid: there}, 64) == {}
 
 
 def test_the_same_place_again_is_another_wait() -> None:
@@ -74,6 +73,20 @@ def test_the_same_place_again_is_another_wait() -> None:
     seen.discard(None)
     assert len({(one.stack_pointer, one.at) for one in seen if one is not None}) == 1
     assert len(seen) > 10
+
+
+def test_of_several_those_that_still_stand_there_are_copied() -> None:
+    with running("/bin/sleep", "60") as process:
+        there = waits(process)
+        tids = [process.pid, 1 << 30]  # no thread has that number
+        assert standing_of(process, tids) == {process.pid: there}
+        was = replace(there, left=(there.left[0] + 1, there.left[1]))
+        nowhere = replace(there, stack_pointer=8)
+        found = copies_of_stacks(process, {process.pid: there, 1 << 30: was, 1 << 31: nowhere}, 64)
+        assert list(found) == [process.pid]
+        assert copies_of_stacks(process, {process.pid: was}, 64) == {}
+        assert waits_of(process, process.pid) == there.left[0]
+    assert waits_of(process, process.pid) is None
 
 
 def test_one_that_runs_or_is_stopped_does_not_wait() -> None:
