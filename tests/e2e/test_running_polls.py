@@ -107,6 +107,22 @@ def test_what_one_task_does_is_not_said_of_another_on_its_thread(targets: Target
     assert set(seen) == own
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("profile", ["release-debug", "release"])
+def test_a_recording_knows_the_threads_of_polls_from_before(targets: Targets, tmp_path: Path, profile: str) -> None:
+    """Those that last for all of it send nothing: neither a begin nor an end."""
+    with targets.run("parked_tokio", profile, "under-way") as running:
+        threads = {running.ready[name]: name for name in ("blocks", "computes")}
+        told = {threads[one["id"]]: one["thread"] for one in running_tasks(running) if one["id"] in threads}
+        options = ("-d", 2, "-o", tmp_path / "a.pftrace", "--json", "--max-overhead", 100)
+        findings = json.loads(rat("--pid", running.pid, *options).out)["findings"]
+    found = {one["function"].rpartition("::")[2]: one for one in findings if one["rule"] == "long-poll"}
+    assert {name: found[name]["tid"] for name in told} == told
+    assert len(told) == 2
+    assert "under_way::receives" in found["blocks"]["evidence"]["blocked_in"]
+    assert "under_way::computes_left" in found["computes"]["evidence"]["computed_in"]
+
+
 def functions_of(ids: set[int], view: TaskView) -> Iterator[tuple[int, str]]:
     """(id, name) of the functions of the tasks' own that these are in."""
     for task in view.snapshot.tasks:

@@ -17,6 +17,7 @@ from tracer.commands.flight import Flight
 from tracer.commands.from_before import PollsBefore
 from tracer.commands.halts import HaltWatch
 from tracer.commands.last_seen import LastSeen
+from tracer.commands.polling_threads import PollingThreads
 from tracer.commands.signals import StopSignal, stop_signal
 from tracer.commands.silence import judge_silence
 from tracer.commands.snapshots import reader_of
@@ -110,6 +111,7 @@ class Recorder:
         self._options = options
         self._cpu_of: dict[int, int] = {}
         self._readers: dict[int, SnapshotReader] = {}
+        self._polling: dict[int, PollingThreads] = {}
         self._last_seen = LastSeen(self._running, kernel_now())
         self._stacks: StackTaker | None = None
         self._raw_stacks: RawStackWriter | None = None
@@ -191,6 +193,8 @@ class Recorder:
                 after = list(self._read_memory(plan, is_last=True))
                 for reading in after:
                     writer.memory_reading(reading)
+                for polling in self._polling.values():
+                    polling.close()
                 blocked = StackSamples(stacks.take_last(polls_before.blocked(after, began)))
                 last = session.detach()
                 writer.stack_samples(blocked)
@@ -295,6 +299,7 @@ class Recorder:
                     continue
                 binary = self._survey.plan.binaries[process.binary]
                 readers[process.pid] = reader_of(self._running[process.pid], binary)
+                self._polling[process.pid] = PollingThreads(self._running[process.pid], binary)
         return readers
 
     def _read_memory(self, plan: Plan, *, is_last: bool) -> Iterator[MemoryReading]:
@@ -304,7 +309,7 @@ class Recorder:
             if reader is None or process.pid not in self._running:
                 continue
             with contextlib.suppress(RatError, OSError):  # it ended
-                snapshot = reader.take()
+                snapshot = self._polling[process.pid].named(reader.take())
                 parked = parked_futures(snapshot, plan, number, process.binary)
                 count = len(snapshot.tasks)
                 stuck = None

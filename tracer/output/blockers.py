@@ -147,12 +147,14 @@ class Blockers:
             polls[poll] += time
             found.longest = max(found.longest, time if kind is StackKind.BLOCKED else polls[poll])
 
-    def is_elsewhere(self, function: str) -> bool:
-        """Whether stacks were seen whose inlined functions are known, too, and this one (its own name) is in none."""
+    def is_in(self, function: str) -> bool | None:
+        """Whether a stack was seen that this one (its own name) is in; None: there is none, or it may be inlined."""
         stacks = [stack_of(self._stacks, number) for one in self._found.values() for number in one.stacks]
         frames = [frame for stack in stacks if stack is not None for frame in stack.frames]
         names = {frame.function.partition("<")[0].rpartition("::")[2] for frame in frames if frame.function is not None}
-        return any(frame.location is not None for frame in frames) and function not in names
+        if function in names:
+            return True
+        return False if any(frame.location is not None for frame in frames) else None
 
     def most(self) -> list[Blocker]:
         """By time, the most first."""

@@ -99,15 +99,21 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
             where = seen.frame.location  # it may loop there for ever
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
-        if from_before and uses_in_place and not one.blockers.is_elsewhere("block_in_place"):
-            continue  # perhaps it is in there, and its worker's tasks were handed over
+        in_place = one.blockers.is_in("block_in_place") if from_before and uses_in_place else False
+        if in_place:
+            continue  # its worker's tasks were handed over
         who, place = whose(function, one.blockers, run)
         perhaps, about_perhaps = perhaps_words(one.perhaps_in, run)
+        if in_place is None:
+            perhaps, about_perhaps = (
+                " (perhaps in block_in_place, where it does no harm)",
+                {"perhaps_in": "block_in_place"},
+            )
         unseen = "neither its begin nor its end was" if from_before else "its end was not"
         others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
         yield Finding(
             LONG_POLL.id,
-            Severity.CRITICAL,
+            Severity.CRITICAL if in_place is False else Severity.WARNING,
             f"{who}{perhaps} {verb} {thread} for {duration_words(one.longest)} or more ({unseen} seen){others}",
             {
                 "longest_ns": one.longest,
