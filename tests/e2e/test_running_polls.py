@@ -45,6 +45,8 @@ def test_what_a_thread_of_the_pool_runs_is_told(targets: Targets, profile: str) 
     check_blocked(job, with_lines=profile != "release")
     assert names[job["thread"]] == "tokio-rt-worker"
     assert all(name.startswith("blocking job") for name in job["may_be"])
+    if profile != "release":  # not by its signature, `fn()`
+        assert job["may_be"] == ["blocking job parked::under_way::blocks_thread"]
     (line,) = (line for line in listed.splitlines() if line.lstrip().startswith("1 "))
     assert "blocked in futex" in line
     assert (line_of("receives") in line) == (profile != "release")

@@ -12,6 +12,7 @@ from tracer import rust
 from tracer.errors import NoSuchProcess, NotTraceable, UsageError
 from tracer.model import Binary, ExitMode, Plan, Process
 from tracer.probe.plan import make_plan
+from tracer.rust.alike import numbered
 from tracer.rust.libraries import launched_by_linker, remarks_on_libraries, with_libraries
 from tracer.target.debugfile import SplitFiles, find_debug_file
 from tracer.target.elf import ElfImage, open_elf
@@ -161,17 +162,25 @@ def read_executable(
     root: the root folder as its process sees it; None: ours.  A twin of the very same build is its debug file, and
     one of a binary that has debug information is not needed.
     """
+    binary, remarks = _read_executable(image, display_path, root, twin)
+    return replace(binary, functions=numbered(binary.functions)), remarks
+
+
+def _read_executable(
+    image: ElfImage, display_path: str, root: Path | None, twin: Path | None
+) -> tuple[Binary, tuple[str, ...]]:
+    """Two builds need not have the same order: the functions of a twin are known by their names alone."""
     if twin is None:
         return _read_alone(image, display_path, find_debug_file(image, root) if _lacks_debug(image) else None, root)
     with open_elf(twin) as twin_image:
         if twin_image.build_id is not None and twin_image.build_id == image.build_id:
             return _read_alone(image, display_path, twin, root)
-        binary, remarks = read_executable(image, display_path, root, None)
+        binary, remarks = _read_executable(image, display_path, root, None)
         if binary.symbols == "dwarf":
             return binary, (*remarks, f"{display_path} has debug information of its own: {twin} is not used")
         from tracer.rust.twin import with_twin
 
-        described, remarks = read_executable(twin_image, str(twin), None, None)
+        described, remarks = _read_executable(twin_image, str(twin), None, None)
         made = rust.read_apart(
             lambda: with_twin(binary, image, described, twin_image), image, display_path, binary.debug_file
         )

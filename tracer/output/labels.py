@@ -75,8 +75,9 @@ def category(function: PollFunction) -> str:
 
 
 def without_kind(name: str) -> str:
-    """A task's or job's name without the word for what it is."""
-    return name.removeprefix("task ").removeprefix(JOB)
+    """A task's or job's name without the word for what it is; of one that has a number only that is all there is."""
+    short = name.removeprefix("task ").removeprefix(JOB)
+    return short if not short.startswith("#") else name
 
 
 def state_words(state: int | None) -> str:

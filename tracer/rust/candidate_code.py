@@ -121,6 +121,10 @@ class CandidateCode:
                 return arguments[0]
         return self._task_types.of(candidate)
 
+    def task_parts(self, candidate: Candidate) -> dict[int, int]:
+        """address → size of the functions that a task poll of tokio's consists of."""
+        return self._task_types.parts(candidate.address)
+
     def task_id(self, runtime: str) -> TaskIdPath | None:
         """Where a task's id is, by the runtime's version."""
         return self._task_ids.of(runtime)

@@ -23,15 +23,16 @@ from tracer.rust.candidates import Candidate
 from tracer.rust.code_awaits import CodeAwaits
 from tracer.rust.code_functions import FunctionTable
 from tracer.rust.current_task import current_task_place
+from tracer.rust.demangle import demangle
 from tracer.rust.dispatch import Dispatches
 from tracer.rust.dwarf import Die, Dwarf
 from tracer.rust.ends import DropGlue
 from tracer.rust.environments import Selfless, environments
-from tracer.rust.forms import DwarfError
+from tracer.rust.forms import At, DwarfError
 from tracer.rust.future_names import base_name
 from tracer.rust.generators import same_body
 from tracer.rust.implementations import Implementations
-from tracer.rust.inline_chain import inlined_around
+from tracer.rust.inline_chain import inlined_around, inlined_in
 from tracer.rust.inlined import InlinedCoroutines
 from tracer.rust.judge import Judge, Verdict, try_verdicts
 from tracer.rust.layouts import Layouts
@@ -43,6 +44,7 @@ from tracer.rust.scan import CodeScan
 from tracer.rust.shadowed import ShadowedVariables
 from tracer.rust.spawn_callers import SpawnCallers
 from tracer.rust.task_cells import cell_name, find_cells
+from tracer.rust.task_types import dropped_task
 from tracer.rust.type_paths import TypePaths
 from tracer.rust.types import Types, state_offset
 from tracer.rust.units import SplitUnit
@@ -164,6 +166,21 @@ class DebugInformation:
                     names = [base_name(self._dwarf.name_of(die)) for die in reversed(around)]
                     if name := next((name for name in names if name not in _CATCHING), ""):
                         found[at] = name
+        return found
+
+    def dropped_tasks(self, parts: Mapping[int, int]) -> set[str]:
+        """T of the parts of tokio's tasks of T that these functions drop in themselves, as symbols have it.
+
+        parts: address → size.
+        """
+        found = set[str]()
+        for dies in self._lookup.find(parts).values() if self._lookup is not None else ():
+            with contextlib.suppress(DwarfError):
+                for inside in inlined_in(self._dwarf, dies[0]) if len(dies) == 1 else ():
+                    chain = self._dwarf.chain(inside)
+                    linkage = next((text for one in chain if (text := one.string(At.LINKAGE_NAME))), None)
+                    task = dropped_task(demangle(linkage)) if linkage is not None else None
+                    found |= {task} if task is not None else set()
         return found
 
     def spawn_callers(self, scan: CodeScan) -> SpawnCallers | None:

@@ -17,22 +17,42 @@ from tracer.rust.candidates import Candidate, Role
 from tracer.rust.debug_information import DebugInformation
 from tracer.rust.generators import is_wrapper_poll
 from tracer.rust.judge import Verdict
-from tracer.rust.naming import coroutine_name, crate_of, display_name, future_type_of, is_closure
-from tracer.rust.runtimes import BLOCKING_REASON, is_blocking_job, job_name, job_of, spawned_future, task_name
+from tracer.rust.naming import (
+    coroutine_name,
+    crate_of,
+    display_name,
+    future_type_of,
+    is_closure,
+    is_function_type,
+    with_items,
+)
+from tracer.rust.runtimes import (
+    BLOCKING_REASON,
+    UNKNOWN_JOB,
+    is_blocking_job,
+    job_name,
+    job_of,
+    spawned_future,
+    task_name,
+)
 
 
 def describe(candidate: Candidate, information: DebugInformation, code: CandidateCode) -> PollFunction | Refusal | None:
     """The function without its exits; a Refusal when it must not be probed; None when it is no poll function."""
     if information.knows(candidate.address):
         verdicts = information.verdicts(candidate)
-        return _from_verdict(candidate, verdicts[0], code) if verdicts else None
+        return _from_verdict(candidate, verdicts[0], information, code) if verdicts else None
     return _from_symbols(candidate, information.location(candidate.address), code)
 
 
-def _from_verdict(candidate: Candidate, verdict: Verdict, code: CandidateCode) -> PollFunction | Refusal | None:
+def _from_verdict(
+    candidate: Candidate, verdict: Verdict, information: DebugInformation, code: CandidateCode
+) -> PollFunction | Refusal | None:
     if verdict.kind is FunctionKind.TASK:
         path = verdict.type_path or code.task_type(candidate)
         runtime = verdict.runtime or ""
+        if path is not None and is_blocking_job(path) and is_function_type(job_of(path, runtime) or ""):
+            path = _with_item(candidate, path, information, code)
         task_id = verdict.task_id or code.task_id(runtime)
         location = verdict.location if verdict.has_types else None  # else it is that of the runtime's own poll
         return _task(candidate, runtime, path, location, Source.DWARF, task_id, code.aborted(runtime, task_id))
@@ -64,6 +84,15 @@ def _from_verdict(candidate: Candidate, verdict: Verdict, code: CandidateCode) -
     if not verdict.has_types:
         return code.with_arguments(function)
     return code.corrected(function) if verdict.is_likely else function
+
+
+def _with_item(candidate: Candidate, path: str, information: DebugInformation, code: CandidateCode) -> str:
+    """A job's type with the path of the function that it runs, of which debug information has the signature."""
+    symbol = code.task_type(candidate)
+    if symbol is None or symbol == UNKNOWN_JOB:
+        dropped = information.dropped_tasks(code.task_parts(candidate))
+        symbol = dropped.pop() if len(dropped) == 1 else None
+    return with_items(path, symbol) if symbol is not None else path
 
 
 def _from_symbols(

@@ -24,5 +24,17 @@ def inlined_around(dwarf: Dwarf, function: Die, address: int) -> Iterator[Die]:
             yield die
 
 
+def inlined_in(dwarf: Dwarf, function: Die) -> Iterator[Die]:
+    """The entries of all functions inlined into a function, as far as those are not too many.  Raises DwarfError."""
+    left = [function]
+    for _ in range(_MAX_ENTRIES >> 4):
+        if not left:
+            return
+        for inside in dwarf.children(left.pop(), _INSIDE, _MAX_ENTRIES):
+            left.append(inside)
+            if inside.tag == Tag.INLINED_SUBROUTINE:
+                yield inside
+
+
 def _has(dwarf: Dwarf, die: Die, address: int) -> bool:
     return any(begin <= address < end for begin, end in ranges_of(dwarf, die))

@@ -32,6 +32,7 @@ _FIRST_WORD = re.compile(r"[A-Za-z_]\w*(?=::)")
 _ARGUMENTS = re.compile(r"(?<=\w)<[^<>]*>")
 _NUMBER = re.compile(r"(?<=\{async block)#\d+")
 _MAX_LENGTH = 120
+_SIGNATURE = re.compile(r'^(?:unsafe )?(?:extern "[^"]*" )?fn\(')
 _ANGLES = re.compile(r"<|(?<!-)>")
 _TOKENS = {separator: re.compile(rf"[<(\[{{)\]}}]|(?<!-)>|{separator}") for separator in ("::", ",", " as ")}
 
@@ -60,6 +61,32 @@ def generic_arguments(name: str) -> list[str]:
         if depth == 0:
             return [argument.strip() for argument in _split(name[angle.end() : -1], ",")]
     return []
+
+
+def with_items(path: str, symbol: str) -> str:
+    """A type's path as debug information has it, where a function's type is just its signature, `a::B<fn() -> u8>`,
+    with the path of that function, as the symbol of the same type tells it: `a::B<c::d>`."""
+    if is_function_type(path):
+        return symbol
+    arguments, named = generic_arguments(path), generic_arguments(symbol)
+    if not any(is_function_type(one) or "<" in one for one in arguments) or len(arguments) != len(named):
+        return path
+    base = _without_last_arguments(path)
+    return f"{base}<{', '.join(with_items(one, of) for one, of in zip(arguments, named, strict=True))}>"
+
+
+def is_function_type(path: str) -> bool:
+    """Whether it is the type of functions of a signature."""
+    return _SIGNATURE.match(path) is not None
+
+
+def _without_last_arguments(path: str) -> str:
+    depth = 0
+    for angle in reversed(list(_ANGLES.finditer(path))):
+        depth += 1 if angle[0] == ">" else -1
+        if depth == 0:
+            return path[: angle.start()]
+    return path
 
 
 def own_name(path: str) -> str:

@@ -40,10 +40,13 @@ _SCHEDULERS = 3
 
 _PLACE = re.compile(r"\[rip ([+-]) (0x[0-9a-f]+|\d+)\]")
 _DROP = re.compile(rb"drop_(?:in_place|glue)\$LT\$")
-_INTERNAL = re.compile(rb"5tokio7runtime4task|10async_task3raw")
+_INTERNAL = re.compile(rb"5tokio7runtime4task|10async_task3raw|4core3mem4drop17h")  # the last where nothing is inlined
 _TOKIO_DROPS = tuple(
     re.compile(rf"^core::ptr::drop_(?:in_place|glue)<{box}(?P<of>tokio::runtime::task::core::(?:{name})<.+>){end}>$")
     for box, name, end in (("alloc::boxed::Box<", "Cell", ">"), ("", "Cell|Core", ""), ("", "CoreStage|Stage", ""))
+)
+_GUARD = re.compile(
+    r"^core::ptr::drop_(?:in_place|glue)<(?P<of>tokio::runtime::task::harness::poll_future::\{\{closure\}\}::Guard<.+>)>$"
 )
 _ASYNC_TASK_DROPS = (
     re.compile(r"^core::ptr::drop_(?:in_place|glue)<(?P<of>async_task::raw::RawTask<.*>::run::Guard<.+>)>$"),
@@ -157,6 +160,26 @@ class TaskTypes:
             return None
         body = bodies.pop()
         return claimed if body in claimed else body
+
+    def parts(self, poll: int) -> dict[int, int]:
+        """address → size of the runtime's own functions that only this task poll of tokio's leads to, and it itself."""
+        return {one: self._sizes[one] for one in self._parts[poll] if self._leading[one] == 1 and one in self._sizes}
+
+    @cached_property
+    def _parts(self) -> dict[int, set[int]]:
+        parts = {one.address: {one.address} for one in self._candidates if Role.TOKIO in one.roles}
+        for found in parts.values():
+            functions = set(found)
+            for _ in range(_DEPTH):
+                called = {callee for address in functions for callee in self._calls(address)} - found
+                functions = called & self._internal
+                found |= functions
+        return parts
+
+    @cached_property
+    def _leading(self) -> Counter[int]:
+        """How many polls lead to a function: one that is the code of several is described as one of them."""
+        return Counter(one for found in self._parts.values() for one in found)
 
     def bodies(self, poll: int) -> set[int]:
         """The functions with a coroutine's code that a task poll leads to: coroutines, or what they were inlined into.
@@ -272,6 +295,14 @@ class TaskTypes:
                 targets.add(target)
         self._callees[address] = frozenset(targets)
         return self._callees[address]
+
+
+def dropped_task(name: str) -> str | None:
+    """T of a demangled name of what drops a part of tokio's task of T; None: it does not."""
+    for pattern in (*_TOKIO_DROPS, _GUARD):
+        if match := pattern.match(name):
+            return _future(match)
+    return None
 
 
 def _future(match: re.Match[str]) -> str | None:

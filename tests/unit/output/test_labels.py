@@ -27,6 +27,7 @@ from tracer.output.labels import (
     state_words,
     wait_name,
     wait_notes,
+    without_kind,
 )
 
 
@@ -179,3 +180,16 @@ def test_what_is_cut_off_is_not_said_to_last_as_long_as_the_trace() -> None:
     assert polls == "end not seen: drawn as long as it certainly went on"
     assert waits == "no poll followed: drawn as long as its polls were recorded"
     assert poll_notes(int(PollFlag.START_UNKNOWN)) == "was under way when its polls began to be recorded"
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("task app::serve", "app::serve"),
+        ("blocking job app::zip", "app::zip"),
+        ("blocking job #2", "blocking job #2"),
+        ("tokio task #1", "tokio task #1"),
+    ],
+)
+def test_a_name_that_is_but_a_number_keeps_its_kind(name: str, short: str) -> None:
+    assert without_kind(name) == short

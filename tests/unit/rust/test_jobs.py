@@ -14,6 +14,7 @@ from tracer.rust import read_binary
 from tracer.rust.named_functions import functions_named
 from tracer.rust.runtimes import WORKER_LOOP, is_blocking_job, job_name, job_of
 from tracer.rust.scan import CodeScan
+from tracer.rust.task_types import dropped_task
 from tracer.target.elf import open_elf
 
 _TASK = "tokio::runtime::blocking::task::BlockingTask<"
@@ -88,6 +89,26 @@ def test_jobs_are_probed_and_workers_loops_are_not(targets: Targets, profile: st
     loops = [one.name for one in binary.refusals if one.name.startswith("task tokio::runtime::blocking")]
     assert len(loops) == 2
     assert all("multi_thread::worker" in name for name in loops)
+
+
+@pytest.mark.parametrize("profile", ["dev", "release-debug"])
+def test_a_function_that_is_a_job_goes_by_its_path(targets: Targets, profile: str) -> None:
+    """Of which debug information has the signature alone, which many have."""
+    jobs = [one.name for one in _read(targets, "parked_tokio", profile).functions if one.is_job]
+    assert "blocking job parked::under_way::blocks_thread" in jobs
+
+
+@pytest.mark.parametrize(
+    "dropped",
+    [
+        "alloc::boxed::Box<tokio::runtime::task::core::Cell<app::T, app::S>>",
+        "tokio::runtime::task::core::Stage<app::T>",
+        "tokio::runtime::task::harness::poll_future::{{closure}}::Guard<app::T,app::S>",
+    ],
+)
+def test_what_is_dropped_tells_the_type_of_a_task(dropped: str) -> None:
+    assert dropped_task(f"core::ptr::drop_in_place<{dropped}>") == "app::T"
+    assert dropped_task(f"core::ptr::drop_in_place<{dropped.replace('tokio', 'app')}>") is None
 
 
 @pytest.mark.parametrize("profile", ["dev", "release"])

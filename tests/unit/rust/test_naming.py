@@ -17,6 +17,7 @@ from tracer.rust.naming import (
     is_closure,
     own_name,
     stream_type_of,
+    with_items,
 )
 from tracer.rust.runtimes import spawned_future, task_name
 
@@ -187,3 +188,22 @@ def test_what_executors_put_around_a_future_is_not_shown(path: str) -> None:
 )
 def test_bare_names(name: str, bare: str) -> None:
     assert bare_name(name) == bare
+
+
+@pytest.mark.parametrize(
+    ("path", "symbol", "named"),
+    [
+        ("fn() -> u64", "app::zip", "app::zip"),
+        ('unsafe extern "C" fn(i32)', "app::zip", "app::zip"),
+        ("t::Task<fn() -> u64>", "t::Task<app::zip>", "t::Task<app::zip>"),
+        (
+            "t::Of<t::Task<fn() -> u64>, app::A<u8>>",
+            "t::Of<t::Task<app::zip>,app::A>",
+            "t::Of<t::Task<app::zip>, app::A<u8>>",
+        ),
+        ("app::f::{closure_env#1}<app::A>", "app::f<app::A>::{{closure}}", "app::f::{closure_env#1}<app::A>"),
+        ("t::Task<fn() -> u64, u8>", "t::Task<app::zip>", "t::Task<fn() -> u64, u8>"),  # another type
+    ],
+)
+def test_signatures_become_the_functions_that_symbols_name(path: str, symbol: str, named: str) -> None:
+    assert with_items(path, symbol) == named
