@@ -23,7 +23,13 @@ def test_jobs_and_tasks_of_which_nothing_is_known() -> None:
         at(80, "tokio task"),
         at(64, "tokio task"),
     ]
-    names = ["blocking job #2", "blocking job #1", "blocking job app::zip", "tokio task #2", "tokio task #1"]
+    names = [
+        "blocking job #2",
+        "blocking job #1",
+        "blocking job app::zip",
+        "tokio task #2",
+        "tokio task #1",
+    ]
     assert [one.name for one in numbered(functions)] == names
 
 
