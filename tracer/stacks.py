@@ -141,6 +141,7 @@ class LinkFlag(IntFlag):
     KEPT = 2  # a future has it that the task keeps, but does not poll now
     GRANTED = 4  # of a wait: it has been given what it waited for, and will have it once it is polled
     GUESS = 8  # while it is read: it is there only if somebody waits for what it leads to
+    SHARED = 16  # of a rwlock: for one who reads, beside others
 
 
 MANY_DROPS = 0xFF  # more than there is room for
@@ -164,14 +165,18 @@ LINK = np.dtype(
             "drops",
             "u1",
         ),  # the drop flags where the variable is that has it, a bit each; or MANY_DROPS
+        ("place", "<u8"),  # of a wait in a queue: its place, an address; 0: in none, or not known
+        ("before", "<u8"),  # the place before that, which is served earlier; 0: it is the first
     ]
 )
-"""What one task waits for or holds, 40 bytes."""
+"""What one task waits for or holds, 56 bytes."""
 
 BLOCK = np.dtype(
     [
         ("link", "<i4"),  # of the wait: index into TaskLinks.links
-        ("by", "<i4"),  # of what the other task holds, the same; -1: it is the other task itself that is waited for
+        # Of what the other task holds, the same, or of its wait, if it is before this one in a queue; -1: it is the
+        # other task itself that is waited for.
+        ("by", "<i4"),
         ("task", "<i4"),  # who waits
         ("other", "<i4"),  # for whom
         ("is_certain", "?"),

@@ -117,6 +117,16 @@ def _things(binary: Binary, snapshot: Snapshot, links: TaskLinks) -> dict[_Thing
         one.waiting.add(task)
         one.is_certain &= is_certain
     # Of a permit's holders a wait is told of some only, and any of them could end it.
+    # Who reads can stand behind one that waits to write, while others that read have the lock.
+    is_behind = (
+        (had["role"] == _WAITS)
+        & ((had["flags"] & np.uint8(LinkFlag.GRANTED)) == 0)
+        & waits[blocks["task"]]
+        & ~np.isin(blocks["task"], in_cycles)
+    )
+    for task, kind, address in zip(*(one[is_behind].tolist() for one in (columns[0], *columns[3:5])), strict=True):
+        if (LINK_KINDS[kind], address) in found:
+            found[LINK_KINDS[kind], address].waiting.add(task)
     held = links.links[(links.links["role"] == _HOLDS) & (links.links["kind"] == _SEMAPHORE)]
     surely = (held["flags"] & np.uint8(LinkFlag.CERTAIN)) != 0
     having = held["task"], held["address"], held["frame"], surely

@@ -106,7 +106,9 @@ class Link:
     its begin: not so when nobody holds it.  granted: of a wait, from the future's begin: all of them are so when
     it has been given what it waited for.  child: index into Binary.layouts, of a future.  number: where one is that
     tells more, see LinkKind.  is_guess: it may be elsewhere in the future: it is there if it leads to what somebody
-    waits for.
+    waits for.  shared: of a rwlock: who reads, beside others; or the test, from the future's begin, that tells it.
+    queue: of a wait, offsets from the future's begin: of its place in the queue, and of the pointer to the place
+    before it.
     """
 
     kind: LinkKind
@@ -120,6 +122,8 @@ class Link:
     child: int | None = None
     number: Route | None = None
     is_guess: bool = False
+    shared: bool | WordTest = False
+    queue: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from tracer.stacks import LENT_KINDS, LINK_KINDS, LINK_ROLES, Cycle, CycleKind, 
 _MOST_OTHERS = 3
 _RECEIVES = LINK_ROLES.index(LinkRole.RECEIVES)
 _HOLDS = LINK_ROLES.index(LinkRole.HOLDS)
+_TIMER = LINK_KINDS.index(LinkKind.TIMER)
+_WAITS = LINK_ROLES.index(LinkRole.WAITS)
 _HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}
 
 
@@ -103,14 +105,24 @@ class LinkWords:
     def _blocks_of(self) -> dict[int, list[tuple[int, bool]]]:
         found: dict[int, list[tuple[int, bool]]] = defaultdict(list)
         for block in self._links.blocks:
-            found[int(block["link"])].append((int(block["other"]), bool(block["is_certain"])))
+            row = int(block["other"]), bool(block["is_certain"]), self._is_in_line(block)
+            found[int(block["link"])].append(row)
         return found
 
-    def _blockers(self, number: int) -> list[tuple[int, bool]]:
-        """Each task once, though it may have several of what is waited for: senders, permits."""
+    def _is_in_line(self, block: Any) -> bool:
+        """Whether the other one only waits before this one, for the same."""
+        by = self._links.links[block["by"]] if block["by"] >= 0 else None
+        return by is not None and by["role"] == _WAITS and not by["flags"] & LinkFlag.GRANTED
+
+    def _blockers(self, number: int, *, in_line: bool | None = None) -> list[tuple[int, bool]]:
+        """Each task once, though it may have several of what is waited for: senders, permits.
+
+        in_line: only those that wait before it (or only the others).
+        """
         found: dict[int, bool] = {}
-        for other, is_certain in self._blocks_of.get(number, []):
-            found[other] = found.get(other, False) or is_certain
+        for other, is_certain, is_in_line in self._blocks_of.get(number, []):
+            if in_line in (None, is_in_line):
+                found[other] = found.get(other, False) or is_certain
         return list(found.items())
 
     def _words(self, number: int, link: Any) -> str:
@@ -139,13 +151,16 @@ class LinkWords:
         words = f"{kind} at 0x{int(link['address']):x}"
         if link["flags"] & LinkFlag.GRANTED:
             return f"{words}, which it has been given"
-        blockers = self._blockers(number)
+        having = self._listed("held by" if kind in LENT else "→", self._blockers(number, in_line=False))
+        before = self._listed("in line behind", self._blockers(number, in_line=True))
+        return ", ".join([words, *having, *before])
+
+    def _listed(self, how: str, blockers: list[tuple[int, bool]]) -> list[str]:
         others = [("" if is_certain else "perhaps ") + self.task(other) for other, is_certain in blockers]
         if not others:
-            return words
+            return []
         more = f" and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
-        held = "held by" if kind in LENT else "→"
-        return f"{words}, {held} {', '.join(others[:_MOST_OTHERS])}{more}"
+        return [f"{how} {', '.join(others[:_MOST_OTHERS])}{more}"]
 
     def _timer(self, deadline: int) -> str:
         if deadline < 0 or not self._links.time:
@@ -185,5 +200,6 @@ class LinkWords:
             kind = LINK_KINDS[link["kind"]]
             room = "room in " if block["by"] >= 0 and self._links.links["role"][block["by"]] == _RECEIVES else ""
             what = "" if kind is LinkKind.TASK else f" for {room}the {kind} at 0x{int(link['address']):x}"
-            steps.append(f"{self.task(int(block['task']))} waits{what}")
+            waits = "waits in line" if self._is_in_line(block) else "waits"
+            steps.append(f"{self.task(int(block['task']))} {waits}{what}")
         return f"{perhaps}deadlock: {' → '.join([*steps, self.task(self._members(cycle)[0])])}"

@@ -13,12 +13,13 @@ def from_link(one: Link) -> list[Any]:
         one.kind, one.role, _from_route(one.route), one.size, one.flags, one.is_certain,
         _from_word(one.busy) if one.busy is not None else None, [_from_word(word) for word in one.granted], one.child,
         _from_route(one.number) if one.number is not None else None, one.is_guess,
+        _from_word(one.shared) if isinstance(one.shared, WordTest) else one.shared, one.queue,
     ]  # fmt: skip
 
 
 def to_link(row: list[Any]) -> Link:
     """Raises ValueError or TypeError on what from_link does not make."""
-    kind, role, route, size, flags, is_certain, busy, granted, child, number, is_guess = row
+    kind, role, route, size, flags, is_certain, busy, granted, child, number, is_guess, shared, queue = row
     return Link(
         kind=LinkKind(kind),
         role=LinkRole(role),
@@ -31,6 +32,8 @@ def to_link(row: list[Any]) -> Link:
         child=int(child) if child is not None else None,
         number=_to_route(number) if number is not None else None,
         is_guess=bool(is_guess),
+        shared=_to_word(shared) if isinstance(shared, list) else bool(shared),
+        queue=(int(queue[0]), int(queue[1])) if queue is not None else None,
     )
 
 

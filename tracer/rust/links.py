@@ -22,7 +22,7 @@ _ALL = (1 << 64) - 1
 class _Rule:
     """owner: a type's name.  target: path of what it points to.  part: type of the target's member that is meant.
 
-    busy: (member of what is meant, mask, value) while somebody holds it.
+    busy: (member of what is meant, mask, value) while somebody holds it.  is_shared: of a rwlock: for those who read.
     """
 
     owner: str
@@ -31,6 +31,7 @@ class _Rule:
     role: LinkRole
     part: str | None = None
     busy: tuple[str, int, int] | None = None
+    is_shared: bool = False
 
 
 _NO_PERMITS = ("permits", _ALL ^ 1, 0)
@@ -55,10 +56,10 @@ _RULES = (
     _Rule("MappedMutexGuard", _TOKIO_SEMAPHORE, LinkKind.MUTEX, _H, None, _NO_PERMITS),
     _Rule("OwnedMappedMutexGuard", _TOKIO_MUTEX, LinkKind.MUTEX, _H, "Semaphore", _NO_PERMITS),
     # sync/rwlock.rs, rwlock/*.rs
-    _Rule("RwLockReadGuard", _TOKIO_SEMAPHORE, LinkKind.RWLOCK, _H),
+    _Rule("RwLockReadGuard", _TOKIO_SEMAPHORE, LinkKind.RWLOCK, _H, is_shared=True),
     _Rule("RwLockWriteGuard", _TOKIO_SEMAPHORE, LinkKind.RWLOCK, _H, None, _NO_PERMITS),
     _Rule("RwLockMappedWriteGuard", _TOKIO_SEMAPHORE, LinkKind.RWLOCK, _H, None, _NO_PERMITS),
-    _Rule("OwnedRwLockReadGuard", _TOKIO_RWLOCK, LinkKind.RWLOCK, _H, "Semaphore"),
+    _Rule("OwnedRwLockReadGuard", _TOKIO_RWLOCK, LinkKind.RWLOCK, _H, "Semaphore", is_shared=True),
     _Rule("OwnedRwLockWriteGuard", _TOKIO_RWLOCK, LinkKind.RWLOCK, _H, "Semaphore", _NO_PERMITS),
     _Rule("OwnedRwLockMappedWriteGuard", _TOKIO_RWLOCK, LinkKind.RWLOCK, _H, "Semaphore", _NO_PERMITS),
     # sync/semaphore.rs
@@ -106,11 +107,11 @@ _RULES = (
     _Rule("MutexGuard", "async_lock::mutex::Mutex", LinkKind.MUTEX, _H, None, ("state", 1, 1)),
     _Rule("MutexGuardArc", "async_lock::mutex::Mutex", LinkKind.MUTEX, _H, None, ("state", 1, 1)),
     # async-lock 3.0 to 3.5, rwlock/{raw,futures}.rs
-    _Rule("Read", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _W),
+    _Rule("Read", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _W, is_shared=True),
     _Rule("Write", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _W),
-    _Rule("UpgradableRead", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _W),
-    _Rule("RwLockReadGuard", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _H),
-    _Rule("RwLockUpgradableReadGuard", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _H),
+    _Rule("UpgradableRead", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _W, is_shared=True),
+    _Rule("RwLockReadGuard", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _H, is_shared=True),
+    _Rule("RwLockUpgradableReadGuard", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _H, is_shared=True),
     _Rule("RwLockWriteGuard", "async_lock::rwlock::raw::RawRwLock", LinkKind.RWLOCK, _H),
     # async-lock 2.8 to 3.5, semaphore.rs
     _Rule("Acquire", "async_lock::semaphore::Semaphore", LinkKind.SEMAPHORE, _W),
@@ -134,6 +135,9 @@ _SLEEPS = frozenset({"Sleep", "Timeout", "PollFn"})
 
 _STRATEGY, _INNER = "FutureWrapper", re.compile(r"Inn(?:er|ards)$")
 """event-listener-strategy 0.5, lib.rs: what async-lock 3 and async-channel 2 wait by; `Lock` has a `LockInner`."""
+
+_NEXT = ("pointers", "inner", "value", "next")
+"""tokio 1.25 to 1.54, util/linked_list.rs: of a node, where the next one is."""
 
 _STREAMS = frozenset(
     {
@@ -160,7 +164,9 @@ class Links:
         inner = self._routes.member(type_, "inner") if name == _STRATEGY else None
         if inner is not None:
             name, start = _INNER.sub("", base_name(inner[1].name)), Place(inner[1], (inner[0],))
-        yield from self._first(self._waits.get(name, ()), start, self._granted(type_))
+        granted, shared, queue = self._granted(type_), self._shared(type_), self._queue(type_)
+        for link in self._first(self._waits.get(name, ()), start, granted):
+            yield replace(link, shared=link.shared or shared, queue=queue)
         if name in _TASKS:
             yield from self._async_task(start, LinkRole.WAITS)
         if name in _SLEEPS:
@@ -210,7 +216,18 @@ class Links:
                 return None
             busy = WordTest(member[0], mask, value)
         route = Route(None, there.tests, there.steps)
-        return Link(rule.kind, rule.role, route, there.type.size, busy=busy, granted=granted)
+        return Link(rule.kind, rule.role, route, there.type.size, busy=busy, granted=granted, shared=rule.is_shared)
+
+    def _shared(self, type_: Type) -> bool | WordTest:
+        """tokio 1.25 to 1.54, sync/rwlock.rs: who reads takes one permit, who writes all that there are; these are one,
+        too, of a lock that is made for one reader at a time."""
+        permits = self._routes.member(type_, "num_permits")
+        return WordTest(permits[0], (1 << 8 * permits[1].size) - 1, 1) if permits is not None else False
+
+    def _queue(self, type_: Type) -> tuple[int, int] | None:
+        """tokio 1.25 to 1.54, sync/batch_semaphore.rs: new ones are put to its front, and it is served from its end."""
+        node, before = self._routes.member(type_, "node"), self._routes.member(type_, "node", *_NEXT)
+        return (node[0], before[0]) if node is not None and before is not None and before[1].size == 8 else None
 
     def _granted(self, type_: Type) -> tuple[WordTest, ...]:
         """tokio 1.25 to 1.54, sync/batch_semaphore.rs: it was queued, and no permit is left to be given to it."""

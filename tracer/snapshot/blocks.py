@@ -41,7 +41,9 @@ _TASK, _ONESHOT, _MPSC, _MUTEX, _RWLOCK, _NOTIFY = (
     )
 )
 _LOCKS = (_MUTEX, _RWLOCK)
-_CERTAIN, _KEPT, _GRANTED = (np.uint8(flag) for flag in (LinkFlag.CERTAIN, LinkFlag.KEPT, LinkFlag.GRANTED))
+_CERTAIN, _KEPT, _GRANTED, _SHARED = (
+    np.uint8(flag) for flag in (LinkFlag.CERTAIN, LinkFlag.KEPT, LinkFlag.GRANTED, LinkFlag.SHARED)
+)
 _MOST_OF_WAIT = 16
 """Holders of one thing that a wait is told of."""
 
@@ -113,7 +115,8 @@ def _blocks(links: Array) -> Array:
     is_end = kind == _NOTIFY
     parts = [
         _for_tasks(links, np.flatnonzero(is_wait & (kind == _TASK) & (links["target"] >= 0))),
-        locks.blocks(np.flatnonzero(is_wait & is_lock)),
+        _but_among_readers(links, locks.blocks(np.flatnonzero(is_wait & is_lock))),
+        _behind_writers(links, is_wait & (kind == _RWLOCK)),
         senders.blocks(np.flatnonzero(is_wait & ~is_lock & (kind != _TASK) & ~is_room & ~is_end)),
         receivers.blocks(np.flatnonzero(is_wait & (is_room | is_end))),
     ]
@@ -131,6 +134,52 @@ def _for_tasks(links: Array, waits: Rows) -> Array:
     _, inverse, counts = np.unique(places, return_inverse=True, return_counts=True)
     blocks["is_only"] = counts[inverse] == 1
     return blocks
+
+
+def _but_among_readers(links: Array, blocks: Array) -> Array:
+    """One who reads is not in the way of another one."""
+    are_both = _has(links[blocks["link"]], _SHARED) & _has(links[blocks["by"]], _SHARED)
+    among: Array = blocks[~are_both]
+    return among
+
+
+def _behind_writers(links: Array, is_wait: Known) -> Array:
+    """Who waits to read stands behind one who waits to write, though those who have the lock read too.
+
+    In a queue memory tells who is before whom; of other locks, that it can be none but one of the writers.
+    """
+    reads = is_wait & _has(links, _SHARED)
+    in_line = np.flatnonzero(reads & (links["place"] != 0))
+    first = _first_writers(links, in_line)
+    blocks = np.zeros(np.count_nonzero(first >= 0), BLOCK)
+    blocks["link"], blocks["by"] = in_line[first >= 0], first[first >= 0]
+    blocks["task"], blocks["other"] = links["task"][blocks["link"]], links["task"][blocks["by"]]
+    blocks["is_certain"] = _has(links[blocks["by"]], _CERTAIN)
+    blocks["is_only"] = True
+    writers = _Holders(links, np.flatnonzero(is_wait & ~_has(links, _SHARED) & (links["place"] == 0)))
+    perhaps = writers.blocks(np.flatnonzero(reads & (links["place"] == 0)))
+    perhaps["is_certain"] = False
+    return np.concatenate([blocks, perhaps])
+
+
+def _first_writers(links: Array, waits: Rows) -> Rows:
+    """Of each of these waits the first in its queue that is one to write, and polled; -1: none before it is known."""
+    queued = np.flatnonzero((links["role"] == _WAITS) & (links["kind"] == _RWLOCK) & (links["place"] != 0))
+    at_place = dict(zip(links["place"][queued].tolist(), queued.tolist(), strict=True))
+    writes = set(queued[~_has(links[queued], _SHARED) & ~_has(links[queued], _KEPT)].tolist())
+    before = links["before"].tolist() if len(waits) else []
+    firsts: dict[int, int] = {}  # of a place, with that one itself
+    for wait in waits.tolist():
+        at = before[wait]
+        passed: dict[int, None] = {}
+        while at in at_place and at not in firsts and at not in passed:
+            passed[at] = None
+            at = before[at_place[at]]
+        first = firsts.get(at, -1)
+        for place in reversed(passed):
+            first = at_place[place] if first < 0 and at_place[place] in writes else first
+            firsts[place] = first
+    return np.array([firsts.get(before[wait], -1) for wait in waits.tolist()], np.intp)
 
 
 class _Holders:
@@ -186,11 +235,20 @@ def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: K
     is_channel = (held["kind"] == _ONESHOT) | ((held["kind"] == _MPSC) & (held["role"] == _RECEIVES))
     for_good = np.where(is_held, is_lock | (blocks["is_only"] & is_channel), blocks["is_only"])
     # One with several branches goes on in another one, which may be the one that holds what this one waits for.
-    yield from _loops(blocks, np.flatnonzero(waits & for_good & ~own & single[blocks["task"]]))
+    loops = [
+        Cycle(CycleKind.DEADLOCK, loop, bool(blocks["is_certain"][list(loop)].all()))
+        for loop in _loops(blocks, np.flatnonzero(waits & for_good & ~own & single[blocks["task"]]))
+    ]
+    told: set[int] = set()
+    for cycle in sorted(loops, key=lambda one: (not one.is_certain, len(one.blocks))):
+        tasks = set(blocks["task"][list(cycle.blocks)].tolist())
+        if tasks.isdisjoint(told):  # a writer waits for all who read
+            told |= tasks
+            yield cycle
 
 
-def _loops(blocks: Array, which: Rows) -> Iterator[Cycle]:
-    """One cycle of each set of tasks that all come back to each other; depth first, without recursion."""
+def _loops(blocks: Array, which: Rows) -> Iterator[tuple[int, ...]]:
+    """One cycle at least of each set of tasks that all come back to each other; depth first, without recursion."""
     task_of, other_of = blocks["task"].tolist(), blocks["other"].tolist()
     after: dict[int, list[int]] = defaultdict(list)
     for index in which.tolist():
@@ -210,8 +268,7 @@ def _loops(blocks: Array, which: Rows) -> Iterator[Cycle]:
             if other in done or other not in after:
                 continue
             if other in place:
-                loop = (*path[place[other] :], index)
-                yield Cycle(CycleKind.DEADLOCK, loop, bool(blocks["is_certain"][list(loop)].all()))
+                yield (*path[place[other] :], index)
                 continue
             path.append(index)
             place[other] = len(path)

@@ -40,6 +40,7 @@ _NAMES = (
 """tokio 1.25 to 1.54: these wait by a semaphore, or a Notify, that is a part of them."""
 _FOR_RECEIVERS = re.compile(r"::closed\b")
 """A sender's wait until there is no receiver any more: another sender does not end it."""
+_RWLOCK = LINK_KINDS.index(LinkKind.RWLOCK)
 _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
 _SEVERAL = 2
 """Leaves of a task that has more than were looked at."""
@@ -72,18 +73,19 @@ def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot:
     if len(one[0]) != len(other[0]) or (one[0] != other[0]).any():
         for keys, links, others in ((*one, other[0]), (*other, one[0])):
             is_known[links["task"][~np.isin(keys, others)]] = False
-    _, links = _each_once(first.links[is_known[first.links["task"]]])
+    (_, links), (_, again) = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
+    links["place"][links["before"] != again["before"]] = 0
     leaves = np.maximum(first.leaves, second.leaves)
     return LinksFound(_with_descriptors(_with_targets(links, snapshot)), is_known, leaves, first.time)
 
 
 def _each_once(links: Array) -> tuple[Addresses, Array]:
     """Keys, ascending, and the links that they are of.  A key is all of a link mixed into one number: whole records
-    are slow to sort."""
+    are slow to sort.  All but who is before it in a queue, which changes while it waits."""
     keys = np.zeros(len(links), np.uint64)
     words = np.ascontiguousarray(links).view("<u8").reshape(len(links), LINK.itemsize // 8)
     with np.errstate(over="ignore"):
-        for column in range(words.shape[1]):
+        for column in range(words.shape[1] - 1):
             keys = (keys ^ words[:, column]) * np.uint64(0x9E3779B97F4A7C15)
             keys ^= keys >> np.uint64(29)
     keys, first = np.unique(keys, return_index=True)
@@ -287,10 +289,22 @@ class _Reading:
         links["role"] = LINK_ROLES.index(link.role)
         links["flags"] |= np.where(certain[rows], LinkFlag.CERTAIN, 0).astype(np.uint8)
         links["flags"] |= np.where(granted[rows], LinkFlag.GRANTED, 0).astype(np.uint8)
+        is_shared = self._is_shared(group, link)[rows] & (links["kind"] == _RWLOCK)
+        links["flags"] |= np.where(is_shared, LinkFlag.SHARED, 0).astype(np.uint8)
+        if link.queue is not None:
+            place, before = link.queue
+            links["place"] = group.addresses[rows] + np.uint64(place)
+            links["before"], known = self._image.numbers_at(group.addresses[rows] + np.uint64(before), 8)
+            links["place"][~known] = 0
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
         links["flags"] |= np.uint8(LinkFlag.GUESS if link.is_guess else 0)
         links["number"], links["drops"] = self._numbers(group, link)[rows], self._drops(group, link)[rows]
         self._links.append(links)
+
+    def _is_shared(self, group: _Group, link: Link) -> Known:
+        if isinstance(link.shared, bool):
+            return np.full(len(group.addresses), link.shared, np.bool_)
+        return passes(self._image, link.shared, group.addresses)[0]
 
     def _numbers(self, group: _Group, link: Link) -> npt.NDArray[np.int64]:
         """What tells more of each; -1 where nothing does."""

@@ -101,6 +101,6 @@ def test_what_all_of_them_have_is_said_of_all(times: int) -> None:
 def test_who_has_what_is_waited_for_twice_is_told_once() -> None:
     """Two branches of one task, each with a sender: surely, where one of them surely has it."""
     blocks = np.zeros(3, BLOCK)
-    blocks["other"], blocks["is_certain"] = [1, 1, 2], [False, True, False]
+    blocks["by"], blocks["other"], blocks["is_certain"] = -1, [1, 1, 2], [False, True, False]
     waiting = trees(3, (1, MUTEX, A), role=LinkRole.WAITS, blocks=blocks)[0]
     assert "mutex at 0xa0, held by task 2 (a::b), perhaps task 3 (a::b)" in waiting

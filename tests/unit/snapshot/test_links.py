@@ -28,7 +28,7 @@ class Seen:
         """What the tasks of that name have, each once."""
         return sorted(
             {
-                (LINK_ROLES[link["role"]], LINK_KINDS[link["kind"]], LinkFlag(int(link["flags"])))
+                (LINK_ROLES[link["role"]], LINK_KINDS[link["kind"]], LinkFlag(int(link["flags"])) & ~LinkFlag.SHARED)
                 for link in self.links.links
                 if self.names[link["task"]] == name
             }
@@ -117,6 +117,11 @@ def test_what_a_task_has(seen: Seen, name: str, expected: list[tuple[LinkRole, L
         ("waits_shadows", [("shadows", False, True), ("shadows_among", False, True)]),
         ("waits_write", [("holds_read", True, True)]),
         ("waits_read", [("holds_write", True, True)]),
+        # Who reads is not in the way of who reads, but who waits to write before it.
+        ("reads_twice", [("writes_between", True, True)] * 2),
+        ("writes_between", [("reads_twice", True, True)] * 2),
+        ("reads_behind", [("writes_between", True, True)]),
+        ("writes_behind", [("reads_twice", True, True)] * 2),
         ("waits_permit", [("holds_owned_permit", True, False), ("holds_permit", True, False)]),
         ("waits_oneshot", [("holds_oneshot", True, True)]),
         # Of what an async block captured nothing tells whether it was moved away.
@@ -192,6 +197,7 @@ def test_cycles(seen: Seen) -> None:
         (CycleKind.DEADLOCK, ["deadlocked", "deadlocked"], True),
         (CycleKind.DEADLOCK, ["locks_twice"], True),
         (CycleKind.DEADLOCK, ["sends_and_receives", "sends_and_receives"], True),
+        (CycleKind.DEADLOCK, ["reads_twice", "writes_between"], True),
         (CycleKind.FUTURELOCK, ["futurelocked"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_holder"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_many"], True),

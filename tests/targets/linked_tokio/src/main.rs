@@ -370,6 +370,14 @@ async fn deadlocked(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
     *one += *two;
 }
 
+/// Who waits to write stands between the two.
+async fn reads_twice(lock: Arc<RwLock<u64>>, go_on: Arc<Notify>) {
+    let one = lock.read().await;
+    go_on.notified().await;
+    let two = lock.read().await;
+    black_box(*one + *two);
+}
+
 /// As tower's ResponseFuture is: beside what it is generic over it has a time limit.
 struct Limited<F> {
     response: Pin<Box<F>>,
@@ -535,6 +543,17 @@ async fn tasks() {
     start("holds_write", holds_write(lock.clone()));
     turn().await;
     start("waits_read", waits_read(lock.clone()));
+
+    let (lock, go_on) = (Arc::new(RwLock::new(0)), Arc::new(Notify::new()));
+    start("reads_twice", reads_twice(lock.clone(), go_on.clone()));
+    start("reads_twice", reads_twice(lock.clone(), go_on.clone()));
+    turn().await;
+    start("writes_between", waits_write(lock.clone()));
+    turn().await;
+    start("reads_behind", waits_read(lock.clone()));
+    turn().await;
+    start("writes_behind", waits_write(lock));
+    go_on.notify_waiters();
 
     let semaphore = Arc::new(Semaphore::new(2));
     start("holds_permit", holds_permit(semaphore.clone()));
