@@ -196,12 +196,14 @@ class CycleKind(IntEnum):
 class Cycle:
     """Tasks that wait for each other for good.  blocks: index into TaskLinks.blocks, each from a task to the next.
 
-    is_certain: they do; else they may: a lock may be another's, or a task has other branches that go on.
+    is_certain: they do; else they may: a lock may be another's, or a task has other branches that go on.  others: index
+    into TaskLinks.links, what those wait for.
     """
 
     kind: CycleKind
     blocks: tuple[int, ...]
     is_certain: bool
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

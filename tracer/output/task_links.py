@@ -202,4 +202,19 @@ class LinkWords:
             what = "" if kind is LinkKind.TASK else f" for {room}the {kind} at 0x{int(link['address']):x}"
             waits = "waits in line" if self._is_in_line(block) else "waits"
             steps.append(f"{self.task(int(block['task']))} {waits}{what}")
-        return f"{perhaps}deadlock: {' → '.join([*steps, self.task(self._members(cycle)[0])])}"
+        words = " → ".join([*steps, self.task(self._members(cycle)[0])])
+        return f"{perhaps}deadlock: {words}{self._branches(cycle)}"
+
+    def _branches(self, cycle: Cycle) -> str:
+        """`; their other branches wait for: a timer (for another 4.00 s), notify at 0x…`."""
+        found: list[str] = []
+        for number in cycle.others:
+            link = self._links.links[number]
+            kind = LINK_KINDS[link["kind"]]
+            words = self._waiting(number, kind, link) or str(kind)
+            found.append(f"a timer ({words})" if kind is LinkKind.TIMER else words)
+        several = [*dict.fromkeys(found)]
+        if not several:
+            return ""
+        more = [f"{len(several) - _MOST_OTHERS} more"] if len(several) > _MOST_OTHERS else []
+        return f"; their other branches wait for: {', '.join([*several[:_MOST_OTHERS], *more])}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, LinkKind, LinkRole
+from tracer.snapshot.branches import Branches
 from tracer.snapshot.image import Known
 from tracer.snapshot.links import LinksFound
 from tracer.snapshot.routes import Rows
@@ -52,7 +53,8 @@ def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
     """Who waits for whom."""
     links = _consistent(_without_dropped(found.links, snapshot))
     blocks = _blocks(links)
-    cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found))
+    branches = Branches(snapshot, links, found)
+    cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found), branches)
     return TaskLinks(links, blocks, tuple(cycles), found.is_known, found.time if snapshot.time else 0)
 
 
@@ -222,7 +224,9 @@ def _has(links: Array, flag: np.uint8) -> Known:
 # ---------------------------------------------------------------- for good
 
 
-def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: Known) -> Iterator[Cycle]:
+def _cycles(
+    state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: Known, branches: Branches
+) -> Iterator[Cycle]:
     held = links[np.maximum(blocks["by"], 0)] if len(links) else np.zeros(len(blocks), links.dtype)
     is_held = blocks["by"] >= 0
     waits = state[blocks["task"]] == TaskState.WAITING
@@ -234,17 +238,39 @@ def _cycles(state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: K
     # A channel has one receiver, and who waits for that one is no sender of which there could be more.
     is_channel = (held["kind"] == _ONESHOT) | ((held["kind"] == _MPSC) & (held["role"] == _RECEIVES))
     for_good = np.where(is_held, is_lock | (blocks["is_only"] & is_channel), blocks["is_only"])
-    # One with several branches goes on in another one, which may be the one that holds what this one waits for.
+    stays = waits & for_good & ~own
+    is_single = single[blocks["task"]]
     loops = [
         Cycle(CycleKind.DEADLOCK, loop, bool(blocks["is_certain"][list(loop)].all()))
-        for loop in _loops(blocks, np.flatnonzero(waits & for_good & ~own & single[blocks["task"]]))
+        for loop in _loops(blocks, np.flatnonzero(stays & is_single))
     ]
+    # One with several branches goes on in another one, which may be the one that holds what this one waits for.
+    others = {
+        block: found
+        for block in np.flatnonzero(stays & ~is_single).tolist()
+        if (found := branches.others(int(blocks["link"][block]))) is not None
+    }
+    if others:
+        wider = np.union1d(np.flatnonzero(stays & is_single), np.array([*others], np.intp))
+        loops += [
+            Cycle(CycleKind.DEADLOCK, loop, False, tuple(one for block in loop for one in others.get(block, ())))
+            for loop in _loops(blocks, wider)
+            if _is_kept(blocks, loop, others.keys(), branches)
+        ]
     told: set[int] = set()
-    for cycle in sorted(loops, key=lambda one: (not one.is_certain, len(one.blocks))):
+    for cycle in sorted(loops, key=lambda one: (not one.is_certain, len(one.others), len(one.blocks))):
         tasks = set(blocks["task"][list(cycle.blocks)].tolist())
         if tasks.isdisjoint(told):  # a writer waits for all who read
             told |= tasks
             yield cycle
+
+
+def _is_kept(blocks: Array, loop: tuple[int, ...], several: Set[int], branches: Branches) -> bool:
+    """Whether what is wanted of each task with several branches stays with the one that waits in this loop."""
+    return any(block in several for block in loop) and all(
+        block not in several or (before["by"] >= 0 and branches.keeps(int(before["by"]), int(blocks["link"][block])))
+        for before, block in zip(blocks[[loop[-1], *loop[:-1]]], loop, strict=True)
+    )
 
 
 def _loops(blocks: Array, which: Rows) -> Iterator[tuple[int, ...]]:

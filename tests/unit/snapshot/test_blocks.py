@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 
 from tracer.model import LinkKind, LinkRole
 from tracer.snapshot.blocks import blocked
@@ -24,10 +25,12 @@ from tracer.stacks import (
 )
 
 NOW = 5_000_000_000
-OWN, WAITING = 1, 2
-"""Frames: of the user's future, and of what that awaits in the end."""
+SECOND = 1_000_000_000
+OWN, WAITING, OTHER = 1, 2, 3
+"""Frames: of the user's future, of what that awaits in the end, and of the branch beside it."""
 
 ONE_WAY = Stack(tuple(Frame(number - 1, None, None, None) for number in range(3)))
+TWO_WAYS = Stack((*ONE_WAY.frames, Frame(0, None, None, None)))
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def links_of(stacks: Sequence[Stack], has: Sequence[Has], *, time: int = 1) -> T
         link["role"], link["kind"], link["flags"] = LINK_ROLES.index(one.role), LINK_KINDS.index(one.kind), one.flags
         link["number"], link["target"], link["future"] = one.number, one.target, -1
         link["place"], link["before"] = one.place, one.before
-    leaves = np.ones(len(stacks), np.int64)
+    leaves = np.array([2 if stack is TWO_WAYS else 1 for stack in stacks])
     found = LinksFound(links, np.ones(len(stacks), np.bool_), leaves, NOW)
     return blocked(Snapshot(time, 0, tasks, tuple(stacks)), found)
 
@@ -104,3 +107,70 @@ def test_where_there_is_no_queue_it_is_one_of_those_who_write() -> None:
 def test_who_reads_waits_for_who_is_writing() -> None:
     links = links_of([ONE_WAY] * 2, [Has(0, H, RWLOCK), Has(1, W, RWLOCK, flags=READS, place=0x10)])
     assert whom(links) == [(1, 0, True)]
+
+
+def each_others_lock(*more: Has, held_in: int = OWN, time: int = 1) -> TaskLinks:
+    """Of two tasks with a second branch.  held_in: the frame whose future has the locks."""
+    has = [
+        Has(task, role, LinkKind.MUTEX, 0x1000 * number, frame)
+        for task, own, other in ((0, 1, 2), (1, 2, 1))
+        for role, number, frame in ((H, own, held_in), (W, other, WAITING))
+    ]
+    return links_of([TWO_WAYS] * 2, [*has, *more], time=time)
+
+
+def beside(kind: LinkKind, number: int = -1) -> list[Has]:
+    return [Has(task, W, kind, 0x9000 + task * 0x100, OTHER, number=number) for task in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("others", "is_told"),
+    [
+        (beside(LinkKind.NOTIFY), True),
+        (beside(LinkKind.IO), True),
+        (beside(LinkKind.TIMER, NOW + SECOND), True),
+        (beside(LinkKind.TIMER, NOW + SECOND - 1), False),
+        (beside(LinkKind.TIMER), False),
+        (beside(LinkKind.SEMAPHORE), False),
+        (beside(LinkKind.MUTEX), False),
+        (beside(LinkKind.NOTIFY)[:1], False),  # nothing tells what the other one's branch waits for
+        ([], False),
+    ],
+)
+def test_tasks_with_other_branches_are_perhaps_in_a_deadlock(others: list[Has], is_told: bool) -> None:
+    links = each_others_lock(*others)
+    assert cycles(links) == ([([0, 1], False)] if is_told else [])
+    for cycle in links.cycles:
+        assert [int(links.links["frame"][one]) for one in cycle.others] == [OTHER, OTHER]
+
+
+def test_when_a_timer_is_due_a_core_dump_does_not_tell() -> None:
+    assert not each_others_lock(*beside(LinkKind.TIMER, NOW + 60 * SECOND), time=0).cycles
+
+
+@pytest.mark.parametrize(("held_in", "is_told"), [(0, True), (OWN, True), (OTHER, False)])
+def test_what_another_branch_has_is_given_back_by_that(held_in: int, is_told: bool) -> None:
+    assert bool(each_others_lock(*beside(LinkKind.NOTIFY), held_in=held_in).cycles) is is_told
+
+
+def test_a_task_that_can_be_stopped_is_in_no_deadlock_with_who_stops_it() -> None:
+    """It waits for the task's end, or for a signal at which it stops that."""
+    has = [
+        Has(0, W, LinkKind.TASK, 0x5000, target=1),
+        Has(0, W, LinkKind.NOTIFY, 0x9000, OTHER),
+        Has(0, S, LinkKind.ONESHOT, 0x7000, 0),
+        Has(1, W, LinkKind.ONESHOT, 0x7000),
+    ]
+    links = links_of([TWO_WAYS, ONE_WAY], has)
+    assert {(task, other) for task, other, _ in whom(links)} == {(0, 1), (1, 0)}
+    assert not links.cycles
+
+
+@pytest.mark.parametrize("receives", [False, True])
+def test_two_that_fill_each_others_channels(receives: bool) -> None:
+    """receives: beside that each takes out of its own."""
+    has = []
+    for task, own, other in ((0, 0x1000, 0x2000), (1, 0x2000, 0x1000)):
+        has += [Has(task, R, LinkKind.MPSC, own, 0), Has(task, W, LinkKind.MPSC, other + 0x10)]
+        has += [Has(task, W, LinkKind.MPSC, own, OTHER) if receives else Has(task, W, LinkKind.NOTIFY, 0x9000, OTHER)]
+    assert bool(links_of([TWO_WAYS] * 2, has).cycles) is not receives

@@ -195,9 +195,10 @@ def test_cycles(seen: Seen) -> None:
     assert sorted(cycles) == [
         (CycleKind.DEADLOCK, ["answers", "asks"], True),
         (CycleKind.DEADLOCK, ["deadlocked", "deadlocked"], True),
+        (CycleKind.DEADLOCK, ["limited", "limited"], False),  # but for its other branch
         (CycleKind.DEADLOCK, ["locks_twice"], True),
-        (CycleKind.DEADLOCK, ["sends_and_receives", "sends_and_receives"], True),
         (CycleKind.DEADLOCK, ["reads_twice", "writes_between"], True),
+        (CycleKind.DEADLOCK, ["sends_and_receives", "sends_and_receives"], True),
         (CycleKind.FUTURELOCK, ["futurelocked"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_holder"], True),
         (CycleKind.FUTURELOCK, ["futurelocked_by_many"], True),

@@ -19,7 +19,7 @@ _LINKED = frozenset({Need.STUCK, Need.LINKS})
 DEADLOCK = Rule(
     "deadlock",
     _LINKED,
-    {},
+    {"perhaps_ns": 1_000_000_000},
     "Take locks in one order everywhere, or hold none across an await; let no two tasks fill each other's channels.",
 )
 FUTURELOCK = Rule(
@@ -91,10 +91,14 @@ def stuck_tasks(rule: Rule, evidence: StuckTasks, run: Run) -> Iterator[Finding]
         stuck = told.stuck
         if _KINDS[rule.id] is not stuck.kind:
             continue
-        wait: np.void | None = next(iter(evidence.waits_of(stuck.tasks)), None)
+        waits = evidence.waits_of(stuck.tasks)
+        wait: np.void | None = next(iter(waits), None)
         since = int(wait["start"]) if wait is not None else run.start
         waiting = max(0, told.time - since)
         if waiting < rule.limits.get("waiting_ns", 0):
+            continue
+        # Each of them may have gone on since, by another branch.
+        if not stuck.is_certain and told.time - int(waits["start"].max(initial=0)) < rule.limits.get("perhaps_ns", 0):
             continue
         yield Finding(
             rule.id,

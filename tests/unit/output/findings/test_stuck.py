@@ -80,6 +80,15 @@ def test_what_may_be_otherwise_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(("since", "is_found"), [(8_980, True), (9_000, False)])
+def test_what_is_perhaps_a_deadlock_must_have_lasted_for_a_second(since: float, is_found: bool) -> None:
+    """For each of the tasks: any can have gone on in between, by another branch."""
+    parts = [waiting(2_000), waiting(since, 6, 0x600)]
+    perhaps = stuck(StuckKind.DEADLOCK, is_certain=False, tasks=(0x500, 0x600))
+    assert bool(summary_of(parts, perhaps).findings) is is_found
+    assert summary_of(parts, replace(perhaps, is_certain=True)).findings
+
+
+@pytest.mark.parametrize(("since", "is_found"), [(8_980, True), (9_000, False)])
 def test_a_task_without_a_waker_must_have_waited_for_a_second(since: float, is_found: bool) -> None:
     findings = summary_of([waiting(since)], stuck(StuckKind.UNWAKEABLE)).findings
     assert bool(findings) is is_found
