@@ -80,16 +80,17 @@ def waiting_for_nobody(view: TaskView, links: TaskLinks) -> Iterator[Stuck]:
     unknown = int(np.count_nonzero(~links.is_known))
     but_for = f" (what {some(unknown, 'task')} may keep is not known)" if unknown else ""
     for address in np.unique(waits["address"]).tolist():
-        tasks = np.unique(waits["task"][waits["address"] == address]).tolist()
-        first = view.snapshot.tasks[tasks[0]]
+        mine = waits[waits["address"] == address]
+        tasks = np.unique(mine["task"]).tolist()
+        function, location = view.waiting_at(view.snapshot.tasks[mine["task"][0]], int(mine["frame"][0]))
         who = f"{len(tasks):,} tasks wait" if len(tasks) > 1 else "a task waits"
         yield Stuck(
             StuckKind.LENT_OUT,
             (),
             False,
             f"{who} for permits of a semaphore; no task that was found keeps one{but_for}",
-            view.future(int(first["function"])),
-            view.parked_at(first).location or view.binary.functions[int(first["function"])].location,
+            function,
+            location,
             tuple(view.snapshot.tasks["header"][tasks].tolist()),
         )
 
@@ -116,7 +117,6 @@ def _things(binary: Binary, snapshot: Snapshot, links: TaskLinks) -> dict[_Thing
         one.by[other] = frame
         one.waiting.add(task)
         one.is_certain &= is_certain
-    # Of a permit's holders a wait is told of some only, and any of them could end it.
     # Who reads can stand behind one that waits to write, while others that read have the lock.
     is_behind = (
         (had["role"] == _WAITS)
@@ -127,6 +127,7 @@ def _things(binary: Binary, snapshot: Snapshot, links: TaskLinks) -> dict[_Thing
     for task, kind, address in zip(*(one[is_behind].tolist() for one in (columns[0], *columns[3:5])), strict=True):
         if (LINK_KINDS[kind], address) in found:
             found[LINK_KINDS[kind], address].waiting.add(task)
+    # Of a permit's holders a wait is told of some only, and any of them could end it.
     held = links.links[(links.links["role"] == _HOLDS) & (links.links["kind"] == _SEMAPHORE)]
     surely = (held["flags"] & np.uint8(LinkFlag.CERTAIN)) != 0
     having = held["task"], held["address"], held["frame"], surely

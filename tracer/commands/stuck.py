@@ -27,7 +27,8 @@ def stuck_tasks(reader: SnapshotReader, binary: Binary, process: Process, snapsh
     if links is not None and view.links is not None:
         for cycle in links.cycles:
             members = [int(links.blocks["task"][block]) for block in cycle.blocks]
-            found.append(_stuck(view, _kind(cycle), members, view.links.sentence(cycle), cycle.is_certain))
+            by = int(links.links["frame"][links.blocks["link"][cycle.blocks[0]]])
+            found.append(_stuck(view, _kind(cycle), members, by, view.links.sentence(cycle), cycle.is_certain))
         found += [*waiting_for_waiting(view, links), *waiting_for_nobody(view, links)]
     return (*found, *_unwakeable(view, reader.without_wakers(snapshot).tolist()))
 
@@ -49,12 +50,11 @@ def _unwakeable(view: TaskView, tasks: list[int]) -> Iterator[Stuck]:
         which = f"a task {name} waits" if len(members) == 1 else f"{len(members):,} tasks {name} wait"
         leaf = view.parked_at(view.snapshot.tasks[members[0]]).leaf
         what = f" for {leaf}" if leaf else ""
-        yield _stuck(view, StuckKind.UNWAKEABLE, members, f"{which}{what}, and nothing has a waker of it", True)
+        yield _stuck(view, StuckKind.UNWAKEABLE, members, -1, f"{which}{what}, and nothing has a waker of it", True)
 
 
-def _stuck(view: TaskView, kind: StuckKind, tasks: list[int], words: str, is_certain: bool) -> Stuck:
-    first = view.snapshot.tasks[tasks[0]]
+def _stuck(view: TaskView, kind: StuckKind, tasks: list[int], frame: int, words: str, is_certain: bool) -> Stuck:
+    """frame: by which the first of them waits; -1: by its whole stack."""
     headers = tuple(int(view.snapshot.tasks["header"][one]) for one in tasks[:_MOST_TOLD])
-    function = int(first["function"])
-    where = view.parked_at(first).location or view.binary.functions[function].location
-    return Stuck(kind, headers, is_certain, words, view.future(function), where)
+    function, where = view.waiting_at(view.snapshot.tasks[tasks[0]], frame)
+    return Stuck(kind, headers, is_certain, words, function, where)

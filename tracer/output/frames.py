@@ -274,6 +274,17 @@ def parked(frames: Sequence[FutureFrame]) -> Parked:
     return Parked(at.place if at is not None else "", location, awaited, leaves)
 
 
+def innermost_own(frames: Sequence[FutureFrame], number: int) -> FutureFrame | None:
+    """Of the frames down to the one of this number the last that awaits in the user's own source; past branches too."""
+    ways: list[tuple[FutureFrame, ...]] = [(frame,) for frame in frames]
+    while ways:
+        way = ways.pop()
+        if way[-1].number == number:
+            return next((one for one in reversed(way) if one.is_own), None)
+        ways += [(*way, child) for child in way[-1].children]
+    return None
+
+
 def _surely(frame: FutureFrame) -> Sequence[FutureFrame]:
     """What it polls; of a hand-written one that is only known to poll one of those it has, that one: a limit that it
     has besides may not be polled yet."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Binary, FunctionKind, Process, Standstill
-from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, parked, task_frames
+from tracer.model import Array, Binary, FunctionKind, Process, SourceLocation, Standstill
+from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, innermost_own, parked, task_frames
 from tracer.output.halts import standstill_words
 from tracer.output.labels import short_name_of
 from tracer.output.running_polls import called_by_own, poll_json, poll_place, poll_words
@@ -100,6 +100,15 @@ class TaskView:
         """Where a task waits."""
         stack = int(task["stack"])
         return self.parked[stack] if stack >= 0 else _UNKNOWN
+
+    def waiting_at(self, task: Any, frame: int) -> tuple[str, SourceLocation | None]:
+        """The innermost future of the user's own that waits by this frame of the task's stack, and its line; where none
+        is known, the task's own."""
+        own = innermost_own(self.frames[int(task["stack"])], frame) if task["stack"] >= 0 else None
+        if own is not None:
+            return own.name, own.location or own.begins
+        function = int(task["function"])
+        return self.future(function), self.parked_at(task).location or self.binary.functions[function].location
 
     def poll_of(self, task: Any) -> RunningPoll | None:
         """Where the poll of a running task stands; None: not known, or it does not run."""

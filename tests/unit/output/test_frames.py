@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.captures import function, plan_of
 from tracer.model import AwaitPoint, Layout, LayoutEdge, LayoutKind, Source, SourceLocation
-from tracer.output.frames import future_frames, parked
+from tracer.output.frames import future_frames, innermost_own, parked
 from tracer.stacks import Frame, Stack
 
 REGISTRY = "/srv/.cargo/registry/src/x"
@@ -47,3 +47,22 @@ def test_where_it_surely_waits_beside_a_limit() -> None:
     found = parked(future_frames(stack, binary))
     assert found.location == SourceLocation(f"{REGISTRY}/server-1.0.0/src/main.rs", 2)
     assert found.leaf == "server::answer | Sleep (if polled)"
+
+
+def test_the_innermost_line_of_ones_own_lies_below_branches_of_others() -> None:
+    """As in axum: its select! has the user's handler as one branch."""
+    layouts = (
+        replace(layout("axum::serve", "axum-0.8.9/src/serve/mod.rs", 1), edges=()),
+        layout("server::limited", "server-1.0.0/src/main.rs", 2),
+        layout("tokio::Acquire", "tokio-1.54.1/src/semaphore.rs", 3),
+        layout("tokio::Notified", "tokio-1.54.1/src/notify.rs", 4),
+    )
+    (binary,) = plan_of([function("server::handle")], []).binaries
+    binary = replace(binary, layouts=layouts, own_folder=f"{REGISTRY}/server-1.0.0")
+    stack = Stack((Frame(-1, 0, None, 3), Frame(0, 3, None, 3), Frame(0, 1, None, 3), Frame(2, 2, None, 3)))
+    frames = future_frames(stack, binary)
+    assert parked(frames).location == layouts[0].location
+    own = innermost_own(frames, 3)
+    assert own is not None
+    assert (own.name, own.location) == ("server::limited", layouts[1].location)
+    assert innermost_own(frames, 1) is None
