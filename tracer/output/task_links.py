@@ -39,12 +39,15 @@ class LinkWords:
 
     def of(self, task: int) -> list[tuple[int, str, bool]]:
         """(number of the frame, words, whether it holds it) of what it waits for, and of the locks that it holds; by
-        frame."""
-        return [
-            (int(link["frame"]), words, link["role"] == _HOLDS)
-            for number, link in self._of(task)
-            if (words := self._words(number, link))
-        ]
+        frame.  Of futures of one type that it keeps it is said how many wait alike, or for timers."""
+        alike: dict[tuple[int, bool, int, int, str], list[tuple[str, Any]]] = defaultdict(list)
+        for number, link in self._of(task):
+            what = self._what(number, link)
+            is_any = link["kind"] == _TIMER and self._kept(link) is not None
+            if what:
+                how = int(link["future"]), int(link["flags"]), "" if is_any else what
+                alike[int(link["frame"]), bool(link["role"] == _HOLDS), *how].append((what, link))
+        return [(frame, self._told(several), is_held) for (frame, is_held, *_), several in alike.items()]
 
     @cached_property
     def holdings(self) -> npt.NDArray[np.intp]:
@@ -102,8 +105,8 @@ class LinkWords:
         return [(number, self._links.links[number]) for number in range(first, last)]
 
     @cached_property
-    def _blocks_of(self) -> dict[int, list[tuple[int, bool]]]:
-        found: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    def _blocks_of(self) -> dict[int, list[tuple[int, bool, bool]]]:
+        found: dict[int, list[tuple[int, bool, bool]]] = defaultdict(list)
         for block in self._links.blocks:
             row = int(block["other"]), bool(block["is_certain"]), self._is_in_line(block)
             found[int(block["link"])].append(row)
@@ -125,21 +128,27 @@ class LinkWords:
                 found[other] = found.get(other, False) or is_certain
         return list(found.items())
 
-    def _words(self, number: int, link: Any) -> str:
+    def _told(self, several: list[tuple[str, Any]]) -> str:
+        """In what they say they differ, if at all, by the number."""
+        several = sorted(several, key=lambda one: int(one[1]["number"]))
+        (words, link), (last, _) = several[0], several[-1]
+        words = words if words == last else f"{words} … {last}"
+        kept = self._kept(link)
+        if not kept:
+            return words
+        count = f"{len(several):,} " if len(several) > 1 else ""
+        keeps = "keeps" if link["flags"] & LinkFlag.CERTAIN or link["role"] == _HOLDS else "perhaps keeps"
+        return f"{words}, by {count}{short_awaitee(kept)}, which it {keeps} but does not poll"
+
+    def _what(self, number: int, link: Any) -> str:
         kind, role = LINK_KINDS[link["kind"]], LINK_ROLES[link["role"]]
         if role is LinkRole.WAITS:
-            words = self._waiting(number, kind, link)
-        elif role is LinkRole.HOLDS and kind in LENT:
+            return self._waiting(number, kind, link)
+        if role is LinkRole.HOLDS and kind in LENT:
             is_certain = bool(link["flags"] & LinkFlag.CERTAIN)
             having = _HOLDING.get(kind, "holding")
-            words = f"{'' if is_certain else 'perhaps '}{having} the {kind} at 0x{int(link['address']):x}"
-        else:
-            return ""
-        kept = self._kept(link)
-        if not kept or not words:
-            return words
-        keeps = "keeps" if link["flags"] & LinkFlag.CERTAIN or role is LinkRole.HOLDS else "perhaps keeps"
-        return f"{words}, by {short_awaitee(kept)}, which it {keeps} but does not poll"
+            return f"{'' if is_certain else 'perhaps '}{having} the {kind} at 0x{int(link['address']):x}"
+        return ""
 
     def _waiting(self, number: int, kind: LinkKind, link: Any) -> str:
         if kind is LinkKind.TASK:

@@ -104,3 +104,28 @@ def test_who_has_what_is_waited_for_twice_is_told_once() -> None:
     blocks["by"], blocks["other"], blocks["is_certain"] = -1, [1, 1, 2], [False, True, False]
     waiting = trees(3, (1, MUTEX, A), role=LinkRole.WAITS, blocks=blocks)[0]
     assert "mutex at 0xa0, held by task 2 (a::b), perhaps task 3 (a::b)" in waiting
+
+
+def kept_timers(*due: float) -> list[str]:
+    """What is said of one task that keeps futures, by when each is due, in seconds from now."""
+    poll = PollFunction(1, 1, 1, "task a::b", FunctionKind.TASK, Source.SYMBOLS, ())
+    layouts = tuple(Layout(name, LayoutKind.COROUTINE, Source.DWARF, 8, ()) for name in ("a::b", "a::fetch"))
+    binary = Binary("x", None, "x86_64", 1, "dwarf", True, (poll,), layouts=layouts)
+    tasks = np.zeros(1, SNAPSHOT_TASK)
+    tasks["id"], tasks["header"], tasks["state"] = 1, 1 << 8, TaskState.WAITING
+    links = np.zeros(len(due), LINK)
+    links["kind"], links["role"] = LINK_KINDS.index(LinkKind.TIMER), LINK_ROLES.index(LinkRole.WAITS)
+    links["target"], links["future"], links["flags"] = -1, 1, LinkFlag.CERTAIN | LinkFlag.KEPT
+    links["number"] = [round((10 + one) * 1e9) for one in due]
+    found = TaskLinks(links, np.empty(0, BLOCK), (), np.ones(1, np.bool_), 10_000_000_000)
+    snapshot = Snapshot(1, 1, tasks, (Stack((Frame(-1, 0, None, 3),)),))
+    view = TaskView.of(Process(1, 1, "x", ("x",), "x", 0, 0), binary, snapshot, {}, found)
+    assert view.links is not None
+    return [words for _, words, _ in view.links.of(0)]
+
+
+def test_futures_that_are_kept_are_counted() -> None:
+    keeps = "a::fetch, which it keeps but does not poll"
+    assert kept_timers(-2) == [f"due 2.00 s ago, by {keeps}"]
+    assert kept_timers(-2, -2) == [f"due 2.00 s ago, by 2 {keeps}"]
+    assert kept_timers(-1, -3, 0.5, -2) == [f"due 3.00 s ago … for another 500 ms, by 4 {keeps}"]
