@@ -52,6 +52,8 @@ FAULTS = {
     "lost-wake": Fault("lost-wake", "faults::waits_for_flag"),
     "futurelock": Fault("futurelock", "lost::futurelocked"),
     "deadlock": Fault("deadlock", "lost::takes_both"),
+    "deadlock-rwlock": Fault("deadlock", "lost::reads_twice"),
+    "deadlock-branches": Fault("deadlock", "lost::takes_in_turn"),
     "held-lock": Fault("held-lock", "lock::refresh"),
     "long-queue": Fault("long-queue", "queue::fetch"),
     "long-queue-channel": Fault("long-queue", "queue::produce"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Set
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from tracer.model import Array, LinkKind, LinkRole
 from tracer.snapshot.branches import Branches
@@ -54,7 +54,7 @@ def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
     links = _consistent(_without_dropped(found.links, snapshot))
     blocks = _blocks(links)
     branches = Branches(snapshot, links, found)
-    cycles = _cycles(snapshot.tasks["state"], links, blocks, _single(links, found), branches)
+    cycles = _cycles(snapshot, links, blocks, _single(links, found), branches)
     return TaskLinks(links, blocks, tuple(cycles), found.is_known, found.time if snapshot.time else 0)
 
 
@@ -224,12 +224,10 @@ def _has(links: Array, flag: np.uint8) -> Known:
 # ---------------------------------------------------------------- for good
 
 
-def _cycles(
-    state: npt.NDArray[np.uint8], links: Array, blocks: Array, single: Known, branches: Branches
-) -> Iterator[Cycle]:
+def _cycles(snapshot: Snapshot, links: Array, blocks: Array, single: Known, branches: Branches) -> Iterator[Cycle]:
     held = links[np.maximum(blocks["by"], 0)] if len(links) else np.zeros(len(blocks), links.dtype)
     is_held = blocks["by"] >= 0
-    waits = state[blocks["task"]] == TaskState.WAITING
+    waits = snapshot.tasks["state"][blocks["task"]] == TaskState.WAITING
     own = waits & (blocks["task"] == blocks["other"]) & is_held & _has(held, _KEPT)
     for index in np.flatnonzero(own & np.isin(held["kind"], LENT_KINDS)).tolist():
         is_certain = bool(blocks["is_certain"][index] and single[blocks["task"][index]])
@@ -262,7 +260,15 @@ def _cycles(
         tasks = set(blocks["task"][list(cycle.blocks)].tolist())
         if tasks.isdisjoint(told):  # a writer waits for all who read
             told |= tasks
-            yield cycle
+            yield replace(cycle, blocks=_as_told(snapshot, links, blocks, cycle.blocks))
+
+
+def _as_told(snapshot: Snapshot, links: Array, blocks: Array, loop: tuple[int, ...]) -> tuple[int, ...]:
+    """The same circle, begun at one that stands in line behind another one, for it asks twice; else at the oldest."""
+    mine = blocks[list(loop)]
+    in_line = (mine["by"] >= 0) & (links["role"][mine["by"]] == _WAITS) & ~_has(links[mine["by"]], _GRANTED)
+    first = int(np.lexsort((snapshot.tasks["id"][mine["task"]], ~in_line))[0])
+    return (*loop[first:], *loop[:first])
 
 
 def _is_kept(blocks: Array, loop: tuple[int, ...], several: Set[int], branches: Branches) -> bool:

@@ -92,6 +92,11 @@ def test_who_reads_stands_behind_who_writes() -> None:
     assert cycles(links) == [([0, 2], True)]
 
 
+def test_it_is_told_from_who_asks_twice_on() -> None:
+    others = {0: 1, 1: 2, 2: 0, 3: 3}
+    assert cycles(links_of([ONE_WAY] * 4, [replace(one, task=others[one.task]) for one in QUEUE])) == [([1, 0], True)]
+
+
 def test_who_writes_behind_it_is_in_nobodys_way() -> None:
     links = links_of([ONE_WAY] * 4, [replace(one, before=0) if one.task == 1 else one for one in QUEUE])
     assert {(task, other) for task, other, _ in whom(links)} == {(2, 0), (2, 1), (3, 0), (3, 1)}

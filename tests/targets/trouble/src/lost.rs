@@ -2,9 +2,10 @@
 
 use crate::pause;
 use faults::waits_for_flag;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, RwLock};
 
 async fn ticking() {
     loop {
@@ -61,5 +62,53 @@ pub async fn deadlocking() {
     tokio::spawn(ticking());
     tokio::spawn(takes_both(first.clone(), second.clone()));
     tokio::spawn(takes_both(second, first));
+    std::future::pending().await
+}
+
+async fn reads_twice(lock: Arc<RwLock<u64>>) -> u64 {
+    let one = lock.read().await;
+    pause(20).await;
+    // FAULT: deadlock-rwlock
+    let other = lock.read().await;
+    *one + *other
+}
+
+async fn writes_between(lock: Arc<RwLock<u64>>) {
+    pause(5).await;
+    *lock.write().await += 1;
+}
+
+pub async fn deadlocking_readers() {
+    let lock = Arc::new(RwLock::new(0));
+    tokio::spawn(ticking());
+    for _ in 0..2 {
+        tokio::spawn(reads_twice(lock.clone()));
+    }
+    tokio::spawn(writes_between(lock));
+    std::future::pending().await
+}
+
+async fn takes_in_turn(first: Arc<Mutex<u64>>, second: Arc<Mutex<u64>>) {
+    let mut one = first.lock().await;
+    pause(20).await;
+    // FAULT: deadlock-branches
+    let mut other = second.lock().await;
+    *one += 1;
+    *other += 1;
+}
+
+async fn until_stopped(work: impl Future<Output = ()>, stop: Arc<Notify>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.notified() => {}
+    }
+}
+
+pub async fn deadlocking_branches() {
+    let (first, second) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    let stop = Arc::new(Notify::new());
+    tokio::spawn(ticking());
+    tokio::spawn(until_stopped(takes_in_turn(first.clone(), second.clone()), stop.clone()));
+    tokio::spawn(until_stopped(takes_in_turn(second, first), stop));
     std::future::pending().await
 }

@@ -59,6 +59,8 @@ fn main() {
         "lost-wake" => multi().block_on(lost::forgetting()),
         "futurelock" => multi().block_on(lost::futurelocking()),
         "deadlock" => multi().block_on(lost::deadlocking()),
+        "deadlock-rwlock" => multi().block_on(lost::deadlocking_readers()),
+        "deadlock-branches" => multi().block_on(lost::deadlocking_branches()),
         "task-leak" => multi().block_on(leak::tasks()),
         "future-leak" => multi().block_on(leak::futures()),
         "held-lock" => multi().block_on(lock::holding()),
