@@ -8,6 +8,7 @@ from tracer.model import Halt, HaltKind, Recording, Standstill
 
 _MOST = 256
 """Different ones, of all processes."""
+_MOST_STOPS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,15 @@ class Halts:
         self._start = recording.start
         self._pids = [process.pid for process in recording.processes]
         self._sums: dict[tuple[int, HaltKind, str], HaltSum] = {}
+        self._stops: list[tuple[int, int]] = []
 
     def add(self, halt: Halt) -> None:
         """One more."""
         halt = replace(halt, time=max(halt.time, self._start))
         if halt.until <= halt.time:
             return
+        if halt.kind is not HaltKind.THROTTLED and len(self._stops) < _MOST_STOPS:
+            self._stops.append((halt.time, halt.until))
         key = halt.process, halt.kind, halt.by
         known = self._sums.get(key)
         if known is not None:
@@ -72,6 +76,11 @@ class Halts:
     def pid(self, one: HaltSum) -> int:
         """Of whom it is."""
         return self._pids[one.first.process]
+
+    def stood_still(self, time: int, until: int) -> int:
+        """ns between these times in which nothing of a process ran, whatever its CPU limit was."""
+        within = ((max(time, begin), min(until, end)) for begin, end in self._stops)
+        return sum(end - begin for begin, end in within if end > begin)
 
     def sums(self) -> list[HaltSum]:
         """In the order of their first times."""

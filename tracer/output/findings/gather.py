@@ -11,7 +11,7 @@ from tracer.output.delays import first_waits
 from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked, lent_out
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, unsure_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
-from tracer.output.findings.halted import HALTED, THROTTLED, halted, throttled
+from tracer.output.findings.halted import HALTED, THROTTLED, halted, throttled, without_stops
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
@@ -151,7 +151,7 @@ class Evidence:
             (IMBALANCE, imbalances(IMBALANCE, self._workers, run)),
         )
         told = (one for rule, several in found if not rule.needs & run.missing.keys() for one in several)
-        judged = [_until(one, run.end) for one in told]
+        judged = without_stops((_until(one, run.end) for one in told), self._halts)
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tracer.model import Finding, HaltKind, Severity
 from tracer.output.findings.run import Rule
@@ -22,6 +23,10 @@ THROTTLED = Rule(
     "Raise the CPU limit of its container (Kubernetes: resources.limits.cpu), or let fewer threads work at once, "
     "so that the time lasts for the whole period.",
 )
+
+
+_OF_TIMES = frozenset({"long-poll", "starved-tasks", "unpolled-wake"})
+"""Rules of what takes longer than it should: to a thread that is stopped everything does."""
 
 
 def halted(rule: Rule, halts: Halts) -> Iterator[Finding]:
@@ -63,6 +68,18 @@ def throttled(rule: Rule, halts: Halts) -> Iterator[Finding]:
             f"periods, for {duration_words(one.lost)} added up over processors"
         )
         yield _finding(rule.id, Severity.CRITICAL if critical else Severity.WARNING, title, evidence, one, rule.advice)
+
+
+def without_stops(findings: Iterable[Finding], halts: Halts) -> Iterator[Finding]:
+    """The same; of what took its time because the process stood still for half of it or more, that is said."""
+    for one in findings:
+        still = halts.stood_still(one.time, one.time + one.duration) if one.rule in _OF_TIMES else 0
+        if 2 * still < max(one.duration, 1):
+            yield one
+            continue
+        title = f"{one.title}; for {duration_words(still)} of that nothing of the process ran, see {HALTED.id}"
+        evidence = one.evidence | {"stood_still_ns": still}
+        yield replace(one, severity=Severity.INFO, title=title, evidence=evidence)
 
 
 def _finding(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.unit.output.findings.made import MS, START, recording
+from tests.unit.output.findings.made import MS, START, poll, recording, spans
 from tracer.model import CaptureEnd, Finding, Halt, HaltKind, Severity, Tally
 from tracer.output.summary import Summary
 
@@ -60,6 +60,20 @@ def test_what_was_before_the_recording_is_left_out() -> None:
     summary = summary_of([stopped(-500, 50), stopped(-900, -700)])
     (one,) = summary.as_json()["halts"]
     assert (one["total"], one["seconds"]) == (50 * MS, 0)
+
+
+@pytest.mark.parametrize(("begin", "end", "is_said"), [(1000, 1900, True), (1300, 2500, True), (1600, 2500, False)])
+def test_a_poll_that_was_long_because_nothing_ran_is_no_fault(begin: int, end: int, is_said: bool) -> None:
+    """Of one second from 1 s on."""
+    summary = Summary(recording())
+    summary.spans(spans([poll(number * 10, 0.01) for number in range(50)]))
+    summary.spans(spans([poll(1000, 1000)]))
+    summary.halt(stopped(begin, end))
+    summary.close(Tally(), CaptureEnd(START + 10_000 * MS, "10 s are over", 0, 0))
+    (one,) = [one for one in summary.findings if one.rule == "long-poll"]
+    assert (one.severity is Severity.INFO) == is_said
+    assert one.title.endswith("of that nothing of the process ran, see halted") == is_said
+    assert one.evidence.get("stood_still_ns") == ((min(end, 2000) - begin) * MS if is_said else None)
 
 
 def test_a_limit() -> None:
