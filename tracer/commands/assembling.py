@@ -54,7 +54,7 @@ WORTH_A_PROCESS = 1 << 19
 """Events.  Fewer are assembled sooner than a process and its pages are made."""
 
 _JOINED = 1 << 16
-"""Events, as many as blocks of busy programs have: more at once take memory and are no faster."""
+"""Events, or stacks, as many as blocks of busy programs have: more at once take memory and are no faster."""
 
 _AHEAD = 4
 _PIPE = 1 << 20
@@ -132,17 +132,23 @@ def _joined(items: Iterable[Item]) -> Iterator[Item]:
     """
     samples: list[Array] = []
     blocks: list[Array] = []
+    stacks = events = 0
     for item in items:
+        is_full = False
+        if isinstance(item, StackSamples):
+            is_full = stacks + len(item.samples) > _JOINED
+        elif isinstance(item, np.ndarray):
+            is_full = events + len(item) > _JOINED
+        if is_full or not isinstance(item, StackSamples | np.ndarray):
+            yield from _as_one(samples, blocks)
+            samples, blocks, stacks, events = [], [], 0, 0
         if isinstance(item, StackSamples):
             samples.append(item.samples)
+            stacks += len(item.samples)
         elif isinstance(item, np.ndarray):
-            if blocks and sum(map(len, blocks)) + len(item) > _JOINED:
-                yield from _as_one(samples, blocks)
-                samples, blocks = [], []
             blocks.append(item)
+            events += len(item)
         else:
-            yield from _as_one(samples, blocks)
-            samples, blocks = [], []
             yield item
     yield from _as_one(samples, blocks)
 

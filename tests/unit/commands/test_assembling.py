@@ -112,3 +112,6 @@ def test_stacks_and_blocks_that_follow_each_other_are_one_item_each() -> None:
     assert [len(item.samples) for item in items if isinstance(item, StackSamples)] == [5, 3]
     assert [len(item) for item in items if isinstance(item, np.ndarray | list)] == [20, 0, _JOINED, 10, 0]
     assert [type(item) for item in items[:3]] == [StackSamples, np.ndarray, list]
+    many = StackSamples(np.zeros(_JOINED, STACK_SAMPLE))  # of hours in which nothing else came
+    items = list(_joined([few, many, one, few, []]))
+    assert [len(getattr(item, "samples", item)) for item in items] == [_JOINED, 10, 2, 10, 0]  # type: ignore[arg-type]
