@@ -19,9 +19,10 @@ from tracer.target.memory import LiveMemory
 from tracer.target.process import TargetProcess
 from tracer.target.unwinding import StackCopy
 
-_WAITS = b"SD"
+_WAITS = "SD"
 """States of a thread that is neither running, nor stopped, nor over."""
-_LEFT = b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches"
+LEFT = "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"
+"""In its status: how often a thread has left its CPU, of its own and otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ def standing(process: TargetProcess, tid: int) -> Standing | None:
     try:
         *call, stack_pointer, at = (folder / "syscall").read_text("ascii").split()
         # Later than the call: who went on from there and waits again has left its CPU once more.
-        status = _status(folder)
-        if status[b"State"][:1] not in _WAITS:
+        status = status_of(folder)
+        if status["State"][:1] not in _WAITS:
             return None
-        left = tuple(int(status[name]) for name in _LEFT)
+        left = tuple(int(status[name]) for name in LEFT)
         return Standing(tuple(call), int(stack_pointer, 16), int(at, 16), left)
     except (OSError, ValueError, KeyError):  # ValueError: it runs, which is one word, or has ended
         return None
@@ -61,13 +62,14 @@ def standing_of(process: TargetProcess, tids: Iterable[int]) -> dict[int, Standi
 def waits_of(process: TargetProcess, tid: int) -> int | None:
     """How often a thread has left its CPU of its own; None: it has ended, or that cannot be read."""
     try:
-        return int(_status(Path(f"/proc/{process.pid}/task/{tid}"))[_LEFT[0]])
+        return int(status_of(Path(f"/proc/{process.pid}/task/{tid}"))[LEFT[0]])
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _status(folder: Path) -> dict[bytes, bytes]:
-    lines = (line.partition(b":\t") for line in (folder / "status").read_bytes().splitlines())
+def status_of(folder: Path) -> dict[str, str]:
+    """The status of a process or thread, by the folder that it has in /proc.  Raises OSError."""
+    lines = (line.partition(":\t") for line in (folder / "status").read_text("utf-8", "replace").split("\n"))
     return {name: value for name, _, value in lines}
 
 

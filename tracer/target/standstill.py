@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tracer.model import HaltKind, Standstill
 from tracer.target.cgroups import NEWER, cgroups_of, mounts_of
+from tracer.target.standing import LEFT, status_of
 
 CONTROLLER = "freezer"
-_LEFT = "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"
 
 
 class StandstillWatch:
@@ -30,9 +30,9 @@ class StandstillWatch:
     def look(self) -> Standstill | None:
         """What keeps it from running now; None: nothing, or that cannot be read, or it is gone."""
         try:
-            status = _fields((self._folder / "status").read_text("utf-8", "replace"))
+            status = status_of(self._folder)
             state = status["State"][:1]
-            left = tuple(status[name] for name in _LEFT)
+            left = tuple(status[name] for name in LEFT)
             if state == "T":
                 return Standstill(HaltKind.STOPPED, "", left)
             # Whoever follows system calls (strace) stops one thread at a time, for a moment.
@@ -45,21 +45,13 @@ class StandstillWatch:
         return None
 
     def _all_stopped(self) -> bool:
-        return all(
-            _fields((thread / "status").read_text("utf-8", "replace"))["State"][:1] in "TtXZ"
-            for thread in (self._folder / "task").iterdir()
-        )
+        return all(status_of(thread)["State"][:1] in "TtXZ" for thread in (self._folder / "task").iterdir())
 
     def _name_of(self, pid: str) -> str:
         try:
             return f"{(self._proc / str(int(pid)) / 'comm').read_text('utf-8', 'replace').strip()} ({pid})"
         except OSError:
             return ""
-
-
-def _fields(text: str) -> dict[str, str]:
-    lines = (line.partition(":\t") for line in text.splitlines())
-    return {name: value for name, _, value in lines}
 
 
 def _is_frozen(path: Path) -> bool:
