@@ -9,7 +9,7 @@ from tracer.model import Halt, HaltKind, Process, Standstill
 from tracer.target.quota import ThrottleWatch
 from tracer.target.standstill import StandstillWatch
 
-PIECE = 1_000_000_000
+_PIECE = 1_000_000_000
 """ns.  What lasts longer is told in pieces, so that a part of a recording has what belongs to it."""
 
 
@@ -44,22 +44,25 @@ class _OfProcess:
         self._since = self._until = self._limit_since = now
 
     def look(self, now: int, writer: HaltWriter) -> None:
-        there = self._standing.look()
-        if there is not None and there == self._there:
-            self._until = now
-            if now - self._since >= PIECE:
-                self._tell(writer)
-        else:
-            self._tell(writer)
-            self._there, self._since, self._until = there, now, now
-        if now - self._limit_since >= PIECE:
+        self._look_at_state(now, writer)
+        if now - self._limit_since >= _PIECE:
             self._look_at_limit(now, writer)
 
     def end(self, now: int, writer: HaltWriter, *, is_there: bool) -> None:
         if is_there:  # else its number may be another one's
-            self.look(now, writer)
+            self._look_at_state(now, writer)
         self._tell(writer)
         self._look_at_limit(now, writer)
+
+    def _look_at_state(self, now: int, writer: HaltWriter) -> None:
+        there = self._standing.look()
+        if there is not None and there == self._there:
+            self._until = now
+            if now - self._since >= _PIECE:
+                self._tell(writer)
+        else:
+            self._tell(writer)
+            self._there, self._since, self._until = there, now, now
 
     def _tell(self, writer: HaltWriter) -> None:
         if self._there is not None and self._until > self._since:

@@ -100,8 +100,9 @@ def run(options: argparse.Namespace) -> ExitCode:
     before = watch.look()
     shown = Shown(source, is_quiet=options.quiet, moves=sys.stderr.isatty() and not options.quiet and not options.json)
     sampled = sample(source, options.frequency, options.duration, shown)
+    after = watch.look()
     remarks: list[str] = [remark for path in outputs for remark in _write(sampled, path)]
-    for when, there in (("began", before), ("ended", watch.look())):
+    for when, there in (("began", before), ("ended", after)):
         if there is not None:
             remarks.append(f"when it {when}, {standstill_words(there, source.process.pid)}")
     _print(sampled, outputs, (*source.remarks, *remarks), options)

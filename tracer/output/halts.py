@@ -97,7 +97,6 @@ _HOW = {
     HaltKind.STOPPED: "kill -CONT {pid}",
     HaltKind.TRACED: "continue, or detach, in the debugger",
     HaltKind.FROZEN: "docker unpause, or 0 into the file cgroup.freeze of its control group",
-    HaltKind.THROTTLED: "a higher limit, or fewer threads that work at once",
 }
 
 
@@ -115,5 +114,5 @@ def standstill_words(standstill: Standstill, pid: int) -> str:
 
 
 def advice_on(kind: HaltKind, pid: int) -> str:
-    """How somebody lets it go on, the words after a colon."""
+    """How somebody lets it go on, the words after a colon; not of THROTTLED."""
     return _HOW[kind].format(pid=pid)

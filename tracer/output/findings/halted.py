@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tracer.model import Finding, HaltKind, Severity
+from tracer.output.findings.long_polls import LONG_POLL
 from tracer.output.findings.run import Rule
+from tracer.output.findings.starved import STARVED
+from tracer.output.findings.stuck import UNPOLLED
 from tracer.output.halts import Halts, HaltSum, advice_on, halt_words
 from tracer.output.labels import duration_words
 
@@ -25,7 +28,7 @@ THROTTLED = Rule(
 )
 
 
-_OF_TIMES = frozenset({"long-poll", "starved-tasks", "unpolled-wake"})
+_OF_TIMES = frozenset({LONG_POLL.id, STARVED.id, UNPOLLED.id})
 """Rules of what takes longer than it should: to a thread that is stopped everything does."""
 
 
