@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tracer.commands.named_stacks import Place, coroutine_names, named, places_of
 from tracer.commands.poll_stacks import PollStacks
 from tracer.commands.task_polls import TaskPolls
-from tracer.commands.thread_looks import Look, Looks, ThreadLooks
+from tracer.commands.thread_looks import MOST_THREADS, Look, Looks, ThreadLooks
 from tracer.model import Array, Binary, Stack
 from tracer.snapshot.read import SnapshotReader
 from tracer.snapshot.vtables import is_unlisted
@@ -22,9 +22,6 @@ from tracer.stacks import RunningJob, RunningPoll, Snapshot, TaskState, UnderWay
 from tracer.target.process import TargetProcess
 from tracer.target.standing import Standing
 from tracer.target.unwinding import Unwound
-
-_MOST_THREADS = 512
-"""That are looked at; as many as tokio's pool for blocking jobs has."""
 
 _PATIENCE = 0.02, 0.02, 0.1
 """Seconds that threads which compute are waited for, each time that all are looked at: again where some moved."""
@@ -100,7 +97,7 @@ class RunningPolls:
         """The threads that may poll these tasks, or run jobs."""
         known = running["tid"][running["tid"] != 0].tolist()
         others = [thread.tid for thread in self._target.threads()]
-        return [*dict.fromkeys([*known, *others])][:_MOST_THREADS]
+        return [*dict.fromkeys([*known, *others])][:MOST_THREADS]
 
     def _find(self, looks: Looks, tasks: Array, running: npt.NDArray[np.intp], found: dict[int, _Found]) -> None:
         """Which of the running tasks these threads poll, into `found`."""

@@ -16,6 +16,9 @@ from tracer.target.process import TargetProcess
 from tracer.target.standing import Standing, standing_of, waits_of
 from tracer.target.unwinding import StackCopy
 
+MOST_THREADS = 512
+"""That are looked at; as many as tokio's pool for blocking jobs has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
