@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tracer.model import Group, PlanChange, Recording
-from tracer.output.probed import GroupTime, ProbedTime
+from tracer.output.probed import ALL_THE_TIME, GroupTime, ProbedTime
 from tracer.output.summary_document import not_always_probed
 from tracer.output.summary_remarks import left_out_words, overhead_words
 
@@ -45,7 +45,7 @@ def coverage_words(document: dict[str, Any]) -> Iterator[str]:
         yield f"overhead: the probes took about {overhead_words(document)}"
     left_out = list(left_out_words(document))
     share = document["tasks_probed"]
-    if share is not None and share < 0.999:
+    if share is not None and share < ALL_THE_TIME:
         left_out.insert(0, f"tasks were probed in {share:.1%} of the time only")
     yield from left_out
     if left_out:

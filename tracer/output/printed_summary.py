@@ -19,6 +19,7 @@ from tracer.output.labels import (
     short_name_of,
     without_kind,
 )
+from tracer.output.probed import ALL_THE_TIME
 from tracer.output.summary_remarks import print_remarks
 from tracer.output.tables import Column, Document, grouped, make_table, plain_text, some
 
@@ -29,7 +30,6 @@ _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _TOP_CALLS = 3
 _LENGTHS = ("busy", "mean", "p99", "longest")
 _MOST_OF_THEM = 0.99
-_ALL_THE_TIME = 0.999
 _CUT_AT_P50, _CUT_AT_P99 = 0.05, 0.005
 """Shares of waits that the recording cut, from which on a percentile may be longer than it is said to be."""
 
@@ -75,9 +75,9 @@ def _rate_words(document: Document) -> str:
         return ""
     rate = f"{document['polls'] / document['seconds']:,.0f}/s"
     tasks = document.get("tasks_probed", 1.0)  # recordings by earlier versions do not tell it
-    if not document["plan_changes"] or min(tasks, document["futures_probed"]) >= _ALL_THE_TIME:
+    if not document["plan_changes"] or min(tasks, document["futures_probed"]) >= ALL_THE_TIME:
         return f" ({rate})"
-    how_long = f"; tasks probed in {tasks:.1%} of the time" if tasks < _ALL_THE_TIME else ""
+    how_long = f"; tasks probed in {tasks:.1%} of the time" if tasks < ALL_THE_TIME else ""
     return f" (≥ {rate}{how_long})"
 
 
@@ -163,7 +163,7 @@ def _least(row: Document) -> str:
 
 def _print_part(what: str, share: float, document: Document, console: Console) -> None:
     """That they were not probed all the time."""
-    if document["plan_changes"] and share < _ALL_THE_TIME:
+    if document["plan_changes"] and share < ALL_THE_TIME:
         words = f"{what} were probed in {share:.1%} of the time only: their figures are of that part"
         console.print(plain_text(words, "yellow"))
 
@@ -219,7 +219,7 @@ def _print_scheduling(document: Document, console: Console) -> None:
         of_some = f" (told of {known:,} of {polls:,} polls)" if known < _MOST_OF_THEM * polls else ""
         console.print(plain_text(f"busy: {words}{duration_words(blocked)} blocked{of_some}", "dim"))
         _print_blocked(scheduling["blocked_in_polls"], console)
-        if document["plan_changes"] and scheduling["probed"] < _ALL_THE_TIME:
+        if document["plan_changes"] and scheduling["probed"] < ALL_THE_TIME:
             words = f"scheduling was recorded in {scheduling['probed']:.1%} of the time only"
             console.print(plain_text(words, "yellow"))
     if document["task_kinds"]:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from tracer.model import FunctionKind, Group, Plan, PlanChange
 
+ALL_THE_TIME = 0.999
+"""The share of a recording from which on something counts as having been there in all of it."""
+
 Numbers = npt.NDArray[np.int64]
 
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from tracer.model import Array, Finding, FunctionKind, LayoutKind, Plan, Severity, Source, WakeOrigin
 from tracer.output.findings.between_polls import time_between
-from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
+from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words
 from tracer.output.probe_time import MAY_TAKE_MORE, ProbeTime
-from tracer.output.probed import GroupTime
+from tracer.output.probed import ALL_THE_TIME, GroupTime
 from tracer.output.records import pick
 
 BUSY_LOOP = Rule(

@@ -20,7 +20,7 @@ from tracer.output.findings.open_polls import OpenPolls, open_polls
 from tracer.output.findings.outside_polls import OutsidePolls, outside_polls
 from tracer.output.findings.pool import POOL, queued_jobs
 from tracer.output.findings.queues import LONG_QUEUE, Queues, long_queues
-from tracer.output.findings.run import ALL_THE_TIME, Need, Run
+from tracer.output.findings.run import Need, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
 from tracer.output.findings.stuck import (
     DEADLOCK,
@@ -35,7 +35,7 @@ from tracer.output.findings.workers import IMBALANCE, Workers, imbalances
 from tracer.output.halts import Halts
 from tracer.output.jobs import Jobs
 from tracer.output.probe_time import ProbeTime
-from tracer.output.probed import GroupTime
+from tracer.output.probed import ALL_THE_TIME, GroupTime
 from tracer.output.records import join
 
 RULES = (

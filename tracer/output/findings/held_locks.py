@@ -13,9 +13,9 @@ import numpy.typing as npt
 from tracer.model import Array, Finding, Layout, Plan, Severity
 from tracer.output.awaits import await_point
 from tracer.output.findings.places import TaskWaits, Union, is_cut, length_of, numbers_of
-from tracer.output.findings.run import ALL_THE_TIME, Need, Rule, Run
+from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.labels import duration_words, short_awaitee
-from tracer.output.probed import GroupTime
+from tracer.output.probed import ALL_THE_TIME, GroupTime
 from tracer.output.records import pick
 
 HELD_LOCK = Rule(

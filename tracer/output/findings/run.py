@@ -11,9 +11,6 @@ from tracer.output.accounts import Accounts
 from tracer.output.chains import Chains
 from tracer.output.labels import short_name, without_kind
 
-ALL_THE_TIME = 0.999
-"""The share of a recording from which on something counts as having been there in all of it."""
-
 
 class Need(StrEnum):
     """What a rule cannot do without."""
