@@ -6,6 +6,7 @@ same on every architecture but for the system call's own number.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -42,6 +43,7 @@ RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 # r1 = 0; *(u64 *)(r10 - 8) = r1; r1 = atomic_fetch_add((u64 *)(r10 - 8), r1); return 0
 _FETCHING = bytes.fromhex("b701000000000000 7b1af8ff00000000 db1af8ff01000000") + RETURN_0
 _PROBE_READ, _PROBE_READ_USER = 4, 112
+_MOST_INTERRUPTIONS = 20
 _VERIFIER_WORDS = 1 << 20
 """Bytes: what it says last, which tells why, is not in less of a long program."""
 
@@ -165,15 +167,23 @@ def load_program(kind: int, instructions: bytes, attach_type: int = 0, name: str
     end = struct.pack("<II16sII", _kernel_version(), 0, name.encode()[:15], 0, attach_type)
     end += struct.pack("<IIQIIQII", 0, 0, 0, 0, 0, 0, 0, attach_function)
     try:
-        return _bpf(_PROG_LOAD, common + struct.pack("<IIQ", 0, 0, 0) + end)
+        return _verified(common + struct.pack("<IIQ", 0, 0, 0) + end)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOMEM):
             raise Unverified(error.errno, "") from error
         said = ctypes.create_string_buffer(_VERIFIER_WORDS)
         try:  # again, to be told why
-            return _bpf(_PROG_LOAD, common + struct.pack("<IIQ", 1, len(said), ctypes.addressof(said)) + end)
+            return _verified(common + struct.pack("<IIQ", 1, len(said), ctypes.addressof(said)) + end)
         except OSError as reason:
             raise Unverified(reason.errno or errno.EINVAL, said.value.decode(errors="replace")) from error
+
+
+def _verified(attributes: bytes) -> int:
+    """The kernel's verifier gives up when a signal comes: a window that is resized, Ctrl-Z, a debugger."""
+    for _ in range(_MOST_INTERRUPTIONS):
+        with contextlib.suppress(BlockingIOError):
+            return _bpf(_PROG_LOAD, attributes)
+    return _bpf(_PROG_LOAD, attributes)
 
 
 def load_iterator(instructions: bytes, function: int) -> int:
