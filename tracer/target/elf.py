@@ -31,6 +31,7 @@ from tracer.target.elf_headers import (
     find_build_id,
     frame_header,
     interpreter,
+    program_headers,
     sections,
     segments,
     thread_local_block,
@@ -63,16 +64,17 @@ class ElfImage:
         try:
             elf = ELFFile(cast(IO[bytes], data))
             check_header(elf, path, self.size, kinds)
-            self.segments = tuple(segments(elf))
+            headers = program_headers(elf)
+            self.segments = tuple(segments(headers))
             if any(segment.vaddr + segment.memsz >= 1 << 63 for segment in self.segments):
                 raise damaged(path, "its addresses are out of range")
             self._sections = {section.name: section for section in reversed(list(sections(elf)))}
             self.is_relocatable = elf.header.e_type == "ET_DYN"
-            self.interpreter = interpreter(elf, data)
+            self.interpreter = interpreter(headers, data)
             self.is_dynamic = self.interpreter is not None
-            self.thread_local_block = thread_local_block(elf)
-            self.frame_header = frame_header(elf)
-            self.build_id = find_build_id(elf, self._sections.get(".note.gnu.build-id"), self.size)
+            self.thread_local_block = thread_local_block(headers)
+            self.frame_header = frame_header(headers)
+            self.build_id = find_build_id(elf, headers, self._sections.get(".note.gnu.build-id"), self.size)
         except NotTraceable:
             raise
         except Exception as error:  # pyelftools raises many kinds on damaged input, not only ELFError

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from elftools.elf.notes import iter_notes
+
 from tracer.errors import NotTraceable
 
 _MAX_HEADERS = 8192
@@ -72,57 +74,59 @@ def check_header(elf: Any, path: Path, size: int, kinds: tuple[str, ...]) -> Non
             raise damaged(path, f"its {what} headers lie beyond its end: it is cut off")
 
 
-def find_build_id(elf: Any, section: Section | None, size: int) -> str | None:
+def program_headers(elf: Any) -> list[Any]:
+    """Not iter_segments(): it builds objects that parse on their own, a dynamic segment all sections."""
+    return [elf._get_segment_header(index) for index in range(elf.num_segments())]
+
+
+def find_build_id(elf: Any, headers: list[Any], section: Section | None, size: int) -> str | None:
     """section: .note.gnu.build-id; None: there is none.  size: of the file."""
     # The section first: in a separate debug file the segments' offsets are not to be relied on.
     if section is not None and section.in_file and section.size <= _MAX_NOTES:
-        named = elf.get_section_by_name(".note.gnu.build-id")
-        found = _build_id(named.iter_notes()) if hasattr(named, "iter_notes") else None
+        found = _build_id(iter_notes(elf, section.offset, section.size))
         if found is not None:
             return found
-    for segment in elf.iter_segments():
-        header = segment.header
+    for header in headers:
         if header.p_type == "PT_NOTE" and header.p_filesz <= min(_MAX_NOTES, size):
-            found = _build_id(segment.iter_notes())
+            found = _build_id(iter_notes(elf, header.p_offset, header.p_filesz))
             if found is not None:
                 return found
     return None
 
 
-def segments(elf: Any) -> Iterator[Segment]:
-    for segment in elf.iter_segments():
-        header = segment.header
+def segments(headers: list[Any]) -> Iterator[Segment]:
+    for header in headers:
         if header.p_type == "PT_LOAD":
             yield Segment(header.p_vaddr, header.p_offset, header.p_filesz, header.p_memsz, header.p_flags)
 
 
-def thread_local_block(elf: Any) -> int | None:
+def thread_local_block(headers: list[Any]) -> int | None:
     """As ElfImage has it."""
-    for segment in elf.iter_segments():
-        header = segment.header
-        if header.p_type == "PT_TLS":
-            align = max(int(header.p_align), 1)
-            # The block begins where its address has the remainder of p_vaddr, as glibc and musl place it.
-            return int(-(-(header.p_memsz + header.p_vaddr % align) // align) * align - header.p_vaddr % align)
-    return None
+    header = _first(headers, "PT_TLS")
+    if header is None:
+        return None
+    align = max(int(header.p_align), 1)
+    # The block begins where its address has the remainder of p_vaddr, as glibc and musl place it.
+    return int(-(-(header.p_memsz + header.p_vaddr % align) // align) * align - header.p_vaddr % align)
 
 
-def interpreter(elf: Any, data: mmap.mmap) -> PurePosixPath | None:
+def interpreter(headers: list[Any], data: mmap.mmap) -> PurePosixPath | None:
     """As ElfImage has it."""
-    for segment in elf.iter_segments():
-        header = segment.header
-        if header.p_type == "PT_INTERP":
-            text = data[header.p_offset : header.p_offset + min(header.p_filesz, _MAX_PATH)]
-            return PurePosixPath(os.fsdecode(text.partition(b"\0")[0]))
-    return None
+    header = _first(headers, "PT_INTERP")
+    if header is None:
+        return None
+    text = data[header.p_offset : header.p_offset + min(header.p_filesz, _MAX_PATH)]
+    return PurePosixPath(os.fsdecode(text.partition(b"\0")[0]))
 
 
-def frame_header(elf: Any) -> int | None:
+def frame_header(headers: list[Any]) -> int | None:
     """As ElfImage has it."""
-    for segment in elf.iter_segments():
-        if segment.header.p_type == "PT_GNU_EH_FRAME":
-            return int(segment.header.p_vaddr)
-    return None
+    header = _first(headers, "PT_GNU_EH_FRAME")
+    return None if header is None else int(header.p_vaddr)
+
+
+def _first(headers: list[Any], kind: str) -> Any | None:
+    return next((header for header in headers if header.p_type == kind), None)
 
 
 def sections(elf: Any) -> Iterator[Section]:
