@@ -185,7 +185,7 @@ def test_its_cost_is_measured(turns: Turns, plan: Plan) -> None:
 def test_a_kernel_that_does_not_tell_is_recorded_without(
     turns: Turns, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing() -> dict[str, int | None]:
+    def nothing(_: object) -> dict[str, int | None]:
         raise Unavailable("it has no BTF")
 
     monkeypatch.setattr("tracer.probe.variant.scheduling_defines", nothing)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tracer.model import Array
-from tracer.probe.btf import VMLINUX, KernelTypes
+from tracer.probe.btf import VMLINUX
+from tracer.probe.kept_types import KeptTypes
 from tracer.probe.kernel import load_iterator, open_iterator
 from tracer.probe.stacks import MOST_BYTES, by_dwarf_number
 from tracer.target.process import TargetProcess
@@ -67,14 +68,14 @@ def _program(pid: int, tgid: int) -> bytes:
 
 
 class ThreadRegisters:
-    """Reads them, again and again.  types: the kernel's BTF, which takes long to read."""
+    """Reads them, again and again.  types: the kernel's BTF."""
 
     def __init__(self, types: Path = VMLINUX) -> None:
         self._program: int | None = None
         try:
-            known = KernelTypes.of_kernel(types)
-            pid, tgid = known.member("task_struct", "pid"), known.member("task_struct", "tgid")
-            iterator = known.function("bpf_iter_task")
+            with KeptTypes(types) as known:
+                pid, tgid = known.member("task_struct", "pid"), known.member("task_struct", "tgid")
+                iterator = known.function("bpf_iter_task")
             if pid is not None and tgid is not None and iterator is not None:
                 self._program = load_iterator(_program(pid[0], tgid[0]), iterator)
         except (OSError, ValueError, IndexError):

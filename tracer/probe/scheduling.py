@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
-from tracer.probe.btf import VMLINUX, KernelTypes
+from tracer.probe.btf import KernelTypes
+from tracer.probe.kept_types import KeptTypes
 from tracer.probe.kernel import open_raw_tracepoint, recursion_misses
 
 TRACEPOINTS = {"sched_switch": "at_switch", "sched_waking": "at_waking"}
@@ -22,18 +22,17 @@ class Unavailable(Exception):
     """This kernel does not let us see how threads are scheduled; its text says why."""
 
 
-def scheduling_defines(path: Path = VMLINUX) -> dict[str, int | None]:
-    """What sched.c is compiled with.  path: the kernel's BTF.  Raises Unavailable."""
+def scheduling_defines(types: KeptTypes | KernelTypes) -> dict[str, int | None]:
+    """What sched.c is compiled with.  Raises Unavailable."""
     try:
-        types = KernelTypes.of_kernel(path)
         return {"SCHEDULING": None, **_offsets(types), **_arguments(types), **_helpers(types)}
     except OSError as error:
         raise Unavailable(f"the kernel's own types cannot be read: {error}") from error
     except (ValueError, IndexError) as error:
-        raise Unavailable(f"the kernel's own types ({path}) do not make sense: {error}") from error
+        raise Unavailable(f"the kernel's own types do not make sense: {error}") from error
 
 
-def _offsets(types: KernelTypes) -> dict[str, int | None]:
+def _offsets(types: KeptTypes | KernelTypes) -> dict[str, int | None]:
     defines: dict[str, int | None] = {}
     for name in ("pid", "tgid", "flags", "stack"):
         found = types.member("task_struct", name)
@@ -49,7 +48,7 @@ def _offsets(types: KernelTypes) -> dict[str, int | None]:
     return defines | {"TASK_STATE": state[0], "TASK_STATE_SIZE": state[1], "TASK_RAN": ran[0]}
 
 
-def _arguments(types: KernelTypes) -> dict[str, int | None]:
+def _arguments(types: KeptTypes | KernelTypes) -> dict[str, int | None]:
     """Whether it was preempted, the one that leaves, the one that comes; and, at the end since Linux 5.18 (there in
     front for a while), the state of the former.  The first argument of all is the tracepoint's own."""
     arguments = (types.parameters("btf_trace_sched_switch") or [])[1:]
@@ -62,7 +61,7 @@ def _arguments(types: KernelTypes) -> dict[str, int | None]:
     return defines | ({"SWITCH_STATE": state[0]} if state else {})
 
 
-def _helpers(types: KernelTypes) -> dict[str, int | None]:
+def _helpers(types: KeptTypes | KernelTypes) -> dict[str, int | None]:
     has_all = types.constants("bpf_func_id").keys() >= set(_HELPERS)
     return {"HAS_USER_REGS": None} if has_all else {}
 

@@ -16,6 +16,7 @@ from tracer import children
 from tracer.children import end_with_parent
 from tracer.errors import RatError
 from tracer.probe.bpf_program import compiled_program, is_kept
+from tracer.probe.kept_types import KeptTypes
 from tracer.probe.kernel import MultiSupport, has_atomic_fetch, has_ring_buffer, read_user_helper, uprobe_multi_support
 from tracer.probe.scheduling import Unavailable, scheduling_defines
 from tracer.probe.sources import bpf_folder
@@ -78,7 +79,8 @@ class Variant:
             defines |= stack_sizes()
         if scheduling and no_scheduling is None:
             try:
-                defines |= scheduling_defines()
+                with KeptTypes() as types:
+                    defines |= scheduling_defines(types)
             except Unavailable as reason:
                 no_scheduling = str(reason)
         return cls(support, is_ring, no_stacks, no_scheduling, defines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.probe.btf import KernelTypes
+from tracer.probe.kept_types import KeptTypes
 from tracer.probe.scheduling import Unavailable, scheduling_defines
 
 INT, POINTER, STRUCT, UNION, ENUM, TYPEDEF, VOLATILE, FUNCTION, PROTOTYPE = 1, 2, 4, 5, 6, 8, 9, 12, 13
@@ -107,28 +109,57 @@ def test_a_bit_field_is_no_number() -> None:
     assert types.member("odd", "whole") == (4, 4)
 
 
-def test_what_the_program_needs(tmp_path: Path) -> None:
-    path = tmp_path / "btf"
-    path.write_bytes(kernel().file())
+def test_what_the_program_needs() -> None:
     offsets = {"TASK_PID": 64, "TASK_TGID": 24, "TASK_FLAGS": 12, "TASK_STACK": 16}
     state = {"TASK_STATE": 0, "TASK_STATE_SIZE": 4, "TASK_RAN": 152}
     switch = {"SWITCH_PREEMPT": 0, "SWITCH_PREV": 1, "SWITCH_NEXT": 2}
     whole = {"SCHEDULING": None, **offsets, **state, **switch, "SWITCH_STATE": 3, "HAS_USER_REGS": None}
-    assert scheduling_defines(path) == whole
-    path.write_bytes(kernel(state="state", with_state_argument=False, helpers=False).file())
-    assert scheduling_defines(path) == {"SCHEDULING": None, **offsets, **state, **switch}
+    assert scheduling_defines(KernelTypes(kernel().file())) == whole
+    old = kernel(state="state", with_state_argument=False, helpers=False)
+    assert scheduling_defines(KernelTypes(old.file())) == {"SCHEDULING": None, **offsets, **state, **switch}
 
 
 def test_a_kernel_that_lacks_something_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "btf"
     with pytest.raises(Unavailable, match="cannot be read"):
-        scheduling_defines(path)
-    path.write_bytes(kernel(state="mood").file())
+        scheduling_defines(KeptTypes(tmp_path / "btf", tmp_path))
     with pytest.raises(Unavailable, match="has no state"):
-        scheduling_defines(path)
-    path.write_bytes(Made().file())
+        scheduling_defines(KernelTypes(kernel(state="mood").file()))
     with pytest.raises(Unavailable, match="has no pid"):
-        scheduling_defines(path)
+        scheduling_defines(KernelTypes(Made().file()))
+
+
+def test_answers_are_kept_for_the_same_file(tmp_path: Path) -> None:
+    path, cache = tmp_path / "btf", tmp_path / "kept"
+    path.write_bytes(kernel().file())
+    with KeptTypes(path, cache) as types:
+        first = scheduling_defines(types)
+    status = path.stat()
+    path.write_bytes(bytes(status.st_size))  # no types: whoever reads them finds out
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with KeptTypes(path, cache) as types:
+        assert scheduling_defines(types) == first
+        assert types.member("task_struct", "se", "sum_exec_runtime") == (152, 8)
+        with pytest.raises(ValueError, match="not BTF"):
+            types.function("asked for the first time")
+    os.utime(path)
+    with KeptTypes(path, cache) as types, pytest.raises(Unavailable, match="do not make sense"):
+        scheduling_defines(types)
+
+
+def test_what_somebody_else_wrote_is_not_believed(tmp_path: Path) -> None:
+    path, cache = tmp_path / "btf", tmp_path / "kept"
+    path.write_bytes(kernel().file())
+    with KeptTypes(path, cache) as types:
+        assert types.member("task_struct", "pid") == (64, 4)
+    (kept,) = cache.iterdir()
+    for text in ("{", "[1]"):
+        kept.write_text(text)
+        with KeptTypes(path, cache) as types:
+            assert types.member("task_struct", "pid") == (64, 4)
+    kept.write_text('{"member task_struct pid": [1, 4]}')
+    kept.chmod(0o666)
+    with KeptTypes(path, cache) as types:
+        assert types.member("task_struct", "pid") == (64, 4)
 
 
 @given(st.data())
