@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,8 @@ from tracer.commands.halts import HaltWatch
 from tracer.commands.last_seen import LastSeen
 from tracer.commands.polling_threads import PollingThreads
 from tracer.commands.signals import StopSignal, stop_signal
-from tracer.commands.silence import judge_silence
 from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
-from tracer.commands.stuck import stuck_tasks
 from tracer.commands.survey import Survey
 from tracer.errors import NoRoom, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
@@ -183,6 +182,7 @@ class Recorder:
                     self._reopen(launched.pid)
                 else:
                     self._tell_threads(writer)
+                _import_for_the_end()
                 reason = self._carry(session, writer, stop, is_new=launched is not None)
                 if launched is not None and (status := launched.poll()) is not None:
                     reason = f"the program ended with exit status {status}"
@@ -208,6 +208,8 @@ class Recorder:
                     options.flight.ended(end)
                 # Polls that go on all the time send nothing.
                 if not writer.hit_count and not end.lost and not polls_before.last_until(after):
+                    from tracer.commands.silence import judge_silence
+
                     first = survey.processes[0]
                     judge_silence(
                         first,
@@ -314,6 +316,8 @@ class Recorder:
                 count = len(snapshot.tasks)
                 stuck = None
                 if is_last:
+                    from tracer.commands.stuck import stuck_tasks
+
                     binary = plan.binaries[process.binary]
                     stuck = stuck_tasks(reader, binary, process, snapshot)
                 yield MemoryReading(
@@ -404,6 +408,12 @@ class Recorder:
             f"recording {elapsed:5.1f} s · {rate:,.0f} events/s · {session.lost:,} lost · "
             f"{writer.size / 1e6:,.1f} MB{self._kept_words()} · Ctrl-C to stop"
         )
+
+
+def _import_for_the_end() -> None:
+    """What is needed when a recording ends: not before its first event, nor when the package may have been replaced."""
+    for name in ("silence", "stuck"):
+        import_module(f"tracer.commands.{name}")
 
 
 def _wait_for_our_turn() -> None:
