@@ -149,11 +149,10 @@ def run(options: argparse.Namespace) -> ExitCode:
             last=options.last,
             flight=flight,
             shows_progress=sys.stderr.isatty() and not options.quiet and not options.json,
-            variant=ahead.variant,
+            variant=ahead.wait(),
             on_attached=_announcement(options, survey, began),
             on_calibrated=_say_nothing if options.quiet else _say_if_heard,
         )
-        ahead.wait()
         with flight or contextlib.nullcontext():
             outcome = Recorder(survey, targets, capture, record_options).run(launched)
             if launched is not None and launched.poll() is None and not options.quiet:

@@ -32,6 +32,11 @@ class KeptTypes:
         self._answers = self._kept()
         self._is_new = False
 
+    @property
+    def are_kept(self) -> bool:
+        """Whether an earlier run asked."""
+        return bool(self._answers)
+
     def member(self, structure: str, *path: str) -> tuple[int, int] | None:
         found = self._answer("member", structure, *path)
         return None if found is None else (int(found[0]), int(found[1]))

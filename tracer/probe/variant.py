@@ -55,8 +55,11 @@ class Variant:
         return self.support is MultiSupport.NONE
 
     @classmethod
-    def of_kernel(cls, transport: str = "auto", *, by_bcc: bool = False, scheduling: bool = True) -> Variant:
-        """transport: "auto", "ring" or "perf".  by_bcc: as on a kernel without uprobe_multi.
+    def of_kernel(
+        cls, transport: str = "auto", *, by_bcc: bool = False, scheduling: bool = True, cache: Path | None = None
+    ) -> Variant:
+        """transport: "auto", "ring" or "perf".  by_bcc: as on a kernel without uprobe_multi.  cache: the folder in
+        which is kept what the kernel told.
 
         Raises UsageError, NotTraceable or OSError (what the kernel is asked is not permitted).
         """
@@ -79,7 +82,7 @@ class Variant:
             defines |= stack_sizes()
         if scheduling and no_scheduling is None:
             try:
-                with KeptTypes() as types:
+                with KeptTypes(cache=cache) as types:
                     defines |= scheduling_defines(types)
             except Unavailable as reason:
                 no_scheduling = str(reason)
@@ -96,47 +99,53 @@ def _namespace() -> dict[str, int | None]:
 
 
 class Ahead:
-    """variant: of this kernel, None when it cannot be told, which whoever asks again is told why."""
+    """transport: as Variant.of_kernel has it.  cache: the folder in which it is kept."""
 
-    def __init__(self, variant: Variant | None, child: int | None) -> None:
-        self.variant = variant
-        self._child = child
+    def __init__(self, transport: str, cache: Path) -> None:
+        self._transport = transport
+        self._cache = cache
+        self._variant: Variant | None = None
+        self._child: int | None = None
+        with contextlib.suppress(RatError, OSError):
+            # Else the kernel's types are yet to be read, which takes time that the child has.
+            if KeptTypes(cache=cache).are_kept:
+                self._variant = Variant.of_kernel(transport, cache=cache)
+            if self._variant is None or not is_kept(SOURCE, self._variant.defines, cache):
+                parent = os.getpid()
+                self._child = children.begin(lambda _: _compile(transport, cache, parent))
 
-    def wait(self) -> None:
-        """Until it is compiled.  When that failed whoever needs it compiles it, and is told why."""
-        if self._child is not None:
-            os.waitpid(self._child, 0)
-            self._child = None
+    def wait(self) -> Variant | None:
+        """The variant, once it is compiled; None: it cannot be told, which whoever asks again is told why.
+
+        When compiling failed whoever needs it compiles it, and is told why.
+        """
+        self._wait_for_child()
+        with contextlib.suppress(RatError, OSError):
+            self._variant = self._variant or Variant.of_kernel(self._transport, cache=self._cache)
+        return self._variant
 
     def end(self) -> None:
         if self._child is not None:
             os.kill(self._child, signal.SIGKILL)
-            self.wait()
+            self._wait_for_child()
+
+    def _wait_for_child(self) -> None:
+        if self._child is not None:
+            os.waitpid(self._child, 0)
+            self._child = None
 
 
 @contextlib.contextmanager
 def compiling_ahead(transport: str, cache: Path | None = None) -> Iterator[Ahead]:
-    """Begin to compile it in a process of its own, unless an earlier run did; that process ends with the block.
-
-    cache: where it is kept.
-    """
-    folder = cache or default_cache()
-    ahead = Ahead(None, None)
-    with contextlib.suppress(RatError, OSError):
-        variant = Variant.of_kernel(transport)
-        ahead = Ahead(variant, None if is_kept(SOURCE, variant.defines, folder) else _begin(variant, folder))
+    """Begin to compile it in a process of its own, unless an earlier run did; that process ends with the block."""
+    ahead = Ahead(transport, cache or default_cache())
     try:
         yield ahead
     finally:
         ahead.end()
 
 
-def _begin(variant: Variant, cache: Path) -> int:
-    parent = os.getpid()
-    return children.begin(lambda _: _compile(variant, cache, parent))
-
-
-def _compile(variant: Variant, cache: Path, parent: int) -> None:
+def _compile(transport: str, cache: Path, parent: int) -> None:
     """In the child: it says nothing, and does not outlive its parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
@@ -146,4 +155,5 @@ def _compile(variant: Variant, cache: Path, parent: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     if os.getppid() == parent:
+        variant = Variant.of_kernel(transport, cache=cache)
         compiled_program(SOURCE, variant.defines, cache)
