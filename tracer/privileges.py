@@ -130,7 +130,8 @@ def run_without_privileges(make: Callable[[], bytes]) -> bytes:
             while (part := pipe.read(1 << 20)) and len(answer) <= MAX_ANSWER:
                 answer += part
     finally:
-        os.kill(child, signal.SIGKILL)  # it has ended, or is not waited for any more
+        with contextlib.suppress(PermissionError):  # it is somebody else's by now: it ends when its answer is not taken
+            os.kill(child, signal.SIGKILL)  # it has ended, or is not waited for any more
         status = os.waitpid(child, 0)[1]
     kind, content = bytes(answer[:1]), bytes(answer[1:])
     if kind == _DONE and len(answer) <= MAX_ANSWER:
@@ -248,6 +249,9 @@ def _become(user: int, group: int, groups: Sequence[int]) -> bool:
     code = [folder for folder in map(Path, sys.path) if folder.is_dir()]
     try:
         os.setgroups(groups)
+    except OSError:  # no right to, as in a container that takes it away, or in a user namespace
+        return False
+    try:
         os.setegid(group)
         os.seteuid(user)
     except OSError:  # a user namespace without that user

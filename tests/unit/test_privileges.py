@@ -76,6 +76,25 @@ def may(action: Callable[[], object]) -> bool:
     return True
 
 
+@pytest.mark.parametrize("left", ["+bpf,+perfmon,+sys_ptrace", "+setuid,+setgid", "+setgid", "+setuid"])
+def test_in_a_container_root_may_lack_any_right(left: str) -> None:
+    """As of `--cap-drop=all --cap-add=…`: it reads as who it is, and leaves no process behind."""
+    code = (
+        "import os\n"
+        "from tracer.privileges import run_without_privileges\n"
+        "print(run_without_privileges(lambda: str(os.getresuid()).encode()).decode())\n"
+        "try:\n"
+        "    os.waitpid(-1, 0)\n"
+        "except ChildProcessError:\n"
+        "    print('none left')\n"
+    )
+    command = ["setpriv", f"--bounding-set=-all,{left}", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    user = nobody if left == "+setuid,+setgid" else 0
+    assert (done.stdout, done.returncode) == (f"({user}, {user}, {user})\nnone left\n", 0), done.stderr
+
+
 def test_the_child_is_nobody_without_capabilities() -> None:
     before = effective_capabilities()
     keys = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs")
