@@ -50,6 +50,15 @@ def _is_killed(moment: Moment) -> None:
     os.kill(moment.enduring.pid, signal.SIGKILL)
 
 
+def _loses_its_main_thread(moment: Moment) -> None:
+    """The kernel tells no memory of the process from then on, but of the others of its threads."""
+    pid = moment.enduring.pid
+    moment.enduring.ask("leave")
+    wait_until(lambda: "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text(), "its main thread has ended")
+    moment.enduring.pid = next(tid for tid in map(int, os.listdir(f"/proc/{pid}/task")) if tid != pid)
+    moment.enduring.ask("20")
+
+
 def _stands_still(moment: Moment) -> None:
     moment.enduring.ask("on")
     os.kill(moment.enduring.pid, signal.SIGSTOP)
@@ -105,6 +114,7 @@ OF_TARGETS = (
     Fault("it aborts", _says("abort"), ends=-signal.SIGABRT),
     Fault("it is killed", _is_killed, ends=-signal.SIGKILL),
     Fault("it is stopped for a while", _stands_still),
+    Fault("its main thread ends, others go on", _loses_its_main_thread, work=("plain", "apart")),
     Fault("91 of its tasks a chunk panic", work=("panics",)),
     Fault("threads and runtimes come and go", work=("churn",)),
     Fault("it loads a library with futures", _loads_a_library),

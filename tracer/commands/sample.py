@@ -139,7 +139,8 @@ def sample(
         except NoSuchProcess:
             if not sampler.counts.ticks:
                 raise
-            reason = "the process ended"
+            is_alive = source.target is not None and source.target.is_alive()
+            reason = "its main thread ended, and nobody tells its memory" if is_alive else "the process ended"
     ended = kernel_now()
     shown.ended()
     return SampledRun(

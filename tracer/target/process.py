@@ -71,6 +71,11 @@ class Stat:
         """
         return self.state in "Xx" or (self.state == "Z" and self.threads <= 1)
 
+    @property
+    def has_lost_leader(self) -> bool:
+        """True when the main thread ended, and others run on: the kernel tells no executable and no memory then."""
+        return self.state == "Z" and not self.is_dead
+
 
 @dataclass(frozen=True, slots=True)
 class TargetProcess:
@@ -143,11 +148,11 @@ class TargetProcess:
         """True while the process is alive and has not exec'd since `open`."""
         try:
             stat = _read_stat(self.pid)
-            return (
-                stat.start_time == self.start_time
-                and not stat.is_dead
-                and _image_identity(self.pid, stat) == self.image_identity
-            )
+            if stat.start_time != self.start_time or stat.is_dead:
+                return False
+            if stat.has_lost_leader:  # whatever executes another program is the main thread of it
+                return True
+            return _image_identity(self.pid, stat) == self.image_identity
         except (NoSuchProcess, OSError):
             return False
 
@@ -295,7 +300,7 @@ def _refuse_untraceable(pid: int, stat: Stat) -> None:
             f"Process {pid} ({stat.name}) has ended; its parent has not collected it yet (a zombie).",
             fix="Start the program again and give its new number.",
         )
-    if stat.state == "Z":
+    if stat.has_lost_leader:
         raise NotTraceable(
             f"The main thread of process {pid} ({stat.name}) has ended while others run on.",
             why="The kernel then no longer tells which executable the process has.",

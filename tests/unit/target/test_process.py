@@ -264,16 +264,32 @@ def test_load_bias_of_a_file_that_is_not_mapped(tmp_path: Path) -> None:
         TargetProcess.open(os.getpid()).load_bias(image)
 
 
+_LOSES_ITS_MAIN_THREAD = """
+import ctypes, os, sys, threading
+lines = iter(sys.stdin.readline, "")
+def wait():
+    next(lines)
+    os.execv("/bin/sleep", ["sleep", "60"])
+next(lines)
+threading.Thread(target=wait).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit of this thread alone
+"""
+
+
 def test_main_thread_that_ended_before_the_others() -> None:
-    code = (
-        "import ctypes, threading, time\n"
-        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
-        "ctypes.CDLL(None).syscall(60, 0)"  # exit of this thread alone
-    )
-    with running(sys.executable, "-c", code) as child:
+    with running(sys.executable, "-c", _LOSES_ITS_MAIN_THREAD) as child:
+        assert child.stdin is not None
+        process = TargetProcess.open(child.pid)
+        os.write(child.stdin.fileno(), b"lose it\n")
         until(lambda: state_of(child.pid) == "Z")
         with pytest.raises(NotTraceable, match="main thread"):
             TargetProcess.open(child.pid)
+        assert process.is_alive()
+        assert process.runs_same_image()
+        os.write(child.stdin.fileno(), b"execute another program\n")
+        until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n")
+        assert process.is_alive()
+        assert not process.runs_same_image()
 
 
 def test_a_stopped_process_can_be_looked_at() -> None:

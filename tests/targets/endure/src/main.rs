@@ -1,19 +1,20 @@
 //! Goes on working, whatever is done to it, and knows at any moment how much it has done, and whether rightly.
 //!
-//! endure [plain|churn|panics] [filtered]: its work is chunks, all alike; whatever order its threads run in, each
+//! endure [plain|churn|panics] [filtered] [apart]: its work is chunks, all alike; whatever order its threads run in, each
 //! gives the same number and polls each function equally often.  churn: each on new threads, with a runtime each.
 //! panics: with a task for each turn that panics.  filtered: a seccomp filter kills it at any system call that is
-//! none of its own.
+//! none of its own.  apart: not on its main thread.
 //!
 //! Lines of its input: `on` and `off`: chunks, one after the other, until told otherwise.  A number: so many chunks.
 //! `tell`: nothing.  `load FILE N`: a shared library's futures, N times.  `fork`: a child that works until `reap`.
-//! `exec PROGRAM ...`, `exit`, `abort`: its end.  Each but the last three is answered by a line of JSON: see `Done`.
+//! `leave`: apart, the main thread ends, and no other.  `exec PROGRAM ...`, `exit`, `abort`: its end.  Each but the last
+//! three is answered by a line of JSON: see `Done`.
 
 mod ends;
 mod work;
 
 use std::io::{BufRead, Write};
-use std::sync::mpsc::{channel, Receiver, TryRecvError};
+use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::time::Duration;
 use truth::now;
 use work::{Kind, Work};
@@ -91,6 +92,18 @@ fn main() {
         ends::filter_system_calls();
     }
     std::panic::set_hook(Box::new(|_| {}));
+    let (leave, left) = channel();
+    if !arguments.iter().any(|argument| argument == "apart") {
+        return serve(kind, &leave);
+    }
+    std::thread::spawn(move || serve(kind, &leave));
+    if left.recv().is_ok() {
+        ends::end_this_thread();
+    }
+}
+
+/// Until there are no more lines.
+fn serve(kind: Kind, leave: &Sender<()>) {
     let mut work = Work::new(kind);
     let mut done = Done::default();
     let lines = lines();
@@ -124,6 +137,7 @@ fn main() {
                 done.wrong += u64::from(!ends::reap(done.child));
                 done.child = 0;
             }
+            "leave" => leave.send(()).unwrap(),
             "exec" => ends::exec(&words[1..]),
             "exit" => std::process::exit(7),
             "abort" => std::process::abort(),
