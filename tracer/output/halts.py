@@ -96,7 +96,8 @@ _WORDS = {
 _HOW = {
     HaltKind.STOPPED: "kill -CONT {pid}",
     HaltKind.TRACED: "continue, or detach, in the debugger",
-    HaltKind.FROZEN: "docker unpause, or 0 into the file cgroup.freeze of its control group",
+    HaltKind.FROZEN: "docker unpause, or of its control group 0 into the file cgroup.freeze (where it has "
+    "freezer.state: THAWED into that)",
 }
 
 

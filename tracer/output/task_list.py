@@ -186,7 +186,7 @@ def task_lines(view: TaskView, tasks: Array, width: int, jobs: Sequence[RunningJ
     if jobs:
         yield from _job_lines(view, jobs, width)
         yield ""
-    yield counts_words(view, tasks)
+    yield from counts_lines(view, tasks)
 
 
 def _job_lines(view: TaskView, jobs: Sequence[RunningJob], width: int) -> Iterator[str]:
@@ -218,8 +218,8 @@ def _kinds(tasks: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     return first, of_task
 
 
-def counts_words(view: TaskView, tasks: Array) -> str:
-    """How many tasks do what, and what reading them took."""
+def counts_lines(view: TaskView, tasks: Array) -> Iterator[str]:
+    """How many tasks do what, and what reading them took; what keeps the process from running."""
     states = ", ".join(
         f"{count:,} {TaskState(state).name.lower()}"
         for state in TaskState
@@ -232,8 +232,9 @@ def counts_words(view: TaskView, tasks: Array) -> str:
     total = len(one.tasks)
     of_all = "" if len(tasks) == total else f" of {total:,}"
     plural = "" if total == 1 else "s"
-    still = f"\n{standstill_words(view.standstill, view.process.pid)}" if view.standstill is not None else ""
-    return f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}{still}"
+    yield f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}"
+    if view.standstill is not None:
+        yield standstill_words(view.standstill, view.process.pid)
 
 
 def tasks_json(view: TaskView, tasks: Array, jobs: Sequence[RunningJob]) -> dict[str, Any]:

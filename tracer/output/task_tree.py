@@ -16,7 +16,7 @@ from tracer.output.frames import FutureFrame
 from tracer.output.labels import short_name_of
 from tracer.output.running_polls import frame_name, frame_place, poll_words, told_frames
 from tracer.output.tables import plain_text
-from tracer.output.task_list import TaskView, counts_words, group_alike, job_words
+from tracer.output.task_list import TaskView, counts_lines, group_alike, job_words
 from tracer.stacks import RunningJob, RunningPoll, TaskFlag, TaskState
 
 _MOST_IDS = 8
@@ -39,7 +39,8 @@ def print_tree(view: TaskView, tasks: Array, jobs: Sequence[RunningJob], console
     for (name, calls), count in Counter((job_words(view, job), job.poll) for job in jobs).most_common():
         console.print(_job_tree(view, name, calls, count), soft_wrap=True)
         console.print()
-    console.print(plain_text(counts_words(view, tasks)))
+    for line in counts_lines(view, tasks):
+        console.print(plain_text(line))
 
 
 def _tree(view: TaskView, alike: Array) -> Tree:
