@@ -140,6 +140,24 @@ def test_all_that_wait_behind_a_lock_are_told(targets: Targets, tmp_path: Path) 
     assert one["title"].endswith(" s or more until the end")
 
 
+def test_of_a_branch_that_is_inlined_nobody_sees_whether_it_is_dropped(targets: Targets, tmp_path: Path) -> None:
+    """A debug build has a function of it, and so the fault is found; a release build says why it cannot be."""
+    mode, output = "select-cancelled-inlined", tmp_path / "x.pftrace"
+    summary, _ = recorded(targets, Cell("trouble", "dev"), mode, output)
+    (one,) = summary["findings"]
+    file, line = place_of("trouble", mode, "FAULT")
+    assert (one["rule"], one["line"], one["file"].endswith(file)) == ("select-cancelled", line, True), one
+    assert "cancel::reload" in one["function"]
+    assert not summary["rules_not_judged"]
+    summary, _ = recorded(targets, Cell("trouble", "release-debug"), mode, output)
+    assert summary["findings"] == []
+    (unjudged,) = summary["rules_not_judged"]
+    assert unjudged["rule"] == "select-cancelled"
+    assert "cancel::reload" in unjudged["why"]
+    said = " ".join(rat("report", output).out.split())
+    assert "findings: none; select-cancelled not judged (for cancel::reload: inlined" in said
+
+
 @pytest.mark.parametrize("profile", ["dev", "release-debug"])
 def test_what_blocks_outside_of_tasks(targets: Targets, tmp_path: Path, profile: str) -> None:
     """Where the future that block_on runs has no poll function of its own, the scheduler tells."""

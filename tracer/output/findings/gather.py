@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tracer.model import WAIT, Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
@@ -13,6 +14,7 @@ from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, 
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
 from tracer.output.findings.halted import HALTED, THROTTLED, halted, throttled, without_stops
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
+from tracer.output.findings.inlined_branches import InlinedBranches, unseen_drops
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
@@ -83,6 +85,7 @@ class Evidence:
         self._held_locks = HeldLocks(plan, wakes)
         self._queues = Queues(plan)
         self._lives = Lives(recording)
+        self._inlined_branches = InlinedBranches(plan)
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
 
@@ -102,6 +105,7 @@ class Evidence:
         self._held_locks.add(spans.waits, spans.over)
         self._queues.add(spans.waits, spans.over)
         self._lives.add(spans.polls, self._accounts.born, spans.waits, spans.begun, spans.over)
+        self._inlined_branches.add(spans.waits)
         self._workers.add(spans.polls, ready)
         self._stuck.add(spans.waits, new)
 
@@ -116,9 +120,12 @@ class Evidence:
 
     def unjudged(self, run: Run) -> Sequence[Unjudged]:
         """The rules that cannot be judged: of what this recording lacks, or of what it has."""
-        is_judged = not BUSY_LOOP.needs & run.missing.keys()
-        why = unsure_loops(BUSY_LOOP, self._busy_loops, run) if is_judged else None
-        return [*([Unjudged(BUSY_LOOP.id, why)] if why else []), *unjudged(run.missing)]
+        in_part = (
+            (BUSY_LOOP, partial(unsure_loops, BUSY_LOOP, self._busy_loops)),
+            (SELECT_CANCELLED, partial(unseen_drops, SELECT_CANCELLED, self._inlined_branches)),
+        )
+        judged = [(rule, why(run)) for rule, why in in_part if not rule.needs & run.missing.keys()]
+        return [*(Unjudged(rule.id, why) for rule, why in judged if why), *unjudged(run.missing)]
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""

@@ -50,3 +50,26 @@ pub async fn selecting() {
     });
     std::future::pending().await
 }
+
+/// The same, which a release build makes a part of the future around it.
+// FAULT: select-cancelled-inlined
+async fn reload() {
+    for _ in 0..2 {
+        sleep(Duration::from_millis(6)).await;
+    }
+    sleep(Duration::from_millis(60)).await;
+}
+
+/// Begins to reload anew at each tick, as `selecting` does.
+pub async fn selecting_inlined() {
+    tokio::spawn(async {
+        let mut ticks = interval(Duration::from_millis(20));
+        loop {
+            tokio::select! {
+                () = reload() => {}
+                _ = ticks.tick() => {}
+            }
+        }
+    });
+    std::future::pending().await
+}

@@ -74,6 +74,7 @@ fn main() {
         "blocking-pool" => pool::flooding(),
         "cancel-storm" => multi().block_on(cancel::storming()),
         "select-cancelled" => multi().block_on(cancel::selecting()),
+        "select-cancelled-inlined" => multi().block_on(cancel::selecting_inlined()),
         "rest-beside-job" => multi().block_on(rest::beside_job()),
         "rest-until-the-end" => rest::until_the_end(),
         "rest-behind-spawner" => rest::behind_spawner(),
