@@ -171,6 +171,15 @@ LINK = np.dtype(
 )
 """What one task waits for or holds, 56 bytes."""
 
+KEEPER = np.dtype(
+    [
+        ("finished", "<i4"),  # a task that is complete: index into Snapshot.tasks
+        ("task", "<i4"),  # the same of the one that has its handle
+        ("frame", "<i4"),  # ... of the stack of which: the future that has it
+    ]
+)
+"""That a task has the handle of one that is complete, 12 bytes."""
+
 BLOCK = np.dtype(
     [
         ("link", "<i4"),  # of the wait: index into TaskLinks.links
@@ -212,6 +221,7 @@ class TaskLinks:
 
     is_known: of each task, whether its links could be read while it stayed where its stack says that it is.
     time: when they were so, ns of CLOCK_MONOTONIC, later than the snapshot; 0 for a core dump.
+    keepers: dtype KEEPER, by `finished`, also of tasks that went on meanwhile.
     """
 
     links: Array
@@ -219,6 +229,7 @@ class TaskLinks:
     cycles: tuple[Cycle, ...]
     is_known: np.ndarray[tuple[int], np.dtype[np.bool_]]
     time: int
+    keepers: Array = field(default_factory=lambda: np.empty(0, KEEPER))
 
 
 # ---------------------------------------------------------------- what is looked at again and again

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import LENT, Binary, LinkKind, LinkRole
+from tracer.model import LENT, Array, Binary, LinkKind, LinkRole
 from tracer.output.labels import duration_words, short_awaitee
 from tracer.stacks import LENT_KINDS, LINK_KINDS, LINK_ROLES, Cycle, CycleKind, LinkFlag, Snapshot, TaskLinks
 
@@ -64,6 +64,18 @@ class LinkWords:
         for task, several in by_task.items():
             found[task] = numbers.setdefault(tuple(sorted(several)), len(numbers) + 1)
         return found
+
+    def keepers_of(self, tasks: Set[int]) -> Array:
+        """Who has the handles of these of the tasks that are complete: dtype KEEPER."""
+        keepers = self._links.keepers
+        found: Array = keepers[np.isin(keepers["finished"], np.array(sorted(tasks), np.int32))]
+        return found
+
+    def kept_by(self, task: int) -> str | int | None:
+        """Which task has the handle of this one, which is complete, as docs/snapshot.schema.json has tasks; None: not
+        known."""
+        keepers = self.keepers_of({task})
+        return self._id(int(keepers["task"][0])) if len(keepers) else None
 
     def cycles(self, tasks: Set[int]) -> list[str]:
         """Where some of these tasks wait for good, for each other or others that wait for them: a sentence each."""

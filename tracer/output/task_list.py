@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Binary, FunctionKind, Process, SourceLocation, Standstill
+from tracer.output.finished import kept_words
 from tracer.output.frames import FutureFrame, Parked, frame_json, future_frames, innermost_own, parked, task_frames
 from tracer.output.halts import standstill_words
 from tracer.output.labels import short_name_of
@@ -80,6 +81,8 @@ class TaskView:
             words += f" on {int(task['tid'])}" + (f" ({thread})" if thread else "")
         if task["flags"] & TaskFlag.ABORTED:
             words += ", aborted"
+        if task["state"] == TaskState.COMPLETE and task["flags"] & TaskFlag.JOINED:
+            words += ", handle kept"
         if task["flags"] & TaskFlag.SHIFTED and task["state"] != TaskState.RUNNING:
             words += ", on the move"
         return words
@@ -219,7 +222,8 @@ def _kinds(tasks: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 
 def counts_lines(view: TaskView, tasks: Array) -> Iterator[str]:
-    """How many tasks do what, and what reading them took; what keeps the process from running."""
+    """How many tasks do what, and what reading them took; finished ones that are kept; what keeps the process from
+    running."""
     states = ", ".join(
         f"{count:,} {TaskState(state).name.lower()}"
         for state in TaskState
@@ -233,6 +237,7 @@ def counts_lines(view: TaskView, tasks: Array) -> Iterator[str]:
     of_all = "" if len(tasks) == total else f" of {total:,}"
     plural = "" if total == 1 else "s"
     yield f"{len(tasks):,}{of_all} task{plural}{': ' if states else ''}{states} · {took}"
+    yield from kept_words(view, tasks)
     if view.standstill is not None:
         yield standstill_words(view.standstill, view.process.pid)
 
@@ -274,6 +279,8 @@ def _task_json(view: TaskView, task: Any, place: dict[int, int]) -> dict[str, An
         "future": view.future(int(task["function"])),
         "state": TaskState(int(task["state"])).name.lower(),
         "aborted": bool(task["flags"] & TaskFlag.ABORTED),
+        "has_handle": bool(task["flags"] & TaskFlag.JOINED),
+        "kept_by": view.links.kept_by(view.index(task)) if view.links is not None else None,
         "thread": int(task["tid"]) or None,
         "poll": poll_json(poll, view.binary.own_folders) if (poll := view.poll_of(task)) is not None else None,
         "stack": place[stack] if stack >= 0 else None,

@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from tracer.model import Array, FunctionKind
 from tracer.output.blockers import is_own, own_crates
+from tracer.output.finished import keeper_lines
 from tracer.output.frames import FutureFrame
 from tracer.output.labels import short_name_of
 from tracer.output.running_polls import frame_name, frame_place, poll_words, told_frames
@@ -59,6 +60,9 @@ def _tree(view: TaskView, alike: Array) -> Tree:
             _grow(tree, frame, links)
     elif (poll := view.poll_of(task)) is not None:
         tree.add(_calls(poll, view.binary.own_folders))
+    elif task["state"] == TaskState.COMPLETE:
+        for line in keeper_lines(view, alike):
+            tree.add(plain_text(line, "magenta"))
     elif task["state"] in (TaskState.WAITING, TaskState.READY):
         reason = "polled at each reading" if task["flags"] & TaskFlag.SHIFTED else "layout not known"
         tree.add(plain_text(f"(where it waits is not known: {reason})", "dim"))

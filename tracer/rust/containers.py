@@ -24,6 +24,8 @@ nothing tells whether it is polled."""
 _HOPS = 3
 _TASK = "futures_util::stream::futures_unordered::task::Task"
 _ENTRY = "tokio::util::idle_notified_set::ListEntry"
+_HANDLE = "JoinHandle"
+"""Of the Vecs that a local variable has, those of handles are looked into: of others nobody polls what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Containers:
                 yield from self._join_set(place)
             elif owner in _SLICES and "MaybeDone<" in place.type.name and place.type.name.startswith("alloc::boxed::"):
                 yield from self._slice(place, ("data_ptr",), "length")
-            elif owner in _VECTORS and name == "Vec":
+            elif name == "Vec" and (owner in _VECTORS or (not owner and self._has_handles(place))):
                 yield from self._vector(place)
             elif owner and name == "Vec" and place.depth - (len(place.steps) - 1) <= _NEAR:
                 for found in self._vector(place):
@@ -79,6 +81,10 @@ class Containers:
 
     def _is_end(self, type_: Type) -> bool:
         return self._is_future(type_) or base_name(type_.name) in ("FuturesUnordered", "IdleNotifiedSet", "Vec")
+
+    def _has_handles(self, vector: Place) -> bool:
+        element = self._routes.element(vector.type)
+        return element is not None and base_name(element.name) == _HANDLE
 
     def _unordered(self, place: Place) -> Iterator[FoundContainer]:
         """A list of tasks of its own, linked by `next_all`."""

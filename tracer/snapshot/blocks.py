@@ -55,7 +55,8 @@ def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
     blocks = _blocks(links)
     branches = Branches(snapshot, links, found)
     cycles = _cycles(snapshot, links, blocks, _single(links, found), branches)
-    return TaskLinks(links, blocks, tuple(cycles), found.is_known, found.time if snapshot.time else 0)
+    time = found.time if snapshot.time else 0
+    return TaskLinks(links, blocks, tuple(cycles), found.is_known, time, found.keepers)
 
 
 def _without_dropped(links: Array, snapshot: Snapshot) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ from tracer.snapshot.image import Image, Known
 from tracer.snapshot.routes import Rows, follow, passes
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
-from tracer.stacks import LINK, LINK_KINDS, LINK_ROLES, MANY_DROPS, LinkFlag, Snapshot, Stack
+from tracer.stacks import KEEPER, LINK, LINK_KINDS, LINK_ROLES, MANY_DROPS, LinkFlag, Snapshot, Stack, TaskState
 from tracer.target.clock import kernel_now
 from tracer.target.memory import Addresses, Memory
 
@@ -56,18 +56,21 @@ class LinksFound:
 
     leaves: of each task, at how many futures that poll no other its stack and its containers end.
     time: between the two (of one: its end), ns of CLOCK_MONOTONIC: what both tell was so then.
+    keepers: dtype KEEPER, by `finished`.
     """
 
     links: Array
     is_known: Known
     leaves: npt.NDArray[np.int64]
     time: int
+    keepers: Array = field(default_factory=lambda: np.empty(0, KEEPER))
 
 
 def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot: Snapshot) -> LinksFound:
     """Raises NoSuchProcess, PermissionMissing."""
     first = _Reading(binary, vtables, Image(memory), snapshot).run()
     second = _Reading(binary, vtables, Image(memory), snapshot).run()
+    keepers = _keepers(np.concatenate([first.links, second.links]), snapshot)
     is_known = first.is_known & second.is_known
     one, other = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
     if len(one[0]) != len(other[0]) or (one[0] != other[0]).any():
@@ -76,7 +79,23 @@ def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot:
     (_, links), (_, again) = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
     links["place"][links["before"] != again["before"]] = 0
     leaves = np.maximum(first.leaves, second.leaves)
-    return LinksFound(_with_descriptors(_with_targets(links, snapshot)), is_known, leaves, first.time)
+    return LinksFound(_with_descriptors(_with_targets(links, snapshot)), is_known, leaves, first.time, keepers)
+
+
+def _keepers(links: Array, snapshot: Snapshot) -> Array:
+    """Who has the handle of a task that is complete (dtype KEEPER).  links: of readings, each for itself.
+
+    They need not agree: a task does not become another one when it is complete, and where a future has a
+    variable with its address, in a list that may grow meanwhile, that is its handle.
+    """
+    is_certain = (links["flags"] & np.uint8(LinkFlag.CERTAIN)) != 0
+    handles = _with_targets(links[is_certain & (links["kind"] == LINK_KINDS.index(LinkKind.TASK))], snapshot)
+    handles = handles[handles["target"] >= 0]
+    handles = handles[snapshot.tasks["state"][handles["target"]] == TaskState.COMPLETE]
+    keepers = np.zeros(len(handles), KEEPER)
+    keepers["finished"], keepers["task"], keepers["frame"] = handles["target"], handles["task"], handles["frame"]
+    _, first = np.unique(keepers["finished"], return_index=True)
+    return keepers[first]
 
 
 def _each_once(links: Array) -> tuple[Addresses, Array]:

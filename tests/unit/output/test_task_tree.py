@@ -24,6 +24,7 @@ from tracer.output.task_list import TaskView
 from tracer.output.task_tree import print_tree
 from tracer.stacks import (
     BLOCK,
+    KEEPER,
     LINK,
     LINK_KINDS,
     LINK_ROLES,
@@ -32,6 +33,7 @@ from tracer.stacks import (
     LinkFlag,
     Snapshot,
     Stack,
+    TaskFlag,
     TaskLinks,
     TaskState,
 )
@@ -129,3 +131,48 @@ def test_futures_that_are_kept_are_counted() -> None:
     assert kept_timers(-2) == [f"due 2.00 s ago, by {keeps}"]
     assert kept_timers(-2, -2) == [f"due 2.00 s ago, by 2 {keeps}"]
     assert kept_timers(-1, -3, 0.5, -2) == [f"due 3.00 s ago … for another 500 ms, by 4 {keeps}"]
+
+
+def finished(count: int, kept: int, *, joined: bool = True) -> str:
+    """What is said of one task and `count` finished ones, of which it is known to keep so many."""
+    polls = tuple(
+        PollFunction(1, 1, 1, f"task {name}", FunctionKind.TASK, Source.SYMBOLS, ()) for name in ("a::b", "a::job")
+    )
+    layout = Layout("a::b", LayoutKind.COROUTINE, Source.DWARF, 8, ())
+    binary = Binary("x", None, "x86_64", 1, "dwarf", True, polls, layouts=(layout,))
+    tasks = np.zeros(1 + count, SNAPSHOT_TASK)
+    tasks["id"] = np.arange(1, count + 2)
+    tasks["header"] = tasks["id"] << 8
+    tasks["state"], tasks["stack"], tasks["function"] = TaskState.COMPLETE, -1, 1
+    tasks["flags"] = TaskFlag.JOINED if joined else 0
+    tasks["state"][0], tasks["stack"][0], tasks["function"][0] = TaskState.WAITING, 0, 0
+    keepers = np.zeros(kept, KEEPER)
+    keepers["finished"] = np.arange(1, kept + 1)
+    found = TaskLinks(np.empty(0, LINK), np.empty(0, BLOCK), (), np.ones(1 + count, np.bool_), 1, keepers)
+    snapshot = Snapshot(1, 1, tasks, (Stack((Frame(-1, 0, None, 3),)),))
+    view = TaskView.of(Process(1, 1, "x", ("x",), "x", 0, 0), binary, snapshot, {}, found)
+    written = io.StringIO()
+    print_tree(view, tasks, [], Console(file=written, width=200))
+    return written.getvalue()
+
+
+def test_who_keeps_finished_tasks_is_told() -> None:
+    told = finished(25, 25)
+    assert "25 tasks: a::job  complete, handle kept  ids 2, 3" in told
+    assert "all handles are kept by task 1 (a::b)" in told
+    assert told.endswith("\nfinished, and kept in memory by their handles: 25 a::job\n")
+
+
+def test_what_is_not_known_of_them_is_said() -> None:
+    told = finished(25, 7)
+    assert "7 handles are kept by task 1 (a::b)" in told
+    assert "18 handles are kept where no variable of a task is known to have it" in told
+    assert "all handles are kept where no variable of a task is known to have it" in finished(3, 0)
+    assert "finished, and kept" not in finished(3, 0)
+
+
+def test_what_has_no_handle_is_kept_by_something_else() -> None:
+    told = finished(25, 0, joined=False)
+    assert "25 tasks: a::job  complete  ids" in told
+    assert "nobody has its handle: a waker or an AbortHandle keeps it" in told
+    assert "finished, and kept" not in told

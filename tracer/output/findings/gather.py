@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from tracer.output.findings.open_polls import OpenPolls, open_polls
 from tracer.output.findings.outside_polls import OutsidePolls, outside_polls
 from tracer.output.findings.pool import POOL, queued_jobs
 from tracer.output.findings.queues import LONG_QUEUE, Queues, long_queues
-from tracer.output.findings.run import Need, Run
+from tracer.output.findings.run import Need, Rule, Run
 from tracer.output.findings.starved import STARVED, Starved, starved_tasks
 from tracer.output.findings.stuck import (
     DEADLOCK,
@@ -120,12 +120,9 @@ class Evidence:
 
     def unjudged(self, run: Run) -> Sequence[Unjudged]:
         """The rules that cannot be judged: of what this recording lacks, or of what it has."""
-        in_part = (
-            (BUSY_LOOP, partial(unsure_loops, BUSY_LOOP, self._busy_loops)),
-            (SELECT_CANCELLED, partial(unseen_drops, SELECT_CANCELLED, self._inlined_branches)),
-        )
-        judged = [(rule, why(run)) for rule, why in in_part if not rule.needs & run.missing.keys()]
-        return [*(Unjudged(rule.id, why) for rule, why in judged if why), *unjudged(run.missing)]
+        loops = _in_part(BUSY_LOOP, run, partial(unsure_loops, BUSY_LOOP, self._busy_loops))
+        drops = _in_part(SELECT_CANCELLED, run, partial(unseen_drops, SELECT_CANCELLED, self._inlined_branches))
+        return [*loops, *unjudged(run.missing), *drops]
 
     def findings(self, run: Run) -> list[Finding]:
         """What was found, the worst first.  To be asked when all spans were told."""
@@ -160,6 +157,12 @@ class Evidence:
         told = (one for rule, several in found if not rule.needs & run.missing.keys() for one in several)
         judged = without_stops((_until(one, run.end) for one in told), self._halts)
         return sorted(judged, key=lambda one: (-one.severity, -one.duration, one.rule))
+
+
+def _in_part(rule: Rule, run: Run, why: Callable[[Run], str | None]) -> Sequence[Unjudged]:
+    """Of a rule that is judged for some of what there is only, why it is not for the others; nothing: it is for all."""
+    words = why(run) if not rule.needs & run.missing.keys() else None
+    return [Unjudged(rule.id, words)] if words else []
 
 
 def _until(finding: Finding, end: int) -> Finding:

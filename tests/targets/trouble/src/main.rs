@@ -6,6 +6,7 @@
 mod busy;
 mod cancel;
 mod clean;
+mod kept;
 mod leak;
 mod lock;
 mod lost;
@@ -63,6 +64,10 @@ fn main() {
         "deadlock-branches" => multi().block_on(lost::deadlocking_branches()),
         "task-leak" => multi().block_on(leak::tasks()),
         "future-leak" => multi().block_on(leak::futures()),
+        "result-leak" => multi().block_on(kept::in_set()),
+        "result-leak-vec" => multi().block_on(kept::in_vec()),
+        "result-leak-unordered" => multi().block_on(kept::in_unordered()),
+        "results-taken" => multi().block_on(kept::nowhere()),
         "held-lock" => multi().block_on(lock::holding()),
         "held-lock-forever" => multi().block_on(lock::holding_forever()),
         "long-queue" => multi().block_on(queue::permits()),
