@@ -558,7 +558,7 @@ class ProcessEnd(_message.Message):
     def __init__(self, time: _Optional[int] = ..., pid: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class MemoryReading(_message.Message):
-    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck", "missed")
+    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck", "missed", "kept")
     TIME_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -567,6 +567,7 @@ class MemoryReading(_message.Message):
     PARKED_FIELD_NUMBER: _ClassVar[int]
     STUCK_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     time: int
     duration: int
     process: int
@@ -575,7 +576,8 @@ class MemoryReading(_message.Message):
     parked: bytes
     stuck: StuckTasks
     missed: int
-    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ..., missed: _Optional[int] = ...) -> None: ...
+    kept: KeptTasksOfKinds
+    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ..., missed: _Optional[int] = ..., kept: _Optional[_Union[KeptTasksOfKinds, _Mapping]] = ...) -> None: ...
 
 class Halt(_message.Message):
     __slots__ = ("time", "until", "process", "kind", "by", "quota", "periods", "throttled", "lost")
@@ -604,6 +606,30 @@ class StuckTasks(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[Stuck]
     def __init__(self, groups: _Optional[_Iterable[_Union[Stuck, _Mapping]]] = ...) -> None: ...
+
+class KeptTasksOfKinds(_message.Message):
+    __slots__ = ("kinds",)
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    kinds: _containers.RepeatedCompositeFieldContainer[KeptTasks]
+    def __init__(self, kinds: _Optional[_Iterable[_Union[KeptTasks, _Mapping]]] = ...) -> None: ...
+
+class KeptTasks(_message.Message):
+    __slots__ = ("function", "count", "by", "of_these", "is_asked", "location", "keeper")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    OF_THESE_FIELD_NUMBER: _ClassVar[int]
+    IS_ASKED_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    KEEPER_FIELD_NUMBER: _ClassVar[int]
+    function: int
+    count: int
+    by: str
+    of_these: int
+    is_asked: bool
+    location: SourceLocation
+    keeper: int
+    def __init__(self, function: _Optional[int] = ..., count: _Optional[int] = ..., by: _Optional[str] = ..., of_these: _Optional[int] = ..., is_asked: _Optional[bool] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., keeper: _Optional[int] = ...) -> None: ...
 
 class Stuck(_message.Message):
     __slots__ = ("kind", "tasks", "is_certain", "words", "function", "location", "behind")

@@ -49,6 +49,13 @@ SNAPSHOT_TASK = np.dtype(
 """One task, 40 bytes."""
 
 
+def with_handles(tasks: Array) -> Array:
+    """Those (dtype SNAPSHOT_TASK) that are complete, and whose handle somebody has."""
+    is_kept = (tasks["state"] == TaskState.COMPLETE) & ((tasks["flags"] & np.uint8(TaskFlag.JOINED)) != 0)
+    kept: Array = tasks[is_kept]
+    return kept
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One future of a stack.

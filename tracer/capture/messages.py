@@ -26,6 +26,7 @@ from tracer.model import (
     Group,
     Halt,
     HaltKind,
+    KeptTasks,
     Loss,
     MemoryReading,
     PlanChange,
@@ -188,6 +189,18 @@ def write_memory_reading(reading: MemoryReading) -> bytes:
                 location=write_location(one.location),
                 behind=one.behind,
             )
+    if reading.kept is not None:
+        message.kept.SetInParent()
+        for kind in reading.kept:
+            message.kept.kinds.add(
+                function=kind.function,
+                count=kind.count,
+                by=text(kind.by),
+                of_these=kind.of_these,
+                is_asked=kind.is_asked,
+                location=write_location(kind.location),
+                keeper=kind.keeper,
+            )
     return message.SerializeToString()
 
 
@@ -200,9 +213,15 @@ def read_memory_reading(data: bytes) -> MemoryReading:
         else None
     )
     missed = message.missed if message.HasField("missed") else None
+    kept = tuple(_kept(one) for one in message.kept.kinds) if message.HasField("kept") else None
     return MemoryReading(
-        message.time, message.duration, message.process, message.is_last, message.tasks, parked, stuck, missed
+        message.time, message.duration, message.process, message.is_last, message.tasks, parked, stuck, missed, kept
     )
+
+
+def _kept(one: pb.KeptTasks) -> KeptTasks:
+    location = read_location(one.location) if one.HasField("location") else None
+    return KeptTasks(one.function, one.count, one.by, one.of_these, one.is_asked, location, one.keeper)
 
 
 def _stuck(one: pb.Stuck) -> Stuck:

@@ -17,6 +17,7 @@ from tracer.commands.closing import say_kept
 from tracer.commands.flight import Flight
 from tracer.commands.from_before import PollsBefore
 from tracer.commands.halts import HaltWatch
+from tracer.commands.kept import kept_tasks
 from tracer.commands.last_seen import LastSeen
 from tracer.commands.polling_threads import PollingThreads
 from tracer.commands.signals import StopSignal, stop_signal
@@ -314,14 +315,15 @@ class Recorder:
                 snapshot = self._polling[process.pid].named(reader.take())
                 parked = parked_futures(snapshot, plan, number, process.binary)
                 count = len(snapshot.tasks)
-                stuck = None
+                stuck, view = None, None
                 if is_last:
-                    from tracer.commands.stuck import stuck_tasks
+                    from tracer.commands.stuck import linked, stuck_tasks
 
-                    binary = plan.binaries[process.binary]
-                    stuck = stuck_tasks(reader, binary, process, snapshot)
+                    view, links = linked(reader, plan.binaries[process.binary], process, snapshot)
+                    stuck = stuck_tasks(reader, view, links)
+                kept = kept_tasks(snapshot, plan, process.binary, view)
                 yield MemoryReading(
-                    snapshot.time, snapshot.duration, number, is_last, count, parked, stuck, snapshot.missed
+                    snapshot.time, snapshot.duration, number, is_last, count, parked, stuck, snapshot.missed, kept
                 )
 
     def _take(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:

@@ -10,7 +10,7 @@ from tracer.output.frames import waits_for_ever
 from tracer.output.labels import short_awaitee
 from tracer.output.task_list import TaskView
 from tracer.snapshot.read import SnapshotReader
-from tracer.stacks import Cycle, CycleKind, Snapshot
+from tracer.stacks import Cycle, CycleKind, Snapshot, TaskLinks
 
 MOST_TASKS = 20_000
 """Beyond that many, what each waits for and holds is not read."""
@@ -19,10 +19,16 @@ _MOST_TOLD = 64
 """Tasks of a group that are told one by one."""
 
 
-def stuck_tasks(reader: SnapshotReader, binary: Binary, process: Process, snapshot: Snapshot) -> tuple[Stuck, ...]:
-    """Of a snapshot just taken.  Raises NoSuchProcess, PermissionMissing."""
+def linked(
+    reader: SnapshotReader, binary: Binary, process: Process, snapshot: Snapshot
+) -> tuple[TaskView, TaskLinks | None]:
+    """A snapshot just taken in words, with its links.  Raises NoSuchProcess, PermissionMissing."""
     links = reader.links(snapshot) if len(snapshot.tasks) <= MOST_TASKS else None
-    view = TaskView.of(process, binary, snapshot, {}, links)
+    return TaskView.of(process, binary, snapshot, {}, links), links
+
+
+def stuck_tasks(reader: SnapshotReader, view: TaskView, links: TaskLinks | None) -> tuple[Stuck, ...]:
+    """Of what `linked` gave.  Raises NoSuchProcess, PermissionMissing."""
     found: list[Stuck] = []
     if links is not None and view.links is not None:
         for cycle in links.cycles:
@@ -30,7 +36,7 @@ def stuck_tasks(reader: SnapshotReader, binary: Binary, process: Process, snapsh
             by = int(links.links["frame"][links.blocks["link"][cycle.blocks[0]]])
             found.append(_stuck(view, _kind(cycle), members, by, view.links.sentence(cycle), cycle.is_certain))
         found += [*waiting_for_waiting(view, links), *waiting_for_nobody(view, links)]
-    return (*found, *_unwakeable(view, reader.without_wakers(snapshot).tolist()))
+    return (*found, *_unwakeable(view, reader.without_wakers(view.snapshot).tolist()))
 
 
 def _kind(cycle: Cycle) -> StuckKind:

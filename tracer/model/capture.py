@@ -101,13 +101,31 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptTasks:
+    """Finished tasks of one kind that are in memory because somebody has their handles.
+
+    function: index into Plan.functions.  count: how many.  by: the future of the kind of task that has the most of
+    those handles; "": none is known.  of_these: how many it has.  is_asked: it waits for what its handles lead to.
+    location: where it waits, in the user's own source.  keeper: the header of one of that kind; 0: none is known.
+    """
+
+    function: int
+    count: int
+    by: str = ""
+    of_these: int = 0
+    is_asked: bool = False
+    location: SourceLocation | None = None
+    keeper: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryReading:
     """What the memory of one process told besides the probes.
 
     time: ns of CLOCK_MONOTONIC, when reading began.  duration: ns.  process: index into Recording.processes.
     is_last: at the end of the recording, else at its begin.  tasks: how many there were.  parked: dtype PARKED.
     stuck: None: that was not looked for.  missed: tasks that were gone before they were read, or while others were;
-    None: not known.
+    None: not known.  kept: None: that was not looked for.
     """
 
     time: int
@@ -118,6 +136,7 @@ class MemoryReading:
     parked: Array
     stuck: tuple[Stuck, ...] | None = None
     missed: int | None = None
+    kept: tuple[KeptTasks, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

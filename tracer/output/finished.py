@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tracer.model import Array, FunctionKind
 from tracer.output.awaits import short_place
 from tracer.output.labels import short_name_of
-from tracer.stacks import TaskFlag, TaskState
+from tracer.stacks import TaskFlag, with_handles
 
 if TYPE_CHECKING:
     from tracer.output.task_list import TaskView
@@ -20,13 +18,6 @@ _MANY = 20
 """Below as many nothing more is said: each has its state."""
 
 _MOST_KINDS, _MOST_KEEPERS = 3, 3
-
-
-def with_handles(tasks: Array) -> Array:
-    """Those (dtype SNAPSHOT_TASK) that are complete, and whose handle somebody has."""
-    is_kept = (tasks["state"] == TaskState.COMPLETE) & ((tasks["flags"] & np.uint8(TaskFlag.JOINED)) != 0)
-    kept: Array = tasks[is_kept]
-    return kept
 
 
 def kept_words(view: TaskView, tasks: Array) -> Iterator[str]:

@@ -54,21 +54,27 @@ def parked_futures(snapshot: Snapshot, plan: Plan, process: int, binary: int) ->
     return np.concatenate(parts)
 
 
+def planned_tasks(plan: Plan, binary: int) -> dict[int, int]:
+    """By index of a task's poll in the functions of a binary (index into Plan.binaries) that in Plan.functions."""
+    addresses = [function.address for function in plan.binaries[binary].functions]
+    return {
+        addresses.index(function.address): index
+        for index, function in enumerate(plan.functions)
+        if plan.function_binary[index] == binary and function.kind is FunctionKind.TASK
+    }
+
+
 class _Mapping:
     """From one binary's functions and layouts to the plan's.  task: of a task's poll, by its index in the binary."""
 
     def __init__(self, plan: Plan, binary: int) -> None:
         self._plan = plan
         self._first_layout = sum(len(one.layouts) for one in plan.binaries[:binary])
-        addresses = [function.address for function in plan.binaries[binary].functions]
-        self.task: dict[int, int] = {}
+        self.task = planned_tasks(plan, binary)
         self._polled: defaultdict[int, list[int]] = defaultdict(list)
         for index, function in enumerate(plan.functions):
-            if plan.function_binary[index] != binary:
-                continue
-            if function.kind is FunctionKind.TASK:
-                self.task[addresses.index(function.address)] = index
-            elif function.layout is not None:
+            is_future = plan.function_binary[index] == binary and function.kind is not FunctionKind.TASK
+            if is_future and function.layout is not None:
                 self._polled[function.layout].append(index)
         self._below: defaultdict[int, list[int]] = defaultdict(list)
         self._roots: dict[int, int] = {}

@@ -25,6 +25,7 @@ from tracer.model import (
     Group,
     Halt,
     HaltKind,
+    KeptTasks,
     Loss,
     MemoryReading,
     PlanChange,
@@ -67,6 +68,18 @@ def test_what_will_not_go_on_is_told(tmp_path: Path) -> None:
     later = messages.write_memory_reading(readings[0]).replace(b"futurelock", b"livelocked")
     kept = messages.read_memory_reading(later).stuck
     assert kept == stuck[1:]
+
+
+def test_which_finished_tasks_are_kept_is_told(tmp_path: Path) -> None:
+    """An earlier version did not look for them."""
+    known = KeptTasks(3, 700, "a::keeps \udcff", 699, True, SourceLocation("a.rs", 7), 2**64 - 1)
+    parked = np.zeros(0, PARKED)
+    with CaptureWriter(tmp_path / "x.ratcap", RECORDING) as writer:
+        for kept in ((known, KeptTasks(0, 1)), (), None):
+            writer.memory_reading(MemoryReading(9, 5, 0, True, 3, parked, None, None, kept))
+    with CaptureReader(tmp_path / "x.ratcap") as reader:
+        read = [item.kept for item in reader if isinstance(item, MemoryReading)]
+    assert read == [(replace(known, by="a::keeps \ufffd"), KeptTasks(0, 1)), (), None]
 
 
 def test_what_is_told_of_no_process_that_was_recorded_is_damage(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED,
 from tracer.output.findings.halted import HALTED, THROTTLED, halted, throttled, without_stops
 from tracer.output.findings.held_locks import HELD_LOCK, HeldLocks, held_locks
 from tracer.output.findings.inlined_branches import InlinedBranches, unseen_drops
+from tracer.output.findings.kept_results import RESULT_LEAK, KeptResults, result_leaks
 from tracer.output.findings.leaks import FUTURE_LEAK, TASK_LEAK, future_leaks, task_leaks
 from tracer.output.findings.lives import Lives
 from tracer.output.findings.long_polls import LONG_POLL, LongPolls, long_polls
@@ -43,7 +44,7 @@ from tracer.output.records import join
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
     *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK, LONG_QUEUE),
-    *(TASK_LEAK, FUTURE_LEAK, CANCEL_STORM, SELECT_CANCELLED),
+    *(TASK_LEAK, FUTURE_LEAK, RESULT_LEAK, CANCEL_STORM, SELECT_CANCELLED),
     *(IMBALANCE, POOL),
     *(HALTED, THROTTLED),
 )
@@ -88,6 +89,7 @@ class Evidence:
         self._inlined_branches = InlinedBranches(plan)
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
+        self._kept_results = KeptResults(is_task)
 
     def spans(self, spans: Spans, answered: Array) -> None:
         """Polls and waits; answered: those of the waits of which the wake is known.
@@ -117,6 +119,7 @@ class Evidence:
     def memory_reading(self, reading: MemoryReading) -> None:
         """The tasks were read from a process' memory."""
         self._stuck.memory_reading(reading)
+        self._kept_results.memory_reading(reading)
 
     def unjudged(self, run: Run) -> Sequence[Unjudged]:
         """The rules that cannot be judged: of what this recording lacks, or of what it has."""
@@ -147,6 +150,7 @@ class Evidence:
             (LINE_STANDS, (one.finding for one in lines)),
             (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
+            (RESULT_LEAK, result_leaks(RESULT_LEAK, self._kept_results, self._lives, self._stuck, run)),
             (CANCEL_STORM, cancel_storms(CANCEL_STORM, self._lives, run)),
             (SELECT_CANCELLED, always_cancelled(SELECT_CANCELLED, self._lives, run)),
             *((rule, stuck_tasks(rule, self._stuck, run)) for rule in (DEADLOCK, FUTURELOCK, LOST_WAKE)),
@@ -178,13 +182,15 @@ def missing(
     is_whole: bool,
     spawns: bool,
     knows_stuck: bool,
+    knows_kept: bool,
     has_types: bool,
 ) -> dict[Need, str]:
     """What a recording lacks, and why.  shares: of its time, in which each group of probes was attached.
 
     own_futures: in which the one of the user's own futures was that was least of all.
     is_whole: no event was lost, and its end was written.  spawns: they were probed.
-    knows_stuck: memory at the end told what will not go on.  has_types: the layouts of futures are known.
+    knows_stuck: memory at the end told what will not go on.  knows_kept: memory at both ends, which finished tasks it
+    has.  has_types: the layouts of futures are known.
     """
     tasks, wakes, futures = (shares.get(group, 0.0) for group in (Group.TASKS, Group.WAKES, Group.FUTURES))
     parts = {
@@ -205,6 +211,8 @@ def missing(
         found[Need.SPAWNS] = "no place was found where tasks are made"
     if not knows_stuck:
         found[Need.STUCK] = "the tasks' memory was not read at the end"
+    if not knows_kept:
+        found[Need.KEPT] = "the tasks' memory was not read at both ends"
     if not has_types:
         found[Need.LINKS] = "what a task holds is not known without types: debug = 2, or --symbols TWIN"
     return found

@@ -23,6 +23,7 @@ class Need(StrEnum):
     SPAWNS = "spawns"  # where tasks and jobs are made
     WHOLE = "whole"  # polls of tasks all the time, and that no event is missing
     STUCK = "stuck"  # what memory at the end tells of tasks that will not go on
+    KEPT = "kept"  # which finished tasks memory still has, at both ends
     LINKS = "links"  # what of that needs types: who holds what somebody waits for
 
 

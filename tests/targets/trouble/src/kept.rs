@@ -6,7 +6,6 @@ use std::hint::black_box;
 use tokio::task::JoinSet;
 
 /// Has a result of some size.
-// FAULT: result-leak
 async fn answer(number: u64) -> Vec<u8> {
     pause(1).await;
     vec![number as u8; 1024]
@@ -17,6 +16,7 @@ async fn collects() {
     let mut set = JoinSet::new();
     for number in 0.. {
         set.spawn(answer(number));
+        // FAULT: result-leak
         pause(10).await;
     }
     black_box(&set);
@@ -27,6 +27,7 @@ async fn lists() {
     let mut handles = Vec::new();
     for number in 0.. {
         handles.push(tokio::spawn(answer(number)));
+        // FAULT: result-leak-vec
         pause(10).await;
     }
     black_box(&handles);
@@ -37,6 +38,7 @@ async fn queues() {
     let handles = FuturesUnordered::new();
     for number in 0.. {
         handles.push(tokio::spawn(answer(number)));
+        // FAULT: result-leak-unordered
         pause(10).await;
     }
     black_box(&handles);

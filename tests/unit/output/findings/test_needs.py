@@ -18,13 +18,20 @@ ALL = dict.fromkeys(Group, 1.0)
 
 def why(shares: dict[Group, float], **but: Any) -> dict[str, str]:
     """But for this, nothing is missing."""
-    whole = {"own_futures": 1.0, "is_whole": True, "spawns": True, "knows_stuck": True, "has_types": True}
+    whole = {
+        "own_futures": 1.0,
+        "is_whole": True,
+        "spawns": True,
+        "knows_stuck": True,
+        "knows_kept": True,
+        "has_types": True,
+    }
     return {one.rule: one.why for one in unjudged(missing(shares, **(whole | but)))}
 
 
 def test_where_nothing_is_missing_all_are_judged() -> None:
     assert why(ALL) == {}
-    assert len({rule.id for rule in RULES}) == len(RULES) == 17
+    assert len({rule.id for rule in RULES}) == len(RULES) == 18
     assert all(rule.advice.endswith(".") for rule in RULES)
     assert {rule.id for rule in RULES if not rule.needs} == {"halted", "cpu-throttled"}
 
@@ -38,7 +45,10 @@ def test_where_nothing_is_missing_all_are_judged() -> None:
         ({Group.SCHEDULING: 0.0}, set(), ""),
         (
             {Group.TASKS: 0.5},
-            {"task-leak", "future-leak", "cancel-storm", "select-cancelled", "worker-imbalance", "unpolled-wake"},
+            {
+                *("task-leak", "future-leak", "result-leak", "cancel-storm", "select-cancelled"),
+                *("worker-imbalance", "unpolled-wake"),
+            },
             "tasks were probed in 50% of the time",
         ),
     ],
@@ -52,10 +62,12 @@ def test_probes_that_were_not_there(lacking: dict[Group, float], rules: set[str]
 def test_lost_events_and_memory_that_was_not_read() -> None:
     found = why(ALL, is_whole=False)
     assert found.keys() == {
-        "task-leak", "future-leak", "cancel-storm", "select-cancelled", "worker-imbalance", "unpolled-wake",
-    }  # fmt: skip
+        *("task-leak", "future-leak", "result-leak", "cancel-storm", "select-cancelled"),
+        *("worker-imbalance", "unpolled-wake"),
+    }
     assert set(found.values()) == {"events are missing"}
     assert why(ALL, knows_stuck=False).keys() == {"lost-wake", "deadlock", "futurelock"}
+    assert why(ALL, knows_kept=False).keys() == {"result-leak"}
     assert why(ALL, spawns=False).keys() == {"blocking-pool"}
     assert why(ALL, has_types=False).keys() == {"deadlock", "futurelock", "held-lock", "long-queue"}
     assert why(ALL, own_futures=0.5) == {"select-cancelled": "some of its own futures were probed in 50% of the time"}
