@@ -178,10 +178,14 @@ def say_remarks(live: TaskSource, view: TaskView) -> None:
     """What would tell more, on the standard error."""
     sys.stdout.flush()
     if not len(view.snapshot.tasks):
+        from tracer.target.workers import words_on_workers
+
         remark(
             "no task was found: those that live for a few milliseconds can be missed, and those of tokio before 1.25 "
             "and of async-task before 4.0, or compiled with -Zrandomize-layout, cannot be found"
         )
+        if live.target is not None and (workers := words_on_workers(live.target)):
+            remark(workers)
     for words in live.remarks:
         remark(words)
 

@@ -10,6 +10,7 @@ from tracer.commands.computing import computing_words
 from tracer.errors import NoEvents
 from tracer.model import FIRST_SUSPEND, PARKED, Array, FunctionKind, MemoryReading, Plan, Process, TaskAtRest
 from tracer.target.process import TargetProcess
+from tracer.target.workers import words_on_workers
 from tracer.terminal import remark, shell_word
 
 BUSY_SHARE = 0.05
@@ -66,6 +67,8 @@ def judge_silence(
     target: None: the process has ended.  readings: of memory, at the begin and at the end.  asked: names of the
     options.  is_short: it may end at any time.  elapsed, used: ns that passed, and of CPU time.
     """
+    if target is not None and (workers := words_on_workers(target)):
+        remark(f"  no poll was seen; {workers}")
     if used < BUSY_SHARE * elapsed or (is_short and elapsed < LEAST_TO_JUDGE):
         return
     doing = computing_words(target, plan.binaries[process.binary]) if target is not None else ""
