@@ -127,6 +127,7 @@ class Task:
     over: bool = False
     dropped: int = -(2**63)
     lost_until: int = -(2**63)
+    known_from: int = -(2**63)
     birth: tuple[int, ...] = (0,) * 6
 
     def row(self) -> tuple[int, ...]:
@@ -782,7 +783,7 @@ class Reference:
                 continue
             mark.instance, mark.id = before.instance, before.id
             again = before.over and before.result == "finished"
-            is_idle = before.over and before.end >= self.lost_until and not again
+            is_idle = before.over and not before.gap and before.end >= self.lost_until and not again
             is_undone = is_idle and of_task and (says == 3 or kind in (EndKind.COMPLETE, EndKind.CLOSED))
             self._end_wait(before, mark, known, is_undone)
             task = self.tasks.get(mark.instance)
@@ -878,7 +879,7 @@ class Reference:
         """A task that is over, and not being polled, is told."""
         if (task.ended or task.over) and not task.open:
             task.over = True
-            task.lost_until = self.lost_until
+            task.lost_until, task.known_from = self.lost_until, self._tasks_known_from()
 
     def _begin_task(self, poll: Poll) -> None:
         assert poll.self is not None
@@ -901,8 +902,9 @@ class Reference:
                 continue
             task.forgotten = True
             is_open = not task.over and not task.ended and not task.replaced and task.outcome not in SURE
-            task.lost_until = task.lost_until if task.over else self.lost_until
-            known_from = max(self.lost_until, self.group_since[Group.TASKS])
+            known_from = self._tasks_known_from()
+            if not task.over:
+                task.lost_until, task.known_from = self.lost_until, known_from
             seen = Group.TASKS in self.active and task.last >= known_from
             watched = self._has(EndKind.COMPLETE, task.function) and seen
             if is_open and task.number in cut:
@@ -912,7 +914,7 @@ class Reference:
             elif is_open and not task.left and watched and task.outcome is Outcome.UNKNOWN:
                 task.outcome = Outcome.WAITING
             elif task.outcome not in SURE and task.ended:
-                waited = task.outcome is Outcome.WAITING and task.last >= task.lost_until and task.says == 1
+                waited = task.outcome is Outcome.WAITING and task.last >= task.known_from and task.says == 1
                 done = task.outcome is Outcome.UNKNOWN and task.latest >= task.lost_until and task.says == 2
                 task.outcome = Outcome.CANCELLED if waited or task.says == 3 else Outcome.ENDED
                 if done and self._has(EndKind.CAUGHT, task.function):
@@ -920,6 +922,9 @@ class Reference:
             elif task.outcome not in SURE and task.replaced:
                 task.outcome = Outcome.REPLACED
         self.at_header = {key: task for key, task in self.at_header.items() if not which(task)}
+
+    def _tasks_known_from(self) -> int:
+        return max(self.lost_until, self.group_since[Group.TASKS])
 
     def _has(self, kind: EndKind, function: int) -> bool:
         return any(one.point.kind is kind and one.binary == self.binaries[function] for one in self.ends)

@@ -150,7 +150,7 @@ def identify(polls: Polls, state: State, moved: Flags | None = None) -> Identiti
     again[order] = is_mark & finished
     if again.any():
         late[order] = again[order] & ~_being_polled(instance[order], overs, polls.order[order])
-    idle[order] = is_mark & over & (_before(polls.end[order]) >= state.lost_until)
+    idle[order] = is_mark & over & ~gap & (_before(polls.end[order]) >= state.lost_until)
     idle &= ~again
     pairs = Pairs(order, seen, np.flatnonzero(unseen), dropped, replaced)
     claims, before = np.full(count, BEGINS, np.uint8), np.empty(count, np.intp)

@@ -149,7 +149,7 @@ def ended(tasks: Tasks, which: Flags, cut: Unsigned, state: State) -> tuple[Task
     open_ = (told == NOTHING) & ~np.isin(outcome, _SURE)
     is_cut = np.isin(over["task"], cut)
     # One that was told to wait does so still if all of its polls were seen since.
-    seen = (over["last"] >= max(state.lost_until, state.since[TASKS])) & (Group.TASKS in state.active)
+    seen = (over["last"] >= _seen_since(state)) & (Group.TASKS in state.active)
     outcome = np.where(open_ & ~seen & (outcome == Outcome.WAITING), np.uint8(Outcome.UNKNOWN), outcome)
     # Whose end is always seen, and was not, is alive.
     watched = state.roles.completes[over["function"]] & seen & ~tasks.leaving[which]
@@ -170,7 +170,7 @@ def _resolved(tasks: Tasks, which: Flags, state: State) -> Array:
     outcome: Small = over["outcome"]
     is_sure = np.isin(outcome, _SURE)
     # It was told to wait, and then it was over: nobody polled it to its end.
-    waited = (outcome == Outcome.WAITING) & (over["last"] >= state.lost_until) & (told == END)
+    waited = (outcome == Outcome.WAITING) & (over["last"] >= _seen_since(state)) & (told == END)
     # Panics are seen: it had none in its last poll.
     returned = (outcome == Outcome.UNKNOWN) & (told == DONE) & (tasks.latest[which] >= state.lost_until)
     returned &= state.roles.catches[over["function"]]
@@ -180,6 +180,11 @@ def _resolved(tasks: Tasks, which: Flags, state: State) -> Array:
     over["outcome"] = np.where(~is_sure & (told == ANOTHER), np.uint8(Outcome.REPLACED), outcome)
     over["until"] = np.maximum(over["until"], over["last"])
     return over
+
+
+def _seen_since(state: State) -> int:
+    """ns; from when on no poll of a task was missed."""
+    return max(state.lost_until, state.since[TASKS])
 
 
 def polled(frames: Array, is_task: Flags) -> Unsigned:
