@@ -24,7 +24,7 @@ from tests.unit.assemble.test_tasks import (
     run,
     with_future,
 )
-from tracer.model import Array, EventFlag, Loss, Outcome, PollFlag, WaitFlag
+from tracer.model import Array, EventFlag, Group, Loss, Outcome, PlanChange, PollFlag, WaitFlag
 
 PLAN = busy_plan()
 INSIDE = HEADER + 0x40
@@ -69,6 +69,20 @@ def test_a_task_that_is_aborted_while_it_waits_is_cancelled() -> None:
 def test_a_task_that_is_aborted_while_it_is_polled_is_cancelled() -> None:
     inside = with_future(0, PENDING, INSIDE)[1:-1]
     assert only(ending(0, *inside)) is Outcome.CANCELLED
+
+
+AWAY = [
+    PlanChange(START + 12, frozenset(), "they cost too much"),
+    PlanChange(START + 18, frozenset(Group), "for some time"),
+]
+
+
+@pytest.mark.parametrize("before", [poll(0), poll(8)[:1]], ids=["it waited before", "it was being polled"])
+def test_a_task_may_have_been_polled_while_nobody_looked(before: list[Any]) -> None:
+    """A poll that began unseen, or was cut by that, may have ended it."""
+    ends = [end(20, COMPLETE), poll(20)[1]]
+    assert only([*before, *AWAY, *ends]) is not Outcome.CANCELLED
+    assert only([*before, *ends]) is (Outcome.CANCELLED if len(before) > 1 else Outcome.ENDED)
 
 
 def test_a_task_that_is_shut_down_is_cancelled() -> None:
