@@ -59,8 +59,8 @@ def never_polled(state: State, time: int) -> tuple[State, Spans]:
         waits = part.waits[~part.is_poll]
         waits["instance"] = waits["task"] = numbers[~part.is_poll]
         waits["places"] = checked(waits["places"], state.roles.places)
-        tasks = _tasks(part, numbers, state.start)
-        polls = _polls(tasks[part.is_poll], state.start, time)
+        tasks = _tasks(part, numbers)
+        polls = _polls(tasks[part.is_poll], time)
         state = replace(state, next_instance=state.next_instance + len(part.begun))
         inside = _waits_inside(tasks[~part.is_poll], waits, futures, state)
         state = replace(state, next_instance=state.next_instance + len(inside))
@@ -82,9 +82,13 @@ def _at_both_ends(state: State, time: int) -> _Unpolled:
     waited = (before == TaskAtRest.WAITING) & (after == TaskAtRest.WAITING) & (begun["places"] == at_end["places"])
     # The others could have been polled while nobody saw it.
     is_sure = seen_all_along(begun["function"], state) & (state.lost_until <= state.start)
-    was_polled = is_sure & (before == TaskAtRest.RUNNING) & (after == TaskAtRest.RUNNING)
+    # No poll of it began since all was seen, so that it was in this one by then.
+    since = np.maximum(np.array(state.since)[state.batch[begun["function"]]], max(state.lost_until, state.start))
+    was_polled = state.probed[begun["function"]] & (since < time)
+    was_polled &= (before == TaskAtRest.RUNNING) & (after == TaskAtRest.RUNNING)
     was_polled &= begun["places"] == at_end["places"]  # on the same thread
     woken = _wakes(begun, state, time)
+    woken["start"][was_polled] = since[was_polled]
     was_ready = is_sure & (before != TaskAtRest.RUNNING) & (after == TaskAtRest.READY) & (woken["woken"] != 0)
     woken["places"] = at_end["places"]
     chosen = np.flatnonzero(waited | was_ready | was_polled)
@@ -205,12 +209,12 @@ def _wakes(begun: Array, state: State, time: int) -> Array:
     return waits
 
 
-def _tasks(part: _Unpolled, numbers: Unsigned, start: int) -> Array:
+def _tasks(part: _Unpolled, numbers: Unsigned) -> Array:
     begun, is_poll, waits = part.begun, part.is_poll, part.waits
     tasks = np.zeros(len(begun), TASK)
     for name, source in (("id", "id"), ("header", "self"), ("function", "function"), ("process", "process")):
         tasks[name] = begun[source]
-    tasks["task"], tasks["first"], tasks["last"] = numbers, start, start
+    tasks["task"], tasks["first"], tasks["last"] = numbers, waits["start"], waits["start"]
     length = waits["end"] - waits["start"]
     tasks["waiting"] = np.where(is_poll, 0, length)
     is_dropped = (waits["flags"] & np.uint16(WaitFlag.CANCELLED)) != 0
@@ -223,11 +227,12 @@ def _tasks(part: _Unpolled, numbers: Unsigned, start: int) -> Array:
     return tasks
 
 
-def _polls(tasks: Array, start: int, time: int) -> Array:
+def _polls(tasks: Array, time: int) -> Array:
     """Of tasks on known threads."""
     tasks = tasks[tasks["tid"] != 0]
     polls = np.zeros(len(tasks), POLL)
-    polls["start"], polls["end"], polls["end_latest"] = start, max(time, start), max(time, start)
+    polls["start"] = tasks["first"]
+    polls["end"] = polls["end_latest"] = np.maximum(time, tasks["first"])
     for name, source in (("self", "header"), ("instance", "task"), ("function", "function"), ("tid", "tid")):
         polls[name] = tasks[source]
     polls["flags"], polls["state_after"] = _UNSEEN_POLL, UNKNOWN_STATE

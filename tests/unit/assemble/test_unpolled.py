@@ -137,22 +137,28 @@ def test_of_an_unknown_thread_only_the_task_is_told() -> None:
     assert (len(spans.polls), spans.over["busy"].tolist(), spans.over["tid"].tolist()) == (0, [END], [0])
 
 
+LOST = [Loss(0, 1, None, START + 5)]
+AWAY = [
+    PlanChange(START + 10, frozenset({Group.WAKES}), ""),
+    PlanChange(START + 20, frozenset({Group.TASKS, Group.FUTURES, Group.WAKES}), ""),
+]
+
+
+@pytest.mark.parametrize(("between", "since"), [(LOST, 5), (AWAY, 20)], ids=["events were lost", "nobody looked"])
+def test_one_that_runs_at_both_ends_does_since_all_was_seen(between: list[Any], since: int) -> None:
+    spans = told(TaskAtRest.RUNNING, TaskAtRest.RUNNING, between)
+    (one,) = spans.polls
+    assert (one["start"], one["end"], one["flags"]) == (START + since, START + END, UNSEEN)
+    assert (spans.over["first"].tolist(), spans.over["busy"].tolist()) == ([START + since], [END - since])
+
+
 @pytest.mark.parametrize(
-    "between",
-    [
-        poll(40, 7),
-        [Loss(0, 1, None, START + 5)],
-        [
-            PlanChange(START + 10, frozenset({Group.WAKES}), ""),
-            PlanChange(START + 20, frozenset({Group.TASKS, Group.FUTURES, Group.WAKES}), ""),
-        ],
-    ],
-    ids=["it was polled", "events were lost", "nobody looked for a while"],
+    "between", [poll(40, 7), LOST, AWAY], ids=["it was polled", "events were lost", "nobody looked"]
 )
 @pytest.mark.parametrize("state", [TaskAtRest.RUNNING, TaskAtRest.READY])
 def test_what_may_have_changed_is_not_told(between: list[Any], state: TaskAtRest) -> None:
     spans = told(state, state, between)
-    assert not np.any(spans.polls["flags"] & UNSEEN == UNSEEN)
+    assert not np.any((spans.polls["flags"] & UNSEEN == UNSEEN) & (spans.polls["start"] == START))
     assert not np.any(spans.waits["woken"])
 
 

@@ -1,4 +1,4 @@
-"""Polls of tasks that were still under way when the recording ended: how long they take in the end nobody saw."""
+"""Polls of tasks that were under way when the recording began, or ended: how long they took in all nobody saw."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tracer.output.probe_time import at_most
 from tracer.output.records import pick
 
 _END_UNKNOWN, _START_UNKNOWN = int(PollFlag.END_UNKNOWN), int(PollFlag.START_UNKNOWN)
+_NO_EXIT_SEEN = int(PollFlag.UNWOUND | PollFlag.INFERRED_END)
 
 
 @dataclass(slots=True)
@@ -37,8 +38,7 @@ class _Open:
 
 
 class OpenPolls:
-    """By function; probes that are taken away in the middle of a poll end it here, too, so that these rules need
-    Need.WHOLE.
+    """By function; probes that are taken away in the middle of a poll, and come back, cut it too: in two, or more.
 
     others: the polls that have ended, and what was done in place.
     """
@@ -55,7 +55,10 @@ class OpenPolls:
     def add(self, polls: Array, looks: Array, over: Array) -> None:
         """dtypes POLL, LOOK (those in these polls), TASK."""
         least = LONG_POLL.limits["always_ns"]
-        long = pick(polls, ((polls["flags"] & _END_UNKNOWN) != 0) & (own_lengths(polls) >= least))
+        flags = polls["flags"]
+        is_cut = (flags & _END_UNKNOWN) != 0
+        is_cut |= ((flags & _START_UNKNOWN) != 0) & ((flags & _NO_EXIT_SEEN) == 0)
+        long = pick(polls, is_cut & (own_lengths(polls) >= least))
         for outer in pick(long, self._is_task[long["function"]]):
             probes = at_most(self.others.probe_time.inside_one(outer))
             poll, length = innermost_of(long, outer), own_length(outer) - self.others.in_place(outer)
@@ -84,21 +87,20 @@ class OpenPolls:
 
 def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
     """One finding a function."""
-    if Need.WHOLE in run.missing:
-        return
     uses_in_place = any(one.kind is FunctionKind.IN_PLACE for one in run.plan.functions)
     ended = evidence.others.judged(run, evidence.others.limit(run))
     for function, one in evidence.by_function.items():
         if function in ended and ended[function].worst(one.longest) is not None:
             continue  # nothing new
         about, poll = run.function(function), one.poll
-        thread, from_before = "a thread", True
+        thread, from_before, has_ended = "a thread", True, False
         seen = next(iter(one.blockers.most()), None)
         verb, where, more = doing(poll, one.blockers) if poll is not None else ("kept", None, {})
         if verb != "blocked" and seen is not None and seen.frame is not None:
             where = seen.frame.location  # it may loop there for ever
         if poll is not None:
             thread, from_before = run.thread(int(poll["tid"])), bool(poll["flags"] & _START_UNKNOWN)
+            has_ended = not poll["flags"] & _END_UNKNOWN
         in_place = one.blockers.is_in("block_in_place") if from_before and uses_in_place else False
         if in_place:
             continue  # its worker's tasks were handed over
@@ -110,7 +112,10 @@ def open_polls(evidence: OpenPolls, run: Run) -> Iterator[Finding]:
                 {"perhaps_in": "block_in_place"},
             )
         unseen = "neither its begin nor its end was" if from_before else "its end was not"
-        others = f", and {one.count - 1:,} more did" if one.count > 1 else ""
+        if has_ended:
+            unseen = "its begin was not"
+        # Where probes were away one poll can be several of these.
+        others = f", and {one.count - 1:,} more did" if one.count > 1 and Need.WHOLE not in run.missing else ""
         yield Finding(
             LONG_POLL.id,
             Severity.CRITICAL if in_place is False else Severity.WARNING,

@@ -64,9 +64,20 @@ def test_a_future_outside_of_tasks_may_take_its_time() -> None:
     assert not long_polls(spans([poll(0, 10_000, function=QUERY, flags=UNSEEN)]))
 
 
-def test_probes_that_were_taken_away_end_what_is_told_of_a_poll() -> None:
-    change = PlanChange(START + 9_000_000_000, frozenset({Group.WAKES}), "they cost too much")
-    assert not found(spans([poll(6_000, 3_000, flags=OPEN)]), changes=[change])
+def test_one_that_began_before_anybody_looked() -> None:
+    (one,) = long_polls(spans([poll(0, 4_000, flags=int(PollFlag.START_UNKNOWN))]))
+    assert one.severity is Severity.CRITICAL
+    assert "for 4.00 s or more (its begin was not seen)" in one.title
+    assert not long_polls(spans([poll(0, 4_000, flags=int(PollFlag.START_UNKNOWN | PollFlag.UNWOUND))]))
+
+
+def test_probes_that_were_taken_away_cut_a_poll() -> None:
+    """It took that long, and how many they are in truth nobody knows."""
+    off = PlanChange(START + 5_000_000_000, frozenset({Group.WAKES}), "they cost too much")
+    on = PlanChange(START + 6_000_000_000, frozenset(Group), "for some time")
+    parts = [poll(2_000, 3_000, flags=OPEN), poll(6_000, 2_000, flags=int(PollFlag.START_UNKNOWN))]
+    (one,) = [one for one in found(spans(parts), changes=[off, on]) if one.rule == "long-poll"]
+    assert one.title.endswith("for 3.00 s or more (its end was not seen)")
 
 
 def test_what_is_done_in_place_hands_the_tasks_over() -> None:
