@@ -174,9 +174,14 @@ LINK = np.dtype(
         ),  # the drop flags where the variable is that has it, a bit each; or MANY_DROPS
         ("place", "<u8"),  # of a wait in a queue: its place, an address; 0: in none, or not known
         ("before", "<u8"),  # the place before that, which is served earlier; 0: it is the first
+        ("messages", "<i8"),  # of a channel: so many wait in it; else, or unknown: -1
+        ("capacity", "<i8"),  # so many may; -1: as many as there is memory for, or unknown
     ]
 )
-"""What one task waits for or holds, 56 bytes."""
+"""What one task waits for or holds, 72 bytes."""
+
+LINK_CHANGES = ("before", "messages", "capacity")
+"""What of it, at its end, may change while the task stays where it is."""
 
 KEEPER = np.dtype(
     [

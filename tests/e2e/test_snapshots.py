@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -106,6 +107,39 @@ def test_what_one_task_holds_is_not_said_of_those_that_wait_as_it_does(linked: R
     (having,) = (tree for tree in trees if f"  id {kept}\n" in tree)
     assert "holding the mutex at 0x" not in without
     assert "holding the mutex at 0x" in having
+
+
+def test_how_many_messages_wait_in_a_channel(linked: Running) -> None:
+    tasks = {task["id"]: task for task in document("tree", linked.pid)["tasks"]}
+    for name, messages, capacity in linked.ready["messages"]:
+        for number in ids(linked, name):
+            channels = [link for link in tasks[number]["links"] if link["kind"] == "mpsc"]
+            assert {(link["messages"], link["capacity"]) for link in channels} == {(messages, capacity)}, name
+    assert not [
+        task for task in tasks.values() for link in task["links"] if link["kind"] == "mutex" and link["messages"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("keeps_unbounded", "  with the receiver of the mpsc at {at}, 1,009 messages wait in it"),
+        ("keeps_ended", "  with the receiver of the mpsc at {at}, 11 messages wait in it"),
+        ("keeps_some", "  with the receiver of the mpsc at {at}, 3 of at most 7 messages wait in it"),
+        ("block_keeps", "  perhaps with the receiver of the mpsc at {at}, 23 messages wait in it"),
+        ("waits_mpsc", "  mpsc at {at}, empty, → task "),
+        ("fills_shared", "  mpsc at {at}, full: 2 messages wait in it"),
+        (
+            "fills",
+            "  mpsc at {at}, full: 5 messages wait in it, → task {keeper} (linked_tokio::keeps_full), which waits ",
+        ),
+    ],
+)
+def test_what_is_said_of_a_channel(linked: Running, name: str, words: str) -> None:
+    (keeper,) = ids(linked, "keeps_full")
+    tree = rat("tree", linked.pid, "--task", ids(linked, name)[0]).out
+    pattern = re.escape(words).replace(r"\{at\}", "0x[0-9a-f]+").replace(r"\{keeper\}", str(keeper))
+    assert re.search(pattern, tree), tree
 
 
 def test_filters(linked: Running) -> None:

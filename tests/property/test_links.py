@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.memory_image import MadeMemory
 from tests.property.test_snapshot import binaries, memories
-from tracer.model import Binary, Container, Link, LinkKind, LinkRole, Route, VariantTest, WordTest
+from tracer.model import Backlog, Binary, Container, Link, LinkKind, LinkRole, Route, VariantTest, WordTest
 from tracer.snapshot.read import SnapshotReader
 
 _DATA = 0x4000_0000
@@ -45,6 +45,7 @@ _LINK = st.builds(
     busy=st.none() | _WORDS,
     granted=st.lists(_WORDS, max_size=2).map(tuple),
     number=st.none() | _ROUTE,
+    backlog=st.none() | st.builds(Backlog, _OFFSETS, _OFFSETS, _OFFSETS, st.none() | _OFFSETS),
 )
 _KEPT = st.builds(
     Link, kind=st.just(LinkKind.FUTURE), role=st.just(LinkRole.KEEPS), route=_ROUTE, size=st.just(0), child=_CHILD

@@ -66,6 +66,7 @@ from tracer.model.functions import (
 from tracer.model.layouts import (
     LENT,
     LOCKS,
+    Backlog,
     Container,
     Gate,
     Layout,
@@ -126,6 +127,7 @@ __all__ = [
     "WAKING_RECORD",
     "Array",
     "AwaitPoint",
+    "Backlog",
     "Binary",
     "CallSite",
     "CaptureEnd",

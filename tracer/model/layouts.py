@@ -98,6 +98,20 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """Where a channel counts its messages, in bytes from its begin, 8 bytes each.
+
+    sent, received: so many were until now; how many senders there are: when none is left, one more counts as sent, the
+    end.  capacity: so many may wait in it; None: as many as there is memory for.
+    """
+
+    sent: int
+    received: int
+    senders: int
+    capacity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """From a future to what it waits for, or holds.
 
@@ -108,7 +122,7 @@ class Link:
     tells more, see LinkKind.  is_guess: it may be elsewhere in the future: it is there if it leads to what somebody
     waits for.  shared: of a rwlock: who reads, beside others; or the test, from the future's begin, that tells it.
     queue: of a wait, offsets from the future's begin: of its place in the queue, and of the pointer to the place
-    before it.
+    before it.  backlog: of a channel.
     """
 
     kind: LinkKind
@@ -124,6 +138,7 @@ class Link:
     is_guess: bool = False
     shared: bool | WordTest = False
     queue: tuple[int, int] | None = None
+    backlog: Backlog | None = None
 
 
 @dataclass(frozen=True, slots=True)

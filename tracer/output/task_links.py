@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -18,18 +18,28 @@ _MOST_OTHERS = 3
 _RECEIVES = LINK_ROLES.index(LinkRole.RECEIVES)
 _HOLDS = LINK_ROLES.index(LinkRole.HOLDS)
 _TIMER = LINK_KINDS.index(LinkKind.TIMER)
+_MPSC = LINK_KINDS.index(LinkKind.MPSC)
 _WAITS = LINK_ROLES.index(LinkRole.WAITS)
 _HOLDING = {LinkKind.SEMAPHORE: "with permits of", LinkKind.TASK: "with the handle of"}
 
 
 class LinkWords:
-    """Of one snapshot.  names: by function of Binary, of the tasks that it polls, in short."""
+    """Of one snapshot.  names: by function of Binary, of the tasks that it polls, in short.  doing: by task, where it
+    is, in words; "": not known."""
 
-    def __init__(self, binary: Binary, snapshot: Snapshot, links: TaskLinks, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        binary: Binary,
+        snapshot: Snapshot,
+        links: TaskLinks,
+        names: Sequence[str],
+        doing: Callable[[int], str] = lambda _: "",
+    ) -> None:
         self._binary = binary
         self._snapshot = snapshot
         self._links = links
         self._names = names
+        self._doing = doing
 
     def task(self, index: int) -> str:
         """`task 17 (serve)`."""
@@ -38,15 +48,17 @@ class LinkWords:
         return f"task {number} ({self._names[int(task['function'])]})"
 
     def of(self, task: int) -> list[tuple[int, str, bool]]:
-        """(number of the frame, words, whether it holds it) of what it waits for, and of the locks that it holds; by
-        frame.  Of futures of one type that it keeps it is said how many wait alike, or for timers."""
+        """(number of the frame, words, whether it holds it) of what it waits for, of the locks that it holds, and of
+        the receivers of channels in which messages wait; by frame.  Of futures of one type that it keeps it is said how
+        many wait alike, or for timers."""
         alike: dict[tuple[int, bool, int, int, str], list[tuple[str, Any]]] = defaultdict(list)
         for number, link in self._of(task):
             what = self._what(number, link)
             is_any = link["kind"] == _TIMER and self._kept(link) is not None
             if what:
                 how = int(link["future"]), int(link["flags"]), "" if is_any else what
-                alike[int(link["frame"]), bool(link["role"] == _HOLDS), *how].append((what, link))
+                is_held = link["role"] in (_HOLDS, _RECEIVES)
+                alike[int(link["frame"]), is_held, *how].append((what, link))
         return [(frame, self._told(several), is_held) for (frame, is_held, *_), several in alike.items()]
 
     @cached_property
@@ -93,6 +105,8 @@ class LinkWords:
                     {"task": self._id(other), "certain": is_certain} for other, is_certain in self._blockers(number)
                 ],
                 "number": int(link["number"]) if link["number"] >= 0 else None,
+                "messages": int(link["messages"]) if link["messages"] >= 0 else None,
+                "capacity": int(link["capacity"]) if link["capacity"] >= 0 else None,
                 "certain": bool(link["flags"] & LinkFlag.CERTAIN),
                 "granted": bool(link["flags"] & LinkFlag.GRANTED),
                 "kept": self._kept(link),
@@ -117,10 +131,11 @@ class LinkWords:
         return [(number, self._links.links[number]) for number in range(first, last)]
 
     @cached_property
-    def _blocks_of(self) -> dict[int, list[tuple[int, bool, bool]]]:
-        found: dict[int, list[tuple[int, bool, bool]]] = defaultdict(list)
+    def _blocks_of(self) -> dict[int, list[tuple[int, bool, bool, int]]]:
+        """By wait: (a task that could end it, whether it surely could, or is only before it, `by` of BLOCK)."""
+        found: dict[int, list[tuple[int, bool, bool, int]]] = defaultdict(list)
         for block in self._links.blocks:
-            row = int(block["other"]), bool(block["is_certain"]), self._is_in_line(block)
+            row = int(block["other"]), bool(block["is_certain"]), self._is_in_line(block), int(block["by"])
             found[int(block["link"])].append(row)
         return found
 
@@ -135,7 +150,7 @@ class LinkWords:
         in_line: only those that wait before it (or only the others).
         """
         found: dict[int, bool] = {}
-        for other, is_certain, is_in_line in self._blocks_of.get(number, []):
+        for other, is_certain, is_in_line, _ in self._blocks_of.get(number, []):
             if in_line in (None, is_in_line):
                 found[other] = found.get(other, False) or is_certain
         return list(found.items())
@@ -160,7 +175,17 @@ class LinkWords:
             is_certain = bool(link["flags"] & LinkFlag.CERTAIN)
             having = _HOLDING.get(kind, "holding")
             return f"{'' if is_certain else 'perhaps '}{having} the {kind} at 0x{int(link['address']):x}"
+        if role is LinkRole.RECEIVES and link["messages"] > 0 and not self._waits_at(link):
+            perhaps = "" if link["flags"] & LinkFlag.CERTAIN else "perhaps "
+            return f"{perhaps}with the receiver of the {kind} at 0x{int(link['address']):x}, {backlog_words(link)}"
         return ""
+
+    def _waits_at(self, receiver: Any) -> bool:
+        """Whether the same task waits for a message of this channel: then it is said there what waits in it."""
+        return any(
+            link["role"] == _WAITS and link["address"] == receiver["address"] and not link["flags"] & LinkFlag.KEPT
+            for _, link in self._of(int(receiver["task"]))
+        )
 
     def _waiting(self, number: int, kind: LinkKind, link: Any) -> str:
         if kind is LinkKind.TASK:
@@ -169,12 +194,19 @@ class LinkWords:
             return self._timer(int(link["number"]))
         if kind is LinkKind.IO:
             return f"file descriptor {int(link['number'])}" if link["number"] >= 0 else ""
-        words = f"{kind} at 0x{int(link['address']):x}"
+        words = ", ".join(filter(None, [f"{kind} at 0x{int(link['address']):x}", backlog_words(link)]))
         if link["flags"] & LinkFlag.GRANTED:
             return f"{words}, which it has been given"
-        having = self._listed("held by" if kind in LENT else "→", self._blockers(number, in_line=False))
+        blockers = self._blockers(number, in_line=False)
+        having = self._listed("held by" if kind in LENT else "→", blockers)
+        if len(blockers) == 1 and self._is_for_room(number):
+            having += [f"which {doing}"] if (doing := self._doing(blockers[0][0])) else []
         before = self._listed("in line behind", self._blockers(number, in_line=True))
         return ", ".join([words, *having, *before])
+
+    def _is_for_room(self, number: int) -> bool:
+        """Whether this is a wait for one that receives."""
+        return any(by >= 0 and self._links.links["role"][by] == _RECEIVES for *_, by in self._blocks_of[number])
 
     def _listed(self, how: str, blockers: list[tuple[int, bool]]) -> list[str]:
         others = [("" if is_certain else "perhaps ") + self.task(other) for other, is_certain in blockers]
@@ -239,3 +271,15 @@ class LinkWords:
             return ""
         more = [f"{len(several) - _MOST_OTHERS} more"] if len(several) > _MOST_OTHERS else []
         return f"; their other branches wait for: {', '.join([*several[:_MOST_OTHERS], *more])}"
+
+
+def backlog_words(link: Any) -> str:
+    """How many messages wait in the channel that a link (dtype LINK) is about; nothing where that is not known."""
+    messages, capacity = int(link["messages"]), int(link["capacity"])
+    if messages < 0 or link["kind"] != _MPSC:
+        return ""
+    wait = f"{'message waits' if messages == 1 else 'messages wait'} in it"
+    if 0 < capacity <= messages:
+        return f"full: {messages:,} {wait}"
+    most = f" of at most {capacity:,}" if capacity >= 0 else ""
+    return f"{messages:,}{most} {wait}" if messages else "empty"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,11 @@ class TaskView:
     ) -> TaskView:
         """Put the stacks into words.  links: None: not asked for."""
         frames = _named_frames(binary, snapshot)
+        at = tuple(parked(one) for one in frames)
         words = None
         if links is not None:
             names = [short_name_of(one.name, FunctionKind.TASK).removeprefix("task ") for one in binary.functions]
-            words = LinkWords(binary, snapshot, links, names)
-        at = tuple(parked(one) for one in frames)
+            words = LinkWords(binary, snapshot, links, names, partial(_doing, snapshot, at))
         return cls(process, binary, snapshot, threads, frames, at, words, under_way or UnderWay(), standstill)
 
     def future(self, function: int) -> str:
@@ -126,6 +127,21 @@ def _named_frames(binary: Binary, snapshot: Snapshot) -> tuple[tuple[FutureFrame
         task_frames(stack, binary, functions[number]) if number in functions else future_frames(stack, binary)
         for number, stack in enumerate(snapshot.stacks)
     )
+
+
+def _doing(snapshot: Snapshot, at: Sequence[Parked], index: int) -> str:
+    """`waits for sleep at src/main.rs:7`: what a task of the snapshot does.  at: by stack."""
+    task = snapshot.tasks[index]
+    state = TaskState(int(task["state"]))
+    if state in (TaskState.UNREADABLE, TaskState.COMPLETE):
+        return ""
+    if state is TaskState.RUNNING:
+        return "runs"
+    place = at[int(task["stack"])] if task["stack"] >= 0 else _UNKNOWN
+    words = "is ready" if state is TaskState.READY else "waits"
+    if state is TaskState.WAITING and (place.awaited or place.leaf):
+        words += f" for {place.awaited or place.leaf}"
+    return words + (f" at {place.place}" if place.place else "")
 
 
 _UNKNOWN = Parked("", None, "", "")

@@ -32,6 +32,9 @@ _OWNERS = ("alloc::boxed::Box<", "Pin<alloc::boxed::Box<")
 _MASKS = {"&mut u8": 1, "&mut u16": 2, "&mut u32": 4, "&mut u64": 8}
 """Pointers to as many bits as a select! needs, and the bytes of those."""
 
+_ACQUIRE = "Acquire"
+"""tokio 1.25 to 1.54, sync/batch_semaphore.rs: the wait for a permit, and so for room in a bounded channel."""
+
 _WITH_TIMER = frozenset({"Timeout"})
 """Futures that wait for something of their own besides what they poll."""
 
@@ -115,6 +118,7 @@ class Surveys:
             flags = tuple(variant.offset + member.offset for member in own if self._is_flag(member))
             for member in own:
                 self._add(beside, value, variant.offset, member, flags)
+            beside.links += self._lent(value, variant)
             beside.links += self._hidden(type_, value, variant, own, captured)
             if not type_.name.startswith(_FUNCTION):
                 for member in outer:
@@ -140,6 +144,20 @@ class Surveys:
                     if link.kind in LENT
                 ]
                 links += [replace(link, is_certain=False, is_guess=len(one.places) > 1) for link in found]
+        return links
+
+    def _lent(self, value: int, variant: Member) -> list[Link]:
+        """Of a wait for room in a channel, that channel: the sender is its caller's."""
+        members = self._members(variant)
+        awaited = next((one.type for one in members if one.name == AWAITEE), None)
+        if awaited is None or base_name(self._types.name_at(awaited)) != _ACQUIRE:
+            return []
+        links: list[Link] = []
+        with suppress(DwarfError):
+            for member in members:
+                if member.type is not None:
+                    place = Place(self._types.at(member.type), (variant.offset + member.offset,))
+                    links += self._links.lent(place, value)
         return links
 
     def _members(self, variant: Member) -> tuple[Member, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracer.model import Container, Gate, Link, LinkKind, LinkRole, Route, VariantTest, WordTest
+from tracer.model import Backlog, Container, Gate, Link, LinkKind, LinkRole, Route, VariantTest, WordTest
 
 
 def from_link(one: Link) -> list[Any]:
@@ -14,12 +14,13 @@ def from_link(one: Link) -> list[Any]:
         _from_word(one.busy) if one.busy is not None else None, [_from_word(word) for word in one.granted], one.child,
         _from_route(one.number) if one.number is not None else None, one.is_guess,
         _from_word(one.shared) if isinstance(one.shared, WordTest) else one.shared, one.queue,
+        _from_backlog(one.backlog) if one.backlog is not None else None,
     ]  # fmt: skip
 
 
 def to_link(row: list[Any]) -> Link:
     """Raises ValueError or TypeError on what from_link does not make."""
-    kind, role, route, size, flags, is_certain, busy, granted, child, number, is_guess, shared, queue = row
+    kind, role, route, size, flags, is_certain, busy, granted, child, number, is_guess, shared, queue, backlog = row
     return Link(
         kind=LinkKind(kind),
         role=LinkRole(role),
@@ -34,6 +35,7 @@ def to_link(row: list[Any]) -> Link:
         is_guess=bool(is_guess),
         shared=_to_word(shared) if isinstance(shared, list) else bool(shared),
         queue=(int(queue[0]), int(queue[1])) if queue is not None else None,
+        backlog=_to_backlog(backlog) if backlog is not None else None,
     )
 
 
@@ -91,6 +93,15 @@ def _to_route(row: list[Any]) -> Route:
 
 def _from_word(word: WordTest) -> list[int]:
     return [word.offset, word.mask, word.value]
+
+
+def _from_backlog(one: Backlog) -> list[Any]:
+    return [one.sent, one.received, one.senders, one.capacity]
+
+
+def _to_backlog(row: list[Any]) -> Backlog:
+    sent, received, senders, capacity = row
+    return Backlog(int(sent), int(received), int(senders), int(capacity) if capacity is not None else None)
 
 
 def _to_word(row: list[Any]) -> WordTest:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tracer.model import Link, LinkKind, LinkRole, Route, WordTest
+from tracer.model import Backlog, Link, LinkKind, LinkRole, Route, WordTest
 from tracer.rust.future_names import base_name
-from tracer.rust.routes import Place, Routes
+from tracer.rust.routes import Place, Routes, pointed
 from tracer.rust.types import Type
 
 _ALL = (1 << 64) - 1
@@ -41,6 +41,8 @@ _TOKIO_SEMAPHORE = "tokio::sync::batch_semaphore::Semaphore"
 _TOKIO_MUTEX = "tokio::sync::mutex::Mutex"
 _TOKIO_RWLOCK = "tokio::sync::rwlock::RwLock"
 _TOKIO_PERMITS = "tokio::sync::semaphore::Semaphore"
+_SENDER = "tokio::sync::mpsc::bounded::Sender"
+_CHANNEL = "tokio::sync::mpsc::chan::Chan"
 _RECORD = "tokio::runtime::io::scheduled_io::ScheduledIo"
 _EVENTED = "PollEvented"
 _W, _H, _S, _R = LinkRole.WAITS, LinkRole.HOLDS, LinkRole.SENDS, LinkRole.RECEIVES
@@ -70,11 +72,11 @@ _RULES = (
     _Rule("Receiver", "tokio::sync::oneshot::Inner", LinkKind.ONESHOT, _R),
     _Rule("Sender", "tokio::sync::oneshot::Inner", LinkKind.ONESHOT, _S),
     # sync/mpsc/{chan,bounded,unbounded}.rs; what waits is a closure of recv()
-    _Rule("PollFn", "tokio::sync::mpsc::chan::Chan", LinkKind.MPSC, _W),
-    _Rule("Receiver", "tokio::sync::mpsc::chan::Chan", LinkKind.MPSC, _R),
-    _Rule("UnboundedReceiver", "tokio::sync::mpsc::chan::Chan", LinkKind.MPSC, _R),
-    _Rule("Sender", "tokio::sync::mpsc::chan::Chan", LinkKind.MPSC, _S),
-    _Rule("UnboundedSender", "tokio::sync::mpsc::chan::Chan", LinkKind.MPSC, _S),
+    _Rule("PollFn", _CHANNEL, LinkKind.MPSC, _W),
+    _Rule("Receiver", _CHANNEL, LinkKind.MPSC, _R),
+    _Rule("UnboundedReceiver", _CHANNEL, LinkKind.MPSC, _R),
+    _Rule("Sender", _CHANNEL, LinkKind.MPSC, _S),
+    _Rule("UnboundedSender", _CHANNEL, LinkKind.MPSC, _S),
     # sync/watch.rs; what waits is a Notified of what is shared
     _Rule("Receiver", "tokio::sync::watch::Shared", LinkKind.WATCH, _R),
     _Rule("Sender", "tokio::sync::watch::Shared", LinkKind.WATCH, _S),
@@ -136,6 +138,9 @@ _SLEEPS = frozenset({"Sleep", "Timeout", "PollFn"})
 _STRATEGY, _INNER = "FutureWrapper", re.compile(r"Inn(?:er|ards)$")
 """event-listener-strategy 0.5, lib.rs: what async-lock 3 and async-channel 2 wait by; `Lock` has a `LockInner`."""
 
+_COUNTING = {"tail_position": "Tx<", "index": "Rx<", "bound": "Semaphore"}
+"""Of what is in a channel of tokio's, the members that count, and what has them."""
+
 _NEXT = ("pointers", "inner", "value", "next")
 """tokio 1.25 to 1.54, util/linked_list.rs: of a node, where the next one is."""
 
@@ -188,6 +193,14 @@ class Links:
                 number = replace(link.number, value=value) if link.number is not None else None
                 yield replace(link, route=replace(link.route, value=value), number=number)
 
+    def lent(self, place: Place, value: int) -> Iterator[Link]:
+        """The channel whose sender a variable at this place refers to, in a coroutine's state `value`."""
+        path = pointed(place.type.name)
+        sender = self._routes.behind(place) if path is not None and base_name(path) == _SENDER else None
+        rules = (rule for rule in self._holds["Sender"] if rule.target == _CHANNEL)
+        for link in self._first(rules, sender, ()) if sender is not None else ():
+            yield replace(link, route=replace(link.route, value=value), is_guess=True)
+
     def _is_owner(self, type_: Type) -> bool:
         return base_name(type_.name) in self._holds
 
@@ -216,7 +229,22 @@ class Links:
                 return None
             busy = WordTest(member[0], mask, value)
         route = Route(None, there.tests, there.steps)
-        return Link(rule.kind, rule.role, route, there.type.size, busy=busy, granted=granted, shared=rule.is_shared)
+        link = Link(rule.kind, rule.role, route, there.type.size, busy=busy, granted=granted, shared=rule.is_shared)
+        return replace(link, backlog=self._backlog(there.type)) if rule.target == _CHANNEL else link
+
+    def _backlog(self, channel: Type) -> Backlog | None:
+        """tokio 1.25 to 1.54, sync/mpsc/{chan,list,bounded}.rs: all senders put to one list, and one receiver
+        takes from it; each has its place there.  The end of the last sender has a place, too."""
+        counts: dict[str, int] = {}
+        senders = self._routes.member(channel, "tx_count")
+        for place in self._routes.inside(Place(channel, (0,)), _no):
+            for name in ("tail_position", "index", "bound"):
+                member = self._routes.member(place.type, name) if place.type.name.startswith(_COUNTING[name]) else None
+                if member is not None and member[1].size == 8:
+                    counts[name] = place.steps[0] + member[0]
+        if senders is None or senders[1].size != 8 or not {"tail_position", "index"} <= counts.keys():
+            return None
+        return Backlog(counts["tail_position"], counts["index"], senders[0], counts.get("bound"))
 
     def _shared(self, type_: Type) -> bool | WordTest:
         """tokio 1.25 to 1.54, sync/rwlock.rs: who reads takes one permit, who writes all that there are; these are one,

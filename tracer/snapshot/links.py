@@ -14,13 +14,24 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model import Array, Binary, Container, Layout, Link, LinkKind, LinkRole
+from tracer.model import Array, Backlog, Binary, Container, Layout, Link, LinkKind, LinkRole
 from tracer.snapshot.containers import elements
 from tracer.snapshot.image import Image, Known
 from tracer.snapshot.routes import Rows, follow, passes
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
-from tracer.stacks import KEEPER, LINK, LINK_KINDS, LINK_ROLES, MANY_DROPS, LinkFlag, Snapshot, Stack, TaskState
+from tracer.stacks import (
+    KEEPER,
+    LINK,
+    LINK_CHANGES,
+    LINK_KINDS,
+    LINK_ROLES,
+    MANY_DROPS,
+    LinkFlag,
+    Snapshot,
+    Stack,
+    TaskState,
+)
 from tracer.target.clock import kernel_now
 from tracer.target.memory import Addresses, Memory
 
@@ -40,10 +51,17 @@ _NAMES = (
 """tokio 1.25 to 1.54: these wait by a semaphore, or a Notify, that is a part of them."""
 _FOR_RECEIVERS = re.compile(r"::closed\b")
 """A sender's wait until there is no receiver any more: another sender does not end it."""
-_RWLOCK = LINK_KINDS.index(LinkKind.RWLOCK)
+_RWLOCK, _MPSC = LINK_KINDS.index(LinkKind.RWLOCK), LINK_KINDS.index(LinkKind.MPSC)
+_WAITS = LINK_ROLES.index(LinkRole.WAITS)
 _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
 _SEVERAL = 2
 """Leaves of a task that has more than were looked at."""
+
+_MOST_MESSAGES = 1 << 40
+"""What claims to have more is no channel any more."""
+
+_MOST_CAPACITY = (1 << 61) - 1
+"""tokio 1.25 to 1.54, sync/batch_semaphore.rs."""
 
 _MOST_DROPS = 7
 _SECOND = 1_000_000_000
@@ -78,8 +96,10 @@ def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot:
             is_known[links["task"][~np.isin(keys, others)]] = False
     (_, links), (_, again) = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
     links["place"][links["before"] != again["before"]] = 0
+    links["messages"][again["messages"] < 0] = -1
     leaves = np.maximum(first.leaves, second.leaves)
-    return LinksFound(_with_descriptors(_with_targets(links, snapshot)), is_known, leaves, first.time, keepers)
+    links = _with_backlogs(_with_descriptors(_with_targets(links, snapshot)))
+    return LinksFound(links, is_known, leaves, first.time, keepers)
 
 
 def _keepers(links: Array, snapshot: Snapshot) -> Array:
@@ -100,11 +120,11 @@ def _keepers(links: Array, snapshot: Snapshot) -> Array:
 
 def _each_once(links: Array) -> tuple[Addresses, Array]:
     """Keys, ascending, and the links that they are of.  A key is all of a link mixed into one number: whole records
-    are slow to sort.  All but who is before it in a queue, which changes while it waits."""
+    are slow to sort.  All but who is before it in a queue and what waits in a channel, which change while it waits."""
     keys = np.zeros(len(links), np.uint64)
     words = np.ascontiguousarray(links).view("<u8").reshape(len(links), LINK.itemsize // 8)
     with np.errstate(over="ignore"):
-        for column in range(words.shape[1] - 1):
+        for column in range(words.shape[1] - len(LINK_CHANGES)):
             keys = (keys ^ words[:, column]) * np.uint64(0x9E3779B97F4A7C15)
             keys ^= keys >> np.uint64(29)
     keys, first = np.unique(keys, return_index=True)
@@ -112,10 +132,15 @@ def _each_once(links: Array) -> tuple[Addresses, Array]:
 
 
 def _without_wrong_guesses(links: Array) -> Array:
-    """Of the places at which something may be, those that lead to what somebody waits for."""
-    is_guess = (links["flags"] & np.uint8(LinkFlag.GUESS)) != 0
-    waited = links["address"][links["role"] == LINK_ROLES.index(LinkRole.WAITS)]
-    right: Array = links[~is_guess | np.isin(links["address"], waited)]
+    """Of the places at which something may be, those that lead to what somebody waits for, or for a part of it."""
+    is_right = (links["flags"] & np.uint8(LinkFlag.GUESS)) == 0
+    waited = np.unique(links["address"][links["role"] == _WAITS])
+    guesses = np.flatnonzero(~is_right)
+    if len(waited) and len(guesses):
+        begins = links["address"][guesses]
+        first = waited[np.minimum(np.searchsorted(waited, begins), len(waited) - 1)]
+        is_right[guesses] = (first >= begins) & (first - begins < np.maximum(links["size"][guesses], 1))
+    right: Array = links[is_right]
     right["flags"] &= ~np.uint8(LinkFlag.GUESS)
     return right
 
@@ -142,6 +167,21 @@ def _with_descriptors(links: Array) -> Array:
         place = np.minimum(np.searchsorted(told["address"], links["address"][asked]), len(told) - 1)
         same = told["address"][place] == links["address"][asked]
         links["number"][asked[same]] = told["number"][place[same]]
+    return links
+
+
+def _with_backlogs(links: Array) -> Array:
+    """With what waits in the channels in which tasks wait for room: for a part of such a channel."""
+    is_told = (links["kind"] == _MPSC) & (links["messages"] >= 0)
+    told = links[is_told]
+    told = told[np.unique(told["address"], return_index=True)[1]]
+    asked = np.flatnonzero((links["kind"] == _MPSC) & (links["role"] == _WAITS) & ~is_told)
+    if len(told) and len(asked):
+        place = np.searchsorted(told["address"], links["address"][asked], "right") - 1
+        inside = links["address"][asked] - told["address"][place] < told["size"][place]
+        inside &= place >= 0
+        for name in ("messages", "capacity"):
+            links[name][asked[inside]] = told[name][place[inside]]
     return links
 
 
@@ -315,6 +355,7 @@ class _Reading:
             links["place"] = group.addresses[rows] + np.uint64(place)
             links["before"], known = self._image.numbers_at(group.addresses[rows] + np.uint64(before), 8)
             links["place"][~known] = 0
+        links["messages"], links["capacity"] = self._backlogs(link, addresses[rows])
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
         links["flags"] |= np.uint8(LinkFlag.GUESS if link.is_guess else 0)
         links["number"], links["drops"] = self._numbers(group, link)[rows], self._drops(group, link)[rows]
@@ -324,6 +365,35 @@ class _Reading:
         if isinstance(link.shared, bool):
             return np.full(len(group.addresses), link.shared, np.bool_)
         return passes(self._image, link.shared, group.addresses)[0]
+
+    def _backlogs(self, link: Link, channels: Addresses) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """As LINK has them: (messages, capacities)."""
+        messages, most = (np.full(len(channels), -1, np.int64) for _ in range(2))
+        if link.backlog is None or not len(channels):
+            return messages, most
+        self._image.load(np.unique(channels), link.size)
+        counts, known = self._counts(channels, link.backlog)
+        sent, received, senders, capacity = counts
+        waiting = (sent - received).astype(np.int64) - (senders == 0)
+        waiting[waiting == -1] = 0  # the last sender is about to say that it was the last
+        known &= (waiting >= 0) & (waiting < _MOST_MESSAGES)
+        if link.backlog.capacity is not None:
+            known &= (capacity <= _MOST_CAPACITY) & (capacity >= waiting.astype(np.uint64))
+            most[known] = capacity[known].astype(np.int64)
+        messages[known] = waiting[known]
+        return messages, most
+
+    def _counts(self, channels: Addresses, backlog: Backlog) -> tuple[list[Addresses], Known]:
+        """(sent, received, senders, capacity), and whether all could be read; 0 where there is none."""
+        counts, is_known = [], np.ones(len(channels), np.bool_)
+        for offset in (backlog.sent, backlog.received, backlog.senders, backlog.capacity):
+            if offset is None:
+                counts.append(np.zeros(len(channels), np.uint64))
+                continue
+            values, known = self._image.numbers_at(channels + np.uint64(offset), 8)
+            counts.append(values)
+            is_known &= known
+        return counts, is_known
 
     def _numbers(self, group: _Group, link: Link) -> npt.NDArray[np.int64]:
         """What tells more of each; -1 where nothing does."""

@@ -23,6 +23,7 @@ class Seen:
     links: TaskLinks
     names: list[str]
     locks: dict[str, int]
+    messages: dict[str, tuple[int, int | None]]
 
     def of(self, name: str) -> list[tuple[LinkRole, LinkKind, LinkFlag]]:
         """What the tasks of that name have, each once."""
@@ -52,7 +53,8 @@ def seen(request: pytest.FixtureRequest, targets: Targets) -> Iterator[Seen]:
         links = live.reader.links(snapshot)
         names = {number: name for name, number in running.ready["tasks"]}
         named = [names.get(int(number), "of a set") for number in snapshot.tasks["id"]]
-        yield Seen(live.binary, snapshot, links, named, dict(running.ready["locks"]))
+        messages = {name: (count, most) for name, count, most in running.ready["messages"]}
+        yield Seen(live.binary, snapshot, links, named, dict(running.ready["locks"]), messages)
 
 
 SURE = LinkFlag.CERTAIN
@@ -169,6 +171,14 @@ def test_the_lock_is_the_one_that_the_program_has(seen: Seen) -> None:
         "shadows_among": {"shadows_among"},
         "both": {"holds_and_waits"},
     }
+
+
+def test_a_channel_has_as_many_messages_as_the_program_says(seen: Seen) -> None:
+    counted: dict[str, set[tuple[int, int | None]]] = defaultdict(set)
+    for link in seen.links.links[seen.links.links["kind"] == LINK_KINDS.index(LinkKind.MPSC)]:
+        capacity = int(link["capacity"])
+        counted[seen.names[link["task"]]].add((int(link["messages"]), capacity if capacity >= 0 else None))
+    assert {name: counted[name] for name in seen.messages} == {name: {told} for name, told in seen.messages.items()}
 
 
 def test_numbers(seen: Seen) -> None:

@@ -1,7 +1,7 @@
 //! Tasks that wait for each other and for what others hold, for good.
 //!
-//! Says `ready` with what there is, as JSON: {"tasks": [[name, id]…], "locks": [[name, address]…]}.  A task's name is
-//! that of its function.  Ends when its standard input does.
+//! Says `ready` with what there is, as JSON: {"tasks": [[name, id]…], "locks": [[name, address]…], "messages": [[name of a
+//! task, messages in its channel, how many may be]…]}.  A task's name is that of its function.  Ends when its standard input does.
 
 use std::future::{pending, Future};
 use std::hint::black_box;
@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Sleep;
 
 static TASKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+static MESSAGES: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
 static LOCKS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
 
 fn start(name: &str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
@@ -256,6 +257,136 @@ async fn holds_receiver(receiver: mpsc::Receiver<String>) {
     drop(receiver);
 }
 
+async fn keeps_unbounded(receiver: mpsc::UnboundedReceiver<String>, sender: mpsc::UnboundedSender<String>) {
+    pending::<()>().await;
+    drop((receiver, sender));
+}
+
+async fn keeps_ended(receiver: mpsc::UnboundedReceiver<String>) {
+    pending::<()>().await;
+    drop(receiver);
+}
+
+async fn keeps_closed(mut receiver: mpsc::Receiver<String>, sender: mpsc::Sender<String>) {
+    receiver.close();
+    pending::<()>().await;
+    drop((receiver, sender));
+}
+
+/// Its receiver is gone, and what was in there with it.
+async fn sends_to_nobody(sender: mpsc::UnboundedSender<String>) {
+    pending::<()>().await;
+    drop(sender);
+}
+
+async fn keeps_some(receiver: mpsc::Receiver<String>, sender: mpsc::Sender<String>) {
+    pending::<()>().await;
+    drop((receiver, sender));
+}
+
+async fn keeps_full(receiver: mpsc::Receiver<String>) {
+    pending::<()>().await;
+    drop(receiver);
+}
+
+async fn fills(sender: mpsc::Sender<String>) {
+    let _ = sender.send("one more".to_string()).await;
+}
+
+struct Shared {
+    sender: mpsc::Sender<String>,
+}
+
+impl Shared {
+    async fn put(&self) {
+        let _ = self.sender.send("one more".to_string()).await;
+    }
+}
+
+/// Nothing in it is a sender: it has a part in one.
+async fn fills_shared(shared: Arc<Shared>) {
+    shared.put().await;
+}
+
+async fn reserves(sender: mpsc::Sender<String>) {
+    let _ = sender.reserve().await;
+}
+
+/// As many messages as it says, which nobody takes.
+async fn fill(sender: &mpsc::Sender<String>, count: usize) {
+    for number in 0..count {
+        sender.send(number.to_string()).await.unwrap();
+    }
+}
+
+fn fill_unbounded(sender: &mpsc::UnboundedSender<String>, count: usize) {
+    for number in 0..count {
+        sender.send(number.to_string()).unwrap();
+    }
+}
+
+fn tell_messages(name: &str, count: usize, most: Option<usize>) {
+    let most = most.map_or("null".to_string(), |most| most.to_string());
+    MESSAGES.lock().unwrap().push(format!("[\"{name}\", {count}, {most}]"));
+}
+
+async fn channels() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    fill_unbounded(&sender, 1_024);
+    for _ in 0..15 {
+        receiver.recv().await;
+    }
+    start("keeps_unbounded", keeps_unbounded(receiver, sender));
+    tell_messages("keeps_unbounded", 1_009, None);
+
+    let (sender, receiver) = mpsc::unbounded_channel();
+    fill_unbounded(&sender, 11);
+    start("keeps_ended", keeps_ended(receiver));
+    tell_messages("keeps_ended", 11, None);
+
+    let (sender, receiver) = mpsc::channel(17);
+    fill(&sender, 13).await;
+    start("keeps_closed", keeps_closed(receiver, sender));
+    tell_messages("keeps_closed", 13, Some(17));
+
+    let (sender, receiver) = mpsc::unbounded_channel();
+    fill_unbounded(&sender, 19);
+    start("sends_to_nobody", sends_to_nobody(sender));
+    tell_messages("sends_to_nobody", 0, None);
+    drop(receiver);
+
+    let (sender, receiver) = mpsc::channel(7);
+    fill(&sender, 3).await;
+    start("keeps_some", keeps_some(receiver, sender));
+    tell_messages("keeps_some", 3, Some(7));
+
+    let (sender, receiver) = mpsc::channel(5);
+    fill(&sender, 5).await;
+    start("keeps_full", keeps_full(receiver));
+    start("fills", fills(sender.clone()));
+    start("fills", fills(sender.clone()));
+    start("reserves", reserves(sender));
+    for name in ["keeps_full", "fills", "reserves"] {
+        tell_messages(name, 5, Some(5));
+    }
+
+    let (sender, receiver) = mpsc::channel(2);
+    fill(&sender, 2).await;
+    std::mem::forget(receiver); // no task has it
+    start("fills_shared", fills_shared(Arc::new(Shared { sender })));
+    tell_messages("fills_shared", 2, Some(2));
+
+    let (sender, mut receiver) = mpsc::unbounded_channel::<String>();
+    fill_unbounded(&sender, 23);
+    let block = async move {
+        pending::<()>().await;
+        receiver.recv().await;
+        drop(sender);
+    };
+    start("block_keeps", block);
+    tell_messages("block_keeps", 23, None);
+}
+
 async fn waits_watch(mut receiver: watch::Receiver<u64>) {
     let _ = receiver.changed().await;
 }
@@ -478,7 +609,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(tasks());
     let (tasks, locks) = (TASKS.lock().unwrap().join(", "), LOCKS.lock().unwrap().join(", "));
-    println!("ready {{\"tasks\": [{tasks}], \"locks\": [{locks}]}}");
+    let messages = MESSAGES.lock().unwrap().join(", ");
+    println!("ready {{\"tasks\": [{tasks}], \"locks\": [{locks}], \"messages\": [{messages}]}}");
     let mut rest = Vec::new();
     let _ = std::io::stdin().read_to_end(&mut rest);
     std::process::exit(0);
@@ -574,9 +706,12 @@ async fn tasks() {
     let (sender, receiver) = mpsc::channel(1);
     start("holds_mpsc", holds_mpsc(sender));
     start("waits_mpsc", waits_mpsc(receiver));
+    tell_messages("waits_mpsc", 0, Some(1));
     let (sender, receiver) = mpsc::unbounded_channel();
     start("holds_unbounded", holds_unbounded(sender));
     start("waits_unbounded", waits_unbounded(receiver));
+    tell_messages("waits_unbounded", 0, None);
+    channels().await;
     let (sender, receiver) = mpsc::channel(1);
     sender.send("first".to_string()).await.unwrap();
     start("waits_capacity", waits_capacity(sender));
