@@ -558,7 +558,7 @@ class ProcessEnd(_message.Message):
     def __init__(self, time: _Optional[int] = ..., pid: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class MemoryReading(_message.Message):
-    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck", "missed", "kept")
+    __slots__ = ("time", "duration", "process", "is_last", "tasks", "parked", "stuck", "missed", "kept", "channels")
     TIME_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -568,6 +568,7 @@ class MemoryReading(_message.Message):
     STUCK_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
     time: int
     duration: int
     process: int
@@ -577,7 +578,36 @@ class MemoryReading(_message.Message):
     stuck: StuckTasks
     missed: int
     kept: KeptTasksOfKinds
-    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ..., missed: _Optional[int] = ..., kept: _Optional[_Union[KeptTasksOfKinds, _Mapping]] = ...) -> None: ...
+    channels: Channels
+    def __init__(self, time: _Optional[int] = ..., duration: _Optional[int] = ..., process: _Optional[int] = ..., is_last: _Optional[bool] = ..., tasks: _Optional[int] = ..., parked: _Optional[bytes] = ..., stuck: _Optional[_Union[StuckTasks, _Mapping]] = ..., missed: _Optional[int] = ..., kept: _Optional[_Union[KeptTasksOfKinds, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ...) -> None: ...
+
+class Channels(_message.Message):
+    __slots__ = ("channels",)
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    channels: _containers.RepeatedCompositeFieldContainer[Channel]
+    def __init__(self, channels: _Optional[_Iterable[_Union[Channel, _Mapping]]] = ...) -> None: ...
+
+class Channel(_message.Message):
+    __slots__ = ("times", "messages", "received", "capacity", "receiver", "is_certain", "words", "function", "location")
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    RECEIVER_FIELD_NUMBER: _ClassVar[int]
+    IS_CERTAIN_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    times: _containers.RepeatedScalarFieldContainer[int]
+    messages: _containers.RepeatedScalarFieldContainer[int]
+    received: int
+    capacity: int
+    receiver: int
+    is_certain: bool
+    words: str
+    function: str
+    location: SourceLocation
+    def __init__(self, times: _Optional[_Iterable[int]] = ..., messages: _Optional[_Iterable[int]] = ..., received: _Optional[int] = ..., capacity: _Optional[int] = ..., receiver: _Optional[int] = ..., is_certain: _Optional[bool] = ..., words: _Optional[str] = ..., function: _Optional[str] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class Halt(_message.Message):
     __slots__ = ("time", "until", "process", "kind", "by", "quota", "periods", "throttled", "lost")

@@ -192,6 +192,23 @@ KEEPER = np.dtype(
 )
 """That a task has the handle of one that is complete, 12 bytes."""
 
+CHANNEL = np.dtype(
+    [
+        ("address", "<u8"),
+        ("sent", "<u8"),  # where it counts these, see Backlog of the model: addresses
+        ("received", "<u8"),
+        ("senders", "<u8"),
+        ("messages", "<i8"),  # so many wait in it
+        ("capacity", "<i8"),  # so many may; -1: as many as there is memory for
+        ("task", "<i4"),  # index into Snapshot.tasks
+        ("frame", "<i4"),  # as LINK has it
+        ("role", "u1"),  # what that has to do with it: index into LINK_ROLES
+        ("flags", "u1"),  # LinkFlag
+        ("_pad", "u1", 6),
+    ]
+)
+"""A channel that one task has an end of, or waits for, 64 bytes."""
+
 BLOCK = np.dtype(
     [
         ("link", "<i4"),  # of the wait: index into TaskLinks.links
@@ -233,7 +250,7 @@ class TaskLinks:
 
     is_known: of each task, whether its links could be read while it stayed where its stack says that it is.
     time: when they were so, ns of CLOCK_MONOTONIC, later than the snapshot; 0 for a core dump.
-    keepers: dtype KEEPER, by `finished`, also of tasks that went on meanwhile.
+    keepers: dtype KEEPER, by `finished`, also of tasks that went on meanwhile.  channels: dtype CHANNEL.
     """
 
     links: Array
@@ -242,6 +259,7 @@ class TaskLinks:
     is_known: np.ndarray[tuple[int], np.dtype[np.bool_]]
     time: int
     keepers: Array = field(default_factory=lambda: np.empty(0, KEEPER))
+    channels: Array = field(default_factory=lambda: np.empty(0, CHANNEL))
 
 
 # ---------------------------------------------------------------- what is looked at again and again

@@ -29,7 +29,7 @@ SECONDS = 2.5
 class Fault:
     """rule, function: what is to be found, and the name of whom.  also: rules that fire on it as well, rightly.
 
-    tells: what its evidence has to have.  lines: of a loop, after the first one.
+    tells: what its evidence has to have.  lines: of a loop, or of a function of which any can be told, after the first.
     """
 
     rule: str
@@ -57,6 +57,8 @@ FAULTS = {
     "held-lock": Fault("held-lock", "lock::refresh"),
     "long-queue": Fault("long-queue", "queue::fetch"),
     "long-queue-channel": Fault("long-queue", "queue::produce"),
+    "backlog": Fault("backlog", "queue::take", tells="drain_ns"),
+    "backlog-computing": Fault("backlog", "queue::take_and_compute", lines=3),
     "held-lock-forever": Fault("held-lock", "lock::reload"),
     "long-queue-forever": Fault("long-queue", "queue::query"),
     "long-queue-leaked": Fault("long-queue", "queue::ask"),

@@ -22,6 +22,7 @@ from tracer.capture.plans import read_plan, write_plan
 from tracer.model import (
     PARKED,
     CaptureEnd,
+    Channel,
     ClockReading,
     Group,
     Halt,
@@ -201,6 +202,20 @@ def write_memory_reading(reading: MemoryReading) -> bytes:
                 location=write_location(kind.location),
                 keeper=kind.keeper,
             )
+    if reading.channels is not None:
+        message.channels.SetInParent()
+        for channel in reading.channels:
+            message.channels.channels.add(
+                times=channel.times,
+                messages=channel.messages,
+                received=channel.received,
+                capacity=channel.capacity,
+                receiver=channel.receiver,
+                is_certain=channel.is_certain,
+                words=text(channel.words),
+                function=text(channel.function),
+                location=write_location(channel.location),
+            )
     return message.SerializeToString()
 
 
@@ -214,8 +229,35 @@ def read_memory_reading(data: bytes) -> MemoryReading:
     )
     missed = message.missed if message.HasField("missed") else None
     kept = tuple(_kept(one) for one in message.kept.kinds) if message.HasField("kept") else None
+    channels = tuple(_channel(one) for one in message.channels.channels) if message.HasField("channels") else None
     return MemoryReading(
-        message.time, message.duration, message.process, message.is_last, message.tasks, parked, stuck, missed, kept
+        message.time,
+        message.duration,
+        message.process,
+        message.is_last,
+        message.tasks,
+        parked,
+        stuck,
+        missed,
+        kept,
+        channels,
+    )
+
+
+def _channel(one: pb.Channel) -> Channel:
+    """Raises ValueError when it is none."""
+    if not 2 <= len(one.times) == len(one.messages) or list(one.times) != sorted(one.times):
+        raise ValueError("a channel without two looks at it")
+    return Channel(
+        tuple(one.times),
+        tuple(one.messages),
+        one.received,
+        one.capacity if one.HasField("capacity") else None,
+        one.receiver,
+        one.is_certain,
+        one.words,
+        one.function,
+        read_location(one.location) if one.HasField("location") else None,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tracer import __version__, model
 from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
+from tracer.commands.backlogs import Backlogs
 from tracer.commands.closing import say_kept
 from tracer.commands.flight import Flight
 from tracer.commands.from_before import PollsBefore
@@ -112,6 +113,7 @@ class Recorder:
         self._cpu_of: dict[int, int] = {}
         self._readers: dict[int, SnapshotReader] = {}
         self._polling: dict[int, PollingThreads] = {}
+        self._backlogs = Backlogs()
         self._last_seen = LastSeen(self._running, kernel_now())
         self._stacks: StackTaker | None = None
         self._raw_stacks: RawStackWriter | None = None
@@ -315,15 +317,27 @@ class Recorder:
                 snapshot = self._polling[process.pid].named(reader.take())
                 parked = parked_futures(snapshot, plan, number, process.binary)
                 count = len(snapshot.tasks)
-                stuck, view = None, None
-                if is_last:
+                stuck, channels, view = None, None, None
+                if not is_last:
+                    self._backlogs.begin(process.pid, reader, snapshot)
+                else:
                     from tracer.commands.stuck import linked, stuck_tasks
 
                     view, links = linked(reader, plan.binaries[process.binary], process, snapshot)
                     stuck = stuck_tasks(reader, view, links)
+                    channels = self._backlogs.end(process.pid, reader, view, links)
                 kept = kept_tasks(snapshot, plan, process.binary, view)
                 yield MemoryReading(
-                    snapshot.time, snapshot.duration, number, is_last, count, parked, stuck, snapshot.missed, kept
+                    snapshot.time,
+                    snapshot.duration,
+                    number,
+                    is_last,
+                    count,
+                    parked,
+                    stuck,
+                    snapshot.missed,
+                    kept,
+                    channels,
                 )
 
     def _take(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
@@ -371,6 +385,7 @@ class Recorder:
             if target.runs_same_image():
                 self._last_seen.looked(pid, now)
                 self._halts.look(pid, now, writer)
+                self._backlogs.look(pid, now)
                 continue
             # What it sent since the last look: behind its end nobody could tell whose it is.
             self._take(session, writer, session.read())

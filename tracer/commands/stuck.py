@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tracer.commands.backlogs import MOST_TASKS
 from tracer.commands.blocked import waiting_for_nobody, waiting_for_waiting
 from tracer.model import Binary, Process, Stuck, StuckKind
 from tracer.output.frames import waits_for_ever
@@ -11,9 +12,6 @@ from tracer.output.labels import short_awaitee
 from tracer.output.task_list import TaskView
 from tracer.snapshot.read import SnapshotReader
 from tracer.stacks import Cycle, CycleKind, Snapshot, TaskLinks
-
-MOST_TASKS = 20_000
-"""Beyond that many, what each waits for and holds is not read."""
 
 _MOST_TOLD = 64
 """Tasks of a group that are told one by one."""

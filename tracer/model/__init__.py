@@ -9,6 +9,7 @@ from tracer.model.binary import Binary, layouts_of
 from tracer.model.capture import (
     PARKED,
     CaptureEnd,
+    Channel,
     Flight,
     Halt,
     Hit,
@@ -131,6 +132,7 @@ __all__ = [
     "Binary",
     "CallSite",
     "CaptureEnd",
+    "Channel",
     "ClockReading",
     "Container",
     "EndKind",

@@ -119,13 +119,36 @@ class KeptTasks:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel in which messages waited at the end of a recording, as memory told in its time.
+
+    times: ns, ascending, of at least two looks at it; messages: how many waited in it then.  received: how many were
+    taken out of it from the first to the last look.  capacity: how many may wait; None: as many as there is memory for.
+    receiver: the header of the task that has the receiver; 0: not known.  is_certain: it surely has.  words: what that
+    one did at the end; "": not known.  function: its future; "": not known.  location: where in the user's own source
+    it waits, or where its own is.
+    """
+
+    times: tuple[int, ...]
+    messages: tuple[int, ...]
+    received: int
+    capacity: int | None
+    receiver: int
+    is_certain: bool
+    words: str
+    function: str
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryReading:
     """What the memory of one process told besides the probes.
 
     time: ns of CLOCK_MONOTONIC, when reading began.  duration: ns.  process: index into Recording.processes.
     is_last: at the end of the recording, else at its begin.  tasks: how many there were.  parked: dtype PARKED.
     stuck: None: that was not looked for.  missed: tasks that were gone before they were read, or while others were;
-    None: not known.  kept: None: that was not looked for.
+    None: not known.  kept: None: that was not looked for.  channels: those in which most messages wait; None: they were
+    not looked at.
     """
 
     time: int
@@ -137,6 +160,7 @@ class MemoryReading:
     stuck: tuple[Stuck, ...] | None = None
     missed: int | None = None
     kept: tuple[KeptTasks, ...] | None = None
+    channels: tuple[Channel, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ class Summary:
             spawns=self.spawns_probed(),
             knows_stuck=any(reading.stuck is not None for reading in self.readings),
             knows_kept=not {False, True}.difference(one.is_last for one in self.readings if one.kept is not None),
+            knows_channels=any(reading.channels is not None for reading in self.readings),
         )
         end = max(start, self.end.time if self.end else self.accounts.latest)
         return Run(plan, self.chains, self.accounts, start, end, self.names, self._pids, lacks, self._used())

@@ -114,6 +114,10 @@ class TaskView:
         function = int(task["function"])
         return self.future(function), self.parked_at(task).location or self.binary.functions[function].location
 
+    def doing(self, index: int) -> str:
+        """`waits for sleep at src/main.rs:7`: what a task of the snapshot, by its index, does; "": not known."""
+        return _doing(self.snapshot, self.parked, index)
+
     def poll_of(self, task: Any) -> RunningPoll | None:
         """Where the poll of a running task stands; None: not known, or it does not run."""
         return self.under_way.polls.get(int(task["header"]))
@@ -136,7 +140,7 @@ def _doing(snapshot: Snapshot, at: Sequence[Parked], index: int) -> str:
     if state in (TaskState.UNREADABLE, TaskState.COMPLETE):
         return ""
     if state is TaskState.RUNNING:
-        return "runs"
+        return "is being polled"
     place = at[int(task["stack"])] if task["stack"] >= 0 else _UNKNOWN
     words = "is ready" if state is TaskState.READY else "waits"
     if state is TaskState.WAITING and (place.awaited or place.leaf):

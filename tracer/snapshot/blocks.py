@@ -56,7 +56,7 @@ def blocked(snapshot: Snapshot, found: LinksFound) -> TaskLinks:
     branches = Branches(snapshot, links, found)
     cycles = _cycles(snapshot, links, blocks, _single(links, found), branches)
     time = found.time if snapshot.time else 0
-    return TaskLinks(links, blocks, tuple(cycles), found.is_known, time, found.keepers)
+    return TaskLinks(links, blocks, tuple(cycles), found.is_known, time, found.keepers, found.channels)
 
 
 def _without_dropped(links: Array, snapshot: Snapshot) -> Array:

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model import Array, Backlog, Binary, Container, Layout, Link, LinkKind, LinkRole
+from tracer.snapshot.channels import read_ends, with_messages
 from tracer.snapshot.containers import elements
 from tracer.snapshot.image import Image, Known
 from tracer.snapshot.routes import Rows, follow, passes
 from tracer.snapshot.vtables import FutureVtables
 from tracer.snapshot.walk import Walk
 from tracer.stacks import (
+    CHANNEL,
     KEEPER,
     LINK,
     LINK_CHANGES,
@@ -51,17 +53,11 @@ _NAMES = (
 """tokio 1.25 to 1.54: these wait by a semaphore, or a Notify, that is a part of them."""
 _FOR_RECEIVERS = re.compile(r"::closed\b")
 """A sender's wait until there is no receiver any more: another sender does not end it."""
-_RWLOCK, _MPSC = LINK_KINDS.index(LinkKind.RWLOCK), LINK_KINDS.index(LinkKind.MPSC)
+_RWLOCK = LINK_KINDS.index(LinkKind.RWLOCK)
 _WAITS = LINK_ROLES.index(LinkRole.WAITS)
 _PARTS = frozenset({LinkKind.SEMAPHORE, LinkKind.NOTIFY})
 _SEVERAL = 2
 """Leaves of a task that has more than were looked at."""
-
-_MOST_MESSAGES = 1 << 40
-"""What claims to have more is no channel any more."""
-
-_MOST_CAPACITY = (1 << 61) - 1
-"""tokio 1.25 to 1.54, sync/batch_semaphore.rs."""
 
 _MOST_DROPS = 7
 _SECOND = 1_000_000_000
@@ -70,24 +66,34 @@ _MOST_SECONDS = 1 << 33
 
 @dataclass(frozen=True, slots=True)
 class LinksFound:
-    """links: dtype LINK, by task and frame.  is_known: of each task, whether two readings of it agree.
+    """links: dtype LINK, by task and frame.  channels: dtype CHANNEL, by the second reading alone.
 
+    is_known: of each task, whether two readings of it agree.
     leaves: of each task, at how many futures that poll no other its stack and its containers end.
     time: between the two (of one: its end), ns of CLOCK_MONOTONIC: what both tell was so then.
     keepers: dtype KEEPER, by `finished`.
     """
 
     links: Array
+    channels: Array
     is_known: Known
     leaves: npt.NDArray[np.int64]
     time: int
     keepers: Array = field(default_factory=lambda: np.empty(0, KEEPER))
 
 
+def read_channels(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot: Snapshot) -> Array:
+    """The channels that these tasks have an end of or wait for, dtype CHANNEL.  Raises as read_links()."""
+    reading = _Reading(binary, vtables, Image(memory), snapshot)
+    return read_ends(memory, reading.run().links, [*reading.backlogs])
+
+
 def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot: Snapshot) -> LinksFound:
     """Raises NoSuchProcess, PermissionMissing."""
     first = _Reading(binary, vtables, Image(memory), snapshot).run()
-    second = _Reading(binary, vtables, Image(memory), snapshot).run()
+    reading = _Reading(binary, vtables, Image(memory), snapshot)
+    second = reading.run()
+    channels = read_ends(memory, second.links, [*reading.backlogs])
     keepers = _keepers(np.concatenate([first.links, second.links]), snapshot)
     is_known = first.is_known & second.is_known
     one, other = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
@@ -96,10 +102,9 @@ def read_links(binary: Binary, vtables: FutureVtables, memory: Memory, snapshot:
             is_known[links["task"][~np.isin(keys, others)]] = False
     (_, links), (_, again) = (_each_once(found.links[is_known[found.links["task"]]]) for found in (first, second))
     links["place"][links["before"] != again["before"]] = 0
-    links["messages"][again["messages"] < 0] = -1
     leaves = np.maximum(first.leaves, second.leaves)
-    links = _with_backlogs(_with_descriptors(_with_targets(links, snapshot)))
-    return LinksFound(links, is_known, leaves, first.time, keepers)
+    links = with_messages(_with_descriptors(_with_targets(links, snapshot)), channels)
+    return LinksFound(links, channels, is_known, leaves, first.time, keepers)
 
 
 def _keepers(links: Array, snapshot: Snapshot) -> Array:
@@ -170,21 +175,6 @@ def _with_descriptors(links: Array) -> Array:
     return links
 
 
-def _with_backlogs(links: Array) -> Array:
-    """With what waits in the channels in which tasks wait for room: for a part of such a channel."""
-    is_told = (links["kind"] == _MPSC) & (links["messages"] >= 0)
-    told = links[is_told]
-    told = told[np.unique(told["address"], return_index=True)[1]]
-    asked = np.flatnonzero((links["kind"] == _MPSC) & (links["role"] == _WAITS) & ~is_told)
-    if len(told) and len(asked):
-        place = np.searchsorted(told["address"], links["address"][asked], "right") - 1
-        inside = links["address"][asked] - told["address"][place] < told["size"][place]
-        inside &= place >= 0
-        for name in ("messages", "capacity"):
-            links[name][asked[inside]] = told[name][place[inside]]
-    return links
-
-
 @dataclass(frozen=True, slots=True)
 class _Group:
     """A frame of all tasks that are in one stack.  frames: of the tasks' own stacks, where it belongs.
@@ -225,6 +215,8 @@ class _Reading:
         self._image = image
         self._snapshot = snapshot
         self._links: list[Array] = []
+        self.backlogs: dict[Backlog, int] = {}
+        """How channels count, with a number each, which their links have in place of `messages`."""
         self._is_known = np.ones(len(snapshot.tasks), np.bool_)
         self._polled: list[Addresses] = []
         self._left = _MOST_KEPT
@@ -245,7 +237,8 @@ class _Reading:
                 break
             self._load(groups)
         links = np.concatenate(self._links) if self._links else np.empty(0, LINK)
-        return LinksFound(_without_wrong_guesses(links), self._is_known, self._leaves, kernel_now())
+        links = _without_wrong_guesses(links)
+        return LinksFound(links, np.empty(0, CHANNEL), self._is_known, self._leaves, kernel_now())
 
     def _own(self) -> Iterator[_Group]:
         """The frames of the tasks' own stacks."""
@@ -355,45 +348,20 @@ class _Reading:
             links["place"] = group.addresses[rows] + np.uint64(place)
             links["before"], known = self._image.numbers_at(group.addresses[rows] + np.uint64(before), 8)
             links["place"][~known] = 0
-        links["messages"], links["capacity"] = self._backlogs(link, addresses[rows])
+        links["messages"], links["capacity"] = self._counting(link), -1
         links["flags"] |= np.uint8(LinkFlag.KEPT if group.future >= 0 else 0)
         links["flags"] |= np.uint8(LinkFlag.GUESS if link.is_guess else 0)
         links["number"], links["drops"] = self._numbers(group, link)[rows], self._drops(group, link)[rows]
         self._links.append(links)
 
+    def _counting(self, link: Link) -> int:
+        """See `backlogs`; -1: it is no channel of which it is known how it counts."""
+        return self.backlogs.setdefault(link.backlog, len(self.backlogs)) if link.backlog is not None else -1
+
     def _is_shared(self, group: _Group, link: Link) -> Known:
         if isinstance(link.shared, bool):
             return np.full(len(group.addresses), link.shared, np.bool_)
         return passes(self._image, link.shared, group.addresses)[0]
-
-    def _backlogs(self, link: Link, channels: Addresses) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """As LINK has them: (messages, capacities)."""
-        messages, most = (np.full(len(channels), -1, np.int64) for _ in range(2))
-        if link.backlog is None or not len(channels):
-            return messages, most
-        self._image.load(np.unique(channels), link.size)
-        counts, known = self._counts(channels, link.backlog)
-        sent, received, senders, capacity = counts
-        waiting = (sent - received).astype(np.int64) - (senders == 0)
-        waiting[waiting == -1] = 0  # the last sender is about to say that it was the last
-        known &= (waiting >= 0) & (waiting < _MOST_MESSAGES)
-        if link.backlog.capacity is not None:
-            known &= (capacity <= _MOST_CAPACITY) & (capacity >= waiting.astype(np.uint64))
-            most[known] = capacity[known].astype(np.int64)
-        messages[known] = waiting[known]
-        return messages, most
-
-    def _counts(self, channels: Addresses, backlog: Backlog) -> tuple[list[Addresses], Known]:
-        """(sent, received, senders, capacity), and whether all could be read; 0 where there is none."""
-        counts, is_known = [], np.ones(len(channels), np.bool_)
-        for offset in (backlog.sent, backlog.received, backlog.senders, backlog.capacity):
-            if offset is None:
-                counts.append(np.zeros(len(channels), np.uint64))
-                continue
-            values, known = self._image.numbers_at(channels + np.uint64(offset), 8)
-            counts.append(values)
-            is_known &= known
-        return counts, is_known
 
     def _numbers(self, group: _Group, link: Link) -> npt.NDArray[np.int64]:
         """What tells more of each; -1 where nothing does."""

@@ -7,6 +7,7 @@ included; a task for which that fails each time is running, or said to be unread
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy.typing as npt
 
 from tracer.model import Array, Binary, FunctionKind
 from tracer.snapshot.blocks import blocked
+from tracer.snapshot.channels import ChannelWatch
 from tracer.snapshot.headers import HEADERS, read_states
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.lasting import lasting
-from tracer.snapshot.links import LinksFound, read_links
+from tracer.snapshot.links import LinksFound, read_channels, read_links
 from tracer.snapshot.owned import OwnedLists
 from tracer.snapshot.present import Places, are_among, ids_of, polls_of
 from tracer.snapshot.proof import unchanged
@@ -26,7 +28,7 @@ from tracer.snapshot.threads import ThreadPointers, current_ids
 from tracer.snapshot.vtables import FutureVtables, has_other_layout, task_vtables
 from tracer.snapshot.wakers import without_wakers
 from tracer.snapshot.walk import Reads, Walk, Walked
-from tracer.stacks import SNAPSHOT_TASK, Snapshot, Stack, TaskFlag, TaskLinks, TaskState
+from tracer.stacks import SNAPSHOT_TASK, LinkFlag, Snapshot, Stack, TaskFlag, TaskLinks, TaskState
 from tracer.target.clock import kernel_now
 from tracer.target.memory import Addresses, Memory
 
@@ -161,6 +163,32 @@ class SnapshotReader:
 
         return lasting(read, snapshot, blocked(snapshot, read(snapshot)))
 
+    def running_channels(self, snapshot: Snapshot) -> Array:
+        """The ends of channels that the tasks of a snapshot of this process perhaps have that are being polled, dtype
+        CHANNEL: until its next await a future's memory is as its last one left it, but for what was moved away since.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        tasks, stacks = snapshot.tasks.copy(), StackTable()
+        tasks["stack"] = -1
+        which = np.flatnonzero(tasks["state"] == TaskState.RUNNING)
+        image = Image(self._memory)
+        walked = self._walk(image, tasks, which, np.ones(len(which), np.bool_))
+        has = walked.stack >= 0
+        tasks["stack"][which[has]], tasks["row"][which[has]] = stacks.add(walked, has)
+        running = replace(snapshot, tasks=tasks, stacks=stacks.stacks, addresses=stacks.addresses)
+        channels = read_channels(self._binary, self._future_vtables, self._memory, running)
+        channels["flags"] &= ~np.uint8(LinkFlag.CERTAIN)
+        return channels
+
+    def watch_channels(self, snapshot: Snapshot) -> ChannelWatch:
+        """What waits from now on in the channels that tasks of a snapshot of this process have; best right after it.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        still = read_channels(self._binary, self._future_vtables, self._memory, snapshot)
+        return ChannelWatch(self._memory, snapshot, np.concatenate([still, self.running_channels(snapshot)]))
+
     def without_wakers(self, snapshot: Snapshot) -> Rows:
         """Indexes into Snapshot.tasks, of this process: those that wait, and nothing can wake them.
 
@@ -183,25 +211,29 @@ class SnapshotReader:
     def _attempt(self, tasks: Array, which: Rows, stacks: StackTable) -> tuple[Rows, Image]:
         """Read these tasks, in place.  Yields those that changed meanwhile, and what was read."""
         image = Image(self._memory)
-        walk = Walk(self._binary, image, self._future_vtables)
         headers, sizes = tasks["header"][which], self._sizes[tasks["function"][which]]
         image.load(headers, sizes)
         tasks["stack"][which] = -1
         reads = list(self._read_headers(image, tasks, which))
         is_still = np.isin(tasks["state"][which], (TaskState.WAITING, TaskState.READY))
-        roots = []
-        for function in np.unique(tasks["function"][which][is_still]).tolist():
-            layout = self._binary.functions[function].layout
-            if layout is not None:
-                rows = np.flatnonzero(is_still & (tasks["function"][which] == function))
-                roots.append((layout, rows, headers[rows]))
-        walked = walk.run(roots, len(which))
+        walked = self._walk(image, tasks, which, is_still)
         same = unchanged(image, headers, sizes, (*reads, *walked.reads))
         # What is complete, or is no task, does not become one again.
         settled = is_still & same | np.isin(tasks["state"][which], (TaskState.COMPLETE, TaskState.UNREADABLE))
         has = settled & (walked.stack >= 0)
         tasks["stack"][which[has]], tasks["row"][which[has]] = stacks.add(walked, has)
         return which[~settled], image
+
+    def _walk(self, image: Image, tasks: Array, which: Rows, chosen: Known) -> Walked:
+        """Of these tasks the stacks of those that are chosen."""
+        roots = []
+        functions = tasks["function"][which]
+        for function in np.unique(functions[chosen]).tolist():
+            layout = self._binary.functions[function].layout
+            if layout is not None:
+                rows = np.flatnonzero(chosen & (functions == function))
+                roots.append((layout, rows, tasks["header"][which[rows]]))
+        return Walk(self._binary, image, self._future_vtables).run(roots, len(which))
 
     def _read_headers(self, image: Image, tasks: Array, which: Rows) -> Iterator[Reads]:
         """States, flags and ids, in place."""

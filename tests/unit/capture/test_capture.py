@@ -22,6 +22,7 @@ from tracer.model import (
     EVENT,
     PARKED,
     CaptureEnd,
+    Channel,
     Group,
     Halt,
     HaltKind,
@@ -80,6 +81,27 @@ def test_which_finished_tasks_are_kept_is_told(tmp_path: Path) -> None:
     with CaptureReader(tmp_path / "x.ratcap") as reader:
         read = [item.kept for item in reader if isinstance(item, MemoryReading)]
     assert read == [(replace(known, by="a::keeps \ufffd"), KeptTasks(0, 1)), (), None]
+
+
+def test_what_waits_in_channels_is_told(tmp_path: Path) -> None:
+    """Beside what is parked; an earlier version did not look for it, and a damaged one has a look without a time."""
+    channels = (
+        Channel(
+            (5, 7, 9), (0, 2**40, 3), 2**50, None, 2**64 - 1, True, "it \udcff waits", "a::b", SourceLocation("a.rs", 7)
+        ),
+        Channel((5, 9), (1, 2), 0, 16, 0, False, "", "", None),
+    )
+    readings = [MemoryReading(9, 5, 0, True, 3, np.zeros(0, PARKED), channels=told) for told in (channels, (), None)]
+    with CaptureWriter(tmp_path / "x.ratcap", RECORDING) as writer:
+        for reading in readings:
+            writer.memory_reading(reading)
+        for times, waiting in (((5,), (1,)), ((9, 5), (1, 2)), ((5, 9), (1, 2, 3))):
+            damaged = replace(channels[1], times=times, messages=waiting)
+            writer.memory_reading(replace(readings[0], channels=(damaged,)))
+    with CaptureReader(tmp_path / "x.ratcap") as reader:
+        read = [item.channels for item in reader if isinstance(item, MemoryReading)]
+        assert reader.damaged_blocks == 3
+    assert read == [(replace(channels[0], words="it \ufffd waits"), channels[1]), (), None]
 
 
 def test_what_is_told_of_no_process_that_was_recorded_is_damage(tmp_path: Path) -> None:

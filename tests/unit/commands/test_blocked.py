@@ -23,6 +23,7 @@ from tracer.output.task_list import TaskView
 from tracer.snapshot.blocks import blocked
 from tracer.snapshot.links import LinksFound
 from tracer.stacks import (
+    CHANNEL,
     LINK,
     LINK_KINDS,
     LINK_ROLES,
@@ -57,7 +58,7 @@ def view_of(count: int, *has: tuple[int, LinkRole, LinkKind, LinkFlag, int, int]
         link["task"], link["frame"], link["address"], link["size"] = task, 2, 0x1000, 0x40
         link["role"], link["kind"], link["flags"] = LINK_ROLES.index(role), LINK_KINDS.index(kind), flags
         link["target"], link["future"], link["place"], link["before"] = -1, -1, place, before
-    found = LinksFound(links, np.ones(count, np.bool_), np.full(count, 2), 1)
+    found = LinksFound(links, np.empty(0, CHANNEL), np.ones(count, np.bool_), np.full(count, 2), 1)
     told = blocked(snapshot, found)
     return TaskView.of(Process(1, 1, "x", ("x",), "x", 0, 0), binary, snapshot, {}, told), told
 

@@ -12,6 +12,7 @@ from tracer.model import LinkKind, LinkRole
 from tracer.snapshot.blocks import blocked
 from tracer.snapshot.links import LinksFound
 from tracer.stacks import (
+    CHANNEL,
     LINK,
     LINK_KINDS,
     LINK_ROLES,
@@ -62,7 +63,7 @@ def links_of(stacks: Sequence[Stack], has: Sequence[Has], *, time: int = 1) -> T
         link["number"], link["target"], link["future"] = one.number, one.target, -1
         link["place"], link["before"] = one.place, one.before
     leaves = np.array([2 if stack is TWO_WAYS else 1 for stack in stacks])
-    found = LinksFound(links, np.ones(len(stacks), np.bool_), leaves, NOW)
+    found = LinksFound(links, np.empty(0, CHANNEL), np.ones(len(stacks), np.bool_), leaves, NOW)
     return blocked(Snapshot(time, 0, tasks, tuple(stacks)), found)
 
 

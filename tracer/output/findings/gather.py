@@ -9,6 +9,7 @@ from functools import partial
 from tracer.model import WAIT, Array, Finding, FunctionKind, Group, MemoryReading, Recording, Spans
 from tracer.output.accounts import Accounts
 from tracer.output.delays import first_waits
+from tracer.output.findings.backlogs import BACKLOG, Backlogs, backlogs
 from tracer.output.findings.blocked import HELD_STILL, LINE_STANDS, blocked, lent_out
 from tracer.output.findings.busy_loops import BUSY_LOOP, BusyLoops, busy_loops, unsure_loops
 from tracer.output.findings.cancellations import CANCEL_STORM, SELECT_CANCELLED, always_cancelled, cancel_storms
@@ -43,7 +44,7 @@ from tracer.output.records import join
 
 RULES = (
     *(LONG_POLL, STARVED, BUSY_LOOP),
-    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK, LONG_QUEUE),
+    *(LOST_WAKE, UNPOLLED, FUTURELOCK, DEADLOCK, HELD_LOCK, LONG_QUEUE, BACKLOG),
     *(TASK_LEAK, FUTURE_LEAK, RESULT_LEAK, CANCEL_STORM, SELECT_CANCELLED),
     *(IMBALANCE, POOL),
     *(HALTED, THROTTLED),
@@ -90,6 +91,7 @@ class Evidence:
         self._workers = Workers(is_task)
         self._stuck = StuckTasks(is_task)
         self._kept_results = KeptResults(is_task)
+        self._backlogs = Backlogs()
 
     def spans(self, spans: Spans, answered: Array) -> None:
         """Polls and waits; answered: those of the waits of which the wake is known.
@@ -110,6 +112,7 @@ class Evidence:
         self._inlined_branches.add(spans.waits)
         self._workers.add(spans.polls, ready)
         self._stuck.add(spans.waits, new)
+        self._backlogs.add(spans.over)
 
     def calls_in_place(self, polls: Array) -> None:
         """Of block_in_place (dtype POLL), which `spans` is not told of; before that."""
@@ -120,6 +123,7 @@ class Evidence:
         """The tasks were read from a process' memory."""
         self._stuck.memory_reading(reading)
         self._kept_results.memory_reading(reading)
+        self._backlogs.memory_reading(reading)
 
     def unjudged(self, run: Run) -> Sequence[Unjudged]:
         """The rules that cannot be judged: of what this recording lacks, or of what it has."""
@@ -148,6 +152,7 @@ class Evidence:
             (HELD_STILL, (one.finding for one in kept)),
             (LONG_QUEUE, long_queues(LONG_QUEUE, self._queues, in_line, run)),
             (LINE_STANDS, (one.finding for one in lines)),
+            (BACKLOG, backlogs(BACKLOG, self._backlogs, run)),
             (TASK_LEAK, task_leaks(TASK_LEAK, self._lives, run)),
             (FUTURE_LEAK, future_leaks(FUTURE_LEAK, self._lives, run)),
             (RESULT_LEAK, result_leaks(RESULT_LEAK, self._kept_results, self._lives, self._stuck, run)),
@@ -183,6 +188,7 @@ def missing(
     spawns: bool,
     knows_stuck: bool,
     knows_kept: bool,
+    knows_channels: bool,
     has_types: bool,
 ) -> dict[Need, str]:
     """What a recording lacks, and why.  shares: of its time, in which each group of probes was attached.
@@ -190,7 +196,7 @@ def missing(
     own_futures: in which the one of the user's own futures was that was least of all.
     is_whole: no event was lost, and its end was written.  spawns: they were probed.
     knows_stuck: memory at the end told what will not go on.  knows_kept: memory at both ends, which finished tasks it
-    has.  has_types: the layouts of futures are known.
+    has.  knows_channels: memory told what waits in channels.  has_types: the layouts of futures are known.
     """
     tasks, wakes, futures = (shares.get(group, 0.0) for group in (Group.TASKS, Group.WAKES, Group.FUTURES))
     parts = {
@@ -213,6 +219,8 @@ def missing(
         found[Need.STUCK] = "the tasks' memory was not read at the end"
     if not knows_kept:
         found[Need.KEPT] = "the tasks' memory was not read at both ends"
+    if not knows_channels:
+        found[Need.CHANNELS] = "it was not read from memory what waits in channels"
     if not has_types:
         found[Need.LINKS] = "what a task holds is not known without types: debug = 2, or --symbols TWIN"
     return found

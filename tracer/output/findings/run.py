@@ -24,6 +24,7 @@ class Need(StrEnum):
     WHOLE = "whole"  # polls of tasks all the time, and that no event is missing
     STUCK = "stuck"  # what memory at the end tells of tasks that will not go on
     KEPT = "kept"  # which finished tasks memory still has, at both ends
+    CHANNELS = "channels"  # how many messages waited in channels all the time
     LINKS = "links"  # what of that needs types: who holds what somebody waits for
 
 

@@ -72,6 +72,8 @@ fn main() {
         "held-lock-forever" => multi().block_on(lock::holding_forever()),
         "long-queue" => multi().block_on(queue::permits()),
         "long-queue-channel" => multi().block_on(queue::room()),
+        "backlog" => multi().block_on(queue::unbounded()),
+        "backlog-computing" => multi().block_on(queue::unbounded_computing()),
         "long-queue-forever" => multi().block_on(queue::permits_forever()),
         "long-queue-leaked" => multi().block_on(queue::permits_leaked()),
         "long-queue-channel-forever" => multi().block_on(queue::room_forever()),

@@ -1,6 +1,6 @@
 //! Tasks that wait in line for what there is too little of.
 
-use crate::pause;
+use crate::{pause, spin};
 use std::sync::Arc;
 use tokio::sync::{mpsc, Notify, Semaphore};
 
@@ -42,6 +42,47 @@ pub async fn room() {
     for _ in 0..3 {
         tokio::spawn(produce(sender.clone()));
     }
+    std::future::pending().await
+}
+
+/// As much as comes, however much waits.
+async fn put(rows: mpsc::UnboundedSender<u64>) {
+    for row in 0.. {
+        pause(2).await;
+        for part in 0..8 {
+            rows.send(row * 8 + part).unwrap();
+        }
+    }
+}
+
+async fn take(mut rows: mpsc::UnboundedReceiver<u64>) {
+    while rows.recv().await.is_some() {
+        // FAULT: backlog
+        pause(2).await;
+    }
+}
+
+/// Is polled all but all the time.
+// FAULT: backlog-computing
+async fn take_and_compute(mut rows: mpsc::UnboundedReceiver<u64>) {
+    while rows.recv().await.is_some() {
+        spin(2);
+        tokio::task::yield_now().await;
+    }
+}
+
+pub async fn unbounded_computing() {
+    let (sender, rows) = mpsc::unbounded_channel();
+    tokio::spawn(take_and_compute(rows));
+    tokio::spawn(put(sender));
+    std::future::pending().await
+}
+
+/// More comes than is taken.
+pub async fn unbounded() {
+    let (sender, rows) = mpsc::unbounded_channel();
+    tokio::spawn(take(rows));
+    tokio::spawn(put(sender));
     std::future::pending().await
 }
 

@@ -18,14 +18,8 @@ ALL = dict.fromkeys(Group, 1.0)
 
 def why(shares: dict[Group, float], **but: Any) -> dict[str, str]:
     """But for this, nothing is missing."""
-    whole = {
-        "own_futures": 1.0,
-        "is_whole": True,
-        "spawns": True,
-        "knows_stuck": True,
-        "knows_kept": True,
-        "has_types": True,
-    }
+    whole = {"own_futures": 1.0, "is_whole": True, "spawns": True, "has_types": True}
+    whole |= {"knows_stuck": True, "knows_kept": True, "knows_channels": True}
     return {one.rule: one.why for one in unjudged(missing(shares, **(whole | but)))}
 
 
@@ -68,8 +62,9 @@ def test_lost_events_and_memory_that_was_not_read() -> None:
     assert set(found.values()) == {"events are missing"}
     assert why(ALL, knows_stuck=False).keys() == {"lost-wake", "deadlock", "futurelock"}
     assert why(ALL, knows_kept=False).keys() == {"result-leak"}
+    assert why(ALL, knows_channels=False).keys() == {"backlog"}
     assert why(ALL, spawns=False).keys() == {"blocking-pool"}
-    assert why(ALL, has_types=False).keys() == {"deadlock", "futurelock", "held-lock", "long-queue"}
+    assert why(ALL, has_types=False).keys() == {"deadlock", "futurelock", "held-lock", "long-queue", "backlog"}
     assert why(ALL, own_futures=0.5) == {"select-cancelled": "some of its own futures were probed in 50% of the time"}
 
 
