@@ -25,7 +25,7 @@ def why(shares: dict[Group, float], **but: Any) -> dict[str, str]:
 
 def test_where_nothing_is_missing_all_are_judged() -> None:
     assert why(ALL) == {}
-    assert len({rule.id for rule in RULES}) == len(RULES) == 18
+    assert len({rule.id for rule in RULES}) == len(RULES) == 19
     assert all(rule.advice.endswith(".") for rule in RULES)
     assert {rule.id for rule in RULES if not rule.needs} == {"halted", "cpu-throttled"}
 
