@@ -16,6 +16,7 @@ from tracer.errors import ExitCode, RatError
 from tracer.terminal import say, say_json
 
 _DISTRIBUTION = "rat-ebpf"
+_WITHOUT_RIGHTS = "cannot be seen without these rights"
 
 
 class Status(StrEnum):
@@ -57,8 +58,9 @@ def run(options: argparse.Namespace) -> ExitCode:
 def examine() -> list[Finding]:
     """Looks at everything; raises nothing, so that one broken part does not hide the others."""
     findings = [_architecture(), *_packages(), *_rights()]
-    may_load = all(finding.status is Status.OK for finding in findings if finding.name.startswith("CAP_"))
-    findings += _kernel(may_load)
+    has_rights = all(finding.status is Status.OK for finding in findings if finding.name.startswith("CAP_"))
+    findings.append(_bpf_call(has_rights))
+    findings += _kernel(has_rights, may_load=findings[-1].status is Status.OK)
     findings += [_headers(), _bcc()]
     findings.append(_program(can_try=all(finding.status in (Status.OK, Status.LIMITED) for finding in findings)))
     return findings
@@ -101,7 +103,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _rights() -> Iterator[Finding]:
-    from tracer.probe.bcc_compiler import missing_capabilities
+    from tracer.probe.permission import missing_capabilities
 
     uses = {
         "CAP_BPF": "to load BPF programs",
@@ -116,7 +118,21 @@ def _rights() -> Iterator[Finding]:
             yield Finding(name, Status.OK, use)
 
 
-def _kernel(may_load: bool) -> Iterator[Finding]:
+def _bpf_call(has_rights: bool) -> Finding:
+    from tracer.probe.permission import require_bpf
+
+    name = "bpf()"
+    if not has_rights:
+        return Finding(name, Status.UNKNOWN, _WITHOUT_RIGHTS)
+
+    def call() -> Finding:
+        require_bpf()
+        return Finding(name, Status.OK, "the kernel lets this process load programs")
+
+    return _examined(name, call)
+
+
+def _kernel(has_rights: bool, may_load: bool) -> Iterator[Finding]:
     from tracer.probe.kernel import MultiSupport, has_ring_buffer, uprobe_multi_support
 
     def multi() -> Finding:
@@ -137,26 +153,24 @@ def _kernel(may_load: bool) -> Iterator[Finding]:
         )
 
     for name, look in (("uprobe_multi links", multi), ("BPF ring buffer", ring)):
-        yield (
-            _examined(name, look) if may_load else Finding(name, Status.UNKNOWN, "cannot be seen without these rights")
-        )
+        yield _examined(name, look) if may_load else Finding(name, Status.UNKNOWN, _WITHOUT_RIGHTS)
     if Path("/sys/kernel/btf/vmlinux").exists():
         yield Finding("kernel types (BTF)", Status.OK, "/sys/kernel/btf/vmlinux")
     else:
         yield Finding(
             "kernel types (BTF)", Status.LIMITED, "not in this kernel; polls and waits are traced without them"
         )
-    yield _perf_events(may_load)
+    yield _perf_events(has_rights)
 
 
-def _perf_events(may_load: bool) -> Finding:
+def _perf_events(has_rights: bool) -> Finding:
     name, path = "perf events", Path("/proc/sys/kernel/perf_event_paranoid")
     if not path.exists():
         return Finding(
             name, Status.MISSING, "this kernel is built without them (CONFIG_PERF_EVENTS), uprobes need them"
         )
     level = path.read_text(encoding="ascii").strip()
-    if may_load:
+    if has_rights:
         return Finding(name, Status.OK, f"perf_event_paranoid is {level}, which CAP_PERFMON passes")
     return Finding(name, Status.UNKNOWN, f"perf_event_paranoid is {level}; CAP_PERFMON would pass it")
 

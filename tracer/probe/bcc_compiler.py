@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import AttachFailed, MissingDependency, NotTraceable, PermissionMissing
-from tracer.privileges import Capability, effective_capabilities, has_capability
+from tracer.privileges import Capability, has_capability
 from tracer.probe.compiled import Compiled, MapShape, with_maps
 from tracer.probe.headers import kernel_headers
 from tracer.probe.kernel import map_shape
+from tracer.probe.permission import missing_capabilities
 
 _PART = re.compile(rb'^#include "(\w+\.c)"$', re.MULTILINE)
 
@@ -127,17 +128,6 @@ def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     named = [line for line in lines if "error:" in line]
     return (named or lines[-1:] or ["no reason given"])[0]
-
-
-def missing_capabilities(status: Path = Path("/proc/self/status")) -> list[str]:
-    """The capabilities that tracing needs and this process lacks.  CAP_SYS_ADMIN stands for the first two."""
-    effective = effective_capabilities(status)
-    has_admin = bool(effective >> Capability.SYS_ADMIN & 1)
-    return [
-        f"CAP_{one.name}"
-        for one in (Capability.BPF, Capability.PERFMON, Capability.SYS_PTRACE)
-        if not effective >> one & 1 and not (has_admin and one is not Capability.SYS_PTRACE)
-    ]
 
 
 @contextmanager

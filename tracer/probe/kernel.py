@@ -38,6 +38,8 @@ _PERF_ATTR_WATERMARK = 1 << 14
 _PERF_ATTR_DISABLED, _PERF_ATTR_EXCLUDE_KERNEL = 1 << 0, 1 << 5
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 
+NOT_ALLOWED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+"""What a system call that may not be made fails with: for want of rights, or for a seccomp profile (any of them)."""
 RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 """The least program: r0 = 0; exit."""
 # r1 = 0; *(u64 *)(r10 - 8) = r1; r1 = atomic_fetch_add((u64 *)(r10 - 8), r1); return 0
@@ -265,7 +267,7 @@ def uprobe_multi_support() -> MultiSupport:
     try:
         program = load_program(PROGRAM_UPROBE, RETURN_0, ATTACH_UPROBE_MULTI)
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
+        if error.errno in NOT_ALLOWED:
             raise
         return MultiSupport.NONE
     try:
@@ -290,7 +292,7 @@ def read_user_helper() -> int:
     try:
         os.close(load_program(PROGRAM_UPROBE, _reads_by(_PROBE_READ_USER)))
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
+        if error.errno in NOT_ALLOWED:
             raise
         return _PROBE_READ
     return _PROBE_READ_USER
@@ -315,7 +317,9 @@ def has_ring_buffer() -> bool:
     """Whether the kernel knows BPF ring buffers (Linux 5.8)."""
     try:
         os.close(create_map(_MAP_TYPE_RINGBUF, 0, 0, mmap.PAGESIZE, 0, "events"))
-    except OSError:
+    except OSError as error:
+        if error.errno in NOT_ALLOWED:
+            raise
         return False
     return True
 
@@ -325,7 +329,7 @@ def has_atomic_fetch() -> bool:
     try:
         os.close(load_program(PROGRAM_UPROBE, _FETCHING))
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
+        if error.errno in NOT_ALLOWED:
             raise
         return False
     return True

@@ -16,9 +16,10 @@ from typing import Protocol
 
 from tracer.errors import AttachFailed, NoSuchProcess, PermissionMissing, RatError
 from tracer.model import Group, Probe, Process, Site
-from tracer.probe.bcc_compiler import attach_uprobe, missing_capabilities
+from tracer.probe.bcc_compiler import attach_uprobe
 from tracer.probe.hand import Hand
 from tracer.probe.leaving import Leaving
+from tracer.probe.permission import missing_capabilities
 from tracer.probe.scheduling import Tracepoints
 
 BCC_LIMIT = 1_000

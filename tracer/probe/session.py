@@ -21,7 +21,6 @@ from types import TracebackType
 
 from tracer.errors import NoSuchProcess, OutOfProcesses, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Process, Refusal, Thread, exits_apart, functions_of
-from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.calibration import (
     Costs,
     calibration_plan,
@@ -35,6 +34,7 @@ from tracer.probe.kernel import MultiSupport, cpus
 from tracer.probe.ledger import Ledger, Look
 from tracer.probe.links import Attachment, BccAttachment, Handed, Links, MultiAttachment, Refused
 from tracer.probe.perf import PerfBuffers
+from tracer.probe.permission import require_permission
 from tracer.probe.program import PollProgram
 from tracer.probe.refused import without_refused
 from tracer.probe.ring import RingBuffer
@@ -80,9 +80,7 @@ class ProbeSession:
         cache: Path | None = None,
         variant: Variant | None = None,
     ) -> None:
-        lacking = missing_capabilities()
-        if lacking:
-            raise PermissionMissing("Tracing is not permitted.", why=f"missing: {', '.join(lacking)}")
+        require_permission()
         self._plan = plan
         self._processes = tuple(processes)
         # Held open: the path of a process' executable goes with that process, and it may not be the last.

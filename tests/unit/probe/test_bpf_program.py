@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 
 from tracer.errors import MissingDependency
-from tracer.probe.bcc_compiler import missing_capabilities
 from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.compiled import Compiled, KeptPrograms, MapShape, with_maps
+from tracer.probe.permission import missing_capabilities
 from tracer.probe.sources import bpf_folder
 from tracer.target.own_files import OwnFiles
 

@@ -1,0 +1,69 @@
+"""The tracer beside a program in a container: what the container keeps from it is said, or does not matter."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import rat
+from tests.e2e.test_bad_input import assert_helpful
+from tests.running import Targets
+from tracer.errors import ExitCode
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+
+BPF = 321
+"""Numbers of system calls on x86-64."""
+
+REFUSE = """
+import ctypes, os, struct, sys
+call, error = map(int, sys.argv[1:3])
+# A = the call's number; if it is the one: the error, else: allow (linux/filter.h, linux/seccomp.h)
+filter = struct.pack("<HBBI HBBI HBBI HBBI", 0x20, 0, 0, 0, 0x15, 0, 1, call,
+                     0x06, 0, 0, 0x00050000 | error, 0x06, 0, 0, 0x7FFF0000)
+code = ctypes.create_string_buffer(filter, len(filter))
+program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", 4, ctypes.addressof(code)), 16)
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())  # PR_SET_SECCOMP
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+def refusing(call: int, error: int) -> list[str]:
+    """A command that runs another one to which a seccomp profile refuses a system call."""
+    return [sys.executable, "-c", REFUSE, str(call), str(error)]
+
+
+ANOTHER_USER_NAMESPACE = ["unshare", "--user", "--map-root-user"]
+WITHOUT_BPF = [
+    pytest.param(refusing(BPF, errno.EPERM), "seccomp", id="seccomp"),
+    pytest.param(refusing(BPF, errno.ENOSYS), "seccomp", id="seccomp-nosys"),
+    pytest.param(ANOTHER_USER_NAMESPACE, "user namespace", id="user-namespace"),
+]
+
+
+@pytest.mark.parametrize(("through", "cause"), WITHOUT_BPF)
+def test_bpf_is_refused_although_all_capabilities_are_there(
+    targets: Targets, tmp_path: Path, through: list[str], cause: str
+) -> None:
+    program = targets.path("spin", "release")
+    done = rat("-o", tmp_path / "x.pftrace", "--", program, "bare", "1", through=through)
+    assert_helpful(done, ExitCode.NO_PERMISSION, "refuses bpf()")
+    assert cause in done.err
+
+
+@pytest.mark.parametrize(("through", "cause"), WITHOUT_BPF)
+def test_doctor_says_so_too(through: list[str], cause: str) -> None:
+    """... and says nothing about what the kernel has, which it could not ask."""
+    done = rat("doctor", "--json", through=through)
+    assert done.code == ExitCode.MISSING_DEPENDENCY
+    findings = {one["name"]: one for one in json.loads(done.out)["findings"]}
+    assert findings["CAP_BPF"]["status"] == "ok"
+    assert findings["bpf()"]["status"] == "missing"
+    assert cause in findings["bpf()"]["detail"]
+    for name in ("uprobe_multi links", "BPF ring buffer", "BPF program"):
+        assert findings[name]["status"] == "unknown"
