@@ -11,13 +11,18 @@ import pytest
 
 from tests.e2e.command import rat
 from tests.e2e.test_bad_input import assert_helpful
+from tests.e2e.test_rights import THREE, own_folder
 from tests.running import Targets
 from tracer.errors import ExitCode
 
+__all__ = ["own_folder"]  # a fixture
+
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
-BPF = 321
+MEMFD_CREATE, BPF = 319, 321
 """Numbers of system calls on x86-64."""
+
+NOEXEC = Path("/proc/sys/vm/memfd_noexec")
 
 REFUSE = """
 import ctypes, os, struct, sys
@@ -67,3 +72,29 @@ def test_doctor_says_so_too(through: list[str], cause: str) -> None:
     assert cause in findings["bpf()"]["detail"]
     for name in ("uprobe_multi links", "BPF ring buffer", "BPF program"):
         assert findings[name]["status"] == "unknown"
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_memory_that_may_not_be_executed_does_not_matter(targets: Targets, tmp_path: Path, level: int) -> None:
+    if not NOEXEC.exists():
+        pytest.skip("this kernel has no vm.memfd_noexec (Linux 6.3)")
+    output, program = tmp_path / "x.ratcap", targets.path("spin", "release")
+    confined = ["unshare", "--pid", "--fork", "--mount-proc"]
+    beside = f'(echo go; sleep 60) | {program} bare 1000 >/dev/null & sleep 0.5; exec "$@" --pid $!'
+    through = [*confined, "sh", "-c", f"echo {level} >{NOEXEC}; {beside}", "sh"]
+    done = rat("-o", output, "-d", 0.2, "--format", "capture", through=through)
+    assert done.code == 0, done.err
+    assert output.stat().st_size > 100_000
+
+
+def test_a_bound_of_processes_is_said(targets: Targets, own_folder: Path) -> None:
+    """Of so many that only the one is missing on which costs are measured."""
+    env = {"XDG_CACHE_HOME": str(own_folder / "cache")}
+    with targets.run("spin", "release", "bare", "1000") as running:
+        running.go()
+        arguments = ("--pid", running.pid, "-d", 0.2, "--format", "capture", "-o", own_folder / "x.ratcap")
+        done = rat(*arguments, through=THREE, env=env)  # what is compiled once takes no process any more
+        assert done.code == 0, done.err
+        (own_folder / "x.ratcap").unlink()
+        done = rat(*arguments, through=[*THREE, "prlimit", "--nproc=2"], env=env)
+    assert_helpful(done, ExitCode.OUTPUT_FAILED, "No more processes may be started")

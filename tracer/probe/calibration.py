@@ -7,18 +7,22 @@ often as it is told.  The real BPF program runs at its probes.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import IO
 
-from tracer.errors import AttachFailed
+from tracer.errors import AttachFailed, OutOfProcesses
 from tracer.model import (
     Binary,
     ExitKind,
@@ -36,7 +40,9 @@ from tracer.model import (
     Source,
     SpawnStep,
 )
+from tracer.target.own_files import default_cache
 
+_MFD_EXEC = 0x10
 _BASE = 0x400000
 _CODE_AT = 0x78  # after the ELF header and one program header
 _CODE = bytes.fromhex(
@@ -268,30 +274,71 @@ class CalibrationProcess:
 
 @contextmanager
 def calibration_process() -> Iterator[CalibrationProcess]:
-    """Start the program, from memory: no file system need allow execution."""
-    file = os.memfd_create("rat-calibration")
-    try:
-        os.write(file, _elf())
-        # Opened again for reading: a file open for writing cannot be executed.
-        path = f"/proc/self/fd/{file}"
-        readable = os.open(path, os.O_RDONLY)
-    finally:
-        os.close(file)
-    try:
-        running = subprocess.Popen(
-            [f"/proc/self/fd/{readable}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(readable,),
-            bufsize=0,
-        )
-    finally:
-        os.close(readable)
-    with running:
+    """Raises AttachFailed where nothing may be executed that was not installed, and OutOfProcesses."""
+    with _started() as running:
         try:
             yield CalibrationProcess(running)
         finally:
             running.kill()
+
+
+def _started() -> subprocess.Popen[bytes]:
+    """The program runs from memory, so that no file system need allow execution; where memory may not be executed
+    (the sysctl vm.memfd_noexec), from a file without a name."""
+    refusals: list[str] = []
+    for place, make in _places():
+        try:
+            with make() as file:
+                file.write(_elf())
+                file.flush()
+                os.fchmod(file.fileno(), 0o700)
+                # Opened again for reading: a file open for writing cannot be executed.
+                readable = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _executed(readable)
+            finally:
+                os.close(readable)
+        except BlockingIOError as error:
+            raise OutOfProcesses from error
+        except OSError as error:
+            if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):  # no better elsewhere
+                raise
+            refusals.append(f"in {place}: {error.strerror}")
+    raise AttachFailed(
+        "What probes cost cannot be measured: the program for it may be executed nowhere.",
+        why="; ".join(refusals),
+        fix="TMPDIR=/a/folder rat-ebpf …    # that can be written, and is not mounted with noexec",
+    )
+
+
+def _places() -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+    yield "memory (vm.memfd_noexec)", lambda: os.fdopen(_memory(), "wb")
+    for folder in (_temporary_folder(), default_cache()):
+        if folder is not None:
+            yield str(folder), partial(tempfile.TemporaryFile, dir=folder)
+
+
+def _memory() -> int:
+    """Raises OSError."""
+    try:
+        return os.memfd_create("rat-calibration", os.MFD_CLOEXEC | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create("rat-calibration")  # before Linux 6.3
+
+
+def _temporary_folder() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return None
+
+
+def _executed(file: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [f"/proc/self/fd/{file}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(file,), bufsize=0
+    )
 
 
 def _elf() -> bytes:
