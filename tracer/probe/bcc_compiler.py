@@ -53,7 +53,7 @@ def _taken_from(module: Any, library: Any) -> Compiled:
     shapes, index = [], {}
     for at in range(library.bpf_num_tables(number)):
         name = library.bpf_table_name(number, at)
-        fd = module[name].map_fd
+        fd = library.bpf_table_fd(number, name)  # module[name] would read /sys, which a container need not have
         index[fd] = at
         shapes.append(MapShape(name.decode(), *map_shape(fd)))
     names = [library.bpf_function_name(number, at) for at in range(library.bpf_num_functions(number))]

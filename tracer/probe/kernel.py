@@ -26,7 +26,8 @@ _GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
 _PROG_INFO_MISSES = 208  # offset of bpf_prog_info.recursion_misses; what the kernel does not know it leaves as it is
 PROGRAM_UPROBE, PROGRAM_PERF_EVENT, PROGRAM_RAW_TRACEPOINT = 2, 7, 17
 _PROGRAM_TRACING, _TRACE_ITERATOR, _ITERATOR_CREATE = 26, 28, 33
-_MAP_TYPE_RINGBUF = 27
+_MAP_TYPE_PERCPU_ARRAY, _MAP_TYPE_RINGBUF = 6, 27
+_MOST_CPUS = 1 << 14
 _NO_EXIST = 1  # BPF_NOEXIST
 ATTACH_UPROBE_MULTI = 48
 _UPROBE_MULTI_RETURN = 1
@@ -398,11 +399,31 @@ def _open_perf_event(attributes: bytes, cpu: int, tid: int = -1) -> int:
 
 
 def cpus(kind: str) -> list[int]:
-    """CPU numbers that are "possible" or "online"."""
-    with open(f"/sys/devices/system/cpu/{kind}", encoding="ascii") as file:
-        text = file.read().strip()
+    """CPU numbers that are "possible" or "online".  Raises OSError where they can be told by nothing."""
+    try:
+        with open(f"/sys/devices/system/cpu/{kind}", encoding="ascii") as file:
+            text = file.read().strip()
+    except FileNotFoundError:  # a container without /sys
+        return list(range(_count_possible())) if kind == "possible" else _online()
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         numbers.extend(range(int(first), int(last or first) + 1))
     return numbers
+
+
+def _count_possible() -> int:
+    """As many as the kernel copies values of a per-CPU map, which of a new one are 0.  Raises OSError."""
+    fd = create_map(_MAP_TYPE_PERCPU_ARRAY, 4, 8, 1, 0, "possible")
+    try:
+        key = ctypes.create_string_buffer(4)
+        values = (ctypes.c_int64 * _MOST_CPUS)(*[-1] * _MOST_CPUS)
+        _bpf(_MAP_LOOKUP, struct.pack("<IIQQQ", fd, 0, ctypes.addressof(key), ctypes.addressof(values), 0))
+    finally:
+        os.close(fd)
+    return list(values).index(-1)
+
+
+def _online() -> list[int]:
+    with open("/proc/stat", encoding="ascii") as file:
+        return [int(number) for number in re.findall(r"^cpu(\d+) ", file.read(), re.MULTILINE)]

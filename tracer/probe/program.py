@@ -90,8 +90,8 @@ class PollProgram:
             "walk_nodes": len(walks.nodes),
             "walk_edges": max(len(walks.edges), 1),
         }
-        if variant.is_ring:
-            entries["events"] = ring_pages * mmap.PAGESIZE
+        # BCC counts the CPUs for the latter by /sys, which a container need not have.
+        entries["events"] = ring_pages * mmap.PAGESIZE if variant.is_ring else cpus("possible")[-1] + 1
         by_place = variant.by_place
         self.bpf = BpfProgram(SOURCE, variant.defines, cache, entries)
         try:
