@@ -19,7 +19,7 @@ __all__ = ["own_folder"]  # a fixture
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
-MEMFD_CREATE, BPF = 319, 321
+PERF_EVENT_OPEN, BPF = 298, 321
 """Numbers of system calls on x86-64."""
 
 NOEXEC = Path("/proc/sys/vm/memfd_noexec")
@@ -98,3 +98,32 @@ def test_a_bound_of_processes_is_said(targets: Targets, own_folder: Path) -> Non
         (own_folder / "x.ratcap").unlink()
         done = rat(*arguments, through=[*THREE, "prlimit", "--nproc=2"], env=env)
     assert_helpful(done, ExitCode.OUTPUT_FAILED, "No more processes may be started")
+
+
+def test_without_sys(targets: Targets, tmp_path: Path) -> None:
+    """BCC compiles, and the number of CPUs is the kernel's."""
+    through = ["unshare", "--mount", "sh", "-c", 'umount -l /sys && mount -t tmpfs none /var/cache && exec "$@"', "sh"]
+    output = tmp_path / "x.ratcap"
+    with targets.run("spin", "release", "bare", "1000") as running:
+        running.go()
+        for transport in ("auto", "perf"):
+            arguments = ("--pid", running.pid, "-d", 0.2, "--format", "capture", "--transport", transport)
+            done = rat(*arguments, "-o", output, through=through)
+            assert done.code == 0, done.err
+            assert output.stat().st_size > 100_000
+            output.unlink()
+    assert rat("doctor", through=through).code == 0
+
+
+def test_perf_buffers_where_no_memory_may_be_locked(targets: Targets, own_folder: Path) -> None:
+    """... but what kernel.perf_event_mlock_kb lets every user have."""
+    output = own_folder / "x.ratcap"
+    with targets.run("spin", "release", "bare", "1000") as running:
+        running.go()
+        arguments = ("--pid", running.pid, "-d", 0.2, "--format", "capture", "--transport", "perf", "-o", output)
+        done = rat(*arguments, through=[*THREE, "prlimit", "--memlock=0"])
+        assert done.code == 0, done.err
+        assert output.stat().st_size > 100_000
+        output.unlink()
+        done = rat(*arguments, through=refusing(PERF_EVENT_OPEN, errno.EPERM))
+    assert_helpful(done, ExitCode.NO_PERMISSION, "refuses perf_event_open()", "seccomp")

@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 import struct
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy.typing as npt
 
 from tracer.errors import AttachFailed
 from tracer.model import EVENT, Array
-from tracer.probe.kernel import Map, cpus, enable_perf_event, open_perf_output
+from tracer.probe.kernel import NOT_ALLOWED, Map, cpus, enable_perf_event, open_perf_output
+from tracer.probe.permission import refused
 from tracer.probe.transport import joined
 
 _PAGE = mmap.PAGESIZE
@@ -71,7 +73,8 @@ class _CpuBuffer:
 class PerfBuffers:
     """Reads the events of a perf event array map.  Nothing wakes the reader: it polls.
 
-    size: of all buffers together, in bytes; halved as often as the memory-lock limit asks for.
+    size: of all buffers together, in bytes; halved as often as the memory-lock limit asks for.  Raises AttachFailed,
+    or PermissionMissing.
     dropped: what the kernel's own records say was lost, a second opinion on our counter.
     """
 
@@ -83,15 +86,23 @@ class PerfBuffers:
         events = Map(fd, 4, 4)
         online = cpus("online")
         pages = max(1, 1 << (size // len(online) // _PAGE).bit_length() - 1)
-        try:
-            for cpu in online:
-                buffer, pages = _open(cpu, pages)
-                self._buffers.append(buffer)
-                events.update(struct.pack("<I", cpu), struct.pack("<I", buffer.fd))
-                enable_perf_event(buffer.fd)
-        except BaseException:
-            self.close()
-            raise
+        while not self._buffers:
+            try:
+                for cpu in online:
+                    self._buffers.append(_open(cpu, pages, events))
+            except _NoRoom as error:  # for all of them, since one that is large leaves nothing to the others
+                self.close()
+                if pages == 1:
+                    raise _refusal(error) from error
+                pages //= 2
+            except OSError as error:
+                self.close()
+                if error.errno in NOT_ALLOWED:
+                    raise refused("perf_event_open", error) from error
+                raise AttachFailed("A perf buffer cannot be opened.", why=str(error), fix="rat-ebpf doctor") from error
+            except BaseException:
+                self.close()
+                raise
 
     def drain(self) -> Array:
         """The events written since the last call, dtype EVENT, CPU after CPU."""
@@ -111,17 +122,35 @@ class PerfBuffers:
             os.close(fd)
 
 
-def _open(cpu: int, pages: int) -> tuple[_CpuBuffer, int]:
-    """One CPU's buffer of `pages` data pages, or of fewer; raises AttachFailed."""
-    fd = open_perf_output(cpu, watermark=pages * _PAGE)
-    while True:
+class _NoRoom(OSError):
+    """A buffer of that size cannot be mapped."""
+
+
+def _open(cpu: int, pages: int, events: Map) -> _CpuBuffer:
+    """One CPU's buffer of so many data pages, and nothing of it where it raises OSError."""
+    with ExitStack() as undone:
+        fd = open_perf_output(cpu, watermark=pages * _PAGE)
+        undone.callback(os.close, fd)
         try:
             mapping = mmap.mmap(fd, (1 + pages) * _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-            break
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOMEM) or pages == 1:
-                os.close(fd)
-                raise AttachFailed("A perf buffer cannot be mapped.", why=str(error)) from error
-            pages //= 2
+            if error.errno in (errno.EPERM, errno.ENOMEM):
+                raise _NoRoom(error.errno, error.strerror) from error
+            raise
+        undone.callback(mapping.close)  # before an array is made of it, which would keep it open
+        events.update(struct.pack("<I", cpu), struct.pack("<I", fd))
+        enable_perf_event(fd)
+        undone.pop_all()
     control = np.frombuffer(mapping, np.uint64, _PAGE // 8)
-    return _CpuBuffer(fd, mapping, control, np.frombuffer(mapping, np.uint8, pages * _PAGE, _PAGE)), pages
+    return _CpuBuffer(fd, mapping, control, np.frombuffer(mapping, np.uint8, pages * _PAGE, _PAGE))
+
+
+def _refusal(error: _NoRoom) -> AttachFailed:
+    """For people."""
+    if error.errno != errno.EPERM:
+        return AttachFailed("A perf buffer cannot be mapped.", why=str(error), fix="rat-ebpf … --transport ring")
+    return AttachFailed(
+        "A perf buffer cannot be mapped.",
+        why="The user may lock no more memory (ulimit -l, and the sysctl kernel.perf_event_mlock_kb)",
+        fix="ulimit -l unlimited    # or use --transport ring",
+    )
