@@ -127,3 +127,19 @@ def test_perf_buffers_where_no_memory_may_be_locked(targets: Targets, own_folder
         output.unlink()
         done = rat(*arguments, through=refusing(PERF_EVENT_OPEN, errno.EPERM))
     assert_helpful(done, ExitCode.NO_PERMISSION, "refuses perf_event_open()", "seccomp")
+
+
+def test_nowhere_to_write_a_file_for_a_moment(targets: Targets) -> None:
+    """... of a program that was never compiled here."""
+    read_only = 'mount --bind "$at" "$at" && mount -o remount,bind,ro "$at" || exit 99'
+    hidden = "mount -t tmpfs -o ro none /var/cache"
+    script = f'cd /; for at in / /tmp /var/tmp; do {read_only}; done; {hidden}; exec "$@"'
+    through = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    with targets.run("spin", "release", "bare", "1000") as running:
+        done = rat("--pid", running.pid, "-o", "/dev/shm/x.pftrace", through=through)
+        assert_helpful(done, ExitCode.OUTPUT_FAILED, "no folder for temporary files")
+        assert "TMPDIR=" in done.err
+    done = rat("doctor", through=through)
+    assert done.code == ExitCode.MISSING_DEPENDENCY
+    assert "no folder for temporary files" in done.out
+    assert "TMPDIR=" in done.out

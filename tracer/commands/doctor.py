@@ -177,9 +177,10 @@ def _perf_events(has_rights: bool) -> Finding:
 
 def _headers() -> Finding:
     from tracer.probe.headers import kernel_source
+    from tracer.probe.scratch import temporary_folder
 
     def look() -> Finding:
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(dir=temporary_folder()) as scratch:
             folder = kernel_source(Path(scratch))
         if folder is None:
             return Finding("kernel headers", Status.OK, "of the running kernel")
@@ -204,10 +205,13 @@ def _program(can_try: bool) -> Finding:
     def load() -> Finding:
         from tracer.model import ExitMode, Plan
         from tracer.probe.program import PollProgram
+        from tracer.probe.scratch import temporary_folder
         from tracer.probe.variant import Variant
 
         nothing = Plan((), (), (), (), (), ExitMode.DEFAULT)
-        with tempfile.TemporaryDirectory() as empty:  # else what an earlier run has compiled would do
+        with tempfile.TemporaryDirectory(
+            dir=temporary_folder()
+        ) as empty:  # else what an earlier run has compiled would do
             variant = Variant.of_kernel(scheduling=False)
             program = PollProgram(nothing, variant, ring_pages=64, cache=Path(empty))
             program.bpf.close()

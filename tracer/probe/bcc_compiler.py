@@ -23,6 +23,7 @@ from tracer.probe.compiled import Compiled, MapShape, with_maps
 from tracer.probe.headers import kernel_headers
 from tracer.probe.kernel import map_shape
 from tracer.probe.permission import missing_capabilities
+from tracer.probe.scratch import temporary_folder
 
 _PART = re.compile(rb'^#include "(\w+\.c)"$', re.MULTILINE)
 
@@ -147,7 +148,7 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
     """Take what C libraries write to descriptor 2; yields a function that returns it so far."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile(dir=temporary_folder()) as file:
         os.dup2(file.fileno(), 2)
 
         def said() -> str:

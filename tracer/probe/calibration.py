@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO
 
-from tracer.errors import AttachFailed, OutOfProcesses
+from tracer.errors import AttachFailed, OutOfProcesses, OutputFailed
 from tracer.model import (
     Binary,
     ExitKind,
@@ -40,6 +40,7 @@ from tracer.model import (
     Source,
     SpawnStep,
 )
+from tracer.probe.scratch import temporary_folder
 from tracer.target.own_files import default_cache
 
 _MFD_EXEC = 0x10
@@ -313,9 +314,11 @@ def _started() -> subprocess.Popen[bytes]:
 
 def _places() -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     yield "memory (vm.memfd_noexec)", lambda: os.fdopen(_memory(), "wb")
-    for folder in (_temporary_folder(), default_cache()):
-        if folder is not None:
-            yield str(folder), partial(tempfile.TemporaryFile, dir=folder)
+    folders = [default_cache()]
+    with suppress(OutputFailed):
+        folders.insert(0, temporary_folder())
+    for folder in folders:
+        yield str(folder), partial(tempfile.TemporaryFile, dir=folder)
 
 
 def _memory() -> int:
@@ -326,13 +329,6 @@ def _memory() -> int:
         if error.errno != errno.EINVAL:
             raise
         return os.memfd_create("rat-calibration")  # before Linux 6.3
-
-
-def _temporary_folder() -> Path | None:
-    try:
-        return Path(tempfile.gettempdir())
-    except FileNotFoundError:
-        return None
 
 
 def _executed(file: int) -> subprocess.Popen[bytes]:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tracer.errors import MissingDependency
+from tracer.probe.scratch import temporary_folder
 
 _SUBFOLDERS = ("include", "arch/x86/include")
 _INSTALLED = Path("/usr/src")
@@ -29,7 +30,7 @@ def kernel_headers(cache: Path) -> Iterator[Path | None]:
         try:
             found = kernel_source(cache)
         except OSError:
-            found = kernel_source(Path(passing.enter_context(tempfile.TemporaryDirectory())))
+            found = kernel_source(Path(passing.enter_context(tempfile.TemporaryDirectory(dir=temporary_folder()))))
         yield found
 
 
