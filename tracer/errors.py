@@ -95,10 +95,12 @@ class OutputFailed(RatError):
 
 
 class OutOfMemory(OutputFailed):
-    """Python's MemoryError, in a sentence."""
+    """Python's MemoryError, in a sentence.  of_recording: there is something recorded, which it is too little for."""
 
-    def __init__(self) -> None:
-        super().__init__("There is not enough memory", fix="record for a shorter time (-d), or fewer futures (-F)")
+    def __init__(self, *, of_recording: bool = False) -> None:
+        less = "record for a shorter time (-d), or fewer futures (-F)"
+        more = "ulimit -v unlimited    # or give the container more memory (memory.max)"
+        super().__init__("There is not enough memory", fix=less if of_recording else more)
 
 
 class OutOfProcesses(OutputFailed):

@@ -143,3 +143,11 @@ def test_nowhere_to_write_a_file_for_a_moment(targets: Targets) -> None:
     assert done.code == ExitCode.MISSING_DEPENDENCY
     assert "no folder for temporary files" in done.out
     assert "TMPDIR=" in done.out
+
+
+def test_too_little_memory_before_anything_is_recorded(targets: Targets, tmp_path: Path) -> None:
+    with targets.run("spin", "release", "bare", "1000") as running:
+        done = rat("--pid", running.pid, "-o", tmp_path / "x.pftrace", through=["prlimit", f"--as={150 << 20}"])
+    assert_helpful(done, ExitCode.OUTPUT_FAILED, "not enough memory")
+    assert "ulimit -v" in done.err
+    assert "shorter time" not in done.err

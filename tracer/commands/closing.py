@@ -36,7 +36,7 @@ def keeping(capture: Path) -> Iterator[None]:
         say_kept(error, capture)
         raise
     except MemoryError as raised:
-        memory = OutOfMemory()
+        memory = OutOfMemory(of_recording=True)
         say_kept(memory, capture)
         raise memory from raised
 

@@ -209,9 +209,8 @@ def _program(can_try: bool) -> Finding:
         from tracer.probe.variant import Variant
 
         nothing = Plan((), (), (), (), (), ExitMode.DEFAULT)
-        with tempfile.TemporaryDirectory(
-            dir=temporary_folder()
-        ) as empty:  # else what an earlier run has compiled would do
+        # Else what an earlier run has compiled would do.
+        with tempfile.TemporaryDirectory(dir=temporary_folder()) as empty:
             variant = Variant.of_kernel(scheduling=False)
             program = PollProgram(nothing, variant, ring_pages=64, cache=Path(empty))
             program.bpf.close()

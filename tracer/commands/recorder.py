@@ -450,7 +450,8 @@ def _kept(writer: Writer) -> Iterator[None]:
     try:
         yield
     except MemoryError as raised:
-        error = OutOfMemory()
+        writer.close()  # which counts what waited
+        error = OutOfMemory(of_recording=writer.hit_count > 0)
         _close(writer, error)
         raise error from raised
     except BaseException as raised:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from tracer.errors import AttachFailed
 from tracer.probe.bcc_compiler import compile_source, explained, whole_text
 from tracer.probe.compiled import Compiled, KeptPrograms, with_maps
 from tracer.probe.kernel import (
@@ -24,6 +25,8 @@ from tracer.probe.kernel import (
     create_map,
     load_program,
 )
+from tracer.target.cgroups import mounts_of
+from tracer.target.memory_limit import CONTROLLER, rooms_of
 from tracer.target.own_files import OwnFiles
 
 
@@ -49,8 +52,10 @@ class BpfProgram:
                 )
         except OSError as error:
             self.close()
-            words = f"map {shape.name}: {error.strerror}"
-            raise explained("The kernel refused a map of the BPF program.", words) from error
+            what, words = "The kernel refused a map of the BPF program.", f"map {shape.name}: {error.strerror}"
+            if error.errno == errno.ENOMEM:
+                raise _no_memory(what, words) from error
+            raise explained(what, words) from error
 
     def load(self, function: str, attach_type: int = 0) -> int:
         """Load one function as a uprobe program; returns its descriptor, owned by this object."""
@@ -86,6 +91,14 @@ class BpfProgram:
             os.close(fd)
         self._programs.clear()
         self._maps.clear()
+
+
+def _no_memory(what: str, words: str) -> AttachFailed:
+    """Maps count as memory of the cgroup of who makes them; a container often does not see that one's files."""
+    rooms = rooms_of(os.getpid(), mounts_of(CONTROLLER))
+    of_what = str(min(rooms, key=lambda folder: rooms[folder])) if rooms else "the cgroup (of the container)"
+    why = f"{words}, most likely for the memory limit of {of_what}, which counts maps"
+    return AttachFailed(what, why=why, fix="docker run --memory=1g …    # or give it more where it was started")
 
 
 def compiled_program(source: Path, defines: Mapping[str, int | None], cache: Path) -> Compiled:

@@ -36,6 +36,15 @@ def test_no_more_memory_leaves_the_capture_and_says_so(tmp_path: Path) -> None:
         with pytest.raises(OutOfMemory) as caught, _kept(writer):
             raise MemoryError
     assert f"what was recorded is kept: rat-ebpf convert {path}" in caught.value.fix
+    assert "shorter time" in caught.value.fix
+
+
+def test_before_anything_was_recorded_a_shorter_time_is_no_help(tmp_path: Path) -> None:
+    writer = CaptureWriter(tmp_path / "x.ratcap", recording_of(busy_plan()))
+    with pytest.raises(OutOfMemory) as caught, _kept(writer):
+        raise MemoryError
+    assert "shorter time" not in caught.value.fix
+    assert "ulimit -v" in caught.value.fix
 
 
 def test_an_empty_capture_does_not_outlive_an_error(tmp_path: Path) -> None:

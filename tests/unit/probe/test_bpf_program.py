@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -9,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from tracer.errors import MissingDependency
+from tracer.errors import AttachFailed, MissingDependency
+from tracer.probe import bpf_program
 from tracer.probe.bpf_program import BpfProgram
 from tracer.probe.compiled import Compiled, KeptPrograms, MapShape, with_maps
 from tracer.probe.permission import missing_capabilities
@@ -36,6 +39,23 @@ CODE = bytes.fromhex("1811000007000000 0000000000000000 1802000007000000 0000000
 """r1 = the map 7; r2 = a number whose upper half looks like that; exit."""
 KEPT = Compiled((MapShape("probes", 2, 4, 56, 1, 0),), {"at_entry": CODE})
 NAME = "ab" * 32
+
+
+@pytest.mark.parametrize("rooms", [{}, {Path("/sys/fs/cgroup/small"): 4096, Path("/sys/fs/cgroup"): 1 << 30}])
+def test_the_memory_limit_of_the_cgroup_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rooms: dict[Path, int]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(bpf_program, "compiled_program", lambda *_: KEPT)
+    monkeypatch.setattr(bpf_program, "create_map", refuse)
+    monkeypatch.setattr(bpf_program, "rooms_of", lambda *_: rooms)
+    with pytest.raises(AttachFailed) as caught:
+        BpfProgram(bpf_folder() / "poll.c", {}, tmp_path)
+    assert "map probes" in caught.value.why
+    assert f"memory limit of {'/sys/fs/cgroup/small' if rooms else 'the cgroup'}" in caught.value.why
+    assert "memory" in caught.value.fix
 
 
 def test_maps_are_renumbered_and_nothing_else() -> None:
