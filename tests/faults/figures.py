@@ -35,6 +35,10 @@ _ELSEWHERE = (
     ("the tracer is started without files, children or limits to speak of", "tests/e2e/test_surroundings.py"),
     ("another tool has patched a function in memory", "tests/e2e/test_patched.py"),
     ("the tracer is in a container", "tests/kernel/test_probe_namespace.py"),
+    (
+        "a container keeps from it: bpf(), executable memory, /sys, folders, processes, memory",
+        "tests/e2e/test_sidecar.py",
+    ),
     ("a capture that is cut or damaged at any byte", "tests/unit/capture/test_capture.py"),
 )
 """Faults whose tests are older than this table, and where they are."""

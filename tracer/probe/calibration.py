@@ -318,7 +318,11 @@ def _places() -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     with suppress(OutputFailed):
         folders.insert(0, temporary_folder())
     for folder in folders:
-        yield str(folder), partial(tempfile.TemporaryFile, dir=folder)
+        yield str(folder), partial(_nameless, folder)
+
+
+def _nameless(folder: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _memory() -> int:

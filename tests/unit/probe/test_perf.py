@@ -10,6 +10,7 @@ import pytest
 
 from tracer.errors import AttachFailed
 from tracer.probe import perf
+from tracer.probe.kernel import Map
 
 
 def test_the_memory_lock_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,8 +33,8 @@ def test_the_memory_lock_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(perf, "cpus", lambda kind: [0, 1])
     monkeypatch.setattr(perf, "open_perf_output", event)
     monkeypatch.setattr(perf, "enable_perf_event", lambda fd: None)
-    monkeypatch.setattr(perf.Map, "update", lambda *_: None)
-    monkeypatch.setattr(perf.mmap, "mmap", mapped)
+    monkeypatch.setattr(Map, "update", lambda *_: None)
+    monkeypatch.setattr(mmap, "mmap", mapped)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(AttachFailed) as caught:
         perf.PerfBuffers(0, 8 * mmap.PAGESIZE)
