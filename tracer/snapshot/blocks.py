@@ -11,7 +11,7 @@ import numpy as np
 from tracer.model import Array, LinkKind, LinkRole
 from tracer.snapshot.branches import Branches
 from tracer.snapshot.image import Known
-from tracer.snapshot.links import LinksFound
+from tracer.snapshot.link_reading import LinksFound
 from tracer.snapshot.routes import Rows
 from tracer.stacks import (
     BLOCK,

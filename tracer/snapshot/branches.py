@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from tracer.model import LENT, LOCKS, Array, LinkKind, LinkRole
-from tracer.snapshot.links import LinksFound
+from tracer.snapshot.link_reading import LinksFound
 from tracer.stacks import LINK_KINDS, LINK_ROLES, Frame, LinkFlag, Snapshot
 
 _SOON = 1_000_000_000

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tracer.snapshot.links import LinksFound
+from tracer.snapshot.link_reading import LinksFound
 from tracer.stacks import Cycle, Snapshot, TaskLinks
 
 _TIMES = 3

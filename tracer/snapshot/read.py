@@ -19,7 +19,8 @@ from tracer.snapshot.channels import ChannelWatch
 from tracer.snapshot.headers import HEADERS, read_states
 from tracer.snapshot.image import Image, Known, numbers
 from tracer.snapshot.lasting import lasting
-from tracer.snapshot.links import LinksFound, read_channels, read_links
+from tracer.snapshot.link_reading import LinksFound
+from tracer.snapshot.links import read_channels, read_links
 from tracer.snapshot.owned import OwnedLists
 from tracer.snapshot.present import Places, are_among, ids_of, polls_of
 from tracer.snapshot.proof import unchanged

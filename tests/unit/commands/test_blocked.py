@@ -21,7 +21,7 @@ from tracer.model import (
 )
 from tracer.output.task_list import TaskView
 from tracer.snapshot.blocks import blocked
-from tracer.snapshot.links import LinksFound
+from tracer.snapshot.link_reading import LinksFound
 from tracer.stacks import (
     CHANNEL,
     LINK,

@@ -10,7 +10,7 @@ import pytest
 
 from tracer.model import LinkKind, LinkRole
 from tracer.snapshot.blocks import blocked
-from tracer.snapshot.links import LinksFound
+from tracer.snapshot.link_reading import LinksFound
 from tracer.stacks import (
     CHANNEL,
     LINK,
