@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING
 
 from tracer import __version__, model
 from tracer.capture import RAW_STACKS, CaptureWriter, RawStackWriter, RingWriter
-from tracer.commands.backlogs import Backlogs
 from tracer.commands.closing import say_kept
 from tracer.commands.flight import Flight
 from tracer.commands.from_before import PollsBefore
 from tracer.commands.halts import HaltWatch
-from tracer.commands.kept import kept_tasks
 from tracer.commands.last_seen import LastSeen
-from tracer.commands.polling_threads import PollingThreads
+from tracer.commands.memory_readings import TargetMemory
 from tracer.commands.signals import StopSignal, stop_signal
-from tracer.commands.snapshots import reader_of
 from tracer.commands.stacks import StackTaker
 from tracer.commands.survey import Survey
 from tracer.errors import NoRoom, NoSuchProcess, NotTraceable, OutOfMemory, RatError
 from tracer.model import (
     Array,
     CaptureEnd,
-    MemoryReading,
     Plan,
     PlanChange,
     ProcessEnd,
@@ -40,12 +36,10 @@ from tracer.probe.expectation import expectation
 from tracer.probe.guard import Guard, calibrate
 from tracer.probe.session import Batch, ProbeSession
 from tracer.probe.variant import Variant
-from tracer.snapshot.places import parked_futures
-from tracer.snapshot.read import SnapshotReader
 from tracer.target.clock import kernel_now
 from tracer.target.process import TargetProcess, kernel_release, read_clocks
 from tracer.target.quota import cpu_quota
-from tracer.terminal import remark, show_progress
+from tracer.terminal import show_progress
 
 if TYPE_CHECKING:
     from tracer.target.launch import Launched
@@ -55,9 +49,6 @@ TICK = 0.02
 
 LOOK_AROUND = 0.1
 """Seconds between two looks at the targets, their threads and their CPU time."""
-
-MOST_MEMORY = 4 << 30
-"""Bytes of a process whose tasks are read at both ends: a second or two of reading."""
 
 SHORT_READING = 100_000_000
 """ns, in which nobody need look at the buffers."""
@@ -111,9 +102,7 @@ class Recorder:
         self._capture = capture
         self._options = options
         self._cpu_of: dict[int, int] = {}
-        self._readers: dict[int, SnapshotReader] = {}
-        self._polling: dict[int, PollingThreads] = {}
-        self._backlogs = Backlogs()
+        self._memory = TargetMemory(survey.processes, self._running)
         self._last_seen = LastSeen(self._running, kernel_now())
         self._stacks: StackTaker | None = None
         self._raw_stacks: RawStackWriter | None = None
@@ -140,15 +129,15 @@ class Recorder:
             quota = cpu_quota([process.pid for process in survey.processes])
             options.on_calibrated(expectation(survey.plan, costs, options.max_overhead, quota))
             if launched is None:  # else there is no such program yet
-                self._readers = self._memory_readers()
-            before = list(self._read_memory(survey.plan, is_last=False))  # while no event waits to be read
-            polls_before = PollsBefore(before, survey.processes, self._running, self._readers)
+                self._open_memory()
+            before = list(self._memory.read(survey.plan, is_last=False))  # while no event waits to be read
+            polls_before = PollsBefore(before, survey.processes, self._running, self._memory.readers)
             _wait_for_our_turn()
             free, cpu_when_free = kernel_now(), self._cpu_time()
             began = session.attach()
             session.expect_polls(polls_before.stack_ends)
             if sum(one.duration for one in before) < SHORT_READING:  # what happened meanwhile was not seen
-                before = list(self._read_memory(survey.plan, is_last=False))
+                before = list(self._memory.read(survey.plan, is_last=False))
             plan = replace(
                 survey.plan,
                 refusals=survey.plan.refusals + session.refusals,
@@ -192,12 +181,11 @@ class Recorder:
                 stopped = session.set_active(frozenset())  # nothing is seen while the links are being closed
                 self._halts.end(stopped, writer, self._running)
                 if launched is not None:
-                    self._readers = self._memory_readers()
-                after = list(self._read_memory(plan, is_last=True))
+                    self._open_memory()
+                after = list(self._memory.read(plan, is_last=True))
                 for reading in after:
                     writer.memory_reading(reading)
-                for polling in self._polling.values():
-                    polling.close()
+                self._memory.close()
                 blocked = StackSamples(stacks.take_last(polls_before.blocked(after, began)))
                 last = session.detach()
                 writer.stack_samples(blocked)
@@ -289,56 +277,10 @@ class Recorder:
                 return f"recorded for {self._options.duration:g} s"
             time.sleep(TICK)
 
-    def _memory_readers(self) -> dict[int, SnapshotReader]:
-        """By pid what reads the tasks of a process."""
-        readers = {}
-        for process in self._survey.processes:
-            if process.pid not in self._running:
-                continue
-            with contextlib.suppress(RatError, OSError):  # what it tells is welcome, but no more
-                size = self._running[process.pid].resident_bytes()
-                if size > MOST_MEMORY:
-                    words = f"not read: process {process.pid} has {size / (1 << 30):.1f} GiB"
-                    self._options.asked["memory"] = words
-                    remark(f"  its memory is {words}, and only up to {MOST_MEMORY >> 30} GiB are")
-                    continue
-                binary = self._survey.plan.binaries[process.binary]
-                readers[process.pid] = reader_of(self._running[process.pid], binary)
-                self._polling[process.pid] = PollingThreads(self._running[process.pid], binary)
-        return readers
-
-    def _read_memory(self, plan: Plan, *, is_last: bool) -> Iterator[MemoryReading]:
-        """What the memory of the targets tells now."""
-        for number, process in enumerate(self._survey.processes):
-            reader = self._readers.get(process.pid)
-            if reader is None or process.pid not in self._running:
-                continue
-            with contextlib.suppress(RatError, OSError):  # it ended
-                snapshot = self._polling[process.pid].named(reader.take())
-                parked = parked_futures(snapshot, plan, number, process.binary)
-                count = len(snapshot.tasks)
-                stuck, channels, view = None, None, None
-                if not is_last:
-                    self._backlogs.begin(process.pid, reader, snapshot)
-                else:
-                    from tracer.commands.stuck import linked, stuck_tasks
-
-                    view, links = linked(reader, plan.binaries[process.binary], process, snapshot)
-                    stuck = stuck_tasks(reader, view, links)
-                    channels = self._backlogs.end(process.pid, reader, view, links)
-                kept = kept_tasks(snapshot, plan, process.binary, view)
-                yield MemoryReading(
-                    snapshot.time,
-                    snapshot.duration,
-                    number,
-                    is_last,
-                    count,
-                    parked,
-                    stuck,
-                    snapshot.missed,
-                    kept,
-                    channels,
-                )
+    def _open_memory(self) -> None:
+        left_out = self._memory.open(self._survey.plan)
+        if left_out is not None:
+            self._options.asked["memory"] = left_out
 
     def _take(self, session: ProbeSession, writer: Writer, batch: Batch) -> None:
         threads = session.threads()
@@ -385,7 +327,7 @@ class Recorder:
             if target.runs_same_image():
                 self._last_seen.looked(pid, now)
                 self._halts.look(pid, now, writer)
-                self._backlogs.look(pid, now)
+                self._memory.look(pid, now)
                 continue
             # What it sent since the last look: behind its end nobody could tell whose it is.
             self._take(session, writer, session.read())

@@ -81,9 +81,10 @@ def test_what_a_process_sent_last_stands_before_its_end_and_behind_whose_it_is(t
     process.wait()
     path = tmp_path / "x.ratcap"
     options = RecordOptions(duration=None, max_overhead=1, transport="ring", max_size=1 << 20, asked={})
-    recorder = Recorder(cast(Survey, None), [target], path, options)
+    recording = recording_of(busy_plan())
+    recorder = Recorder(Survey(recording.plan, recording.processes, ()), [target], path, options)
     before = recorder._last_seen.of(process.pid)
-    with CaptureWriter(path, recording_of(busy_plan())) as writer:
+    with CaptureWriter(path, recording) as writer:
         recorder._watch_targets(cast(ProbeSession, LateSession()), writer)
     with CaptureReader(path) as reader:
         threads, events, end = list(reader)
