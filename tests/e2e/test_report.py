@@ -43,6 +43,14 @@ def test_json_is_the_same_document(tmp_path: Path) -> None:
         assert json.loads(rat("report", "--json", source).out) == converted
 
 
+def test_with_json_what_is_not_drawn_is_said_beside_it(tmp_path: Path) -> None:
+    command = ("convert", CAPTURES[0], "-o", tmp_path / "x.pftrace", "--json", "--min-us", 1e6)
+    done = rat(*command)
+    assert json.loads(done.out)["polls"]
+    assert "are not drawn (--min-us)" in " ".join(done.err.split())
+    assert rat(*command, "-q").err == ""
+
+
 def test_what_a_recording_printed(targets: Targets, tmp_path: Path) -> None:
     trace = tmp_path / "x.pftrace"
     with targets.run("spin", "release", "nested", "10") as running:

@@ -46,14 +46,16 @@ def print_closing(result: Conversion, *, as_json: bool, quiet: bool, flight: Fli
 
     flight: of a recording that kept its latest time.
     """
+    if result.torn and not quiet:
+        remark("note: the capture's end is missing or damaged; all before it is in the trace")
     if as_json:
         told = flight.told() if flight is not None else {}
         say_json({**result.summary.as_json(), "trace": str(result.trace.path), **told})
+        for words in result.trace.remarks if not quiet else ():
+            remark(words)
         return
     if quiet:
         return
-    if result.torn:
-        remark("note: the capture's end is missing or damaged; all before it is in the trace")
     result.summary.print()
     for words in result.trace.remarks:
         say(words)
