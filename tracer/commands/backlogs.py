@@ -34,9 +34,11 @@ class Backlogs:
         self._watches: dict[int, ChannelWatch] = {}
 
     def begin(self, pid: int, reader: SnapshotReader, snapshot: Snapshot) -> None:
-        """snapshot: just taken of this process.  A second one changes nothing, and of very many tasks nothing is
-        looked at.  Raises NoSuchProcess, PermissionMissing."""
-        if pid not in self._watches and len(snapshot.tasks) <= MOST_TASKS:
+        """snapshot: taken of this process a moment ago.  Of very many tasks nothing is looked at.
+
+        Raises NoSuchProcess, PermissionMissing.
+        """
+        if len(snapshot.tasks) <= MOST_TASKS:
             self._watches[pid] = reader.watch_channels(snapshot)
 
     def look(self, pid: int, now: int) -> None:

@@ -13,6 +13,7 @@ from tracer.errors import RatError
 from tracer.model import MemoryReading, Plan, Process
 from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
+from tracer.stacks import Snapshot
 from tracer.target.process import TargetProcess
 from tracer.terminal import remark
 
@@ -28,6 +29,7 @@ class TargetMemory:
         self._running = running
         self._polling: dict[int, PollingThreads] = {}
         self._backlogs = Backlogs()
+        self._begun: dict[int, Snapshot] = {}
         self.readers: dict[int, SnapshotReader] = {}
         """By pid what reads the tasks of a process."""
 
@@ -60,7 +62,7 @@ class TargetMemory:
                 count = len(snapshot.tasks)
                 stuck, channels, view = None, None, None
                 if not is_last:
-                    self._backlogs.begin(process.pid, reader, snapshot)
+                    self._begun[process.pid] = snapshot
                 else:
                     from tracer.commands.stuck import linked, stuck_tasks
 
@@ -80,6 +82,14 @@ class TargetMemory:
                     kept,
                     channels,
                 )
+
+    def watch_channels(self) -> None:
+        """From here on, those of the tasks that were last read.  It takes a reading of its own: not before the probes
+        are there."""
+        for pid, snapshot in self._begun.items():
+            with contextlib.suppress(RatError, OSError):  # it ended
+                self._backlogs.begin(pid, self.readers[pid], snapshot)
+        self._begun.clear()
 
     def look(self, pid: int, now: int) -> None:
         """At what waits in channels, if it is time to.  now: ns."""

@@ -174,6 +174,7 @@ class Recorder:
                     self._reopen(launched.pid)
                 else:
                     self._tell_threads(writer)
+                self._memory.watch_channels()
                 _import_for_the_end()
                 reason = self._carry(session, writer, stop, is_new=launched is not None)
                 if launched is not None and (status := launched.poll()) is not None:
