@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from tracer import capture_pb2 as pb
 from tracer.capture.layouts import (
+    location_of,
     maybe_text,
     read_await,
     read_layout,
-    read_location,
     read_test,
     text,
     write_await,
@@ -82,7 +82,7 @@ def read_function(message: pb.PollFunction) -> PollFunction:
         exits=tuple(_read_exit(one) for one in message.exits),
         names=tuple(message.names),
         crate=message.crate if message.HasField("crate") else None,
-        location=read_location(message.location) if message.HasField("location") else None,
+        location=location_of(message),
         self_register=Register(message.self_register) if message.HasField("self_register") else None,
         context_register=Register(message.context_register) if message.HasField("context_register") else None,
         state_offset=message.state_offset if message.HasField("state_offset") else None,
@@ -153,7 +153,7 @@ def read_refusals(messages: Iterable[pb.Refusal]) -> tuple[Refusal, ...]:
             m.name,
             m.reason,
             m.address if m.HasField("address") else None,
-            read_location(m.location) if m.HasField("location") else None,
+            location_of(m),
         )
         for m in messages
     )

@@ -6,7 +6,7 @@ Reading raises ValueError on a message that does not make sense.
 from __future__ import annotations
 
 from tracer import capture_pb2 as pb
-from tracer.capture.layouts import maybe_text, read_location, text, write_location
+from tracer.capture.layouts import location_of, maybe_text, text, write_location
 from tracer.model import Flight, Hit
 
 
@@ -46,6 +46,6 @@ def _hit(message: pb.Hit) -> Hit:
         message.duration,
         message.limit if message.HasField("limit") else None,
         message.function if message.HasField("function") else None,
-        read_location(message.location) if message.HasField("location") else None,
+        location_of(message),
         message.tid if message.HasField("tid") else None,
     )

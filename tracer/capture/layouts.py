@@ -6,6 +6,7 @@ Reading raises ValueError on a message that does not make sense.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tracer import capture_pb2 as pb
 from tracer.model import AwaitPoint, HeaderTest, Layout, LayoutEdge, LayoutKind, Place, Source, SourceLocation
@@ -37,15 +38,20 @@ def write_await(point: AwaitPoint) -> pb.AwaitPoint:
 def read_await(message: pb.AwaitPoint) -> AwaitPoint:
     return AwaitPoint(
         message.state,
-        read_location(message.location) if message.HasField("location") else None,
+        location_of(message),
         message.awaitee if message.HasField("awaitee") else None,
-        read_location(message.macro) if message.HasField("macro") else None,
+        _read_location(message.macro) if message.HasField("macro") else None,
         not message.is_unverified,
     )
 
 
-def read_location(message: pb.SourceLocation) -> SourceLocation:
+def _read_location(message: pb.SourceLocation) -> SourceLocation:
     return SourceLocation(message.file, message.line)
+
+
+def location_of(message: Any) -> SourceLocation | None:
+    """What the field `location` of a message says; None: it is not told."""
+    return _read_location(message.location) if message.HasField("location") else None
 
 
 def write_layout(layout: Layout) -> pb.Layout:
@@ -86,7 +92,7 @@ def read_layout(message: pb.Layout, layouts: int) -> Layout:
         discriminant_offset=message.discriminant_offset if message.HasField("discriminant_offset") else None,
         discriminant_size=message.discriminant_size,
         awaits=tuple(read_await(one) for one in message.awaits),
-        location=read_location(message.location) if message.HasField("location") else None,
+        location=location_of(message),
         path=message.path if message.HasField("path") else None,
         guards=tuple(message.guards),
     )

@@ -14,7 +14,7 @@ from tracer import capture_pb2 as pb
 from tracer.capture.flight import read_flight, write_flight
 from tracer.capture.layouts import (
     checked_index,
-    read_location,
+    location_of,
     text,
     write_location,
 )
@@ -257,12 +257,12 @@ def _channel(one: pb.Channel) -> Channel:
         one.is_certain,
         one.words,
         one.function,
-        read_location(one.location) if one.HasField("location") else None,
+        location_of(one),
     )
 
 
 def _kept(one: pb.KeptTasks) -> KeptTasks:
-    location = read_location(one.location) if one.HasField("location") else None
+    location = location_of(one)
     return KeptTasks(one.function, one.count, one.by, one.of_these, one.is_asked, location, one.keeper)
 
 
@@ -273,7 +273,7 @@ def _stuck(one: pb.Stuck) -> Stuck:
         one.is_certain,
         one.words,
         one.function,
-        read_location(one.location) if one.HasField("location") else None,
+        location_of(one),
         tuple(one.behind),
     )
 
