@@ -23,6 +23,7 @@ from tracer.model import (
     FunctionKind,
     Group,
     InstructionCost,
+    LayoutKind,
     Plan,
     PlannedEnd,
     PlannedSpawn,
@@ -94,7 +95,7 @@ def make_plan(
         begin += len(binary.layouts)
     chosen = include and any(pattern.search(name) for pattern in include for name in _all_names(functions))
     if not functions or (include and not chosen):
-        raise _nothing_left(binaries, bool(include or exclude or generated_only))
+        raise _nothing_left(binaries, include, bool(include or exclude or generated_only))
     ends = _ends(binaries, functions, function_binary, places.keys(), exit_mode)
     taken = places.keys() | {(one.binary, one.point.offset) for one in ends}
     with_tasks = _with_tasks(functions, function_binary)
@@ -326,12 +327,19 @@ def _require_abort(binaries: Iterable[Binary]) -> None:
             )
 
 
-def _nothing_left(binaries: Sequence[Binary], is_filtered: bool) -> NotTraceable:
+def _nothing_left(binaries: Sequence[Binary], include: Sequence[Pattern[str]], is_filtered: bool) -> NotTraceable:
     found = sum(len(binary.functions) for binary in binaries)
     paths = ", ".join(binary.path for binary in binaries)
     if found and is_filtered:
+        named = [one.name for binary in binaries for one in binary.layouts if one.kind is not LayoutKind.GLUE]
+        inlined = sorted({name for name in named if any(pattern.search(name) for pattern in include)})
         return NotTraceable(
             f"None of the {found:,} poll functions is what the filters ask for.",
+            # Where its parent waits it is in the chain.
+            why=f"{inlined[0]} has no poll function: the compiler made it a part of what polls it; filter for that, or "
+            "leave the filter out"
+            if inlined
+            else "",
             fix=f"rat-ebpf list {shell_word(binaries[0].path)}",
         )
     if found:

@@ -20,9 +20,12 @@ from tracer.model import (
     Group,
     HeaderTest,
     InstructionCost,
+    Layout,
+    LayoutKind,
     Plan,
     PollFunction,
     Site,
+    Source,
     WakePoint,
     exits_apart,
 )
@@ -204,6 +207,15 @@ def test_nothing_left_names_the_next_command(
     with pytest.raises(NotTraceable) as caught:
         make_plan([binary(*functions)], exit_mode=ExitMode.DEFAULT, **options)
     assert fix in caught.value.fix
+
+
+def test_of_a_future_without_a_poll_function_it_is_said() -> None:
+    inlined = Layout("app::query", LayoutKind.COROUTINE, Source.DWARF, 64)
+    with pytest.raises(NotTraceable) as caught:
+        make_plan(
+            [replace(binary(FUTURE), layouts=(inlined,))], exit_mode=ExitMode.DEFAULT, include=[re.compile("query")]
+        )
+    assert caught.value.why.startswith("app::query has no poll function")
 
 
 COMPLETE = EndPoint(0x9000, 0x900, "complete", EndKind.COMPLETE)
