@@ -30,7 +30,8 @@ def test_it_records_all_the_same(targets: Targets, tmp_path: Path, odd: str) -> 
     output = tmp_path / "x.pftrace"
     with targets.run("spin", "release", "bare", "10") as running:
         running.go()
-        done = rat("--pid", running.pid, "-d", 0.5, "-o", output, through=("sh", "-c", ODD[odd], "sh"))
+        options = ("-d", 0.5, "-o", output, "--max-slices", 10_000)
+        done = rat("--pid", running.pid, *options, through=("sh", "-c", ODD[odd], "sh"))
     assert done.code == 0, done.err
     assert Trace(output).functions
 

@@ -123,7 +123,7 @@ def declared_in(member: DIE) -> str:
     [
         ("server", "dev"),
         ("server", "release-debug"),
-        ("async_std_log", "dwarf5"),
+        ("tokio_multi", "dwarf5"),
         ("smol_log", "old-dev"),
         ("tokio_multi", "old-release-debug"),
     ],

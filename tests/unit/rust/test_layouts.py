@@ -97,7 +97,7 @@ def shape_of(layout: Layout) -> Shape:
     [
         ("server", "release-debug", 25),
         ("server", "dev", 25),
-        ("async_std_log", "dwarf5", 10),
+        ("tokio_multi", "dwarf5", 10),
         ("smol_log", "v0", 5),
     ],
 )
