@@ -123,9 +123,10 @@ class Delays:
         """Count in answered waits (dtype WAIT) and new tasks (dtype TASK)."""
         function = woken["function"].astype(np.intp)
         self._woken.add(function, ready_times(woken))
-        np.add.at(self._own, function, woken["woken_by"] == woken["instance"])
         np.add.at(self._origins.reshape(-1), function * len(WakeOrigin) + woken["woken_from"], 1)
-        np.add.at(self._by_job, function, (woken["woken_by"] != 0) & self._is_job[woken["woken_by_function"]])
+        count, by_job = len(self._own), (woken["woken_by"] != 0) & self._is_job[woken["woken_by_function"]]
+        self._own += np.bincount(function[woken["woken_by"] == woken["instance"]], minlength=count)
+        self._by_job += np.bincount(function[by_job], minlength=count)
         spawned = pick(begun, (begun["spawned"] != 0) & ~is_unpolled(begun))
         self._spawned.add(spawned["function"].astype(np.intp), spawned["first"] - spawned["spawned"])
 

@@ -133,7 +133,7 @@ class InstanceRows:
         is_plain = ~is_first & ~is_woken
         yield self._rows.stints(pick(polls, is_plain), tracks[is_plain], kind)
         if is_woken.any():
-            yield self._wakes.woken(pick(polls, is_woken), flows[is_woken], tracks[is_woken], kind)
+            yield self._wakes.woken(pick(polls, is_woken), pick(flows, is_woken), tracks[is_woken], kind)
         if is_first.any():
             tasks = self._tasks.rows.take(at[is_first])
             yield from self._spawns.first(pick(polls, is_first), tasks, tracks[is_first], kind)

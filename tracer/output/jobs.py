@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracer.assemble.lookup import distinct, locate
 from tracer.model import Array, FunctionKind, OffCpuFlag, Outcome, PollFlag, PollFunction, Spans
 from tracer.output.delays import Lengths, Sums
 from tracer.output.kinds import Spawns
@@ -93,7 +94,8 @@ class Jobs:
     def _of_jobs(self, rows: Array) -> npt.NDArray[np.bool_]:
         """rows: dtype POLL, WAIT or OFF_CPU."""
         function = rows["function"]
-        return np.asarray(self.is_job[function] | self._is_in_place[function] | np.isin(rows["task"], self._alive))
+        of_functions = (self.is_job | self._is_in_place)[function]
+        return np.asarray(of_functions | locate(distinct(self._alive)[0], rows["task"])[1])
 
     def _add(self, begun: Array, over: Array) -> None:
         spawned = pick(begun, begun["spawned"] != 0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tracer.assemble.lookup import distinct
 from tracer.model import Array, PollFlag
 from tracer.output.descriptors import Descriptors
 from tracer.output.histogram import Integers
@@ -29,9 +30,10 @@ class MergedRows:
         """The beginnings of merged slices (as Selection has them): (indices into them, their rows), each index once."""
         sorts = self._sorts[merged["function"]]
         is_least = (merged["flags"] & int(PollFlag.INFERRED_END)) != 0
-        for sort, least in np.unique(np.stack([sorts, is_least]), axis=1).T.tolist():
-            chosen = np.flatnonzero((sorts == sort) & (is_least == least))
-            yield chosen, self._of_sort(sort, bool(least), merged.take(chosen), tracks[chosen])
+        kinds = sorts * 2 + is_least
+        for kind in distinct(kinds)[0].tolist():
+            chosen = np.flatnonzero(kinds == kind)
+            yield chosen, self._of_sort(kind // 2, bool(kind % 2), merged.take(chosen), tracks[chosen])
 
     def _of_sort(self, sort: int, is_least: bool, merged: Array, tracks: Integers) -> Rows:
         counts, busy = merged["instance"].astype(np.int64), merged["parent"].astype(np.int64)

@@ -14,6 +14,7 @@ from tracer.model import Array, Plan, WakeOrigin
 from tracer.output.descriptors import Descriptors
 from tracer.output.histogram import Integers
 from tracer.output.labels import short_name
+from tracer.output.records import join, pick
 from tracer.output.rows import Fixed, Part, Rows, Varint, field, fixed
 from tracer.output.slices import INSTANT, READY_COLOR, SliceRows, event
 from tracer.output.wait_rows import WaitRows
@@ -105,7 +106,7 @@ class WakeRows:
         flows["delay"] = ready["end"] - ready["start"]
         flows["flow"] = np.arange(len(ready), dtype=np.uint64) + np.uint64(self._next_flow)
         self._next_flow += len(ready)
-        self._flows = np.concatenate([self._flows, flows])
+        self._flows = join([self._flows, flows], FLOW)
         row = event(
             INSTANT,
             field(3, self._wake_category),
@@ -123,17 +124,21 @@ class WakeRows:
         )
 
     def flows(self, polls: Array) -> Array:
-        """dtype FLOW, of each poll (POLL) that which leads to it; flow 0: none does."""
-        found = np.zeros(len(polls), FLOW)
+        """dtype FLOW, of each poll (POLL) that which leads to it; flow 0, and anything else: none does."""
         if not len(self._flows) or not len(polls):
-            return found
+            return np.zeros(len(polls), FLOW)
+        at, is_it = self._leading_to(polls)
+        found = self._flows.take(at)
+        np.copyto(found["flow"], np.uint64(0), where=~is_it)
+        return found
+
+    def _leading_to(self, polls: Array) -> tuple[Integers, npt.NDArray[np.bool_]]:
+        """Of each poll the place in the flows, of which there are some; and whether that one does lead to it."""
         order = np.argsort(self._flows["key"])
         keys = self._flows["key"][order]
         at = order[np.minimum(np.searchsorted(keys, _keys(polls["instance"], polls["start"])), len(keys) - 1)]
-        candidates = self._flows[at]
-        is_it = (candidates["instance"] == polls["instance"]) & (candidates["start"] == polls["start"])
-        found[is_it] = candidates[is_it]
-        return found
+        is_it = (self._flows["instance"][at] == polls["instance"]) & (self._flows["start"][at] == polls["start"])
+        return at, is_it
 
     def woken(self, polls: Array, flows: Array, tracks: Integers, kind: int) -> Rows:
         """The beginnings of polls (POLL) on tasks' own tracks, as SliceRows.stints has others; flows: of each."""
@@ -145,9 +150,10 @@ class WakeRows:
         """Polls that have been written, or never will be; and tasks that are over."""
         if not len(self._flows):
             return
-        come = self.flows(polls)["flow"]
-        left = ~np.isin(self._flows["flow"], come) & ~np.isin(self._flows["instance"], over)
-        self._flows = self._flows[left]
+        at, is_it = self._leading_to(polls)
+        left = ~np.isin(self._flows["instance"], over)
+        left[at[is_it]] = False
+        self._flows = pick(self._flows, left)
 
 
 def _keys(instance: npt.NDArray[np.uint64], start: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
