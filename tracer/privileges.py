@@ -293,7 +293,7 @@ def _restrict(folders: Sequence[Path]) -> None:
         allowed = dict.fromkeys(folders, changes) | {Path(os.devnull): _Access.WRITE_FILE}
         for path, access in allowed.items():
             try:
-                held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+                held = os.open(path, os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if path in folders else 0))
             except OSError:  # whoever writes there finds that out, and says it better
                 continue
             try:

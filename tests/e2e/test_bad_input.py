@@ -162,6 +162,65 @@ def test_a_capture_of_garbage(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [garbage]
 
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "format-1.ratcap"
+TOO_LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("convert", "gone.ratcap", "-o", "there"), ExitCode.BAD_CAPTURE),
+        (("convert", GOLDEN, "-o", TOO_LONG), ExitCode.OUTPUT_FAILED),
+        (("convert", TOO_LONG), ExitCode.BAD_CAPTURE),
+        (("convert", GOLDEN, "-o", "there/x.pftrace"), ExitCode.OUTPUT_FAILED),
+        (("convert", "there/x.ratcap"), ExitCode.BAD_CAPTURE),
+        (("report", TOO_LONG), ExitCode.BAD_CAPTURE),
+        (("--", f"./{TOO_LONG}"), ExitCode.NOT_TRACEABLE),
+        (("--", "there/program"), ExitCode.NOT_TRACEABLE),
+        (("list", TOO_LONG), ExitCode.NOT_TRACEABLE),
+        (("tree", "--core", TOO_LONG, "--exe", "there"), ExitCode.NOT_TRACEABLE),
+        (("--pid", "PID", "-o", TOO_LONG), ExitCode.OUTPUT_FAILED),
+        (("--pid", "PID", "-o", "there/x.pftrace"), ExitCode.OUTPUT_FAILED),
+        (("--pid", "PID", "--symbols", TOO_LONG), ExitCode.NOT_TRACEABLE),
+    ],
+    ids=lambda value: " ".join(str(one)[:12] for one in value) if isinstance(value, tuple) else None,
+)
+def test_names_that_lead_nowhere(
+    targets: Targets, tmp_path: Path, arguments: tuple[object, ...], code: ExitCode
+) -> None:
+    """No file of that name can be: it is too long, or what should be a folder is none."""
+    (tmp_path / "there").write_text("a file")
+    with targets.run("spin", "release", "bare", "1") as running:
+        done = rat(*(running.pid if one == "PID" else one for one in arguments), cwd=tmp_path)
+    assert_helpful(done, code)
+    assert [one.name for one in tmp_path.iterdir()] == ["there"]
+
+
+def test_of_a_folder_that_nobody_else_may_enter_it_is_said(tmp_path: Path) -> None:
+    """To a user without rights, who may enter all the folders above it."""
+    for folder in (one for one in tmp_path.parents if not one.stat().st_mode & stat.S_IXOTH):
+        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    private = tmp_path / "private"
+    private.mkdir(0o700)
+    shutil.copy(GOLDEN, private / "x.ratcap")
+    without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--securebits=+noroot,+noroot_locked")
+    private.chmod(0)  # still user 0, so that it can read the checkout wherever that is
+    for arguments, code in (
+        (("convert", private / "x.ratcap"), ExitCode.BAD_CAPTURE),
+        (("report", private / "x.ratcap"), ExitCode.BAD_CAPTURE),
+        (("convert", GOLDEN, "-o", private / "x.pftrace"), ExitCode.OUTPUT_FAILED),
+        (("list", private / "x"), ExitCode.NO_PERMISSION),
+        (("--", private / "x"), ExitCode.NO_PERMISSION),
+    ):
+        assert_helpful(rat(*arguments, through=without), code)
+
+
+def test_what_its_encoding_cannot_write_is_written_all_the_same() -> None:
+    done = rat("report", GOLDEN, env={"PYTHONIOENCODING": "ascii"})
+    assert done.code == ExitCode.OK, done.err
+    assert "polls" in done.out
+
+
 def test_the_process_ends_while_recording(targets: Targets, tmp_path: Path) -> None:
     output = tmp_path / "spin.pftrace"
     with targets.run("spin", "release", "bare", "0.5") as running:

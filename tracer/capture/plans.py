@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from tracer import capture_pb2 as pb
 from tracer.capture.binaries import (
     read_binary,
@@ -17,11 +20,8 @@ from tracer.capture.layouts import (
     read_places,
     write_place,
 )
-from tracer.capture.spawns import (
-    read_planned_spawn,
-    write_planned_spawn,
-)
-from tracer.capture.wakes import read_planned_wake, write_planned_wake
+from tracer.capture.spawns import read_planned_spawn
+from tracer.capture.wakes import read_planned_wake
 from tracer.model import (
     Binary,
     ExitMode,
@@ -33,6 +33,8 @@ from tracer.model import (
     Site,
     layouts_of,
 )
+
+T = TypeVar("T")
 
 
 def _write_planned(plan: Plan) -> list[pb.PlannedFunction]:
@@ -51,7 +53,14 @@ def _write_planned(plan: Plan) -> list[pb.PlannedFunction]:
     return planned
 
 
+def _numbered(points: Sequence[T]) -> dict[T, int]:
+    return {point: number for number, point in reversed([*enumerate(points)])}  # of equal ones the first
+
+
 def write_plan(plan: Plan) -> pb.Plan:
+    ends = [_numbered(binary.ends) for binary in plan.binaries]
+    spawns = [_numbered(binary.spawns) for binary in plan.binaries]
+    wakes = [_numbered(binary.wakes) for binary in plan.binaries]
     return pb.Plan(
         binaries=[write_binary(binary) for binary in plan.binaries],
         functions=_write_planned(plan),
@@ -78,13 +87,13 @@ def write_plan(plan: Plan) -> pb.Plan:
         ends=[
             pb.PlannedEnd(
                 binary=one.binary,
-                index=plan.binaries[one.binary].ends.index(one.point),
+                index=ends[one.binary][one.point],
                 functions=one.functions,
             )
             for one in plan.ends
         ],
-        spawns=[write_planned_spawn(one, plan.binaries[one.binary]) for one in plan.spawns],
-        wakes=[write_planned_wake(one, plan.binaries[one.binary]) for one in plan.wakes],
+        spawns=[pb.PlannedSpawn(binary=one.binary, index=spawns[one.binary][one.point]) for one in plan.spawns],
+        wakes=[pb.PlannedWake(binary=one.binary, index=wakes[one.binary][one.point]) for one in plan.wakes],
         scheduling=plan.scheduling,
         no_scheduling=maybe_text(plan.no_scheduling),
     )

@@ -48,7 +48,7 @@ _DECODERS: dict[bytes, Callable[[bytes], Item | Stacks | Segment]] = {
     fmt.STACKS: stacks.read_stacks,
     fmt.SEGMENT: segments.read_segment,
 }
-_SEARCH_STEP = 1 << 20
+_FIRST_SEARCH_STEP, _SEARCH_STEP = 1 << 8, 1 << 20
 BAD_MESSAGE = (ValueError, DecodeError, struct.error)
 """What reading a message raises that makes no sense."""
 
@@ -220,15 +220,17 @@ class CaptureReader:
     def _find_block(self, offset: int) -> int | None:
         """The place of the next undamaged block header at or after `offset`."""
         overlap = fmt.BLOCK_HEADER_SIZE - 1
+        step = _FIRST_SEARCH_STEP  # most damage is short, and a file may be full of it
         while offset < self.size:
             self._file.seek(offset)
-            window = self._file.read(_SEARCH_STEP + overlap)
+            window = self._file.read(step + overlap)
             at = window.find(fmt.MARKER)
-            while 0 <= at < _SEARCH_STEP:
+            while 0 <= at < step:
                 if fmt.parse_block_header(window[at : at + fmt.BLOCK_HEADER_SIZE]) is not None:
                     return offset + at
                 at = window.find(fmt.MARKER, at + 1)
-            offset += _SEARCH_STEP
+            offset += step
+            step = min(2 * step, _SEARCH_STEP)
         return None
 
     def _payload(self, header: fmt.BlockHeader, offset: int) -> bytes:
@@ -257,11 +259,19 @@ def is_capture(path: Path) -> bool:
 
     Raises BadCapture when it cannot be read.
     """
-    if path.is_dir():
+    if is_folder(path):
         return True
     try:
         with path.open("rb") as file:
             return file.read(len(fmt.MAGIC)) == fmt.MAGIC
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it can be a ring, and is no file.  Raises BadCapture when nobody can tell."""
+    try:
+        return path.is_dir()
     except OSError as error:
         raise _unreadable(path, error) from error
 

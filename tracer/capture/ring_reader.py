@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from tracer.capture.reader import CaptureReader, Item
+from tracer.capture.reader import CaptureReader, Item, is_folder
 from tracer.capture.ring import segments_of
 from tracer.capture.segments import ToldAgain
 from tracer.errors import BadCapture
@@ -174,7 +174,7 @@ def open_latest(folder: Path, last: int, hit: Hit | None = None) -> RingReader:
 
 def open_capture(path: Path) -> CaptureReader | RingReader:
     """A capture, or a ring, or one segment of a ring.  Raises BadCapture."""
-    if path.is_dir():
+    if is_folder(path):
         found = segments_of(path)
         if not found:
             raise BadCapture(f"{path} is a folder without a capture in it.", fix=f"ls -l {path}")

@@ -61,11 +61,6 @@ def read_sites(message: pb.CallSites) -> tuple[CallSite, ...]:
     )
 
 
-def write_planned_spawn(one: PlannedSpawn, binary: Binary) -> pb.PlannedSpawn:
-    """binary: the one that it is of."""
-    return pb.PlannedSpawn(binary=one.binary, index=binary.spawns.index(one.point))
-
-
 def read_planned_spawn(message: pb.PlannedSpawn, binaries: Sequence[Binary]) -> PlannedSpawn:
     own = binaries[checked_index(message.binary, len(binaries))].spawns
     return PlannedSpawn(message.binary, own[checked_index(message.index, len(own))])

@@ -41,11 +41,6 @@ def read_wake(message: pb.WakePoint) -> WakePoint:
     )
 
 
-def write_planned_wake(one: PlannedWake, binary: Binary) -> pb.PlannedWake:
-    """binary: the one that it is of."""
-    return pb.PlannedWake(binary=one.binary, index=binary.wakes.index(one.point))
-
-
 def read_planned_wake(message: pb.PlannedWake, binaries: Sequence[Binary]) -> PlannedWake:
     own = binaries[checked_index(message.binary, len(binaries))].wakes
     return PlannedWake(message.binary, own[checked_index(message.index, len(own))])

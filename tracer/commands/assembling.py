@@ -25,7 +25,7 @@ import numpy as np
 from tracer import assemble
 from tracer.capture import CaptureReader, Item, RingReader, messages
 from tracer.children import fork
-from tracer.errors import OutOfProcesses
+from tracer.errors import OutOfProcesses, OutputFailed
 from tracer.model import (
     LOOK,
     OFF_CPU,
@@ -59,7 +59,7 @@ _JOINED = 1 << 16
 _AHEAD = 4
 _PIPE = 1 << 20
 _HEAD = struct.Struct("<4sQ")
-_SPANS, _TALLY, _READ, _FAILED = b"SPAN", b"TALL", b"READ", b"FAIL"
+_SPANS, _TALLY, _READ, _NO_MEMORY, _FAILED = b"SPAN", b"TALL", b"READ", b"NOME", b"FAIL"
 _ARRAYS = {"polls": POLL, "waits": WAIT, "begun": TASK, "over": TASK, "looks": LOOK, "off_cpu": OFF_CPU}
 _COUNTS = struct.Struct(f"<{len(_ARRAYS)}Q")
 _TALLIES = struct.Struct(f"<{len(fields(Tally))}Q")
@@ -177,6 +177,8 @@ def _assemble_into(pipe: int, reader: CaptureReader | RingReader) -> NoReturn:
             _write(pipe, _READ, _STATE.pack(reader.torn, reader.damaged_blocks, reader.unknown_blocks))
         except BrokenPipeError:
             pass
+        except MemoryError:
+            _write(pipe, _NO_MEMORY, b"")
         except BaseException:  # noqa: BLE001 - handed over, not swallowed
             _write(pipe, _FAILED, traceback.format_exc().encode())
     finally:
@@ -216,6 +218,8 @@ def _received(pipe: FileIO, reader: CaptureReader | RingReader) -> Iterator[Asse
         elif tag == _READ:
             reader.torn, reader.damaged_blocks, reader.unknown_blocks = _STATE.unpack(payload)
             return
+        elif tag == _NO_MEMORY:
+            raise MemoryError
         elif tag == _FAILED:
             raise RuntimeError(f"the process that assembles failed:\n{payload.decode()}")
         else:
@@ -238,7 +242,11 @@ def _fill(pipe: FileIO, room: memoryview) -> None:
     while room:
         done = pipe.readinto(room)
         if not done:
-            raise RuntimeError("the process that assembles was killed")
+            raise OutputFailed(
+                "The process that assembles the events was killed",
+                why="as the kernel does where memory is short",
+                fix="dmesg | tail",
+            )
         room = room[done:]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,8 +81,8 @@ def trace_options_of(options: argparse.Namespace) -> TraceOptions:
     """What the options of add_trace_options ask for.  Raises UsageError."""
     if options.max_slices < 1000:
         raise UsageError("--max-slices must be at least 1000")
-    if options.min_us < 0:
-        raise UsageError("--min-us must not be below 0")
+    if not 0 <= options.min_us < math.inf:
+        raise UsageError("--min-us must not be below 0, nor without an end")
     return TraceOptions(options.format or format_of(options.output), options.min_us, options.max_slices)
 
 
@@ -103,7 +104,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     if trace_options.format == "capture":
         raise UsageError(f"{options.output} is named like a capture, not like a trace", fix="-o FILE.pftrace")
     output = options.output or beside(options.capture, TRACE_SUFFIX[trace_options.format])
-    if output.exists() and output.samefile(options.capture):
+    if _is_same(output, options.capture):
         with open_capture(options.capture):  # where it is none, that is what is wrong
             raise UsageError(
                 "the trace would take the place of its capture", fix=f"rat-ebpf convert {options.capture} -o OTHER_FILE"
@@ -113,6 +114,14 @@ def run(options: argparse.Namespace) -> ExitCode:
         result = convert(options.capture, output, trace_options, progress_of(quiet=options.quiet or options.json))
     print_closing(result, as_json=options.json, quiet=options.quiet)
     return ExitCode.OK
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Of two that are not there, or cannot be looked at, whoever opens them says so."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def beside(capture: Path, suffix: str) -> Path:

@@ -6,6 +6,7 @@ With -F also each await of the functions that match: its line, and what it waits
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.target.process import TargetProcess
 
     selection, exit_mode = selection_of(options)
-    if options.subject.isdecimal() and not Path(options.subject).exists():
+    if options.subject.isdecimal() and not os.access(options.subject, os.F_OK):
         survey = survey_processes([TargetProcess.open(int(options.subject))], selection, exit_mode, options.symbols)
     else:
         survey = survey_file(Path(options.subject), selection, exit_mode, options.symbols)

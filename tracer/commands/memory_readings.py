@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from tracer.capture.format import MAX_PAYLOAD
 from tracer.commands.backlogs import Backlogs
 from tracer.commands.kept import kept_tasks
 from tracer.commands.polling_threads import PollingThreads
 from tracer.commands.snapshots import reader_of
 from tracer.errors import RatError
-from tracer.model import MemoryReading, Plan, Process
+from tracer.model import PARKED, MemoryReading, Plan, Process
 from tracer.snapshot.places import parked_futures
 from tracer.snapshot.read import SnapshotReader
 from tracer.stacks import Snapshot
@@ -19,6 +20,8 @@ from tracer.terminal import remark
 
 MOST_MEMORY = 4 << 30
 """Bytes of a process whose tasks are read at both ends: a second or two of reading."""
+_MOST_PARKED = MAX_PAYLOAD * 3 // 4 // PARKED.itemsize
+"""Tasks and futures of one reading, which is one block of a capture."""
 
 
 class TargetMemory:
@@ -59,6 +62,9 @@ class TargetMemory:
             with contextlib.suppress(RatError, OSError):  # it ended
                 snapshot = self._polling[process.pid].named(reader.take())
                 parked = parked_futures(snapshot, plan, number, process.binary)
+                if len(parked) > _MOST_PARKED:
+                    remark(f"  the memory of process {process.pid} tells of {len(parked):,} tasks: too many to be kept")
+                    continue
                 count = len(snapshot.tasks)
                 stuck, channels, view = None, None, None
                 if not is_last:

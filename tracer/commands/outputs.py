@@ -21,15 +21,17 @@ def output_path(asked: Path | None, suffix: str, process: str) -> Path:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in process)
         path = Path(f"rat-{name}-{stamp}{suffix}")
     try:
-        is_taken = is_no_plain_file(path)
+        if path.is_dir():
+            raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
+        if is_no_plain_file(path):
+            raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
+        if not path.parent.is_dir():
+            raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
     except PermissionError:
         raise OutputFailed(
             f"{path} cannot be written", why="you may not enter its folder", fix=f"rat-ebpf … -o FOLDER/{path.name}"
         ) from None
-    if path.is_dir():
-        raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")
-    if is_taken:
-        raise OutputFailed(f"{path} is a device, pipe or socket, no file", fix=f"rat-ebpf … -o trace{suffix}")
-    if not path.parent.is_dir():
-        raise OutputFailed(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
+    except OSError as error:
+        why = f"{error.strerror}."
+        raise OutputFailed(f"{path} cannot be written", why=why, fix=f"rat-ebpf … -o trace{suffix}") from None
     return path

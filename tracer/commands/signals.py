@@ -38,12 +38,14 @@ class StopSignal:
 
 @contextlib.contextmanager
 def stop_signal(*, hears_wishes: bool = False) -> Iterator[StopSignal]:
-    """Ctrl-C, SIGTERM and SIGHUP are noted only: whoever records looks, and ends well.
+    """Ctrl-C, SIGTERM and SIGHUP are noted only: whoever records looks, and ends well.  nohup's wish is kept.
 
-    hears_wishes: so is SIGUSR1.
+    hears_wishes: SIGUSR1 is noted, too.
     """
     stop = StopSignal()
-    handlers: dict[signal.Signals, _Handler] = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.note)
+    handlers: dict[signal.Signals, _Handler] = dict.fromkeys((signal.SIGINT, signal.SIGTERM), stop.note)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = stop.note
     if hears_wishes:
         handlers[signal.SIGUSR1] = stop.note_wish
     with _handling(handlers):

@@ -32,7 +32,10 @@ def nanoseconds(text: str, *, otherwise: str | None = None) -> int:
         raise ValueError(f"{number} of what? The units are ns, us, ms, s and m")
     if unit not in UNITS:
         raise ValueError(f"{unit} is no unit: those are ns, us, ms, s and m")
-    return round(float(number) * UNITS[unit])
+    length = float(number) * UNITS[unit]
+    if not length < 1 << 62:
+        raise ValueError(f"{text.strip()} is too long")
+    return round(length)
 
 
 def parse_trigger(text: str, rules: tuple[str, ...]) -> Trigger:
@@ -50,8 +53,8 @@ def parse_trigger(text: str, rules: tuple[str, ...]) -> Trigger:
         least = nanoseconds(length)
     except ValueError as error:
         raise UsageError(f"{text!r} is no trigger", why=str(error), fix=_ALLOWED) from None
-    if not 0 < least < 1 << 62:
-        raise UsageError(f"{text!r} is no trigger", why=f"{length} is too short, or too long", fix=_ALLOWED)
+    if not least:
+        raise UsageError(f"{text!r} is no trigger", why=f"{length} is too short", fix=_ALLOWED)
     return Trigger(words, TriggerKind(kind), least, pattern)
 
 

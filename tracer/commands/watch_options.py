@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -50,7 +51,7 @@ class WatchOptions:
         moment = datetime.fromtimestamp((time.time_ns() - kernel_now() + time_) / 1e9)
         stem = f"{self.base}-{moment:%Y-%m-%dT%H-%M-%S}-{what}"
         path, number = Path(stem + self.suffix), 1
-        while path.exists():
+        while os.access(path, os.F_OK):
             number += 1
             path = Path(f"{stem}-{number}{self.suffix}")
         return path

@@ -45,12 +45,13 @@ class OutputFile:
         self._small = bytearray()
         self._partial = path.name + ".partial"
         self._fd: int | None = None
-        if path.is_dir():
-            raise OutputFailed(f"cannot write {path}", why="it is a folder", fix="name a file: -o FILE")
-        if is_no_plain_file(path):
-            # Taking its name away would break it for everybody, and a trace cannot be streamed into it.
-            raise OutputFailed(f"cannot write {path}", why="it is a device, pipe or socket", fix="name a file: -o FILE")
         try:
+            if path.is_dir():
+                raise OutputFailed(f"cannot write {path}", why="it is a folder", fix="name a file: -o FILE")
+            if is_no_plain_file(path):
+                # Taking its name away would break it for everybody, and a trace cannot be streamed into it.
+                why = "it is a device, pipe or socket"
+                raise OutputFailed(f"cannot write {path}", why=why, fix="name a file: -o FILE")
             self._folder = OutputFolder(path.parent)
         except OSError as error:
             raise _failure(path, error) from None

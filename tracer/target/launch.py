@@ -189,7 +189,7 @@ def _find(name: str) -> Path:
     else:
         found = shutil.which(name)
         if found is None:
-            here = Path(name).is_file()
+            here = os.access(name, os.F_OK)
             raise UsageError(
                 f"There is no program {name} in PATH.",
                 why="" if not here else f"{name} in this folder is found only by its path.",
@@ -197,11 +197,11 @@ def _find(name: str) -> Path:
             )
         path = Path(found)
     path = path.absolute()
-    if path.is_dir():
-        raise UsageError(f"{name} is a folder, no program.", fix=f"rat-ebpf -- {path}/PROGRAM")
     try:
         with path.open("rb") as file:
             start = file.read(256)
+    except IsADirectoryError:
+        raise UsageError(f"{name} is a folder, no program.", fix=f"rat-ebpf -- {path}/PROGRAM") from None
     except FileNotFoundError:
         raise UsageError(
             f"There is no file {name}.", fix="Build it first: cargo build --release, then target/release/PROGRAM"

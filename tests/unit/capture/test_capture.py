@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -231,6 +232,37 @@ def test_a_length_beyond_all_bounds_takes_no_memory(tmp_path: Path) -> None:
     reader, items = read(path)
     assert len(items) == 7
     assert reader.torn
+
+
+def test_a_file_full_of_short_damage_is_read_a_few_times(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    write_example(path)
+    unknown = fmt.BlockHeader(b"NEW!", 1, 0, -1, 0, 0, 0).pack()
+    path.write_bytes(path.read_bytes() + (unknown + b"?") * 20_000)
+    with CaptureReader(path) as reader:
+        counted = Counted(reader._file)
+        reader._file = counted  # type: ignore[assignment]  # it reads and seeks
+        assert len(list(reader)) == 7
+        assert reader.damaged_blocks >= 19_999
+        assert counted.read_bytes < 10 * path.stat().st_size
+
+
+class Counted:
+    """A file of which it is known how much was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.read_bytes = 0
+
+    def seek(self, *place: int) -> int:
+        return self._file.seek(*place)
+
+    def read(self, size: int) -> bytes:
+        self.read_bytes += size
+        return self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @pytest.mark.parametrize("size", [0, 5, 16, 40, 80])

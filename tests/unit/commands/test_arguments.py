@@ -29,6 +29,8 @@ from tracer.errors import ExitCode
         ("--max-overhead", "101"),
         ("--pid", "spin"),
         ("--duration", "5x"),
+        ("--duration", "9" * 400),
+        ("--last", "9" * 400 + "s"),
     ],
 )
 def test_a_value_that_makes_no_sense(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +38,12 @@ def test_a_value_that_makes_no_sense(option: str, value: str, capsys: pytest.Cap
         cli.main(["--pid", "1", f"{option}={value}"])
     assert caught.value.code == ExitCode.USAGE
     assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_a_length_that_makes_no_sense(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["convert", "x.ratcap", f"--min-us={value}"]) == ExitCode.USAGE
+    assert "--min-us" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

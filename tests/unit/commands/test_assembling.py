@@ -15,6 +15,7 @@ from tracer import assemble
 from tracer.capture import CaptureReader
 from tracer.commands import assembling
 from tracer.commands.assembling import _JOINED, Assembled, _joined, assembled
+from tracer.errors import OutputFailed
 from tracer.model import EVENT, STACK_SAMPLE, Spans, StackSamples, Tally
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("*.ratcap"))
@@ -83,7 +84,16 @@ def test_a_process_that_is_killed_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(assemble, "finish", die)
-    with CaptureReader(GOLDEN[0]) as reader, pytest.raises(RuntimeError, match="was killed"):
+    with CaptureReader(GOLDEN[0]) as reader, pytest.raises(OutputFailed, match="was killed"):
+        list(assembled(reader, MANY))
+
+
+def test_a_process_without_memory_is_that_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask_too_much(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(assemble, "finish", ask_too_much)
+    with CaptureReader(GOLDEN[0]) as reader, pytest.raises(MemoryError):
         list(assembled(reader, MANY))
 
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tracer.commands.signals import interruptible
+from tracer.commands.signals import interruptible, stop_signal
 
 
 def as_numpy_does(number: signal.Signals) -> None:
@@ -26,6 +26,17 @@ def test_an_interruption_that_became_another_error_is_one(number: signal.Signals
 def test_another_error_stays_what_it_is() -> None:
     with pytest.raises(TypeError), interruptible():
         raise TypeError("a bug")
+
+
+@pytest.mark.parametrize(("before", "is_told"), [(signal.SIG_IGN, False), (signal.SIG_DFL, True)], ids=["nohup", "not"])
+def test_whoever_is_to_outlive_the_terminal_does(before: signal.Handlers, is_told: bool) -> None:
+    at_first = signal.signal(signal.SIGHUP, before)
+    try:
+        with stop_signal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, at_first)
+    assert (stop.name == "SIGHUP") == is_told
 
 
 def test_nobody_who_ignores_ctrl_c_is_interrupted_by_it() -> None:
