@@ -41,7 +41,7 @@ def decompressed(path: Path, section: Section, content: memoryview) -> bytes:
         raise damaged(path, f"its section {name} claims {size} bytes")
     try:
         if kind == _ZLIB:
-            result = zlib.decompressobj().decompress(stream, size)
+            result = zlib.decompressobj().decompress(stream, size) if size else b""  # 0 would be no bound
         elif kind == _ZSTD:
             with zstandard.ZstdDecompressor().stream_reader(stream) as reader:
                 result = reader.read(size)

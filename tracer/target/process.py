@@ -274,6 +274,12 @@ def _read_stat(pid: int) -> Stat:
         raise NoSuchProcess(
             f"There is no process {pid}.", fix="List the candidates with: pgrep --list-full YOUR_PROGRAM"
         ) from None
+    except PermissionError:
+        raise PermissionMissing(
+            f"Process {pid} may not be looked at.",
+            why="/proc shows it to its owner only (hidepid).",
+            fix=f"sudo rat-ebpf --pid {pid}",
+        ) from None
 
 
 def _image_identity(pid: int, stat: Stat) -> tuple[int, int, int, int]:

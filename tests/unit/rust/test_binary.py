@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from tests.unit.rust.conftest import SOURCE, is_logged
 from tracer.errors import NotTraceable
 from tracer.model import Binary, FunctionKind, Source
 from tracer.rust import Cache, read_binary
+from tracer.target.compressed import decompressed
 from tracer.target.elf import open_elf
+from tracer.target.elf_headers import Section
 
 COROUTINES = {
     "sample::leaf",
@@ -229,6 +233,13 @@ def test_a_separate_debug_file(samples: dict[str, Path], read: Callable[[str], B
     assert binary.functions == read("release").functions
     with open_elf(program) as image, open_elf(samples["debug"]) as other, pytest.raises(NotTraceable, match="stripped"):
         read_binary(image, display_path="program", debug=other)
+
+
+def test_an_empty_section_is_empty_whatever_it_holds() -> None:
+    """That it says that it is empty is a bound, too."""
+    section = Section(".debug_info", 0, 0, 0, 0x800, True)
+    content = struct.pack("<IIQQ", 1, 0, 0, 1) + zlib.compress(bytes(1 << 20))
+    assert decompressed(Path("program"), section, memoryview(content)) == b""
 
 
 @pytest.mark.parametrize("kind", ["zlib", "zstd", "zlib-gnu"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def older(folder: Path, limit: int, used: int, files: int = 0, mapped: int = 0) 
         f"total_inactive_file 0\ntotal_active_file {files}\ntotal_mapped_file {mapped}\ntotal_dirty 0\n"
         "total_writeback 0\n"
     )
+
+
+def test_a_group_of_any_name_is_one(proc: Path, tmp_path: Path) -> None:
+    """The kernel wants no line breaks in it; Python takes more for such, and wants UTF-8."""
+    name = b"\xff\xc2\x85 \xe2\x80\xa8:"
+    mounted = tmp_path / "a blank"
+    newer(mounted / os.fsdecode(name), str(55 * MIB), 50 * MIB)
+    (proc / "7" / "cgroup").write_bytes(b"0::/" + name + b"\n")
+    folder = str(mounted).replace(" ", "\\040")
+    (proc / "self" / "mountinfo").write_text(f"31 23 0:28 / {folder} rw,relatime - cgroup2 cgroup2 rw\n")
+    assert memory_room(7, proc) == 5 * MIB
 
 
 def memory_room(pid: int, proc: Path) -> int | None:
