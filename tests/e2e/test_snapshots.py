@@ -194,6 +194,9 @@ def test_a_core_dump_tells_the_same(targets: Targets, tmp_path: Path, profile: s
                 link["number"] = None  # timers are set again
     assert dead["tasks"] == alive["tasks"]
     assert dead["stacks"] == alive["stacks"]
+    none = rat("tree", "--core", core, "--exe", executable, "--task", 987654)
+    assert f"{core} has no task 987654" in none.err
+    assert none.err.splitlines()[-1].strip() == f"rat-ebpf ps --core {core} --exe {executable}"
     other = rat("tree", "--core", core, "--exe", targets.path("server", profile))
     assert other.code == 5
     assert "is not a dump of" in other.err

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tracer.capture.reader import Item
 from tracer.capture.ring_reader import RingReader
 from tracer.capture.writer import CaptureWriter
 from tracer.errors import OutputFailed
@@ -15,28 +16,36 @@ from tracer.model import CaptureEnd, Halt, Loss, MemoryReading, PlanChange, Proc
 def join(ring: RingReader, path: Path) -> None:
     """Copy all that it tells to a new file.  Raises OutputFailed, and leaves none then."""
     with CaptureWriter(path, ring.recording, 1 << 62) as writer:
-        for item in ring:
-            if isinstance(item, np.ndarray):
-                writer.events(item)
-            elif isinstance(item, CaptureEnd):
-                if ring.recording.stacks is not None:
-                    writer.stacks(ring.recording.stacks)
-                writer.end(item)
-            elif isinstance(item, PlanChange):
-                writer.plan_change(item)
-            elif isinstance(item, Loss):
-                writer.loss(item)
-            elif isinstance(item, ProcessEnd):
-                writer.process_end(item)
-            elif isinstance(item, MemoryReading):
-                writer.memory_reading(item)
-            elif isinstance(item, Halt):
-                writer.halt(item)
-            elif isinstance(item, StackSamples):
-                writer.stack_samples(item)
-            else:
-                writer.threads(item)
-        writer.flush()
-        if writer.full is not None:
+        try:
+            for item in ring:
+                _copy(item, ring, writer)
+            writer.flush()
+            if writer.full is not None:
+                fix = "rat-ebpf … -o /another/folder/FILE"
+                raise OutputFailed(f"{path} cannot be written.", why=writer.full, fix=fix)
+        except BaseException:
             writer.discard()
-            raise OutputFailed(f"{path} cannot be written.", why=writer.full, fix="rat-ebpf … -o /another/folder/FILE")
+            raise
+
+
+def _copy(item: Item, ring: RingReader, writer: CaptureWriter) -> None:
+    if isinstance(item, np.ndarray):
+        writer.events(item)
+    elif isinstance(item, CaptureEnd):
+        if ring.recording.stacks is not None:
+            writer.stacks(ring.recording.stacks)
+        writer.end(item)
+    elif isinstance(item, PlanChange):
+        writer.plan_change(item)
+    elif isinstance(item, Loss):
+        writer.loss(item)
+    elif isinstance(item, ProcessEnd):
+        writer.process_end(item)
+    elif isinstance(item, MemoryReading):
+        writer.memory_reading(item)
+    elif isinstance(item, Halt):
+        writer.halt(item)
+    elif isinstance(item, StackSamples):
+        writer.stack_samples(item)
+    else:
+        writer.threads(item)

@@ -170,9 +170,12 @@ class CaptureReader:
         if zlib.crc32(payload) != header.crc:
             raise damaged
         try:
-            return self._like or messages.read_recording(payload)
+            recording = self._like or messages.read_recording(payload)
         except BAD_MESSAGE as error:
             raise damaged from error
+        if not recording.processes:
+            raise damaged
+        return recording
 
     def _read_segment(self) -> Segment | None:
         """It stands right behind the header."""

@@ -107,6 +107,7 @@ class Flight:
     def begin(self) -> None:
         """Start to watch; the ring is there."""
         self._starts += 1
+        self._line = b""
         # Isolated: neither the environment nor this folder says what is run as us, only what we are run from.
         command = [sys.executable, "-I", "-c", _CODE, json.dumps([sys.path, self._options.as_json()])]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
@@ -147,6 +148,8 @@ class Flight:
                 assert process.stdout is not None
                 select.select([process.stdout], [], [], 0.2)
                 self._take(process)
+            if self._process is not None:
+                self.say(f"what looks for triggers needs more than {_PATIENCE / 60:.0f} min: something may be missing")
         finally:
             self.stop()
 

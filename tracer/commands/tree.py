@@ -9,6 +9,7 @@ import argparse
 
 from tracer.commands.ps import add_task_options, chosen, chosen_jobs, print_json, say_remarks, take_view, task_source
 from tracer.errors import ExitCode, UsageError
+from tracer.terminal import shell_word
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +35,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.task:
         tasks = tasks[np.isin(tasks["id"], options.task)]
         if not len(tasks):
-            raise UsageError(f"process {options.pid} has no task {options.task[0]}", fix=f"rat-ebpf ps {options.pid}")
+            where, again = f"process {options.pid}", f"{options.pid}"
+            if options.core is not None:
+                where, again = f"{options.core}", f"--core {shell_word(options.core)} --exe {shell_word(options.exe)}"
+            raise UsageError(f"{where} has no task {options.task[0]}", fix=f"rat-ebpf ps {again}")
     jobs = chosen_jobs(view, options) if not options.task else []
     if options.json:
         print_json(view, tasks, jobs)

@@ -280,6 +280,13 @@ def test_other_files_are_no_captures(tmp_path: Path) -> None:
             CaptureReader(path)
 
 
+def test_a_capture_of_no_process_is_damaged(tmp_path: Path) -> None:
+    with CaptureWriter(tmp_path / "c", replace(RECORDING, processes=())) as writer:
+        writer.end(CaptureEnd(80, "the process ended", 0, 0, 0.0))
+    with pytest.raises(BadCapture, match="damaged"):
+        CaptureReader(tmp_path / "c")
+
+
 def test_a_later_format_says_which_it_is(tmp_path: Path) -> None:
     path = tmp_path / "c"
     write_example(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +150,19 @@ def test_a_part_ends_where_it_is_asked_to(tmp_path: Path) -> None:
     with CaptureReader(tmp_path / "x.ratcap") as joined:
         assert joined.recording.flight == Flight(SECOND, START, hit)
         assert times(list(joined)) == [START + 1, START + 2, START + 3]
+
+
+def test_a_copy_that_is_interrupted_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: RingReader) -> Iterator[Item]:
+        yield events_at(START + 1)
+        raise KeyboardInterrupt
+
+    with ring(tmp_path / "r", last=1 << 60) as writer:
+        writer.events(events_at(START + 1, START + 2))
+    monkeypatch.setattr(RingReader, "__iter__", interrupted)
+    with RingReader(segments_of(tmp_path / "r")) as reader, pytest.raises(KeyboardInterrupt):
+        join(reader, tmp_path / "x.ratcap")
+    assert [one.name for one in tmp_path.iterdir()] == ["r"]
 
 
 def test_a_missing_segment_is_a_loss(tmp_path: Path) -> None:

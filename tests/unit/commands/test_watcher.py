@@ -17,6 +17,7 @@ import pytest
 
 from tests.captures import busy_plan, recording_of
 from tracer.capture import CaptureReader, RingWriter
+from tracer.commands import flight
 from tracer.commands.convert import TraceOptions
 from tracer.commands.flight import Flight
 from tracer.commands.report import summarise
@@ -106,6 +107,13 @@ def test_a_name_that_is_free(tmp_path: Path) -> None:
     while (third := chosen.free_name(moment, "poll")).name[:21] != first.name[:21]:
         moment -= 1_000 * MS
     assert not third.exists()
+
+
+def test_one_that_is_not_waited_for_any_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = Beside(options(tmp_path, LONG))
+    monkeypatch.setattr(flight, "_PATIENCE", 0.0)
+    beside.end()
+    assert beside.said == ["what looks for triggers needs more than 0 min: something may be missing"]
 
 
 def test_two_long_polls_are_two_traces_each_of_its_own_time(tmp_path: Path) -> None:
