@@ -242,9 +242,13 @@ class CalibrationProcess:
         """Returns when it has called the trial's function `count` times."""
         assert self._running.stdin is not None
         assert self._running.stdout is not None
-        self._running.stdin.write(struct.pack("<QQ", count, _BASE + _FUNCTIONS_AT + trial * len(_FUNCTION)))
-        if not self._running.stdout.read(1):
-            raise AttachFailed("What probes cost cannot be measured: the calibration program died.")
+        try:
+            self._running.stdin.write(struct.pack("<QQ", count, _BASE + _FUNCTIONS_AT + trial * len(_FUNCTION)))
+            has_called = bool(self._running.stdout.read(1))
+        except BrokenPipeError:
+            has_called = False
+        if not has_called:
+            raise _died()
 
     def turn(self, count: int) -> float:
         """Time in which the process is woken, answers and waits again, in ns, the mean of `count`; with beside_us()
@@ -270,7 +274,14 @@ class CalibrationProcess:
 
     def _cpu_time(self) -> int:
         """The process' CPU clock (clock_getcpuclockid(3))."""
-        return time.clock_gettime_ns(~self._running.pid << 3 | 2)
+        try:
+            return time.clock_gettime_ns(~self._running.pid << 3 | 2)
+        except OSError:
+            raise _died() from None
+
+
+def _died() -> AttachFailed:
+    return AttachFailed("What probes cost cannot be measured: the calibration program died.", fix="Try again.")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from tracer.errors import NoSuchProcess, OutOfProcesses, PermissionMissing, RatError
+from tracer.errors import AttachFailed, NoSuchProcess, OutOfProcesses, PermissionMissing, RatError
 from tracer.model import Array, Group, Loss, Plan, Process, Refusal, Thread, exits_apart, functions_of
 from tracer.probe.calibration import (
     Costs,
@@ -243,7 +243,12 @@ class ProbeSession:
             scheduling = cost_of_scheduling(running, self._program)
             links = Links(attachment, [running.process], plan.probes, switch=self._program.switch_link)
             self._calibration_links.append(links)
-            links.attach([Group.TASKS])
+            try:
+                links.attach([Group.TASKS])
+            except Refused as refusal:
+                why = next(iter(refusal.probes.values()), "")
+                fix = "rat-ebpf doctor"
+                raise AttachFailed("What probes cost cannot be measured.", why=why, fix=fix) from refusal
             self._program.begin_epoch(Group.TASKS)
             costs = running.costs(scheduling)
         self._program.end_epoch(Group.TASKS)
