@@ -146,7 +146,9 @@ class Flight:
                         self.say(f"what looks for triggers {_how(process.returncode)}: something may be missing")
                     return
                 assert process.stdout is not None
-                select.select([process.stdout], [], [], 0.2)
+                waiting = select.poll()  # select() knows no descriptor beyond 1,023, and each probe may have one
+                waiting.register(process.stdout, select.POLLIN)
+                waiting.poll(200)
                 self._take(process)
             if self._process is not None:
                 self.say(f"what looks for triggers needs more than {_PATIENCE / 60:.0f} min: something may be missing")

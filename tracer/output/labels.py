@@ -178,8 +178,11 @@ def short_awaitee(name: str) -> str:
     """The display name of an awaited type in short: async fns have names in lower case, types do not."""
     if _is_too_deep(name):
         return printable(name)
-    if part := _PART_OF.match(name):
-        return printable(part[0]) + short_awaitee(name[part.end() :])
+    parts = 0
+    while part := _PART_OF.match(name, parts):
+        parts = part.end()
+    if parts:
+        return printable(name[:parts]) + short_awaitee(name[parts:])
     name = _short_objects(name)
     last = _split(name, "::")[-1]
     is_path = (

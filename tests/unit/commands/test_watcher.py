@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -114,6 +115,19 @@ def test_one_that_is_not_waited_for_any_more_is_said(tmp_path: Path, monkeypatch
     monkeypatch.setattr(flight, "_PATIENCE", 0.0)
     beside.end()
     assert beside.said == ["what looks for triggers needs more than 0 min: something may be missing"]
+
+
+def test_it_is_waited_for_beside_more_descriptors_than_select_knows(tmp_path: Path) -> None:
+    """As a thousand probes have that are attached one by one."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+        for _ in range(1100):
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        beside = Beside(options(tmp_path, LONG))
+        beside.end()
+    assert beside.said == []
 
 
 def test_two_long_polls_are_two_traces_each_of_its_own_time(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ def test_names_of_any_length_and_depth() -> None:
     references = "&" * 5000
     assert short_name_of(references + "a::X", FunctionKind.FUTURE) == references + "X"
     assert short_awaitee(references + "a::X") == references + "X"
+    parts = "closure in " * 5000
+    assert short_awaitee(f"{parts}a::x") == f"{parts}a::x"
     for nested in ("<" * 3000, "<&" * 3000 + "X", "A<" * 3000 + "T" + ">" * 3000, "<F as X>::{a}<" * 1500):
         assert {short_name_of(nested, kind) for kind in FunctionKind} == {short_awaitee(nested)} == {nested}
 
