@@ -9,7 +9,7 @@ from tracer.errors import OutputFailed
 from tracer.ownership import is_no_plain_file
 
 
-def output_path(asked: Path | None, suffix: str, process: str) -> Path:
+def output_path(asked: Path | None, suffix: str, process: str, pid: int) -> Path:
     """asked: what the user named; None: a file here, named after the process and the time.
 
     Raises OutputFailed, before anything is attached or read, where that cannot be written.
@@ -19,7 +19,7 @@ def output_path(asked: Path | None, suffix: str, process: str) -> Path:
     else:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in process)
-        path = Path(f"rat-{name}-{stamp}{suffix}")
+        path = Path(f"rat-{name}-{pid}-{stamp}{suffix}")
     try:
         if path.is_dir():
             raise OutputFailed(f"{path} is a folder", fix=f"rat-ebpf … -o {path / ('trace' + suffix)}")

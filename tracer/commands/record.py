@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "-p", "--pid", type=int, action="append", default=[], metavar="PID", help="a process to trace (may be repeated)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="the trace (default: rat-NAME-DATE.pftrace here)"
+        "-o", "--output", type=Path, metavar="FILE", help="the trace (default: rat-NAME-PID-DATE.pftrace here)"
     )
     parser.add_argument(
         "-d", "--duration", type=positive_seconds, metavar="SECONDS", help="stop after this long (default: at Ctrl-C)"
@@ -134,7 +134,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
         latest.require_able(triggers, survey.plan)
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]
-        output = output_path(options.output, suffix, survey.processes[0].name)
+        output = output_path(options.output, suffix, survey.processes[0].name, survey.processes[0].pid)
         capture = output if trace_options.format == "capture" else output.with_name(output.name + CAPTURE_SUFFIX)
         flight = None
         if options.last is not None:

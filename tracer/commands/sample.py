@@ -63,7 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         metavar="FILE",
         help="what to write (may be repeated): FILE.folded for folded stacks, FILE.pb.gz for pprof, else a Perfetto "
-        "trace (default: rat-NAME-DATE.pftrace here)",
+        "trace (default: rat-NAME-PID-DATE.pftrace here)",
     )
     parser.add_argument(
         "--symbols",
@@ -95,8 +95,9 @@ def run(options: argparse.Namespace) -> ExitCode:
     from tracer.target.standstill import StandstillWatch
 
     source = live_tasks(options.pid, options.symbols)
-    outputs = [output_path(path, ".pftrace", source.process.name) for path in options.output or [None]]
-    watch = StandstillWatch(source.process.pid)
+    process = source.process
+    outputs = [output_path(path, ".pftrace", process.name, process.pid) for path in options.output or [None]]
+    watch = StandstillWatch(process.pid)
     before = watch.look()
     shown = Shown(source, is_quiet=options.quiet, moves=sys.stderr.isatty() and not options.quiet and not options.json)
     sampled = sample(source, options.frequency, options.duration, shown)

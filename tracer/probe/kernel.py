@@ -22,7 +22,7 @@ _BPF_SYSCALL = 321  # x86-64
 _PERF_EVENT_OPEN_SYSCALL = 298
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY, _PROG_LOAD, _LINK_CREATE = 0, 1, 2, 4, 5, 28
-_GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
+_GET_INFO, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH = 15, 17, 24
 _PROG_INFO_MISSES = 208  # offset of bpf_prog_info.recursion_misses; what the kernel does not know it leaves as it is
 PROGRAM_UPROBE, PROGRAM_PERF_EVENT, PROGRAM_RAW_TRACEPOINT = 2, 7, 17
 _PROGRAM_TRACING, _TRACE_ITERATOR, _ITERATOR_CREATE = 26, 28, 33
@@ -50,12 +50,22 @@ _MOST_INTERRUPTIONS = 20
 _VERIFIER_WORDS = 1 << 20
 """Bytes: what it says last, which tells why, is not in less of a long program."""
 
+_ATTRIBUTES = 128
+"""Bytes; what lies beyond those of a command has to be 0."""
+_BATCH = struct.Struct("<QQQQIIQQ")
+_BATCH_COUNT = struct.Struct("<32xI")
+_IN_A_BATCH = 1 << 12
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _bpf(command: int, attributes: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result = int(_libc.syscall(_BPF_SYSCALL, command, buffer, 128))
+    return _bpf_in(command, ctypes.create_string_buffer(attributes.ljust(_ATTRIBUTES, b"\0"), _ATTRIBUTES))
+
+
+def _bpf_in(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
+    """The same, where the kernel answers in its attributes."""
+    result = int(_libc.syscall(_BPF_SYSCALL, command, attributes, _ATTRIBUTES))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -101,6 +111,38 @@ class Map:
         except OSError as error:
             if error.errno != errno.EEXIST:
                 raise
+
+    def items(self) -> tuple[bytes, bytes]:
+        """All keys of a hash table, one after the other, and all values.  Others may change it meanwhile: a new one can
+        be missed."""
+        try:
+            return self._in_batches()
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSPC):  # before Linux 5.6
+                raise
+        found = [(key, value) for key in self if (value := self.lookup(key)) is not None]
+        return b"".join(key for key, _ in found), b"".join(value for _, value in found)
+
+    def _in_batches(self) -> tuple[bytes, bytes]:
+        keys = ctypes.create_string_buffer(_IN_A_BATCH * len(self._key))
+        values = ctypes.create_string_buffer(_IN_A_BATCH * len(self._value))
+        place = ctypes.create_string_buffer(max(len(self._key), 8))
+        at, *to = map(ctypes.addressof, (place, keys, values))
+        attributes = ctypes.create_string_buffer(_ATTRIBUTES)
+        all_keys, all_values, start, is_all = list[bytes](), list[bytes](), 0, False
+        while not is_all:
+            _BATCH.pack_into(attributes, 0, start, at, *to, _IN_A_BATCH, self.fd, 0, 0)
+            try:
+                _bpf_in(_MAP_LOOKUP_BATCH, attributes)
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                is_all = True
+            (count,) = _BATCH_COUNT.unpack_from(attributes)
+            all_keys.append(keys.raw[: count * len(self._key)])
+            all_values.append(values.raw[: count * len(self._value)])
+            start = at
+        return b"".join(all_keys), b"".join(all_values)
 
     def __iter__(self) -> Iterator[bytes]:
         """Every key of a map that others may be changing meanwhile: a new one can be missed."""

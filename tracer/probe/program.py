@@ -235,16 +235,13 @@ class PollProgram:
             return []
         self._threads_seen = seen
         found: list[Thread] = []
-        for key in self._threads:
-            tid = int.from_bytes(key, "little")
-            if tid in self._known:
-                continue
-            value = self._threads.lookup(key)
-            if value is None:
-                continue
-            self._known.add(tid)
-            record = np.frombuffer(value, THREAD)[0]
+        keys, values = self._threads.items()
+        places = {tid: place for place, tid in enumerate(np.frombuffer(keys, "<u4").tolist())}
+        records = np.frombuffer(values, THREAD)
+        for tid in places.keys() - self._known:
+            record = records[places[tid]]
             found.append(Thread(tid, int(record["tgid"]), bytes(record["comm"]).decode(errors="replace")))
+        self._known |= places.keys()
         return found
 
     def _cpu_states(self) -> Array:

@@ -142,14 +142,14 @@ def test_a_link_to_a_stream_is_left_alone(tmp_path: Path, target: str) -> None:
     with pytest.raises(OutputFailed, match="cannot write"):
         OutputFile(path)
     with pytest.raises(OutputFailed, match="device, pipe or socket"):
-        output_path(path, ".pftrace", "x")
+        output_path(path, ".pftrace", "x", 1)
     assert path.is_symlink()
 
 
 def test_a_link_to_a_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "yesterday").write_text("kept")
     (tmp_path / "latest").symlink_to("yesterday")
-    with OutputFile(output_path(tmp_path / "latest", ".pftrace", "x")) as file:
+    with OutputFile(output_path(tmp_path / "latest", ".pftrace", "x", 1)) as file:
         file.commit()
     assert not (tmp_path / "latest").is_symlink()
     assert (tmp_path / "yesterday").read_text() == "kept"
