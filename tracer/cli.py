@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) went away: not an error, and nothing more to say.
+        if not _reader_is_gone():
+            raise
         _silence_output()
         return int(ExitCode.OK)
     except MemoryError:
@@ -74,6 +78,14 @@ _USED_UP = {
     errno.ENFILE: OutputFailed("The system has no more open files to give", fix="sysctl fs.file-max"),
 }
 """What there is no more of, wherever that shows."""
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads the standard output, or error, any more: else the pipe was another one."""
+    waiting = select.poll()
+    for number in (1, 2):
+        waiting.register(number, 0)  # what is wrong is told unasked
+    return bool(waiting.poll(0))
 
 
 def _silence_output() -> None:
@@ -138,7 +150,8 @@ def _explain(error: RatError) -> int:
     # A cause that begins like a sentence is one; others begin with a name, or go on from what happened.
     between = "; " if error.why[:1].islower() else ". "
     words = between.join(text.rstrip(".") for text in (error.what, error.why) if text)
-    remark(f"rat-ebpf: {words}.")
-    for line in error.fix.splitlines():
-        remark(f"    {line}")
+    with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
+        remark(f"rat-ebpf: {words}.")
+        for line in error.fix.splitlines():
+            remark(f"    {line}")
     return int(error.code)

@@ -72,11 +72,12 @@ def recording(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     until: str = "attached",
+    looks_on: bool = True,
     through: Sequence[str] = (),
 ) -> Iterator[Recording]:
     """Start a recording and wait until it says that its probes are attached, or whatever else it says then.
 
-    Before, it says what they will cost, and nothing else.
+    Before, it says what they will cost, and nothing else; looks_on=False: that is waited for.
     """
     process = subprocess.Popen(
         [*through, RAT, *map(str, arguments)],
@@ -90,7 +91,7 @@ def recording(
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
-        if line.startswith("expected to cost it: "):
+        if looks_on and line.startswith("expected to cost it: "):
             line = process.stderr.readline()
         if until not in line:
             pytest.fail(f"it did not begin: {line}{process.communicate()}")

@@ -215,6 +215,20 @@ def test_of_a_folder_that_nobody_else_may_enter_it_is_said(tmp_path: Path) -> No
         assert_helpful(rat(*arguments, through=without), code)
 
 
+def test_the_exit_code_says_it_where_nobody_can_be_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([RAT, "ps", "4194304"], stdout=full, stderr=full, check=False)
+    assert done.returncode == ExitCode.NO_PROCESS
+
+
+@pytest.mark.parametrize("here", [".", ""])
+def test_a_ring_that_one_is_in_has_its_name(tmp_path: Path, here: str) -> None:
+    ring = tmp_path / "x.pftrace.ring"
+    ring.mkdir()
+    done = rat("convert", here, cwd=ring)
+    assert_helpful(done, ExitCode.BAD_CAPTURE, "without a capture")
+
+
 def test_what_its_encoding_cannot_write_is_written_all_the_same() -> None:
     done = rat("report", GOLDEN, env={"PYTHONIOENCODING": "ascii"})
     assert done.code == ExitCode.OK, done.err

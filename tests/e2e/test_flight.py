@@ -187,6 +187,25 @@ def test_a_signal_asks_for_a_trace_and_ends_nothing(targets: Targets, tmp_path: 
     assert (tmp_path / "x.pftrace").exists()
 
 
+def test_a_signal_that_comes_when_nothing_is_recorded_ends_nothing(targets: Targets, tmp_path: Path) -> None:
+    with targets.run("trouble", "release-debug", "clean") as running:
+        running.go()
+        options = ("--pid", running.pid, *OPTIONS, "-o", tmp_path / "x.pftrace")
+        with recording(*options, until="expected to cost it", looks_on=False) as rec:
+            rec.process.send_signal(signal.SIGUSR1)
+            assert rec.process.stderr is not None
+            assert "attached" in rec.process.stderr.readline()
+            time.sleep(1)
+            rec.process.send_signal(signal.SIGINT)
+            for _ in range(50):
+                time.sleep(0.02)
+                rec.process.send_signal(signal.SIGUSR1)
+            done = rec.wait()
+    assert done.code == 0, done.err
+    assert (tmp_path / "x.pftrace").exists()
+    assert not (tmp_path / "x.pftrace.ring").exists()
+
+
 def test_a_finding_is_written_once(targets: Targets, tmp_path: Path) -> None:
     with targets.run("trouble", "release-debug", "long-poll-sleep") as running:
         running.go()

@@ -125,7 +125,10 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def beside(capture: Path, suffix: str) -> Path:
-    """The trace's default name: x.ratcap and the x.pftrace.ratcap of a recording that broke off give x.pftrace."""
+    """The trace's default name, also of a ring that one is in: x.ratcap and the x.pftrace.ratcap of a recording that
+    broke off give x.pftrace."""
+    if capture.name in ("", ".."):
+        capture = capture.absolute().resolve()
     name = capture.name.removesuffix(CAPTURE_SUFFIX).removesuffix(RING_SUFFIX).removesuffix(suffix)
     return capture.with_name(name + suffix)
 

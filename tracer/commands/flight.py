@@ -134,8 +134,12 @@ class Flight:
             self.begin()
         self._send(b"now\n")
 
-    def finish(self) -> None:
-        """The recording is over: wait until what is due is written.  May be interrupted by KeyboardInterrupt."""
+    def finish(self) -> bool:
+        """The recording is over: wait until what is due is written.  May be interrupted by KeyboardInterrupt.
+
+        False: something may be missing, which is said.
+        """
+        is_looked_for = self._process is not None or not self._starts
         self._send(b"end\n")
         until = time.monotonic() + _PATIENCE
         try:
@@ -144,7 +148,7 @@ class Flight:
                     self._take(process)
                     if process.returncode:
                         self.say(f"what looks for triggers {_how(process.returncode)}: something may be missing")
-                    return
+                    return not process.returncode
                 assert process.stdout is not None
                 waiting = select.poll()  # select() knows no descriptor beyond 1,023, and each probe may have one
                 waiting.register(process.stdout, select.POLLIN)
@@ -152,6 +156,8 @@ class Flight:
                 self._take(process)
             if self._process is not None:
                 self.say(f"what looks for triggers needs more than {_PATIENCE / 60:.0f} min: something may be missing")
+                return False
+            return is_looked_for
         finally:
             self.stop()
 
@@ -194,7 +200,10 @@ class Flight:
     def _say_ended(self, code: int) -> None:
         if self._starts < _MOST_STARTS:
             self.say(f"what looks for triggers {_how(code)}; it is started again")
-            self.begin()
+            try:
+                self.begin()
+            except OSError as error:  # no memory, or no more processes
+                self.say(f"it cannot be started: {error.strerror}; from now on nothing looks for triggers")
         else:
             self.say(f"what looks for triggers {_how(code)} again and again: from now on nothing looks for them")
 

@@ -136,10 +136,13 @@ def close(
 
     hit: Hit | None = None
     with keeping(ring):
-        flight.finish()
+        is_all_written = flight.finish()
         if flight.options.triggers:
             if not outcome.is_alone:
-                remove_ring(ring)
+                if is_all_written:
+                    remove_ring(ring)
+                else:
+                    flight.say(f"what was recorded last is kept: rat-ebpf convert {shell_word(ring)}")
                 print_flight(flight, outcome, as_json=options.json, quiet=options.quiet)
                 return ExitCode.OK
             hit = _end_of_process(outcome.reason)

@@ -22,6 +22,7 @@ from tracer.commands.convert import (
 )
 from tracer.commands.list import add_selection_options, selection_of
 from tracer.commands.outputs import output_path
+from tracer.commands.signals import outlive_wishes
 from tracer.commands.triggers import UNITS, nanoseconds
 from tracer.errors import ExitCode, UsageError
 from tracer.ownership import remove
@@ -131,6 +132,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     triggers = latest.triggers_of(options)
     if triggers and options.last is None:
         options.last = latest.DEFAULT_LAST
+    if options.last is not None:
+        outlive_wishes()
     with compiling_ahead(options.transport) as ahead, _targets(options) as (survey, targets, launched):
         latest.require_able(triggers, survey.plan)
         suffix = CAPTURE_SUFFIX if trace_options.format == "capture" else TRACE_SUFFIX[trace_options.format]

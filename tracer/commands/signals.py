@@ -36,6 +36,12 @@ class StopSignal:
         self.wants_trace = True
 
 
+def outlive_wishes() -> None:
+    """SIGUSR1 ends nothing, also when nothing is recorded yet, or any more.  By a handler: a program that is started
+    gets none of it."""
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+
+
 @contextlib.contextmanager
 def stop_signal(*, hears_wishes: bool = False) -> Iterator[StopSignal]:
     """Ctrl-C, SIGTERM and SIGHUP are noted only: whoever records looks, and ends well.  nohup's wish is kept.

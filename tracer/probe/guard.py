@@ -18,6 +18,8 @@ The decisions know no clock and no kernel: time, hits and CPU time are arguments
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -154,20 +156,27 @@ class Guard:
         left = self._meter.spent - float(cost[self._units.leaving])
         if left <= allowance:
             return None
-        while costly and left > _TARGET * allowance:
-            # What is seen of a function without its exits goes after them.
-            whole = {self._units.function_of.get(unit) for unit in costly}
-            unit = max(costly - whole, key=lambda unit: cost[unit])
+        # What is seen of a function without its exits goes after them.
+        exits = Counter(self._units.function_of.get(unit) for unit in costly)
+        dearest = [(-float(cost[unit]), unit) for unit in costly if not exits[unit]]
+        heapq.heapify(dearest)
+        while dearest and left > _TARGET * allowance:
+            _, unit = heapq.heappop(dearest)
             costly.remove(unit)
             gone.append(unit)
-            left -= cost[unit]
+            left -= float(cost[unit])
+            function = self._units.function_of.get(unit)
+            exits[function] -= 1
+            if function in costly and not exits[function]:
+                heapq.heappush(dearest, (-float(cost[function]), function))
         told = f"{self._meter.words(now, cpu)}, over {percent(self._budget)}"
         if left > allowance or (not self._has_tasks and not costly):
             self._drop(there, now)
             self._in_windows, self._turned_at = True, now
             return Step(frozenset(), f"{told}: sampled in windows of {_WINDOW // 1_000_000} ms from here on")
         # Exits that were not hit go with their functions.
-        gone += [unit for unit in there if self._units.function_of.get(unit) in gone and unit not in gone]
+        already = set(gone)
+        gone += [unit for unit in there if self._units.function_of.get(unit) in already and unit not in already]
         self._drop(gone, now)
         return self._step(f"{told}: {self._gone_words(gone)} from here on")
 

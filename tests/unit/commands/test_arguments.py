@@ -54,6 +54,12 @@ def test_the_trace_of_a_capture_has_its_name(capture: str, trace: str) -> None:
     assert beside(Path("folder") / capture, ".pftrace") == Path("folder") / trace
 
 
+def test_the_trace_of_the_ring_that_one_is_in_is_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.pftrace.ring").mkdir()
+    monkeypatch.chdir(tmp_path / "x.pftrace.ring")
+    assert beside(Path(), ".pftrace") == tmp_path / "x.pftrace"
+
+
 @pytest.mark.parametrize("output", [[], ["-o", "link"]], ids=["default", "link"])
 def test_a_capture_is_not_replaced_by_its_trace(
     tmp_path: Path, output: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
