@@ -16,6 +16,7 @@ from tests.e2e.command import rat
 from tests.parked import Expected, expected_stacks, seen_stack, short_name
 from tests.running import Running, Targets
 from tracer.commands.snapshots import live_tasks
+from tracer.snapshot import image, read
 from tracer.stacks import TaskState
 
 pytestmark = pytest.mark.e2e
@@ -154,6 +155,24 @@ def test_thousands_of_tasks_that_wait_alike_are_one_tree(targets: Targets, profi
 
 
 ROWS, STAYING = 47, 7
+
+
+def test_tasks_that_are_more_than_can_be_read_at_once_are_read_in_parts(
+    targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them came or went."""
+    with targets.run("parked_tokio", "release-debug") as running:
+        until_parked(running)
+        reader = live_tasks(running.pid).reader
+        whole = reader.take()
+        monkeypatch.setattr(read, "_AT_ONCE", np.uint64(1 << 12))
+        monkeypatch.setattr(image, "_MOST", 1 << 17)
+        parts = reader.take()
+    assert np.count_nonzero(whole.tasks["state"] == TaskState.WAITING) > 200
+    assert (len(parts.tasks), parts.missed) == (len(whole.tasks), 0)
+    for one, other in zip(whole.tasks, parts.tasks, strict=True):
+        assert one["header"] == other["header"]
+        assert whole.stacks[one["stack"]] == parts.stacks[other["stack"]]
 
 
 @pytest.mark.parametrize("profile", ["dev", "release-debug"])

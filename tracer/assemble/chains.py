@@ -24,13 +24,14 @@ def settled_places(plan: Plan) -> Unsigned:
     below: dict[int, list[int]] = defaultdict(list)
     for number, place in enumerate(plan.places, 1):
         below[place.parent].append(number)
+    ends = _ends(plan, below)
     for root in below[0]:
         place = plan.places[root - 1]
         assert place.layout is not None
         if plan.functions[place.function].kind is FunctionKind.TASK:
             continue
         if plan.layouts[place.layout].kind is not LayoutKind.COROUTINE:
-            settled[place.function] = _packed(_ends(plan, below, root))
+            settled[place.function] = _packed(ends[root])
             continue
         of_state: dict[int, list[int]] = defaultdict(list)
         for number in below[root]:
@@ -38,22 +39,25 @@ def settled_places(plan: Plan) -> Unsigned:
             if state is not None and FIRST_SUSPEND <= state < NO_STATE:
                 of_state[state].append(number)
         for state, numbers in of_state.items():
-            ends = [_ends(plan, below, number) for number in numbers]
-            settled[place.function, state] = _packed(
-                [one for several in ends for one in several] if all(ends) else numbers
-            )
+            settled[place.function, state] = _packed(_joined([ends[number] for number in numbers]) or numbers)
     return settled
 
 
-def _ends(plan: Plan, below: dict[int, list[int]], number: int) -> list[int]:
-    """Where a walk from this place ends if it need not read anything; else []."""
-    layout = plan.places[number - 1].layout
-    if not below[number]:
-        return [number]
-    if layout is not None and plan.layouts[layout].discriminant_offset is not None:
-        return []
-    ends = [_ends(plan, below, one) for one in below[number]]
-    return [one for several in ends for one in several] if all(ends) else []
+def _ends(plan: Plan, below: dict[int, list[int]]) -> list[list[int]]:
+    """By place: where a walk from there ends if it need not read anything; else [].  No more than can be packed."""
+    ends: list[list[int]] = [[] for _ in range(len(plan.places) + 1)]
+    for number in range(len(plan.places), 0, -1):  # each comes after the one above it
+        layout = plan.places[number - 1].layout
+        if not below[number]:
+            ends[number] = [number]
+        elif layout is None or plan.layouts[layout].discriminant_offset is None:
+            ends[number] = _joined([ends[one] for one in below[number]])
+    return ends
+
+
+def _joined(ends: list[list[int]]) -> list[int]:
+    """[]: some walk has to read."""
+    return [one for several in ends for one in several][:_BRANCHES] if all(ends) else []
 
 
 def _packed(numbers: list[int]) -> int:

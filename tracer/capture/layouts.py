@@ -14,7 +14,7 @@ from tracer.model import AwaitPoint, HeaderTest, Layout, LayoutEdge, LayoutKind,
 
 def text(value: str) -> str:
     """File and process names need not be UTF-8; Python keeps such bytes as surrogates, protobuf refuses them."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def maybe_text(value: str | None) -> str | None:
@@ -109,8 +109,8 @@ def write_place(place: Place) -> pb.Place:
 
 
 def read_places(messages: Sequence[pb.Place], functions: int, layouts: int) -> tuple[Place, ...]:
-    """Each place comes after the one above it."""
-    return tuple(
+    """Each place comes after the one above it; where there is none above it, it has a layout."""
+    places = tuple(
         Place(
             checked_index(m.parent, number + 1),
             checked_index(m.function, functions),
@@ -120,6 +120,9 @@ def read_places(messages: Sequence[pb.Place], functions: int, layouts: int) -> t
         )
         for number, m in enumerate(messages)
     )
+    if any(not place.parent and place.layout is None for place in places):
+        raise ValueError("a future that is polled has no layout")
+    return places
 
 
 def write_test(test: HeaderTest | None) -> pb.HeaderTest | None:

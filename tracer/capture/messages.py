@@ -74,8 +74,8 @@ def read_recording(data: bytes) -> Recording:
     plan = read_plan(message.plan)
     return Recording(
         version=message.version,
-        clock=ClockReading(message.clock.monotonic, message.clock.boottime, message.clock.realtime),
-        start=message.start,
+        clock=ClockReading(*map(_time, (message.clock.monotonic, message.clock.boottime, message.clock.realtime))),
+        start=_time(message.start),
         processes=tuple(
             Process(
                 pid=_checked_pid(p.pid),
@@ -103,6 +103,13 @@ def _checked_costs(costs: Iterable[float]) -> tuple[float, ...]:
     if not all(0 <= cost < _MOST_COST for cost in costs):
         raise ValueError("a hit of a probe costs no such time")
     return tuple(costs)
+
+
+def _time(number: int) -> int:
+    """ns.  Raises ValueError before the time began."""
+    if number < 0:
+        raise ValueError(f"{number} is no time")
+    return number
 
 
 def _checked_pid(number: int) -> int:
@@ -133,7 +140,7 @@ def read_plan_change(data: bytes) -> PlanChange:
     message = pb.PlanChange.FromString(data)
     active = frozenset(Group(word) for word in message.active)
     return PlanChange(
-        message.time, active, message.reason, frozenset(message.unprobed), frozenset(message.entries_only)
+        _time(message.time), active, message.reason, frozenset(message.unprobed), frozenset(message.entries_only)
     )
 
 
@@ -146,8 +153,8 @@ def read_loss(data: bytes) -> Loss:
     return Loss(
         message.cpu,
         message.count,
-        message.after if message.HasField("after") else None,
-        message.before if message.HasField("before") else None,
+        _time(message.after) if message.HasField("after") else None,
+        _time(message.before) if message.HasField("before") else None,
     )
 
 
@@ -157,7 +164,7 @@ def write_process_end(end: ProcessEnd) -> bytes:
 
 def read_process_end(data: bytes) -> ProcessEnd:
     message = pb.ProcessEnd.FromString(data)
-    return ProcessEnd(message.time, _checked_pid(message.pid), message.reason)
+    return ProcessEnd(_time(message.time), _checked_pid(message.pid), message.reason)
 
 
 _MOST_PID = (1 << 31) - 1
@@ -231,8 +238,8 @@ def read_memory_reading(data: bytes) -> MemoryReading:
     kept = tuple(_kept(one) for one in message.kept.kinds) if message.HasField("kept") else None
     channels = tuple(_channel(one) for one in message.channels.channels) if message.HasField("channels") else None
     return MemoryReading(
-        message.time,
-        message.duration,
+        _time(message.time),
+        _time(message.duration),
         message.process,
         message.is_last,
         message.tasks,
@@ -296,8 +303,8 @@ def read_halt(data: bytes) -> Halt:
     """ValueError of a kind that a later version tells of."""
     message = pb.Halt.FromString(data)
     return Halt(
-        message.time,
-        message.until,
+        _time(message.time),
+        _time(message.until),
         message.process,
         HaltKind(message.kind),
         message.by,
@@ -322,7 +329,7 @@ def write_capture_end(end: CaptureEnd) -> bytes:
 def read_capture_end(data: bytes) -> CaptureEnd:
     message = pb.CaptureEnd.FromString(data)
     return CaptureEnd(
-        message.time,
+        _time(message.time),
         message.reason,
         message.received,
         message.lost,

@@ -76,7 +76,7 @@ def _meaning(code: str) -> str:
         return _ESCAPES[code]
     if not code.startswith("u"):
         raise ValueError(code)
-    try:
-        return chr(int(code[1:], 16))
-    except OverflowError as error:
-        raise ValueError(code) from error
+    number = int(code[1:], 16)
+    if not 0 <= number < 0x110000 or 0xD800 <= number < 0xE000:  # no character: half of one, in UTF-16
+        raise ValueError(code)
+    return chr(number)

@@ -155,8 +155,11 @@ class LineTables:
             if at >= end or not formats:
                 break
             entry: dict[int, object] = {}
+            begin = at
             for content, form in formats:
                 entry[content], at = self._dwarf.read_form(at, form, unit, data=data)
+            if at == begin:
+                raise DwarfError("entries of no length, in any number")
             entries.append(entry)
         return entries, at
 

@@ -63,16 +63,17 @@ def generic_arguments(name: str) -> list[str]:
     return []
 
 
-def with_items(path: str, symbol: str) -> str:
+def with_items(path: str, symbol: str, deeper: int = 100) -> str:
     """A type's path as debug information has it, where a function's type is just its signature, `a::B<fn() -> u8>`,
     with the path of that function, as the symbol of the same type tells it: `a::B<c::d>`."""
     if is_function_type(path):
         return symbol
     arguments, named = generic_arguments(path), generic_arguments(symbol)
-    if not any(is_function_type(one) or "<" in one for one in arguments) or len(arguments) != len(named):
+    if not any(is_function_type(one) or "<" in one for one in arguments) or len(arguments) != len(named) or not deeper:
         return path
     base = _without_last_arguments(path)
-    return f"{base}<{', '.join(with_items(one, of) for one, of in zip(arguments, named, strict=True))}>"
+    inside = (with_items(one, of, deeper - 1) for one, of in zip(arguments, named, strict=True))
+    return f"{base}<{', '.join(inside)}>"
 
 
 def is_function_type(path: str) -> bool:

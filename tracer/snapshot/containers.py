@@ -76,8 +76,8 @@ class _Found:
         start, rows = self._words(rows, ends.addresses[rows] + np.uint64(container.pointer))
         count, left = self._words(rows, ends.addresses[rows] + np.uint64(container.length))
         start = start[np.isin(rows, left)]
-        count = np.minimum(count, np.uint64(self.most + 1))
-        fits = self._are_there(container, start, count) & (np.cumsum(count) <= self.most)
+        fits = (count <= np.uint64(self.most)) & self._are_there(container, start, count)
+        fits &= np.cumsum(np.where(fits, count, np.uint64(0))) <= self.most
         self.is_whole[left[~fits]] = False
         start, count, left = start[fits], count[fits].astype(np.int64), left[fits]
         owner = np.repeat(np.arange(len(left)), count)

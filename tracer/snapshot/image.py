@@ -20,8 +20,8 @@ _LARGE = 512
 """Bytes from which a copy takes longer than to say what is copied."""
 
 _LONGEST = np.uint64(1 << 20)
-_MOST = 1 << 28
-"""Bytes that one image holds at most; what is beyond is not known."""
+_FIRST, _MOST = 1 << 20, 1 << 28
+"""Bytes that one image has room for at first, and holds at most; what is beyond is not known."""
 
 
 class Areas:
@@ -65,7 +65,7 @@ class Image:
         self._starts = np.empty(0, np.uint64)
         self._ends = np.empty(0, np.uint64)
         self._places = np.empty(0, np.int64)
-        self._buffer = np.empty(_MOST, np.uint8)  # what is not used is never there
+        self._buffer = np.empty(_FIRST, np.uint8)
         self._used = 0
 
     @property
@@ -168,6 +168,7 @@ class Image:
         all_whole = np.zeros(len(starts), np.bool_)
         all_whole[fits] = is_whole
         places = np.cumsum(sizes[fits]) - sizes[fits]
+        self._make_room(len(content))
         self._buffer[self._used : self._used + len(content)] = content
         new_starts, new_ends = starts[all_whole], ends[all_whole]
         new_places = places[is_whole].astype(np.int64) + self._used
@@ -180,6 +181,12 @@ class Image:
         self._ends = np.concatenate([self._ends[kept], new_ends])[order]
         self._places = np.concatenate([self._places[kept], new_places])[order]
         return all_whole
+
+    def _make_room(self, more: int) -> None:
+        if self._used + more > len(self._buffer):
+            larger = np.empty(min(max(2 * len(self._buffer), self._used + more), _MOST), np.uint8)
+            larger[: self._used] = self._buffer[: self._used]
+            self._buffer = larger
 
 
 def numbers(content: Bytes) -> Addresses:

@@ -37,6 +37,9 @@ _ATTEMPTS = 4
 _HEADER_SIZE = 128
 """Bytes that are read of a task whose layout is not known; no runtime's header is longer."""
 
+_AT_ONCE = np.uint64(1 << 26)
+"""Bytes of tasks that are read together; what they have pointers to comes besides."""
+
 _ROUNDS = 8
 """How often the tasks that are there are listed, at most."""
 
@@ -118,7 +121,7 @@ class SnapshotReader:
             if not len(new) and is_there.all() and not len(gone):
                 break
             listed = new.copy()
-            bytes_read += self._read(new, stacks)
+            bytes_read += sum(self._read(some, stacks) for some in self._in_parts(new))
             is_gone = new["state"] == TaskState.UNREADABLE
             missed += int(np.count_nonzero(~is_gone & (new["id"] != listed["id"])))
             gone = listed[is_gone]
@@ -128,6 +131,11 @@ class SnapshotReader:
         self._name_threads(tasks)
         duration = kernel_now() - began
         return Snapshot(began, duration, tasks, stacks.stacks, stacks.addresses, bytes_read, missed)
+
+    def _in_parts(self, tasks: Array) -> list[Array]:
+        """Of which each can be read at once.  An image has no more room, and what it has not is not known."""
+        part = np.cumsum(self._sizes[tasks["function"]]) // _AT_ONCE
+        return np.split(tasks, np.flatnonzero(part[1:] != part[:-1]) + 1) if len(tasks) else []
 
     def _read(self, tasks: Array, stacks: StackTable) -> int:
         """What these tasks do and where they wait, in place.  Yields how many bytes were read."""

@@ -25,6 +25,7 @@ from tracer.target.memory_map import bias_from_auxiliary_vector, has_program_hea
 
 _READ, _WRITE, _EXECUTE = 4, 2, 1
 _NT_AUXV = 6
+_WORD, _END = 8, 1 << 63
 _NT_PRSTATUS, _NT_PRPSINFO = "NT_PRSTATUS", "NT_PRPSINFO"
 _PRSTATUS_PID = 32
 """Of struct elf_prstatus (include/linux/elfcore.h): pr_pid, the thread's number."""
@@ -57,6 +58,8 @@ class CoreMemory:
             raise
         except Exception as error:  # pyelftools raises many kinds on damaged input, not only ELFError
             raise _no_core(path, str(error) or type(error).__name__) from error
+        if any(load.p_vaddr + max(load.p_memsz, load.p_filesz) >= _END for load in loads):
+            raise _no_core(path, "it has memory beyond all addresses")
         bias = bias_from_auxiliary_vector(vector, executable.data)
         if bias is None:
             raise _no_core(path, "it does not say where the program was loaded")
@@ -157,10 +160,11 @@ class CoreMemory:
         return self._threads
 
     def resident(self, mapping: Mapping) -> Iterable[tuple[int, int]]:
-        """As Memory.resident: what was dumped."""
+        """As Memory.resident: what was dumped, and is in the file, by whole words."""
         for part in self._dumped:
             if mapping.start <= part.start < mapping.end:
-                yield part.start, part.start + part.size
+                there = min(part.size, max(len(self._data) - part.offset, 0))
+                yield part.start, part.start + there // _WORD * _WORD
 
 
 @dataclass(frozen=True, slots=True)

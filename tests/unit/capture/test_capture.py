@@ -280,6 +280,31 @@ def test_other_files_are_no_captures(tmp_path: Path) -> None:
             CaptureReader(path)
 
 
+def test_a_time_before_all_time_is_damage() -> None:
+    tasks = frozenset({Group.TASKS})
+    for read_message, message in (
+        (messages.read_plan_change, messages.write_plan_change(PlanChange(-5, tasks, "too dear"))),
+        (messages.read_loss, messages.write_loss(Loss(1, 23, -5, 35))),
+        (messages.read_loss, messages.write_loss(Loss(1, 23, None, -5))),
+        (messages.read_process_end, messages.write_process_end(ProcessEnd(-5, 5, "exited"))),
+        (messages.read_capture_end, messages.write_capture_end(CaptureEnd(-5, "done", 5, 23, 0.25))),
+        (messages.read_recording, messages.write_recording(replace(RECORDING, start=-5))),
+        (
+            messages.read_recording,
+            messages.write_recording(replace(RECORDING, clock=replace(RECORDING.clock, realtime=-5))),
+        ),
+    ):
+        with pytest.raises(ValueError, match="no time"):
+            read_message(message)
+
+
+def test_names_of_no_characters_are_kept_as_far_as_they_are_some(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    with CaptureWriter(path, RECORDING) as writer:
+        writer.threads([Thread(7, 5, "half \ud800 of one, é"), Thread(8, 5, "bad \udcff name")])
+    assert read(path)[1] == [[Thread(7, 5, "half \ufffd of one, é"), Thread(8, 5, "bad \ufffd name")]]
+
+
 def test_a_capture_of_no_process_is_damaged(tmp_path: Path) -> None:
     with CaptureWriter(tmp_path / "c", replace(RECORDING, processes=())) as writer:
         writer.end(CaptureEnd(80, "the process ended", 0, 0, 0.0))

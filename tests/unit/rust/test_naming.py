@@ -70,6 +70,8 @@ def test_names_that_unfold_without_end_stay_as_they_are() -> None:
     assert demangle(symbol + "E") == symbol + "E"
     assert demangle("_RINvC1a1bTuuETB7_B7_EE") == "a::b::<((), ()), (((), ()), ((), ()))>"
     assert demangle("_ZN1aIS_S_E1bE") == "_ZN1aIS_S_E1bE"
+    half = demangle("_ZN1a12e$ud800$item17h01030389b6b8813bE")
+    assert half.encode("utf-8")  # no character
 
 
 @given(st.one_of(st.text(), st.text("_RZNCvXs0123456789abE$.u7b", min_size=2).map(lambda text: "_R" + text)))
@@ -207,3 +209,8 @@ def test_bare_names(name: str, bare: str) -> None:
 )
 def test_signatures_become_the_functions_that_symbols_name(path: str, symbol: str, named: str) -> None:
     assert with_items(path, symbol) == named
+
+
+def test_of_types_nested_as_no_program_has_them_the_path_stays() -> None:
+    path, symbol = ("a::B<" * 1000 + inside + ">" * 1000 for inside in ("fn() -> u64", "a::zip"))
+    assert with_items(path, symbol) == path
