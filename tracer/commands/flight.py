@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -44,6 +45,7 @@ class Flight:
         self._process: subprocess.Popen[bytes] | None = None
         self._line = b""
         self._starts = 0
+        self._hits: list[tuple[str, int]] = []
         self.written: list[dict[str, Any]] = []
         self.not_written = 0
         self.again: Counter[str] = Counter()
@@ -109,7 +111,8 @@ class Flight:
         self._starts += 1
         self._line = b""
         # Isolated: neither the environment nor this folder says what is run as us, only what we are run from.
-        command = [sys.executable, "-I", "-c", _CODE, json.dumps([sys.path, self._options.as_json()])]
+        options = self._options if self._starts == 1 else replace(self._options, told=tuple(self._hits))
+        command = [sys.executable, "-I", "-c", _CODE, json.dumps([sys.path, options.as_json()])]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         assert self._process.stdout is not None
         assert self._process.stdin is not None
@@ -189,7 +192,9 @@ class Flight:
             self.say(told["note"])
         if "again" in told:
             self.again[told["again"]] += told["count"]
-        elif "written" in told:
+        if "time" in told:
+            self._hits.append((told["hit"], told["time"]))
+        if "written" in told:
             self.written.append(
                 {"path": told["written"], "trigger": told["hit"], "kind": told["kind"], "title": told["title"]}
             )

@@ -21,7 +21,8 @@ SETTLED = 800_000_000
 class WatchOptions:
     """ring: the folder.  base: of the traces' names, with the folder; suffix: their ending.  last: ns.
 
-    max_size: bytes of all traces together.
+    max_size: bytes of all traces together.  told: of one that is started again, by trigger and time (ns) the hits that
+    are told already; None: it is the first one.
     """
 
     ring: str
@@ -31,6 +32,7 @@ class WatchOptions:
     max_size: int
     triggers: tuple[Trigger, ...]
     trace: TraceOptions
+    told: tuple[tuple[str, int], ...] | None = None
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -39,7 +41,9 @@ class WatchOptions:
     def from_json(cls, text: str) -> WatchOptions:
         given = json.loads(text)
         triggers = tuple(Trigger(**{**one, "kind": TriggerKind(one["kind"])}) for one in given.pop("triggers"))
-        return cls(**{**given, "triggers": triggers, "trace": TraceOptions(**given["trace"])})
+        told = given.pop("told")
+        told = tuple((text, time_) for text, time_ in told) if told is not None else None
+        return cls(**{**given, "triggers": triggers, "trace": TraceOptions(**given["trace"]), "told": told})
 
     @property
     def after(self) -> int:

@@ -79,6 +79,7 @@ class Watcher:
         self._watch: TriggerWatch | None = None
         self._stacks = RingStacks(self._folder)
         self._due: list[_Due] = []
+        self._told = frozenset(options.told or ())
         self._writing: Job | None = None
         self._findings = FindingWatch(self._folder, options)
         self._ended: set[int] = set()
@@ -142,7 +143,8 @@ class Watcher:
         assert recording is not None
         if isinstance(item, Restart):
             if self._assembles:
-                self._unread += item.unread
+                if self._watch is not None or self._options.told is None:  # else one before this one read it
+                    self._unread += item.unread
                 self._state = assemble.begin(replace(recording, start=item.time))
             if self._watch is None:
                 self._watch = TriggerWatch(recording.plan, self._triggers, self._options.last, recording.hit_costs)
@@ -186,6 +188,9 @@ class Watcher:
         self._add(_Due(hit, name, hit.time - self._options.last, end + self._options.after, held))
 
     def _add(self, due: _Due) -> None:
+        if (due.hit.trigger, due.hit.time) in self._told:
+            due.held.close()
+            return
         if len(self._due) < MOST_DUE:
             self._due.append(due)
             return
@@ -195,7 +200,7 @@ class Watcher:
     def _leave_out(self, due: _Due, why: str) -> None:
         note = {} if why in self._said else {"note": why}
         self._said.add(why)
-        tell(hit=due.hit.trigger, **note)
+        tell(hit=due.hit.trigger, time=due.hit.time, **note)
 
     def _write_next(self) -> None:
         for due in self._due:
@@ -221,19 +226,20 @@ class Watcher:
         due.held.close()  # the job has its own
 
     def _write(self, due: _Due, output: Path) -> dict[str, Any]:
-        told: dict[str, Any] = {"hit": due.hit.trigger, "kind": str(due.hit.kind), "title": due.hit.title}
+        hit = due.hit
+        told: dict[str, Any] = {"hit": hit.trigger, "time": hit.time, "kind": str(hit.kind), "title": hit.title}
         try:
             with RingReader(
                 due.held.paths,
                 since=due.begin,
                 until=due.end,
-                hit=due.hit,
+                hit=hit,
                 stacks=self._stacks.told(),
                 is_over=True,
             ) as reader:
-                if reader.recording.start > due.hit.time:
+                if reader.recording.start > hit.time:
                     return {
-                        "note": f"{due.hit.trigger}: {due.hit.title}, but what led up to it was deleted already",
+                        "note": f"{hit.trigger}: {hit.title}, but what led up to it was deleted already",
                         **told,
                     }
                 if self._options.trace.format == "capture":
@@ -242,14 +248,14 @@ class Watcher:
                     write_trace(reader, output, self._options.trace, lambda share: None)
         except RatError as error:
             words = ": ".join(part.rstrip(".") for part in (error.what, error.why) if part)
-            return {"note": f"{due.hit.trigger}: {due.hit.title}, but {words}", **told}
+            return {"note": f"{hit.trigger}: {hit.title}, but {words}", **told}
         return {"written": str(output), "bytes": output.stat().st_size, **told}
 
     def _wrote(self, due: _Due, told: dict[str, Any] | None) -> None:
         self._writing = None
         if told is None:
             why = "a trace could not be written: the process that did so was ended, perhaps for want of memory"
-            tell(note=why, hit=due.hit.trigger)
+            tell(note=why, hit=due.hit.trigger, time=due.hit.time)
             return
         self._bytes += told.get("bytes", 0)
         tell(**told)

@@ -254,6 +254,21 @@ def test_it_is_started_again(tmp_path: Path) -> None:
     assert len(beside.flight.written) == 1, beside.said
 
 
+def test_what_is_told_is_told_once_also_by_one_that_is_started_again(tmp_path: Path) -> None:
+    beside = Beside(options(tmp_path, LONG))
+    beside.write(2.5, 0.3)
+    assert len(beside.flight.written) == 1, beside.said
+    assert beside.flight._process is not None
+    os.kill(beside.flight._process.pid, signal.SIGKILL)
+    beside.flight._process.wait()
+    beside.flight.look()
+    beside.wait_until_it_reads()
+    beside.write(1.5)
+    beside.end()
+    assert len(beside.flight.written) == 1, beside.said
+    assert not [one for one in beside.said if "keep up" in one]
+
+
 def test_it_does_not_outlive_the_recorder(tmp_path: Path) -> None:
     beside = Beside(options(tmp_path, LONG))
     process = beside.flight._process
