@@ -52,7 +52,7 @@ from tracer.output.merged_rows import busy_words
 from tracer.output.poll_stacks import PollStacks
 from tracer.output.records import join, pick
 from tracer.output.spawn_words import NO_TASK, unknown_site
-from tracer.output.thinning import Budget, everything, select
+from tracer.output.thinning import Budget, all_slices, select
 from tracer.output.trace import WrittenTrace
 from tracer.output.undrawn import Undrawn, sort_words, sorts_of
 from tracer.output.wake_words import NO_TASK as NO_WAKER
@@ -157,8 +157,8 @@ class ChromeWriter:
         arrived, before = len(polls), self._slices
         self._latest = int(max(polls["end"].max(initial=self._latest), waits["end"].max(initial=self._latest)))
         polls = self._undrawn.long_enough(polls)
-        budget = self._budget.of(arrived)
-        chosen = select(polls, waits, budget, self._sorts) if arrived else everything(polls, waits)
+        budget = self._budget.of(arrived, all_slices(polls, waits))
+        chosen = select(polls, waits, budget, self._sorts)
         drawn = pick(polls, chosen.polls | chosen.singles)
         kept_waits = pick(waits, chosen.waits)
         self._write(self._poll_lines(drawn))

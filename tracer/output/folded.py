@@ -18,9 +18,10 @@ _NS = 1_000_000
 def write_folded(run: SampledRun, path: Path) -> None:
     """A line: the futures from the task's own to what it waits for, and how many milliseconds all tasks together spent
     so.  Raises OutputFailed."""
-    lines: Counter[str] = Counter()
+    times: Counter[str] = Counter()
     for kind, time in zip(run.shares.kinds, run.shares.times.tolist(), strict=True):
-        lines[";".join(_safe(name) for name in stack_of(run, kind))] += round(time / _NS)
+        times[";".join(_safe(name) for name in stack_of(run, kind))] += time
+    lines = {line: round(time / _NS) for line, time in times.items()}
     with OutputFile(path) as file:
         file.write("".join(f"{line} {count}\n" for line, count in sorted(lines.items()) if count).encode())
         file.commit()

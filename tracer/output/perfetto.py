@@ -46,7 +46,7 @@ from tracer.output.scheduling_rows import SchedulingRows, blocked_in_polls
 from tracer.output.slices import SliceRows
 from tracer.output.spawn_rows import SpawnRows
 from tracer.output.tables import some
-from tracer.output.thinning import Budget, everything, select
+from tracer.output.thinning import Budget, all_slices, select
 from tracer.output.thread_rows import ThreadRows, with_merged
 from tracer.output.thread_tracks import ThreadTracks
 from tracer.output.trace import WrittenTrace
@@ -167,8 +167,8 @@ class PerfettoWriter:
             self._latest = max(self._latest, int(waits["end"].max()))
         ended = np.concatenate([_ended(polls), over["task"]])
         polls = self._undrawn.long_enough(polls)
-        budget = self._budget.of(arrived)
-        chosen = select(polls, waits, budget, self._sorts) if arrived else everything(polls, waits)
+        budget = self._budget.of(arrived, all_slices(polls, waits))
+        chosen = select(polls, waits, budget, self._sorts)
         before = self._drawn
         own = pick(polls, chosen.polls & (polls["instance"] != 0))
         self._write_spawns(begun)  # before what they lead to, which may be at that very time

@@ -109,13 +109,12 @@ def _links(view: TaskView, alike: Array) -> dict[int, list[str]]:
 
 
 def _ids(alike: Array) -> Text:
-    ids = [int(task["id"]) for task in alike[: _MOST_IDS + 1] if task["id"]]
+    """Where one has none the place of its header."""
+    first = sorted((int(task["id"]), int(task["header"])) for task in alike[:_MOST_IDS])
+    words = ", ".join([f"{id_}" for id_, _ in first if id_] + [f"0x{header:x}" for id_, header in first if not id_])
     more = f", … ({len(alike) - _MOST_IDS:,} more)" if len(alike) > _MOST_IDS else ""
-    if not ids:
-        headers = ", ".join(f"0x{header:x}" for header in alike["header"][:_MOST_IDS].tolist())
-        return plain_text(f"  {headers}{more}", "dim")
-    first = ", ".join(str(one) for one in sorted(ids)[:_MOST_IDS])
-    return plain_text(f"  {'id' if len(alike) == 1 else 'ids'} {first}{more}", "dim")
+    kind = "" if not first[-1][0] else "id " if len(alike) == 1 else "ids "
+    return plain_text(f"  {kind}{words}{more}", "dim")
 
 
 def _grow(tree: Tree, frame: FutureFrame, links: dict[int, list[str]], times: int = 1) -> None:

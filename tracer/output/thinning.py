@@ -26,11 +26,13 @@ class Budget:
         self._left = max_slices
         self._events_left = total_events
 
-    def of(self, polls: int) -> int:
-        """The slices that a block of so many polls (two events each) may draw."""
-        events = 2 * polls
-        ahead = max(self._events_left, events, 1)
-        return max(0, self._left) * events // ahead
+    def of(self, polls: int, wanted: int) -> int:
+        """The slices that a block of so many polls (two events each) may draw.  wanted: all that it has."""
+        events, left = 2 * polls, max(0, self._left)
+        after_it = max(0, self._events_left - events) // 2 * SLICES_A_POLL
+        if not polls or wanted + after_it <= left:
+            return min(wanted, left)
+        return left * events // max(self._events_left, events)
 
     def spend(self, polls: int, slices: int) -> None:
         """Book a block."""
@@ -56,10 +58,9 @@ class Selection:
     represented: int
 
 
-def everything(polls: Array, waits: Array) -> Selection:
-    """Draw all."""
-    none = np.zeros(len(polls), np.bool_)
-    return Selection(~none, np.ones(len(waits), np.bool_), none, np.empty(0, POLL), np.empty(0, np.int64), 0)
+def all_slices(polls: Array, waits: Array) -> int:
+    """How many slices these are, those on the tracks of instances too."""
+    return len(polls) + int(np.count_nonzero(polls["instance"])) + len(waits)
 
 
 def select(polls: Array, waits: Array, budget: int, sorts: Integers) -> Selection:
@@ -68,9 +69,9 @@ def select(polls: Array, waits: Array, budget: int, sorts: Integers) -> Selectio
     sorts: by function; a job is no poll, and what stands for several is of one sort.
     A poll that is longer than its children stays before them, so what is drawn nests.
     """
-    with_instance = int(np.count_nonzero(polls["instance"]))
-    if len(polls) + with_instance + len(waits) <= budget:
-        return everything(polls, waits)
+    if all_slices(polls, waits) <= budget:
+        none = np.zeros(len(polls), np.bool_)
+        return Selection(~none, np.ones(len(waits), np.bool_), none, np.empty(0, POLL), np.empty(0, np.int64), 0)
     for_merged = int(budget * _MERGED_SHARE)
     rest = budget - for_merged
     for_waits = min(len(waits), rest // SLICES_A_POLL)

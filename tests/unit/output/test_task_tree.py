@@ -21,7 +21,7 @@ from tracer.model import (
     Source,
 )
 from tracer.output.task_list import TaskView
-from tracer.output.task_tree import print_tree
+from tracer.output.task_tree import _ids, print_tree
 from tracer.stacks import (
     BLOCK,
     KEEPER,
@@ -78,6 +78,22 @@ def test_who_holds_a_lock_is_apart_from_those_that_do_not() -> None:
     assert "holding" not in others
     assert holder.startswith("a::b  waiting  id 4\n")
     assert "  holding the mutex at 0xa0" in holder
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([7, 0, 3], "ids 3, 7, 0x2"),
+        ([0, 0], "0x1, 0x2"),
+        ([5], "id 5"),
+        ([*range(1, 9), 0, 0], "ids 1, 2, 3, 4, 5, 6, 7, 8, … (2 more)"),
+        ([0] * 10, "0x1, 0x2, 0x3, 0x4, 0x5, 0x6, 0x7, 0x8, … (2 more)"),
+    ],
+)
+def test_each_is_named_by_its_id_or_else_by_its_place(ids: list[int], said: str) -> None:
+    tasks = np.zeros(len(ids), SNAPSHOT_TASK)
+    tasks["id"], tasks["header"] = ids, np.arange(1, len(ids) + 1)
+    assert _ids(tasks).plain.strip() == said
 
 
 def test_so_is_who_has_permits_or_may_hold_it() -> None:

@@ -73,11 +73,29 @@ def test_what_is_unusual_stays() -> None:
 def test_the_budget_is_shared_by_time() -> None:
     """What quiet blocks leave over, later ones may use; more events than announced get nothing extra."""
     budget = Budget(1000, 2000)
-    assert budget.of(100) == 100
+    assert budget.of(100, 300) == 100
     budget.spend(100, 20)
-    assert budget.of(100) == 980 * 200 // 1800
+    assert budget.of(100, 300) == 980 * 200 // 1800
     budget.spend(900, 980)
-    assert budget.of(50) == 0
+    assert budget.of(50, 150) == 0
+
+
+def test_what_there_is_room_for_is_drawn_however_few_its_polls_are() -> None:
+    """Not all events are polls, and tasks at rest have waits and no events."""
+    budget = Budget(2_000_000, 200_000)
+    budget.spend(49_990, 150_000)
+    assert budget.of(10, 32_030) == 32_030
+    assert budget.of(10, 1_800_000) < 1_000
+    assert budget.of(0, 32_000) == 32_000
+    assert budget.of(0, 3_000_000) == 1_850_000
+
+
+def test_the_longest_of_waits_without_polls_stay() -> None:
+    spans = simulate()
+    chosen = select(spans.polls[:0], spans.waits, 5, ALIKE)
+    lengths = spans.waits["end"] - spans.waits["start"]
+    assert 0 < np.count_nonzero(chosen.waits) <= 5
+    assert lengths[chosen.waits].min() >= lengths[~chosen.waits].max()
 
 
 def test_what_may_have_been_long_is_not_among_the_short() -> None:
