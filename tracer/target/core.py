@@ -25,7 +25,8 @@ from tracer.target.memory_map import bias_from_auxiliary_vector, has_program_hea
 
 _READ, _WRITE, _EXECUTE = 4, 2, 1
 _NT_AUXV = 6
-_WORD, _END = 8, 1 << 63
+_WORD, _END = 8, 1 << 64
+"""Bytes.  The kernel dumps its vsyscall page, too, which lies near the end of all addresses."""
 _NT_PRSTATUS, _NT_PRPSINFO = "NT_PRSTATUS", "NT_PRPSINFO"
 _PRSTATUS_PID = 32
 """Of struct elf_prstatus (include/linux/elfcore.h): pr_pid, the thread's number."""
