@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.captures import EVERYTHING, events_at
 from tracer.capture import CaptureReader, CaptureWriter, Item
+from tracer.capture.joining import put
 from tracer.errors import BadCapture
 from tracer.model import (
     CaptureEnd,
@@ -18,10 +19,8 @@ from tracer.model import (
     Halt,
     HaltKind,
     Loss,
-    MemoryReading,
     PlanChange,
     ProcessEnd,
-    StackSamples,
     Thread,
 )
 
@@ -49,25 +48,9 @@ _ITEMS = st.one_of(
 def write(path: Path, items: list[Item]) -> None:
     with CaptureWriter(path, EVERYTHING) as writer:
         for item in items:
+            put(writer, item)
             if isinstance(item, np.ndarray):
-                writer.events(item)
                 writer.flush()
-            elif isinstance(item, PlanChange):
-                writer.plan_change(item)
-            elif isinstance(item, Loss):
-                writer.loss(item)
-            elif isinstance(item, ProcessEnd):
-                writer.process_end(item)
-            elif isinstance(item, CaptureEnd):
-                writer.end(item)
-            elif isinstance(item, MemoryReading):
-                writer.memory_reading(item)
-            elif isinstance(item, Halt):
-                writer.halt(item)
-            elif isinstance(item, StackSamples):
-                writer.stack_samples(item)
-            else:
-                writer.threads(item)
 
 
 def plain(items: list[Item]) -> list[object]:

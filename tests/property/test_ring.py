@@ -14,7 +14,8 @@ from tests.captures import START, recording_of
 from tests.property.test_assembly import PLAN, lives, noise, whole
 from tracer.assemble import begin, finish, step
 from tracer.capture import RingReader, RingWriter, segments_of
-from tracer.model import Array, CaptureEnd, Loss, PlanChange, PollFlag, ProcessEnd, Spans, WaitFlag
+from tracer.capture.joining import put
+from tracer.model import Array, CaptureEnd, Loss, PollFlag, Spans, WaitFlag
 
 OPEN_BEFORE = int(PollFlag.START_UNKNOWN)
 END = CaptureEnd(START + 100_000, "", 0, 0)
@@ -28,16 +29,9 @@ def ring_of(folder: Path, items: list[Any], cuts: set[int], last: int = 1_000) -
                 writer._turn()
             if isinstance(item, np.ndarray):
                 writer._writer.flush()
-                writer.events(item)
+            put(writer, item)
+            if isinstance(item, np.ndarray):
                 writer.flush()
-            elif isinstance(item, PlanChange):
-                writer.plan_change(item)
-            elif isinstance(item, Loss):
-                writer.loss(item)
-            elif isinstance(item, ProcessEnd):
-                writer.process_end(item)
-            else:
-                writer.threads(item)
         writer.end(END)
     return segments_of(folder)
 

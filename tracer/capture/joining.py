@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tracer.capture.reader import Item
+from tracer.capture.ring import RingWriter
 from tracer.capture.ring_reader import RingReader
 from tracer.capture.writer import CaptureWriter
 from tracer.errors import OutputFailed
@@ -18,7 +19,9 @@ def join(ring: RingReader, path: Path) -> None:
     with CaptureWriter(path, ring.recording, 1 << 62) as writer:
         try:
             for item in ring:
-                _copy(item, ring, writer)
+                if isinstance(item, CaptureEnd) and ring.recording.stacks is not None:
+                    writer.stacks(ring.recording.stacks)
+                put(writer, item)
             writer.flush()
             if writer.full is not None:
                 fix = "rat-ebpf … -o /another/folder/FILE"
@@ -28,12 +31,11 @@ def join(ring: RingReader, path: Path) -> None:
             raise
 
 
-def _copy(item: Item, ring: RingReader, writer: CaptureWriter) -> None:
+def put(writer: CaptureWriter | RingWriter, item: Item) -> None:
+    """Write what a reader yields.  After a CaptureEnd nothing can follow."""
     if isinstance(item, np.ndarray):
         writer.events(item)
     elif isinstance(item, CaptureEnd):
-        if ring.recording.stacks is not None:
-            writer.stacks(ring.recording.stacks)
         writer.end(item)
     elif isinstance(item, PlanChange):
         writer.plan_change(item)

@@ -128,7 +128,7 @@ def beside(capture: Path, suffix: str) -> Path:
     """The trace's default name, also of a ring that one is in: x.ratcap and the x.pftrace.ratcap of a recording that
     broke off give x.pftrace."""
     if capture.name in ("", ".."):
-        capture = capture.absolute().resolve()
+        capture = capture.resolve()
     name = capture.name.removesuffix(CAPTURE_SUFFIX).removesuffix(RING_SUFFIX).removesuffix(suffix)
     return capture.with_name(name + suffix)
 

@@ -118,7 +118,7 @@ class Map:
         try:
             return self._in_batches()
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSPC):  # before Linux 5.6
+            if error.errno not in (errno.EINVAL, errno.ENOSPC):  # before Linux 5.6; more in one bucket than in a batch
                 raise
         found = [(key, value) for key in self if (value := self.lookup(key)) is not None]
         return b"".join(key for key, _ in found), b"".join(value for _, value in found)

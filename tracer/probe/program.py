@@ -234,15 +234,11 @@ class PollProgram:
         if seen == self._threads_seen:
             return []
         self._threads_seen = seen
-        found: list[Thread] = []
         keys, values = self._threads.items()
-        places = {tid: place for place, tid in enumerate(np.frombuffer(keys, "<u4").tolist())}
-        records = np.frombuffer(values, THREAD)
-        for tid in places.keys() - self._known:
-            record = records[places[tid]]
-            found.append(Thread(tid, int(record["tgid"]), bytes(record["comm"]).decode(errors="replace")))
-        self._known |= places.keys()
-        return found
+        tids, records = np.frombuffer(keys, "<u4").tolist(), np.frombuffer(values, THREAD)
+        new = [(tid, records[place]) for place, tid in enumerate(tids) if tid not in self._known]
+        self._known.update(tid for tid, _ in new)
+        return [Thread(tid, int(one["tgid"]), bytes(one["comm"]).decode(errors="replace")) for tid, one in new]
 
     def _cpu_states(self) -> Array:
         value = self._cpus.lookup(b"\0\0\0\0")

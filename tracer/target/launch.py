@@ -189,7 +189,7 @@ def _find(name: str) -> Path:
     else:
         found = shutil.which(name)
         if found is None:
-            here = os.access(name, os.F_OK)
+            here = os.access(name, os.F_OK) and Path(name).is_file()
             raise UsageError(
                 f"There is no program {name} in PATH.",
                 why="" if not here else f"{name} in this folder is found only by its path.",

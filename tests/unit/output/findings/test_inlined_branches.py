@@ -10,8 +10,8 @@ import pytest
 from tests.unit.output.findings.made import QUERY, TASK, recording, spans, summary_of, wait
 from tracer.model import AwaitPoint, Layout, LayoutKind, Place, Recording, Source, SourceLocation, Spans
 
-MACRO = SourceLocation("/home/me/.cargo/registry/src/i/tokio-1.54.1/src/macros/select.rs", 746)
-FOREIGN = SourceLocation("/home/me/.cargo/registry/src/i/pool-1.0.0/src/pool.rs", 7)
+MACRO = SourceLocation("/srv/b/.cargo/registry/src/i/tokio-1.54.1/src/macros/select.rs", 746)
+FOREIGN = SourceLocation("/srv/b/.cargo/registry/src/i/pool-1.0.0/src/pool.rs", 7)
 OWN = SourceLocation("src/refresh.rs", 3)
 SELECT, TIMEOUT, JOIN, PLAIN = 3, 4, 5, 6
 """States of `app::serve`, by what it awaits there."""
